@@ -1,0 +1,1 @@
+"""Search for, compare and reuse recurrent cells."""

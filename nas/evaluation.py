@@ -1,0 +1,112 @@
+"""The unit of work of a search: (cell, task, K settings, seed, fidelity) -> K outcomes.
+
+Plain data without torch: the coordinator makes evaluations and stores outcomes, only workers train.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nas.tasks.base import Task
+
+Status = Literal["ok", "diverged", "failed", "out of memory", "timed out"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The hyperparameters of one training run (Jozefowicz et al. 2015, section 3.7)."""
+
+    n_params: int = 25_000
+    """Parameter budget of the whole model; the width is the largest that meets it."""
+    num_layers: int = 1
+    init_scale: float = 1.0
+    """Weights are drawn from U[-s, s] with s = init_scale / sqrt(units in the layer)."""
+    learning_rate: float = 0.5
+    clip_norm: float = 5.0
+    """Gradients are scaled down to this global norm."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    dropout: float = 0.0
+    """Probability of dropping a value between layers and before the output layer."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training run took. Wall time is not compared: it is the only part that varies."""
+
+    steps: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+    wall_s: float = dataclasses.field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Measurements on the validation split after one epoch; losses in nats a scored symbol."""
+
+    train_loss: float
+    loss: float
+    accuracy: float
+    learning_rate: float
+    marks: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Accuracy on further named sets of positions, such as the closing tags of XML."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training run gave."""
+
+    status: Status
+    best: float | None = None
+    """Best value of the task's metric on validation; None if no epoch was finished."""
+    best_epoch: int | None = None
+    curve: tuple[Epoch, ...] = ()
+    n_params: int = 0
+    hidden_size: int = 0
+    cost: Cost = Cost()
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Outcome":
+        curve = tuple(Epoch(**epoch) for epoch in data["curve"])
+        return Outcome(**{**data, "curve": curve, "cost": Cost(**data["cost"])})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One unit of work. The same evaluation gives the same outcomes on the same kind of device."""
+
+    cell: str
+    """The cell as text."""
+    key: str
+    """The cell's key: two texts of one key share their outcomes."""
+    task: Task
+    settings: tuple[Settings, ...]
+    seed: int
+    """Of the weights and dropout, and of the data, which all cells of a study share."""
+    fidelity: float = 1.0
+    """Share of the task's epochs to train, in (0, 1]."""
+
+    def digest(self) -> str:
+        """What the cache of outcomes is indexed by; the cell's text does not enter, its key does."""
+        parts = [
+            self.key,
+            self.task.version,
+            [dataclasses.asdict(settings) for settings in self.settings],
+            self.seed,
+            self.fidelity,
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker sends back: an outcome for each setting, in order, and the best one's weights."""
+
+    outcomes: tuple[Outcome, ...]
+    weights: bytes | None = None
+    """The best member's model as safetensors, described in its metadata."""

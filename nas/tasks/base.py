@@ -1,0 +1,155 @@
+"""What a task is: data, a loss and the metric that is compared, with three splits.
+
+A task is a frozen dataclass whose fields are its configuration, in NumPy alone: `nas/train.py` turns
+its windows into tensors. To add one, write a file like `memorization.py`, list its class in
+`nas/tasks/__init__.py`, and hand it to `nas.testing.check_task`.
+"""
+
+import dataclasses
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import UserError
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The quantity that is compared, always with its direction."""
+
+    name: Literal["accuracy", "loss"]
+    unit: str
+    higher_is_better: bool
+
+    def better(self, value: float, than: float) -> bool:
+        return value > than if self.higher_is_better else value < than
+
+    def ratio(self, value: float, reference: float) -> float:
+        """`value` relative to `reference`: more than 1 is better, whatever the direction."""
+        over, under = (value, reference) if self.higher_is_better else (reference, value)
+        return over / under if under > 0 else float(over > 0)
+
+
+ACCURACY = Metric("accuracy", "share of scored symbols", higher_is_better=True)
+LOSS = Metric("loss", "nats a symbol", higher_is_better=False)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of `time` steps of `batch` parallel streams, all arrays of shape (time, batch)."""
+
+    inputs: NDArray[np.int64]
+    """Tokens in [0, vocabulary_size)."""
+    targets: NDArray[np.int64]
+    scored: NDArray[np.bool_]
+    """The positions that count for the loss and the metric."""
+    fresh: bool
+    """Whether the states start anew here; else they are carried over from the window before."""
+    marks: dict[str, NDArray[np.bool_]] = dataclasses.field(default_factory=dict)
+    """Further named sets of positions whose accuracy is reported beside the metric."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simple predictor without a network, as the line that a cell must pass."""
+
+    name: str
+    value: float
+    """In the unit of the task's metric, on the validation split."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Next-symbol prediction over a vocabulary, trained in windows with the state carried over.
+
+    Subclasses are final, add fields for every free choice, and set `name` and `revision`.
+    """
+
+    name: ClassVar[str]
+    revision: ClassVar[int] = 1
+    """Raised whenever the same fields would give other data: old outcomes no longer apply."""
+
+    n_params: tuple[int, ...] = (25_000,)
+    """Parameter budgets that settings are drawn from."""
+    epochs: int = 10
+    """Most epochs of a training run; the learning-rate schedule may stop it earlier."""
+    batches_per_epoch: int = 100
+    """Minibatches, of one window each, between two looks at the validation split."""
+    validation_batches: int = 20
+    batch_size: int = 20
+    """Parallel streams."""
+    window: int = 35
+    """Steps of truncated backpropagation through time."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> Metric: ...
+
+    @property
+    @abstractmethod
+    def vocabulary_size(self) -> int: ...
+
+    @abstractmethod
+    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
+        """Yield one epoch of a split: a function of (fields, split, seed, epoch) alone.
+
+        `epoch` matters for "train" only. The validation and test splits give
+        `validation_batches` windows. No example of one split occurs in another.
+        """
+
+    @abstractmethod
+    def chance(self) -> float:
+        """The metric of a predictor that draws or guesses blindly (uniform over the symbols)."""
+
+    @abstractmethod
+    def baseline(self, seed: int) -> Baseline:
+        """A simple predictor fitted on the training split and measured on validation."""
+
+    def check(self) -> None:
+        """Raise UserError if a field is out of range; subclasses extend it."""
+        positive = ("epochs", "batches_per_epoch", "validation_batches", "batch_size", "window")
+        for field in positive:
+            if (value := getattr(self, field)) < 1:
+                raise UserError(f"tasks.{self.name}.{field} must be at least 1, got {value}.")
+        for budget in self.n_params:
+            if budget < 1:
+                raise UserError(
+                    f"tasks.{self.name}.n_params are parameter budgets and must be positive, "
+                    f"got {budget}."
+                )
+
+    def content(self) -> str:
+        """A digest of data that the fields do not determine, such as a file's SHA-256."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Digest of all that determines the data and the budget: outcomes are cached under it."""
+        parts: list[Any] = [self.name, self.revision, dataclasses.asdict(self), self.content()]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+        return f"{self.name}-{digest}"
+
+
+def generator(task: Task, split: Split, seed: int, epoch: int = 0) -> np.random.Generator:
+    """The random generator of one epoch of one split; validation and test have one epoch."""
+    place = ("train", "validation", "test").index(split)
+    name = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:4])
+    return np.random.default_rng([name, place, seed, epoch if split == "train" else 0])
+
+
+def split_of(example: bytes) -> Split:
+    """The split that an example belongs to by its hash: 1 in 10 validation, 1 in 10 test.
+
+    Generators draw again until an example falls into the split that they fill, so that no example
+    is in two splits (after Zaremba & Sutskever 2014, who split by the hash of the string).
+    """
+    bucket = hashlib.blake2b(example, digest_size=2).digest()[0] % 10
+    return ("validation", "test")[bucket] if bucket < 2 else "train"
