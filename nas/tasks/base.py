@@ -1,7 +1,7 @@
 """What a task is: data, a loss and the metric that is compared, with three splits.
 
-A task is a frozen dataclass whose fields are its configuration, in NumPy alone: `nas/train.py` turns
-its windows into tensors. To add one, write a file like `memorization.py`, list its class in
+A task is a frozen dataclass whose fields are its configuration, in NumPy alone: `nas/train.py`
+turns its windows into tensors. To add one, write a file like `memorization.py`, list its class in
 `nas/tasks/__init__.py`, and hand it to `nas.testing.check_task`.
 """
 

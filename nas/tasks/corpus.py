@@ -1,0 +1,132 @@
+"""Where a text comes from: Python's own documentation, a pinned download, or a user's file.
+
+To add a text that is fetched by name, write a line in `PINNED`.
+"""
+
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import UserError
+
+DATA_FOLDER = "NAS_DATA_DIR"
+"""The environment variable that names a folder with files that need not be fetched."""
+WAYS_OUT = 'the path of a UTF-8 file, "tinyshakespeare", or "" for Python\'s own documentation'
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A file on the network, of one certain content."""
+
+    file_name: str
+    url: str
+    sha256: str
+
+
+PINNED = {
+    "tinyshakespeare": Pinned(
+        "tinyshakespeare.txt",
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as tokens: places in `characters`, which are sorted and distinct."""
+
+    characters: str
+    tokens: NDArray[np.int64]
+    sha256: str
+    """Of the text in UTF-8."""
+
+
+def corpus(path: str) -> Corpus:
+    """Return the text that `path` names; it is read once in a process."""
+    return _read(path, os.environ.get(DATA_FOLDER, "") if path in PINNED else "")
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: str, folder: str) -> Corpus:
+    if not path:
+        text = python_documentation()
+    elif path in PINNED:
+        text = _decode(_pinned(path, folder), path)
+    else:
+        text = _decode(_file(path), path)
+    encoded = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    characters, tokens = np.unique(encoded, return_inverse=True)
+    tokens = tokens.astype(np.int64)
+    tokens.setflags(write=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Corpus("".join(map(chr, characters.tolist())), tokens, digest)
+
+
+def python_documentation() -> str:
+    """The topics of Python's language reference, which differ between versions of Python."""
+    try:
+        from pydoc_data.topics import topics
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "tasks.text.path is empty, which means Python's own documentation, but this Python has "
+            f"no module pydoc_data: give {WAYS_OUT.rsplit(', or', 1)[0]}."
+        ) from error
+    return "\n\n".join(topics[name] for name in sorted(topics))
+
+
+def _file(path: str) -> bytes:
+    place = Path(path).expanduser()
+    if place.is_dir():
+        raise UserError(f'tasks.text.path must name a file, "{path}" is a folder: give {WAYS_OUT}.')
+    try:
+        return place.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f'tasks.text.path: there is no file "{path}": give {WAYS_OUT}.') from error
+    except OSError as error:
+        raise UserError(
+            f'tasks.text.path: "{path}" cannot be read ({error.strerror}): make it readable, or '
+            f"give {WAYS_OUT}."
+        ) from error
+
+
+def _pinned(name: str, folder: str) -> bytes:
+    pinned = PINNED[name]
+    place = Path(folder).expanduser() / pinned.file_name
+    content = _file(str(place)) if folder and place.exists() else _fetch(pinned).read_bytes()
+    if (found := hashlib.sha256(content).hexdigest()) != pinned.sha256:
+        raise UserError(
+            f"tasks.text: {place} is not the {name} that is pinned: its SHA-256 must be "
+            f"{pinned.sha256}, got {found}: remove the file, and it is fetched anew."
+        )
+    return content
+
+
+def _fetch(pinned: Pinned) -> Path:
+    import pooch
+
+    try:
+        fetched = pooch.retrieve(
+            pinned.url, f"sha256:{pinned.sha256}", pinned.file_name, pooch.os_cache("recurrent-nas")
+        )
+    except (OSError, ValueError) as error:  # no network, or another content at the address
+        raise UserError(
+            f"tasks.text: {pinned.url} cannot be fetched ({error}): put the file as "
+            f"{pinned.file_name} into a folder and name the folder in {DATA_FOLDER}."
+        ) from error
+    return Path(fetched)
+
+
+def _decode(content: bytes, path: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f'tasks.text.path: "{path}" is not UTF-8 (byte {error.start} is '
+            f"0x{content[error.start]:02x}): convert it, for example by `iconv -t UTF-8`."
+        ) from error

@@ -1,0 +1,226 @@
+"""A conformance suite for tasks, in NumPy alone: `check_task(MyTask())` in a test of yours."""
+
+import dataclasses
+import pickle
+from collections.abc import Callable, Hashable
+from typing import get_args
+
+import numpy as np
+
+from nas.tasks.base import Split, Task, Window
+
+SEED, OTHER_SEED = 0, 1
+N_GUESSES = 400_000
+"""Blind guesses that `chance()` is measured by, at least: a standard deviation of 0.0003 at 1/27."""
+DEVIATIONS = 5.0
+"""A right chance level is rejected once in two million checks."""
+
+Examples = Callable[[list[Window]], set[Hashable]]
+
+
+def columns(windows: list[Window]) -> set[Hashable]:
+    """Each stream from one fresh start to the next, as one example."""
+    found: set[Hashable] = set()
+    runs: list[list[Window]] = []
+    for window in windows:
+        if window.fresh:
+            runs.append([])
+        runs[-1].append(window)
+    for run in runs:
+        inputs = np.concatenate([window.inputs for window in run])
+        targets = np.concatenate([window.targets for window in run])
+        found.update(
+            np.concatenate([inputs, targets]).T[i].tobytes() for i in range(inputs.shape[1])
+        )
+    return found
+
+
+def check_task(task: Task, examples: Examples = columns) -> None:
+    """Raise AssertionError, with the rule and the value, if `task` breaks the contract of `Task`.
+
+    `examples` reads the independent examples back from the windows of an epoch, to see that no two
+    splits share one. The default compares whole streams between two fresh starts: right for tasks
+    whose window is one minibatch of whole examples; give your own for streams of many examples.
+    """
+    task.check()
+    for split in get_args(Split):
+        _check_windows(task, split)
+    _check_identity(task)
+    _check_seeds(task)
+    _check_splits(task, examples)
+    _check_levels(task)
+
+
+def _require(task: Task, holds: bool, message: str) -> None:
+    """Not an `assert`, which `python -O` leaves out."""
+    if not holds:
+        raise AssertionError(f"{task.name}: {message}")
+
+
+def _epoch(task: Task, split: Split, seed: int = SEED, epoch: int = 0) -> list[Window]:
+    return list(task.windows(split, seed, epoch))
+
+
+def _same(one: list[Window], other: list[Window]) -> bool:
+    return len(one) == len(other) and all(
+        a.fresh == b.fresh
+        and np.array_equal(a.inputs, b.inputs)
+        and np.array_equal(a.targets, b.targets)
+        and np.array_equal(a.scored, b.scored)
+        and a.marks.keys() == b.marks.keys()
+        and all(np.array_equal(a.marks[name], b.marks[name]) for name in a.marks)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _check_windows(task: Task, split: Split) -> None:
+    windows = _epoch(task, split)
+    if split == "train":
+        rule, holds = "exactly batches_per_epoch", len(windows) == task.batches_per_epoch
+    else:
+        rule, holds = "1 to validation_batches", 1 <= len(windows) <= task.validation_batches
+    _require(task, holds, f"the {split} split must have {rule} windows, got {len(windows)}.")
+    _require(task, windows[0].fresh, f"the first {split} window must be fresh.")
+    for i, window in enumerate(windows):
+        _check_arrays(task, window, f"{split} window {i}")
+    for i, (window, after) in enumerate(zip(windows, windows[1:], strict=False)):
+        last = window.scored[-1]
+        _require(
+            task,
+            after.fresh or np.array_equal(after.inputs[0][last], window.targets[-1][last]),
+            f"{split} window {i + 1} carries the state over and must begin with the scored last "
+            f"targets of window {i}.",
+        )
+    n_scored = sum(int(window.scored.sum()) for window in windows)
+    _require(task, n_scored > 0, f"no position of the {split} split is scored.")
+
+
+def _check_arrays(task: Task, window: Window, where: str) -> None:
+    shape = window.inputs.shape
+    _require(
+        task,
+        len(shape) == 2 and shape[0] >= 1 and shape[1] == task.batch_size,
+        f"{where}: inputs must have the shape (time, batch_size = {task.batch_size}), got {shape}.",
+    )
+    arrays = {"targets": window.targets, "scored": window.scored}
+    arrays |= {f'mark "{name}"': mark for name, mark in window.marks.items()}
+    for name, array in arrays.items():
+        _require(
+            task,
+            array.shape == shape,
+            f"{where}: {name} must have the shape {shape} of the inputs, got {array.shape}.",
+        )
+    for name, array in {"inputs": window.inputs, **arrays}.items():
+        kind = np.int64 if name in ("inputs", "targets") else np.bool_
+        _require(
+            task,
+            array.dtype == kind,
+            f"{where}: {name} must have the dtype {kind.__name__}, got {array.dtype}.",
+        )
+    for name in ("inputs", "targets"):
+        tokens = getattr(window, name)
+        _require(
+            task,
+            0 <= tokens.min() and tokens.max() < task.vocabulary_size,
+            f"{where}: {name} must lie in [0, vocabulary_size = {task.vocabulary_size}), "
+            f"got {tokens.min()} to {tokens.max()}.",
+        )
+    scored = window.scored[:-1]
+    wrong = int((window.targets[:-1] != window.inputs[1:])[scored].sum())
+    _require(
+        task,
+        wrong == 0,
+        f"{where}: a scored target must be the next input (teacher forcing); {wrong} are not.",
+    )
+
+
+def _check_identity(task: Task) -> None:
+    copy = pickle.loads(pickle.dumps(task))
+    _require(task, copy == task, "a pickled copy must equal the task.")
+    _require(task, hash(copy) == hash(task), "a pickled copy must have the task's hash.")
+    _require(
+        task,
+        copy.version == task.version,
+        f"version must depend on the fields and the data alone, got {task.version} and then "
+        f"{copy.version}.",
+    )
+    other = dataclasses.replace(task, epochs=task.epochs + 1)
+    _require(
+        task,
+        other.version != task.version,
+        f"version must change with every field, got {task.version} for two values of epochs.",
+    )
+
+
+def _check_seeds(task: Task) -> None:
+    for split in get_args(Split):
+        _require(
+            task,
+            _same(_epoch(task, split), _epoch(task, split)),
+            f"the same seed and epoch must give the same {split} data.",
+        )
+    train = _epoch(task, "train")
+    _require(
+        task,
+        not _same(train, _epoch(task, "train", OTHER_SEED)),
+        f"seeds {SEED} and {OTHER_SEED} must give different train data.",
+    )
+    _require(
+        task,
+        not _same(train, _epoch(task, "train", epoch=1)),
+        "epochs 0 and 1 must give different train data.",
+    )
+    for split in ("validation", "test"):
+        _require(
+            task,
+            _same(_epoch(task, split), _epoch(task, split, epoch=1)),
+            f"the {split} split must not depend on the epoch.",
+        )
+
+
+def _check_splits(task: Task, examples: Examples) -> None:
+    """All splits against each other, over two seeds, since any two runs must be comparable."""
+    found: dict[str, set[Hashable]] = {}
+    for split in get_args(Split):
+        found[split] = set()
+        for seed in (SEED, OTHER_SEED):
+            for epoch in (0, 1) if split == "train" else (0,):
+                found[split] |= examples(_epoch(task, split, seed, epoch))
+    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        shared = found[one] & found[other]
+        _require(
+            task,
+            not shared,
+            f"no example may be in two splits, {len(shared)} of {len(found[other])} are in "
+            f"{one} and {other}, such as {next(iter(shared), None)!r}.",
+        )
+
+
+def _check_levels(task: Task) -> None:
+    chance = task.chance()
+    measured, deviation = _blind(task)
+    _require(
+        task,
+        abs(chance - measured) <= DEVIATIONS * deviation + 1e-9,
+        f"chance() must be the {task.metric.name} of blind guesses, which is {measured:.4f} "
+        f"+- {deviation:.4f} on validation, got {chance:.4f}.",
+    )
+    baseline = task.baseline(SEED)
+    _require(
+        task,
+        not task.metric.better(chance, than=baseline.value),
+        f'the baseline "{baseline.name}" must not be worse than chance, got a {task.metric.name} '
+        f"of {baseline.value:.4f} against {chance:.4f}.",
+    )
+
+
+def _blind(task: Task) -> tuple[float, float]:
+    """The metric of a predictor that is uniform over the symbols, and its standard deviation."""
+    n_symbols = task.vocabulary_size
+    if task.metric.name == "loss":
+        return float(np.log(n_symbols)), 0.0
+    windows = _epoch(task, "validation")
+    targets = np.concatenate([window.targets[window.scored] for window in windows])
+    shape = (-(-N_GUESSES // len(targets)), len(targets))
+    hits = np.random.default_rng(SEED).integers(n_symbols, size=shape) == targets
+    return float(hits.mean()), float(np.sqrt(hits.mean() * (1 - hits.mean()) / hits.size))
