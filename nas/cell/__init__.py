@@ -1,0 +1,91 @@
+"""Cells as data: trace one from a Python function, or read and print its text.
+
+The functions below are the vocabulary of equations; `OPS` says what each means. Linear maps:
+`linear(a, b, …, bias=0.0, eye=0.0, width=hidden)`, `diagonal(a)`, `block_diagonal(a, blocks=4)`,
+`masked(a, mask="block_upper", blocks=4)`; learned leaves: `vector(init=0.0)`, `scalar(init=0.0)`.
+"""
+
+from nas.cell.arrange import arrange
+from nas.cell.canon import canonical_form, key
+from nas.cell.equations import (
+    absolute,
+    blend,
+    block_diagonal,
+    cos,
+    diagonal,
+    exp,
+    gelu,
+    hard_sigmoid,
+    layer_norm,
+    leaky_relu,
+    linear,
+    log,
+    masked,
+    maximum,
+    minimum,
+    relu,
+    rms_norm,
+    scalar,
+    sigmoid,
+    silu,
+    sin,
+    softmax,
+    softplus,
+    sqrt,
+    square,
+    step,
+    tanh,
+    vector,
+)
+from nas.cell.graph import Cell, Node, State, node, renamed, verify
+from nas.cell.json import from_json, to_json
+from nas.cell.ops import OPS
+from nas.cell.text import dumps, loads
+from nas.cell.trace import Value, trace
+
+__all__ = [
+    "OPS",
+    "Cell",
+    "Node",
+    "State",
+    "Value",
+    "absolute",
+    "arrange",
+    "blend",
+    "block_diagonal",
+    "canonical_form",
+    "cos",
+    "diagonal",
+    "dumps",
+    "exp",
+    "from_json",
+    "gelu",
+    "hard_sigmoid",
+    "key",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "loads",
+    "log",
+    "masked",
+    "maximum",
+    "minimum",
+    "node",
+    "relu",
+    "renamed",
+    "rms_norm",
+    "scalar",
+    "sigmoid",
+    "silu",
+    "sin",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "square",
+    "step",
+    "tanh",
+    "to_json",
+    "trace",
+    "vector",
+    "verify",
+]

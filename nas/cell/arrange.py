@@ -1,0 +1,116 @@
+"""From loose nodes to a cell: names where the text needs them, nodes in the order of the text.
+
+Every way to make a cell (tracing, text, JSON, mutation) ends here, so that equal cells are equal values
+and text -> Cell -> text is exact.
+"""
+
+import inspect
+import keyword
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from nas.cell.graph import Cell, Node, returned, uses, verify, verify_structure
+from nas.cell.ops import INPUTS, OPS, WIDTHS
+
+RESERVED = frozenset({*OPS, *WIDTHS, *keyword.kwlist, "inf", "step"})
+
+
+def arrange(cell: Cell) -> Cell:
+    """Return the verified cell with its nodes in the order of its text.
+
+    Unnamed nodes that nothing uses are dropped, constants are folded into their sign, values that
+    are used more than once get a name, and a name that is taken gets a suffix.
+
+    Raises:
+        CellError: if the cell breaks a rule of `verify`.
+    """
+    verify_structure(cell)
+    cell = replace(cell, doc=_clean(cell.doc))
+    named = _with_names(_with_signed_constants(cell))
+    order = _text_order(named)
+    place = {old: new for new, old in enumerate(order)}
+    nodes = tuple(_moved(named.nodes[old], place) for old in order)
+    moved = replace(
+        named,
+        nodes=nodes,
+        y=place[named.y],
+        new_states=tuple(place[i] for i in named.new_states),
+        new_verticals=tuple(place[i] for i in named.new_verticals),
+    )
+    return verify(moved)
+
+
+def _clean(doc: str) -> str:
+    """A docstring as the text can hold it: printable, without common indentation or blank ends."""
+    printable = "".join(c for c in doc if c.isprintable() or c == "\n")
+    return inspect.cleandoc("\n".join(line.rstrip() for line in printable.split("\n"))).strip()
+
+
+def _moved(n: Node, place: dict[int, int]) -> Node:
+    return replace(n, args=tuple(place[arg] for arg in n.args))
+
+
+def _with_signed_constants(cell: Cell) -> Cell:
+    """Write the negative of a constant as a constant, as the text does."""
+    nodes = list(cell.nodes)
+    for i, n in enumerate(nodes):
+        if n.op == "neg":
+            arg = nodes[n.args[0]]
+            if arg.op == "constant" and not arg.name:
+                nodes[i] = replace(arg, attrs=(("value", -arg.number("value")),), name=n.name)
+    return replace(cell, nodes=tuple(nodes))
+
+
+def _with_names(cell: Cell) -> Cell:
+    counts = uses(cell)
+    taken: set[str] = set()
+    nodes = []
+    for n, count in zip(cell.nodes, counts, strict=True):
+        name = n.name
+        if name or count > 1:
+            name = free_name(name or "v1", taken, is_input=n.op in INPUTS)
+            taken.add(name)
+        nodes.append(replace(n, name=name))
+    return replace(cell, nodes=tuple(nodes))
+
+
+def free_name(wish: str, taken: Iterable[str], *, is_input: bool = False) -> str:
+    """`wish` if it is free; else h becomes h_new, h_new2, … and v1 becomes v2, v3, …"""
+    used = set(taken)
+    wish = wish.strip("_") or "v1"
+    if wish in RESERVED:
+        wish += "_value"
+    if wish not in used:
+        return wish
+    stem, start = (wish, 2) if is_input else (f"{wish}_new", 1)
+    if wish[:1] == "v" and wish[1:].isdigit():
+        stem, start = "v", 1
+    candidates = (f"{stem}{n if n > 1 or stem == 'v' else ''}" for n in range(start, len(used) + 3))
+    return next(name for name in candidates if name not in used)
+
+
+def _text_order(cell: Cell) -> Sequence[int]:
+    """Inputs, then each named node after the unnamed ones inside its line, then the returned ones."""
+    order: list[int] = []
+    seen: set[int] = set()
+
+    def emit(root: int) -> None:
+        stack = [(root, False)]
+        while stack:
+            index, ready = stack.pop()
+            if ready:
+                order.append(index)
+            elif index not in seen:
+                seen.add(index)
+                stack.append((index, True))
+                stack.extend((arg, False) for arg in reversed(cell.nodes[index].args))
+
+    for index, n in enumerate(cell.nodes):
+        if n.op in INPUTS:
+            emit(index)
+    for index, n in enumerate(cell.nodes):
+        if n.name:
+            emit(index)
+    for out in returned(cell):
+        emit(out)
+    return order

@@ -1,0 +1,239 @@
+"""The canonical form of a cell, and its hash, the key.
+
+Two cells have one key if they differ only by
+- names, docs, dead nodes and the order of lines,
+- the order of the arguments of add, mul, max, min and linear,
+- duplicate subexpressions without parameters (two linear maps are never one: each has its own),
+- the algebra over the real numbers below, where a, b, c are any values and k, m numbers:
+
+      a + (b + c) = (a + b) + c     a - b = a + (-b)        a + 0 = a       a - a = 0
+      a * (b * c) = (a * b) * c     a / b = a * (1 / b)     a * 1 = a       a * 0 = 0
+      k * (a + b) = k*a + k*b       -(-a) = a               k*a + m*a = (k + m) * a
+      square(a) = a * a             a / k = (1/k) * a       f(k) = its value
+      blend(a, b, c) = a*b + (1 - a)*c                      silu(a) = a * sigmoid(a)
+      relu(a) = max(a, 0)           max, min: associative, max(a, a) = a
+      linear(a, b, bias=k) = linear(a, bias=None) + linear(b, bias=None) + vector(k)
+
+- and differ in key otherwise: initial values, attributes and the order of states count. (1 - a) * b is
+  not multiplied out, so it differs from b - a*b.
+
+The form is a directed acyclic graph in which parameters carry identity. Its nodes are numbered by colour
+refinement with individualisation, as in graph canonisation, since two gates may look alike from below.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Hashable
+
+from nas.cell.graph import Cell, Node
+from nas.cell.label import canonical_text
+
+Term = int
+"""Index into `_Algebra.terms`."""
+Linear = dict[Term, float]
+
+FOLDED: dict[str, Callable[[float], float]] = {
+    "tanh": math.tanh,
+    "sigmoid": lambda a: 1 / (1 + math.exp(-a)),
+    "softplus": lambda a: math.log1p(math.exp(a)),
+    "exp": math.exp,
+    "log": math.log,
+    "abs": abs,
+    "sqrt": math.sqrt,
+    "sin": math.sin,
+    "cos": math.cos,
+}
+
+
+def key(cell: Cell) -> str:
+    """Hash of the canonical form, 16 hexadecimal digits."""
+    return hashlib.sha256(canonical_form(cell).encode()).hexdigest()[:16]
+
+
+def canonical_form(cell: Cell) -> str:
+    """A text that is equal for two cells exactly if they have one canonical form."""
+    algebra = _Algebra(cell)
+    roots = [algebra.of_node[i] for i in cell.outputs]
+    states = [[state.width, _text(state.initial)] for state in cell.states]
+    interface = json.dumps([states, len(cell.verticals)])
+    return interface + canonical_text(algebra.terms, roots)
+
+
+def _text(value: float) -> str:
+    """Numbers that differ by rounding alone are one number."""
+    rounded = float(f"{value:.12g}")
+    return repr(rounded + 0.0)  # + 0.0 turns -0.0 into 0.0
+
+
+class _Algebra:
+    """Terms of the canonical form, each made once.
+
+    A term is (label, ordered): a label, and (edge label, term) pairs whose order counts or not.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.terms: list[tuple[str, bool, tuple[tuple[str, Term], ...]]] = []
+        self._made: dict[Hashable, Term] = {}
+        self._sums: dict[Term, tuple[float, Linear]] = {}
+        self._products: dict[Term, tuple[Term, ...]] = {}
+        self.of_node: dict[int, Term] = {}
+        n_states = 0
+        for i, n in enumerate(cell.nodes):
+            if n.op == "state":
+                self.of_node[i] = self._term(f"state {n_states}")
+                n_states += 1
+            elif i in cell.live:
+                self.of_node[i] = self._node(i, n)
+
+    def _term(
+        self, label: str, args: tuple[tuple[str, Term], ...] = (), *, ordered: bool = True
+    ) -> Term:
+        args = args if ordered else tuple(sorted(args))
+        made = (label, ordered, args)
+        if made not in self._made:
+            self._made[made] = len(self.terms)
+            self.terms.append(made)
+        return self._made[made]
+
+    def _learned(self, index: int, part: int, label: str, *args: Term) -> Term:
+        """A parameter: its place in the cell keeps it apart until labels are made."""
+        identity = ("learned", index, part)
+        if identity not in self._made:
+            self._made[identity] = len(self.terms)
+            self.terms.append((f"learned {label}", True, tuple(("", arg) for arg in args)))
+        return self._made[identity]
+
+    def _node(self, index: int, n: Node) -> Term:
+        args = [self.of_node[arg] for arg in n.args]
+        if n.op == "input" or n.op == "step":
+            return self._term(n.op)
+        if n.op == "vertical":
+            return self._term(f"vertical {index}")
+        if n.op == "constant":
+            return self._sum(n.number("value"), {})
+        if n.op == "linear":
+            return self._linear(index, n, args)
+        if n.op == "vector":
+            return self._learned(index, 0, f"vector {n.attr('width')} {_text(n.number('init'))}")
+        if n.op in ("scalar", "diagonal", "block_diagonal", "masked"):
+            return self._learned(index, 0, f"{n.op} {self._attrs(n)}", *args)
+        return self._elementwise(n, args)
+
+    def _attrs(self, n: Node) -> str:
+        return " ".join(_text(v) if isinstance(v, float) else str(v) for _, v in n.attrs)
+
+    def _linear(self, index: int, n: Node, args: list[Term]) -> Term:
+        label = f"matrix {n.attr('width')} {_text(n.number('eye'))}"
+        sum_of = {self._learned(index, k, label, arg): 1.0 for k, arg in enumerate(args, start=1)}
+        if n.attr("bias") is not None:
+            bias = f"vector {n.attr('width')} {_text(n.number('bias'))}"
+            sum_of[self._learned(index, 0, bias)] = 1.0
+        return self._sum(0.0, sum_of)
+
+    def _elementwise(self, n: Node, args: list[Term]) -> Term:
+        match n.op:
+            case "add":
+                return self._add((1.0, args[0]), (1.0, args[1]))
+            case "sub":
+                return self._add((1.0, args[0]), (-1.0, args[1]))
+            case "neg":
+                return self._add((-1.0, args[0]))
+            case "mul":
+                return self._product(args)
+            case "square":
+                return self._product([args[0], args[0]])
+            case "silu":
+                return self._product([args[0], self._function("sigmoid", args[0])])
+            case "div":
+                return self._product([args[0], self._inverse(args[1])])
+            case "blend":
+                a, b, c = args
+                rest = self._add((1.0, self._sum(1.0, {})), (-1.0, a))
+                return self._add((1.0, self._product([a, b])), (1.0, self._product([rest, c])))
+            case "relu":
+                return self._extreme("max", [args[0], self._sum(0.0, {})])
+            case "max" | "min":
+                return self._extreme(n.op, args)
+        return self._function(f"{n.op} {self._attrs(n)}".strip(), args[0])
+
+    # sums of numbers times terms
+
+    def _as_sum(self, term: Term) -> tuple[float, Linear]:
+        return self._sums.get(term, (0.0, {term: 1.0}))
+
+    def _constant(self, term: Term) -> float | None:
+        number, parts = self._as_sum(term)
+        return number if not parts else None
+
+    def _add(self, *scaled: tuple[float, Term]) -> Term:
+        number, parts = 0.0, dict[Term, float]()
+        for factor, term in scaled:
+            more, its_parts = self._as_sum(term)
+            number += factor * more
+            for part, coefficient in its_parts.items():
+                parts[part] = parts.get(part, 0.0) + factor * coefficient
+        return self._sum(number, parts)
+
+    def _sum(self, number: float, parts: Linear) -> Term:
+        parts = {term: k for term, k in parts.items() if _text(k) != "0.0"}
+        if _text(number) == "0.0" and [_text(k) for k in parts.values()] == ["1.0"]:
+            return next(iter(parts))
+        edges = tuple((_text(k), term) for term, k in parts.items())
+        term = self._term(f"sum {_text(number)}", edges, ordered=False)
+        self._sums.setdefault(term, (number, parts))
+        return term
+
+    # products of terms
+
+    def _product(self, args: list[Term]) -> Term:
+        number, factors = 1.0, list[Term]()
+        for arg in args:
+            constant = self._constant(arg)
+            if constant is not None:
+                number *= constant
+                continue
+            inner, parts = self._as_sum(arg)
+            if not inner and len(parts) == 1:
+                (arg, coefficient) = next(iter(parts.items()))
+                number *= coefficient
+            factors.extend(self._products.get(arg, (arg,)))
+        if _text(number) == "0.0" or not factors:
+            return self._sum(number if not factors else 0.0, {})
+        if len(factors) == 1:
+            return self._add((number, factors[0]))
+        term = self._term("product", tuple(("", factor) for factor in factors), ordered=False)
+        self._products.setdefault(term, tuple(factors))
+        return self._add((number, term))
+
+    def _inverse(self, term: Term) -> Term:
+        constant = self._constant(term)
+        if constant:
+            return self._sum(1 / constant, {})
+        return self._term("inverse", (("", term),))
+
+    # functions
+
+    def _function(self, label: str, arg: Term) -> Term:
+        constant = self._constant(arg)
+        if constant is not None and label in FOLDED:
+            try:
+                return self._sum(FOLDED[label](constant), {})
+            except (ValueError, OverflowError):
+                pass  # outside the function's range: the cell gives NaN or inf, and so stands
+        return self._term(label, (("", arg),))
+
+    def _extreme(self, op: str, args: list[Term]) -> Term:
+        pick = max if op == "max" else min
+        constants, terms = list[float](), set[Term]()
+        for arg in args:
+            label, _, inner = self.terms[arg]
+            for term in [t for _, t in inner] if label == op else [arg]:
+                constant = self._constant(term)
+                terms.update([term] if constant is None else [])
+                constants.extend([] if constant is None else [constant])
+        if constants:
+            terms.add(self._sum(pick(constants), {}))
+        if len(terms) == 1:
+            return next(iter(terms))
+        return self._term(op, tuple(("", term) for term in terms), ordered=False)

@@ -1,0 +1,76 @@
+"""What a cell costs for given sizes: parameters and floating-point operations."""
+
+from nas.cell.graph import Cell, Width
+from nas.cell.ops import OPS
+from nas.errors import CellError
+
+
+def size(width: Width, input_size: int, hidden_size: int) -> int:
+    """A symbolic width as a number of features."""
+    if isinstance(width, int):
+        return width
+    return input_size if width == "input" else hidden_size
+
+
+def check_sizes(cell: Cell, input_size: int, hidden_size: int) -> None:
+    """Raise CellError if the cell cannot have these sizes."""
+    for name, value in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if type(value) is not int or value < 1:
+            raise CellError(f"{name} must be a positive whole number, got {value!r}.")
+    if cell.needs_equal_widths and input_size != hidden_size:
+        raise CellError(
+            f"cell {cell.name} joins its input elementwise with hidden values, so input_size must "
+            f"equal hidden_size, got {input_size} and {hidden_size}: put a torch.nn.Linear of that "
+            "width before it."
+        )
+    for i, n in enumerate(cell.nodes):
+        if n.op in ("block_diagonal", "masked"):
+            width, blocks = size(cell.widths[i], input_size, hidden_size), int(n.number("blocks"))
+            if width % blocks:
+                raise CellError(
+                    f"cell {cell.name}: {n.op} needs a width divisible by its {blocks} blocks, got "
+                    f"{width}; choose another hidden_size."
+                )
+
+
+def n_params(cell: Cell, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
+    """Number of learned values of one layer in one direction; masked-out entries do not count."""
+    check_sizes(cell, input_size, hidden_size)
+    total = 0
+    for i in cell.live:
+        n = cell.nodes[i]
+        width = size(cell.widths[i], input_size, hidden_size)
+        if n.op == "linear":
+            total += width * sum(size(cell.widths[arg], input_size, hidden_size) for arg in n.args)
+            total += width if bias and n.attr("bias") is not None else 0
+        elif n.op in ("diagonal", "vector", "scalar"):
+            total += width
+        elif n.op in ("block_diagonal", "masked"):
+            total += _block_entries(n.op, width, int(n.number("blocks")))
+    return total
+
+
+def _block_entries(op: str, width: int, blocks: int) -> int:
+    block = width // blocks
+    kept = blocks if op == "block_diagonal" else blocks * (blocks + 1) // 2
+    return kept * block * block
+
+
+def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
+    """Floating-point operations of one forward step of one sequence: 2 for a multiply-add."""
+    check_sizes(cell, input_size, hidden_size)
+    total = 0.0
+    for i in cell.live:
+        n = cell.nodes[i]
+        width = size(cell.widths[i], input_size, hidden_size)
+        if n.op == "linear":
+            total += 2 * width * sum(
+                size(cell.widths[arg], input_size, hidden_size) for arg in n.args
+            )
+        elif n.op in ("block_diagonal", "masked"):
+            total += 2 * _block_entries(n.op, width, int(n.number("blocks")))
+        elif n.op == "diagonal":
+            total += width
+        else:
+            total += width * OPS[n.op].flops
+    return total

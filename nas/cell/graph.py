@@ -1,0 +1,333 @@
+"""The cell: one time step of a recurrent network as an immutable, flat, topologically ordered graph.
+
+Nodes 0 … are the inputs (`x`, then the states of the previous step, then values from the layer below);
+every other node names earlier nodes as its arguments, so a cell cannot hold a cycle. A node with a name
+is a line of the cell's text; one without is written inside the line that uses it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from keyword import iskeyword
+
+from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue, attr_rule
+from nas.errors import CellError
+
+Width = str | int
+"""How many features a value has: "input" (that of x), "hidden", or a number."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: `args` are indices of earlier nodes, `attrs` all attributes in table order."""
+
+    op: str
+    args: tuple[int, ...] = ()
+    attrs: tuple[tuple[str, AttrValue], ...] = ()
+    name: str = ""
+
+    def attr(self, name: str) -> AttrValue:
+        return dict(self.attrs)[name]
+
+    def number(self, name: str) -> float:
+        """A numeric attribute."""
+        value = self.attr(name)
+        assert isinstance(value, (int, float)), (self.op, name, value)
+        return float(value)
+
+
+def node(op: str, *args: int, name: str = "", **attrs: AttrValue) -> Node:
+    """Make a node, filling in the op's default attributes.
+
+    Raises:
+        CellError: if the op or an attribute is unknown.
+    """
+    if op not in OPS:
+        raise CellError(f'no operation "{op}". Known: {", ".join(OPS)}.')
+    defaults = OPS[op].attrs
+    for key in attrs:
+        if key not in defaults:
+            allowed = f"takes {', '.join(defaults)}" if defaults else "takes no attributes"
+            raise CellError(f'{op} has no attribute "{key}"; it {allowed}.')
+    values = tuple((key, _number(attrs.get(key, default))) for key, default in defaults.items())
+    return Node(op, args, tuple((k, _whole(k, v)) for k, v in values), name)
+
+
+def _number(value: AttrValue) -> AttrValue:
+    return float(value) if isinstance(value, int) else value
+
+
+def _whole(key: str, value: AttrValue) -> AttrValue:
+    whole = key in ("width", "blocks") and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value  # type: ignore[arg-type]  # `whole` says it is a float
+
+
+@dataclass(frozen=True)
+class State:
+    """What a cell carries from one step to the next."""
+
+    name: str
+    width: Width = "hidden"
+    initial: float = 0.0
+    """Its value before the first step."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One time step of a recurrent network.
+
+    `y` is the output node and `new_states[i]` the new value of `states[i]`; `y` is often
+    `new_states[0]`. A cell of a stack whose layers exchange more than `y` gives `new_verticals` to
+    the layer above. Make one with `nas.cell(...)`, `trace` or `loads`; `verify` states the rules.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    y: int
+    new_states: tuple[int, ...]
+    new_verticals: tuple[int, ...] = ()
+    doc: str = field(default="")
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """The states, in the order in which a module takes and returns them."""
+        found = (n for n in self.nodes if n.op == "state")
+        return tuple(State(n.name, _width(n.attr("width")), n.number("initial")) for n in found)
+
+    @cached_property
+    def verticals(self) -> tuple[str, ...]:
+        """Names of the values that the layer below gives."""
+        return tuple(n.name for n in self.nodes if n.op == "vertical")
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """All nodes that leave the cell: y, the new states, the new verticals."""
+        return (self.y, *self.new_states, *self.new_verticals)
+
+    @cached_property
+    def live(self) -> frozenset[int]:
+        """The nodes on which an output depends, and all inputs."""
+        wanted = list(self.outputs)
+        found = {i for i, n in enumerate(self.nodes) if n.op in INPUTS}
+        seen: set[int] = set()
+        while wanted:
+            index = wanted.pop()
+            if index not in seen:
+                seen.add(index)
+                wanted.extend(self.nodes[index].args)
+        return frozenset(found | seen)
+
+    @cached_property
+    def widths(self) -> tuple[Width, ...]:
+        """The width of each node; verified cells only."""
+        return infer_widths(self)[0]
+
+    @cached_property
+    def needs_equal_widths(self) -> bool:
+        """Whether x meets hidden values elementwise, so that input_size must equal hidden_size."""
+        return infer_widths(self)[1]
+
+    # The rest is written in files below this one, which know more; imported when asked for.
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the canonical form: equal for cells that differ only by how they are written."""
+        from nas.cell.canon import key
+
+        return key(self)
+
+    def n_params(self, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
+        """Number of learned values of one layer in one direction."""
+        from nas.cell.count import n_params
+
+        return n_params(self, input_size, hidden_size, bias=bias)
+
+    def flops(self, input_size: int, hidden_size: int) -> float:
+        """Floating-point operations of one forward step of one sequence."""
+        from nas.cell.count import flops
+
+        return flops(self, input_size, hidden_size)
+
+    def __str__(self) -> str:
+        from nas.cell.text import dumps
+
+        return dumps(self)
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.name}: {len(self.states)} states, {len(self.nodes)} nodes>"
+
+
+def _width(value: AttrValue) -> Width:
+    assert isinstance(value, (str, int)), value
+    return value
+
+
+def verify(cell: Cell) -> Cell:
+    """Return `cell` if it obeys every rule of the language.
+
+    Raises:
+        CellError: naming the cell, the node, the rule and the value.
+    """
+    verify_structure(cell)
+    _verify_names(cell)
+    infer_widths(cell)
+    return cell
+
+
+def verify_structure(cell: Cell) -> None:
+    """The rules that do not depend on names: ops, arguments, attributes, inputs and outputs."""
+    _verify_nodes(cell)
+    _verify_interface(cell)
+
+
+def _verify_nodes(cell: Cell) -> None:
+    for i, n in enumerate(cell.nodes):
+        where = f"cell {cell.name}: node {n.name or i} ({n.op})"
+        op = OPS.get(n.op)
+        if op is None:
+            raise CellError(f'cell {cell.name}: no operation "{n.op}". Known: {", ".join(OPS)}.')
+        if op.arity is None and not n.args:
+            raise CellError(f"{where} takes at least 1 argument, got none.")
+        if op.arity is not None and len(n.args) != op.arity:
+            raise CellError(f"{where} takes {op.arity} arguments, got {len(n.args)}.")
+        if tuple(key for key, _ in n.attrs) != tuple(op.attrs):
+            raise CellError(f"{where} needs the attributes {list(op.attrs)}, got {n.attrs}.")
+        for key, value in n.attrs:
+            if rule := attr_rule(n.op, key, value):
+                raise CellError(f"{where}: {key} {rule}, got {value!r}.")
+        for arg in n.args:
+            if not 0 <= arg < i:
+                raise CellError(
+                    f"{where} reads node {arg}, which does not come before it: a step is computed "
+                    "in order and has no cycles."
+                )
+        if n.op == "linear" and n.number("eye") and len(n.args) != 1:
+            raise CellError(
+                f"{where}: eye needs exactly one argument, got {len(n.args)}; write "
+                "linear(x) + linear(h, eye=1, bias=None)."
+            )
+
+
+def _verify_interface(cell: Cell) -> None:
+    kinds = [n.op for n in cell.nodes if n.op in INPUTS]
+    if kinds != sorted(kinds, key=INPUTS.index) or kinds.count("input") != 1:
+        raise CellError(
+            f"cell {cell.name}: its inputs are one x, then its states, then its verticals; "
+            f"got {kinds}."
+        )
+    if [n.op for n in cell.nodes[: len(kinds)]] != kinds:
+        raise CellError(f"cell {cell.name}: inputs come before all other nodes.")
+    if not cell.states:
+        raise CellError(f"cell {cell.name} has no state: it would not be recurrent.")
+    if len(cell.new_states) != len(cell.states):
+        names = ", ".join(state.name for state in cell.states)
+        raise CellError(
+            f"cell {cell.name} has {len(cell.states)} states ({names}) and must give as many new "
+            f"ones, got {len(cell.new_states)}."
+        )
+    if len(cell.new_verticals) != len(cell.verticals):
+        raise CellError(
+            f"cell {cell.name} takes {len(cell.verticals)} values from the layer below and must "
+            f"give as many to the layer above, got {len(cell.new_verticals)}."
+        )
+    for out in cell.outputs:
+        if not 0 <= out < len(cell.nodes):
+            raise CellError(f"cell {cell.name}: output {out} is not a node.")
+
+
+def _verify_names(cell: Cell) -> None:
+    taken: set[str] = set()
+    if not cell.name.isidentifier() or iskeyword(cell.name):
+        raise CellError(f"a cell is called as a Python function may be, got {cell.name!r}.")
+    for n in cell.nodes:
+        if n.op in INPUTS and not n.name:
+            raise CellError(f"cell {cell.name}: an input without a name.")
+        if n.name and (not n.name.isidentifier() or iskeyword(n.name)):
+            raise CellError(f"cell {cell.name}: {n.name!r} cannot be the name of a value.")
+        if n.name in taken:
+            raise CellError(f'cell {cell.name}: two values are called "{n.name}".')
+        if n.name:
+            taken.add(n.name)
+    for i, count in enumerate(uses(cell)):
+        if count > 1 and not cell.nodes[i].name:
+            raise CellError(
+                f"cell {cell.name}: node {i} ({cell.nodes[i].op}) is used {count} times and needs "
+                "a name."
+            )
+
+
+def returned(cell: Cell) -> tuple[int, ...]:
+    """The nodes that the text returns: y is left out where it is the first new state."""
+    return cell.outputs[1:] if cell.y == cell.new_states[0] else cell.outputs
+
+
+def uses(cell: Cell) -> list[int]:
+    """How often each node is written in the text."""
+    counts = [0] * len(cell.nodes)
+    for n in cell.nodes:
+        for arg in n.args:
+            counts[arg] += 1
+    for out in returned(cell):
+        counts[out] += 1
+    return counts
+
+
+def infer_widths(cell: Cell) -> tuple[tuple[Width, ...], bool]:
+    """Infer each node's width, and whether input and hidden width must be equal.
+
+    Raises:
+        CellError: where widths do not fit.
+    """
+    widths: list[Width] = []
+    equal = False
+    for i, n in enumerate(cell.nodes):
+        where = f"cell {cell.name}: node {n.name or i} ({n.op})"
+        given = [widths[arg] for arg in n.args]
+        width: Width
+        if n.op == "input":
+            width = "input"
+        elif n.op == "vertical":
+            width = "hidden"
+        elif n.op in ("constant", "step", "scalar"):
+            width = 1
+        elif n.op in ("state", "vector", "linear"):
+            width = _width(n.attr("width"))
+            if n.op == "linear" and n.number("eye"):
+                equal |= _fits(where, [width, given[0]])[1]
+        else:
+            width, together = _fits(where, given)
+            equal |= together
+        widths.append(width)
+    for state, new in zip(cell.states, cell.new_states, strict=True):
+        what = f"cell {cell.name}: state {state.name} and its new value"
+        if 1 in (state.width, widths[new]) and state.width != widths[new]:
+            raise CellError(f"{what} have widths {state.width} and {widths[new]}; make them equal.")
+        equal |= _fits(what, [state.width, widths[new]])[1]
+    for name, new in zip(cell.verticals, cell.new_verticals, strict=True):
+        equal |= _fits(f"cell {cell.name}: vertical {name}", ["hidden", widths[new]])[1]
+    return tuple(widths), equal
+
+
+def _fits(where: str, given: Sequence[Width]) -> tuple[Width, bool]:
+    """The common width of values that meet elementwise; whether input and hidden meet."""
+    wide = sorted({width for width in given if width != 1}, key=str)
+    if not wide:
+        return 1, False
+    if len(wide) == 1:
+        return wide[0], False
+    if set(wide) == {"input", "hidden"}:
+        return "hidden", True
+    raise CellError(
+        f"{where} joins values of widths {' and '.join(map(str, wide))}; only equal widths, or "
+        "width 1, meet elementwise: put a linear map between."
+    )
+
+
+def is_learned(n: Node) -> bool:
+    """Whether a node owns parameters."""
+    return n.op in LEARNED or n.op in ("vector", "scalar")
+
+
+def renamed(cell: Cell, name: str, doc: str | None = None) -> Cell:
+    """The same cell under another name, with another doc if one is given."""
+    return replace(cell, name=name, doc=cell.doc if doc is None else doc)

@@ -1,0 +1,107 @@
+"""Canonical numbering of a term graph whose parameters carry identity but no name.
+
+Colours start from labels and are refined by the colours of arguments and of users until nothing changes.
+Where parameters remain alike, one of them is singled out and refinement goes on; of all such choices
+that no symmetry makes equal, the smallest text is kept (individualisation-refinement, as in McKay &
+Piperno 2014).
+"""
+
+import json
+from collections.abc import Sequence
+
+Terms = Sequence[tuple[str, bool, tuple[tuple[str, int], ...]]]
+"""(label, whether the order of the arguments counts, (edge label, term) for each argument)."""
+Colours = tuple[int, ...]
+
+
+def canonical_text(terms: Terms, roots: Sequence[int]) -> str:
+    """A text that is equal for two term graphs exactly if they are equal up to numbering."""
+    graph = _Graph(terms, roots)
+    return min(graph.leaves(graph.start))
+
+
+class _Graph:
+    def __init__(self, terms: Terms, roots: Sequence[int]) -> None:
+        used = _reached(terms, roots)
+        place = {term: k for k, term in enumerate(used)}
+        self.labels = [terms[t][0] for t in used]
+        self.ordered = [terms[t][1] for t in used]
+        self.args = [[(edge, place[arg]) for edge, arg in terms[t][2]] for t in used]
+        self.roots = [place[root] for root in roots]
+        self.users: list[list[tuple[str, int, int]]] = [[] for _ in used]
+        for user, args in enumerate(self.args):
+            for position, (edge, arg) in enumerate(args):
+                at = position if self.ordered[user] else -1
+                self.users[arg].append((edge, at, user))
+        outputs = [[k for k, root in enumerate(self.roots) if root == t] for t in range(len(used))]
+        self.start = _ranked([json.dumps([a, b]) for a, b in zip(self.labels, outputs, strict=True)])
+
+    def refine(self, colours: Colours) -> Colours:
+        while True:
+            rows = []
+            for t, colour in enumerate(colours):
+                below = [(edge, colours[arg]) for edge, arg in self.args[t]]
+                above = sorted((edge, at, colours[user]) for edge, at, user in self.users[t])
+                rows.append((colour, below if self.ordered[t] else sorted(below), above))
+            refined = _ranked([repr(row) for row in rows], first=colours)
+            if max(refined, default=0) == max(colours, default=0):
+                return colours
+            colours = refined
+
+    def tie(self, colours: Colours) -> list[int]:
+        """The first class of parameters that still look alike, or nothing."""
+        classes: dict[int, list[int]] = {}
+        for t, colour in enumerate(colours):
+            if self.labels[t].startswith("learned"):
+                classes.setdefault(colour, []).append(t)
+        alike = [colour for colour, members in classes.items() if len(members) > 1]
+        return classes[min(alike)] if alike else []
+
+    def single_out(self, colours: Colours, chosen: int) -> Colours:
+        return tuple(2 * c + (t != chosen) for t, c in enumerate(colours))
+
+    def leaves(self, colours: Colours) -> set[str]:
+        """Texts of all numberings under `colours` that no symmetry found so far makes equal."""
+        colours = self.refine(colours)
+        tie = self.tie(colours)
+        if not tie:
+            return {self.text(colours)}
+        found = self.leaves(self.single_out(colours, tie[0]))
+        for other in tie[1:]:
+            branch = self.single_out(colours, other)
+            if self.first_leaf(branch) not in found:
+                found |= self.leaves(branch)
+        return found
+
+    def first_leaf(self, colours: Colours) -> str:
+        colours = self.refine(colours)
+        while tie := self.tie(colours):
+            colours = self.refine(self.single_out(colours, tie[0]))
+        return self.text(colours)
+
+    def text(self, colours: Colours) -> str:
+        order = sorted(range(len(colours)), key=lambda t: colours[t])
+        place = {t: k for k, t in enumerate(order)}
+        rows = []
+        for t in order:
+            args = [[edge, place[arg]] for edge, arg in self.args[t]]
+            rows.append([self.labels[t], args if self.ordered[t] else sorted(args)])
+        return json.dumps([rows, [place[root] for root in self.roots]])
+
+
+def _reached(terms: Terms, roots: Sequence[int]) -> list[int]:
+    seen: set[int] = set()
+    wanted = list(roots)
+    while wanted:
+        term = wanted.pop()
+        if term not in seen:
+            seen.add(term)
+            wanted.extend(arg for _, arg in terms[term][2])
+    return sorted(seen)
+
+
+def _ranked(rows: list[str], first: Colours | None = None) -> Colours:
+    """Each row's place among the different rows, sorted by colour and then by text."""
+    pairs = list(zip(first or [0] * len(rows), rows, strict=True))
+    ranks = {pair: rank for rank, pair in enumerate(sorted(set(pairs)))}
+    return tuple(ranks[pair] for pair in pairs)

@@ -1,0 +1,183 @@
+"""The operations that a cell is made of: what each means, costs and how it differentiates.
+
+To add one, write a row here and a torch function in `nas/compile/reference.py`; the tests by name then
+compare its derivative with autograd's.
+
+A derivative is written in the same small language for every consumer (interpreter, C, GPU): `g` is the
+gradient that arrives, `y` the result, `a b c` the arguments and attributes stand by their names. `mean`
+and `total` run over the row, `where` and `sign` are as in NumPy. One formula for each argument.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["leaf", "learned", "elementwise", "row"]
+AttrValue = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row of the table."""
+
+    kind: Kind
+    arity: int | None
+    """Number of arguments; None is one or more."""
+    meaning: str
+    attrs: dict[str, AttrValue] = field(default_factory=dict)
+    """Attributes with their defaults, in the order of the text."""
+    flops: int = 0
+    """Floating-point operations for an element of the result; matrix products are counted apart."""
+    vjp: tuple[str, ...] = ()
+    commutative: bool = False
+
+
+OPS: dict[str, Op] = {
+    # 1. what a step is given
+    "input": Op("leaf", 0, "the input x of this step"),
+    "state": Op("leaf", 0, "a state after the previous step", {"width": "hidden", "initial": 0.0}),
+    "vertical": Op("leaf", 0, "a value from the layer below at this step; zeros below the first"),
+    "constant": Op("leaf", 0, "a number", {"value": 0.0}),
+    "step": Op("leaf", 0, "the index of this step, from 0"),
+    # 2. what is learned
+    "vector": Op("leaf", 0, "a learned vector", {"init": 0.0, "width": "hidden"}),
+    "scalar": Op("leaf", 0, "a learned number", {"init": 0.0}),
+    "linear": Op(
+        "learned",
+        None,
+        "the sum of a matrix times each argument, plus ONE bias; eye is added to the diagonal",
+        {"bias": 0.0, "eye": 0.0, "width": "hidden"},
+        commutative=True,
+    ),
+    "diagonal": Op("learned", 1, "a learned vector times the argument (peepholes)", {"init": None}),
+    "block_diagonal": Op(
+        "learned", 1, "a square matrix of independent blocks (heads); no bias", {"blocks": 4}
+    ),
+    "masked": Op(
+        "learned",
+        1,
+        "a square matrix whose blocks on one side of the diagonal are zero; no bias",
+        {"mask": "block_upper", "blocks": 4},
+    ),
+    # 3. elementwise; arguments of width 1 broadcast
+    "add": Op("elementwise", 2, "a + b", flops=1, vjp=("g", "g"), commutative=True),
+    "sub": Op("elementwise", 2, "a - b", flops=1, vjp=("g", "-g")),
+    "mul": Op("elementwise", 2, "a * b", flops=1, vjp=("g * b", "g * a"), commutative=True),
+    "div": Op("elementwise", 2, "a / b", flops=1, vjp=("g / b", "-g * y / b")),
+    "max": Op(
+        "elementwise",
+        2,
+        "the larger; equal arguments share the gradient",
+        flops=1,
+        vjp=(
+            "g * where(a > b, 1, where(a == b, 0.5, 0))",
+            "g * where(b > a, 1, where(a == b, 0.5, 0))",
+        ),
+        commutative=True,
+    ),
+    "min": Op(
+        "elementwise",
+        2,
+        "the smaller; equal arguments share the gradient",
+        flops=1,
+        vjp=(
+            "g * where(a < b, 1, where(a == b, 0.5, 0))",
+            "g * where(b < a, 1, where(a == b, 0.5, 0))",
+        ),
+        commutative=True,
+    ),
+    "blend": Op(
+        "elementwise",
+        3,
+        "a * b + (1 - a) * c",
+        flops=4,
+        vjp=("g * (b - c)", "g * a", "g * (1 - a)"),
+    ),
+    "neg": Op("elementwise", 1, "-a", flops=1, vjp=("-g",)),
+    "tanh": Op("elementwise", 1, "hyperbolic tangent", flops=10, vjp=("g * (1 - y * y)",)),
+    "sigmoid": Op("elementwise", 1, "1 / (1 + exp(-a))", flops=10, vjp=("g * y * (1 - y)",)),
+    "relu": Op("elementwise", 1, "max(a, 0)", flops=1, vjp=("where(a > 0, g, 0)",)),
+    "leaky_relu": Op(
+        "elementwise",
+        1,
+        "a where it is positive, else slope * a",
+        {"slope": 0.01},
+        flops=2,
+        vjp=("where(a > 0, g, slope * g)",),
+    ),
+    "hard_sigmoid": Op(
+        "elementwise",
+        1,
+        "slope * a + 1/2, cut to [0, 1] (slope 1/6 as in torch; old Keras has 0.2)",
+        {"slope": 1 / 6},
+        flops=4,
+        vjp=("where(abs(slope * a) < 0.5, slope * g, 0)",),
+    ),
+    "softplus": Op("elementwise", 1, "log(1 + exp(a))", flops=20, vjp=("g / (1 + exp(-a))",)),
+    "exp": Op("elementwise", 1, "e to the power a", flops=8, vjp=("g * y",)),
+    "log": Op("elementwise", 1, "natural logarithm", flops=8, vjp=("g / a",)),
+    "abs": Op("elementwise", 1, "absolute value", flops=1, vjp=("g * sign(a)",)),
+    "sqrt": Op("elementwise", 1, "square root", flops=4, vjp=("g * 0.5 / y",)),
+    "square": Op("elementwise", 1, "a * a", flops=1, vjp=("2 * g * a",)),
+    "sin": Op("elementwise", 1, "sine", flops=10, vjp=("g * cos(a)",)),
+    "cos": Op("elementwise", 1, "cosine", flops=10, vjp=("-g * sin(a)",)),
+    "silu": Op(
+        "elementwise",
+        1,
+        "a * sigmoid(a)",
+        flops=11,
+        vjp=("g * (1 + a - y) / (1 + exp(-a))",),
+    ),
+    "gelu": Op(
+        "elementwise",
+        1,
+        "a times the normal distribution function of a (Hendrycks & Gimpel 2016, exact form)",
+        flops=20,
+        vjp=("g * (0.5 * (1 + erf(a * 0.7071067811865476)) + a * exp(-0.5 * a * a) * 0.3989422804014327)",),
+    ),
+    # 4. over the row of features
+    "layer_norm": Op(
+        "row",
+        1,
+        "(a - mean) / sqrt(variance + eps), without gain and bias (Ba et al. 2016)",
+        {"eps": 1e-5},
+        flops=8,
+        vjp=("(g - mean(g) - y * mean(g * y)) / sqrt(mean(square(a - mean(a))) + eps)",),
+    ),
+    "rms_norm": Op(
+        "row",
+        1,
+        "a / sqrt(mean(a * a) + eps), without gain (Zhang & Sennrich 2019)",
+        {"eps": 1e-5},
+        flops=5,
+        vjp=("(g - y * mean(g * y)) / sqrt(mean(square(a)) + eps)",),
+    ),
+    "softmax": Op("row", 1, "exp(a) / total(exp(a))", flops=12, vjp=("y * (g - total(g * y))",)),
+}
+
+ACTIVATIONS = tuple(
+    name for name, op in OPS.items() if op.kind == "elementwise" and op.arity == 1 and name != "neg"
+)
+LEARNED = tuple(name for name, op in OPS.items() if op.kind == "learned")
+INPUTS = ("input", "state", "vertical")
+MASKS = ("block_upper", "block_lower")
+WIDTHS = ("input", "hidden")
+
+
+def attr_rule(op: str, name: str, value: AttrValue) -> str:
+    """The rule that `value` breaks as attribute `name` of `op`, or an empty string."""
+    if name == "width":
+        if value in WIDTHS or (type(value) is int and value > 0):
+            return ""
+        return "must be input, hidden or a positive whole number"
+    if name == "blocks":
+        return "" if type(value) is int and value > 0 else "must be a positive whole number"
+    if name == "mask":
+        return "" if value in MASKS else f"must be one of {', '.join(MASKS)}"
+    if value is None:
+        return "" if (op, name) in (("linear", "bias"), ("diagonal", "init")) else "must be a number"
+    if type(value) is not float or math.isnan(value):
+        return "must be a number"
+    if math.isinf(value) and (op, name) not in (("state", "initial"), ("constant", "value")):
+        return "must be finite"
+    return ""

@@ -1,0 +1,215 @@
+"""From a Python function to a cell: the function runs once on values that write down what it does.
+
+    def gru(x, h):
+        r = sigmoid(linear(x, h))
+        z = sigmoid(linear(x, h))
+        n = tanh(linear(x, r * h))
+        return z * h + (1 - z) * n
+
+    cell = trace(gru)
+
+Local variables name the nodes. In the signature a default is a state's initial value, an annotation its
+width (`x_prev: "input"`, `s: 1`), and keyword-only arguments come from the layer below.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypeVar
+
+from nas.cell.arrange import arrange
+from nas.cell.graph import Cell, Node, Width, node
+from nas.cell.ops import AttrValue
+from nas.errors import CellError
+
+T = TypeVar("T")
+Traced = Callable[..., Any]
+
+
+class Recorder:
+    """The nodes of the step that is being traced."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+
+    def add(self, op: str, *args: "Value | float", name: str = "", **attrs: AttrValue) -> "Value":
+        places = [self.value(arg, op).index for arg in args]
+        self.nodes.append(node(op, *places, name=name, **attrs))
+        return Value(self, len(self.nodes) - 1)
+
+    def value(self, given: "Value | float", op: str) -> "Value":
+        if isinstance(given, Value):
+            if given.recorder is not self:
+                raise CellError(f"{op} mixes values of two cells.")
+            return given
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            return self.add("constant", value=float(given))
+        raise CellError(f"{op} takes values of the cell or numbers, got {given!r}.")
+
+    def rename(self, index: int, name: str) -> None:
+        old = self.nodes[index]
+        self.nodes[index] = Node(old.op, old.args, old.attrs, name)
+
+
+class Value:
+    """A value inside a cell; arithmetic on it is written down as nodes."""
+
+    def __init__(self, recorder: Recorder, index: int) -> None:
+        self.recorder = recorder
+        self.index = index
+
+    def __add__(self, other: "Value | float") -> "Value":
+        return self.recorder.add("add", self, other)
+
+    def __radd__(self, other: float) -> "Value":
+        return self.recorder.add("add", other, self)
+
+    def __sub__(self, other: "Value | float") -> "Value":
+        return self.recorder.add("sub", self, other)
+
+    def __rsub__(self, other: float) -> "Value":
+        return self.recorder.add("sub", other, self)
+
+    def __mul__(self, other: "Value | float") -> "Value":
+        return self.recorder.add("mul", self, other)
+
+    def __rmul__(self, other: float) -> "Value":
+        return self.recorder.add("mul", other, self)
+
+    def __truediv__(self, other: "Value | float") -> "Value":
+        return self.recorder.add("div", self, other)
+
+    def __rtruediv__(self, other: float) -> "Value":
+        return self.recorder.add("div", other, self)
+
+    def __neg__(self) -> "Value":
+        return self.recorder.add("neg", self)
+
+    def __pow__(self, exponent: int) -> "Value":
+        if exponent != 2:
+            raise CellError(f"a power is only ** 2 (op square), got ** {exponent}.")
+        return self.recorder.add("square", self)
+
+    def __bool__(self) -> bool:
+        raise CellError("a cell is the same at every step: `if` on one of its values cannot be drawn.")
+
+
+_active: list[Recorder] = []
+
+
+def record(op: str, *args: Value | float, **attrs: AttrValue) -> Value:
+    """Write down one operation of the cell that is being traced."""
+    if not _active:
+        raise CellError(f"{op} is an equation of a cell: call it inside a function given to trace().")
+    return _active[-1].add(op, *args, **attrs)
+
+
+def trace(function: Traced, name: str = "", doc: str | None = None) -> Cell:
+    """Run `function` once and return the cell that it describes.
+
+    Args:
+        function: takes x, then the states; returns the new states, or y and the new states.
+        name: of the cell; the function's by default.
+        doc: of the cell; the function's docstring by default.
+
+    Raises:
+        CellError: if the function breaks a rule of the cell language.
+    """
+    recorder = Recorder()
+    name = name or function.__name__
+    values = _inputs(recorder, name, inspect.signature(function))
+    with _recording(recorder), _naming(recorder, function):
+        positional = [v for v, by_name in values.values() if not by_name]
+        result = function(*positional, **{k: v for k, (v, by_name) in values.items() if by_name})
+    n_verticals = sum(by_name for _, by_name in values.values())
+    outputs = _outputs(name, result, len(values) - 1 - n_verticals, n_verticals)
+    text = inspect.cleandoc(function.__doc__ or "") if doc is None else doc
+    n_states = len(values) - 1 - n_verticals
+    cell = Cell(
+        name,
+        tuple(recorder.nodes),
+        outputs[0].index,
+        tuple(v.index for v in outputs[1 : 1 + n_states]),
+        tuple(v.index for v in outputs[1 + n_states :]),
+        text,
+    )
+    return arrange(cell)
+
+
+def _inputs(
+    recorder: Recorder, name: str, signature: inspect.Signature
+) -> dict[str, tuple[Value, bool]]:
+    """A value for each parameter, and whether it comes from the layer below."""
+    values: dict[str, tuple[Value, bool]] = {}
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise CellError(f"cell {name}: its states are named one by one, got {parameter}.")
+        by_name = parameter.kind is parameter.KEYWORD_ONLY
+        if by_name:
+            value = recorder.add("vertical", name=parameter.name)
+        elif not values:
+            value = recorder.add("input", name=parameter.name)
+        else:
+            given, default = parameter.annotation, parameter.default
+            width: Width = given if isinstance(given, (str, int)) else "hidden"
+            initial = 0.0 if default is parameter.empty else float(default)
+            value = recorder.add("state", name=parameter.name, width=width, initial=initial)
+        values[parameter.name] = (value, by_name)
+    return values
+
+
+def _outputs(name: str, result: Any, n_states: int, n_verticals: int) -> list[Value]:
+    values = list(result) if isinstance(result, tuple) else [result]
+    if not all(isinstance(value, Value) for value in values):
+        raise CellError(f"cell {name} must return values of the cell, got {result!r}.")
+    return with_output(name, values, n_states, n_verticals)
+
+
+def with_output(
+    name: str, values: list[T], n_states: int, n_verticals: int
+) -> list[T]:
+    """Returned values with y in front: where it is not written, it is the first new state.
+
+    Raises:
+        CellError: if there are too many or too few.
+    """
+    expected = n_states + n_verticals
+    if len(values) == expected and n_states:
+        return [values[0], *values]
+    if len(values) == expected + 1:
+        return values
+    layers = f" and {n_verticals} for the layer above" if n_verticals else ""
+    raise CellError(
+        f"cell {name} has {n_states} states and must return {n_states} new states{layers}, with the "
+        f"output before them if it is not the first of them; got {len(values)} values."
+    )
+
+
+@contextmanager
+def _recording(recorder: Recorder) -> Iterator[None]:
+    _active.append(recorder)
+    try:
+        yield
+    finally:
+        _active.pop()
+
+
+@contextmanager
+def _naming(recorder: Recorder, function: Traced) -> Iterator[None]:
+    """Name nodes after the local variables that hold them when `function` returns."""
+    code = getattr(function, "__code__", None)
+    before = sys.getprofile()
+
+    def profile(frame: FrameType, event: str, arg: object) -> None:
+        if event == "return" and frame.f_code is code:
+            for variable, value in frame.f_locals.items():
+                if isinstance(value, Value) and not recorder.nodes[value.index].name:
+                    recorder.rename(value.index, variable)
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
