@@ -1,1 +1,36 @@
-"""Search for, compare and reuse recurrent cells."""
+"""Search for, compare and reuse recurrent cells: a cell is its equations.
+
+    import nas
+    nas.zoo["gru"]                        # the known cells of the literature
+    cell = nas.cell("mut3")               # a zoo name, equations as text, a .cell or .json file
+    rnn = nas.RNN(cell, 32, 64)           # the signature and behaviour of torch.nn.LSTM
+    nas.load("studies/quickstart/winner") # a trained winner, weights included
+
+`nas.cell` and `nas.zoo` are these objects, not the packages of the same names; those are reached as
+`from nas.cell import linear, tanh, trace` and `from nas.zoo.gru import gru`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from nas.lookup import cell as cell
+from nas.zoo import ZOO as zoo
+
+if TYPE_CHECKING:
+    from nas.load import load as load
+    from nas.rnn import RNN as RNN
+
+__version__ = "0.1.0"
+__all__ = ["RNN", "__version__", "cell", "load", "zoo"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch when it is first asked for, so that commands start at once."""
+    if name == "RNN":
+        from nas.rnn import RNN
+
+        return RNN
+    if name == "load":
+        from nas.load import load
+
+        return load
+    raise AttributeError(f"module nas has no attribute {name!r}")

@@ -1,0 +1,206 @@
+"""The eager reference: one torch function an op. Slow and plain, it is the oracle of every backend.
+
+`EagerCell` holds the parameters of one layer in one direction under names made from the cell's text, so
+that a state_dict does not depend on the backend that runs it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.cell.count import check_sizes, size
+from nas.cell.graph import Cell, Node, is_learned
+from nas.cell.ops import INPUTS
+
+Operand = Tensor | float
+
+
+def _tensor(a: Operand, like: Operand | None = None) -> Tensor:
+    if isinstance(a, Tensor):
+        return a
+    if isinstance(like, Tensor):
+        return like.new_tensor(a)
+    return torch.tensor(a, dtype=torch.float64)
+
+
+def _layer_norm(a: Tensor, eps: float) -> Tensor:
+    centred = a - a.mean(-1, keepdim=True)
+    return centred / torch.sqrt(centred.square().mean(-1, keepdim=True) + eps)
+
+
+def _rms_norm(a: Tensor, eps: float) -> Tensor:
+    return a / torch.sqrt(a.square().mean(-1, keepdim=True) + eps)
+
+
+# What each elementwise or row op does to torch tensors; attributes follow the arguments.
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "max": lambda a, b: torch.maximum(_tensor(a, b), _tensor(b, a)),
+    "min": lambda a, b: torch.minimum(_tensor(a, b), _tensor(b, a)),
+    "blend": lambda a, b, c: a * b + (1 - a) * c,
+    "neg": lambda a: -a,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "hard_sigmoid": lambda a, slope: (slope * a + 0.5).clamp(0, 1),
+    "softplus": lambda a: F.softplus(a, threshold=100.0),
+    "exp": torch.exp,
+    "log": torch.log,
+    "abs": torch.abs,
+    "sqrt": torch.sqrt,
+    "square": torch.square,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
+    "softmax": lambda a: torch.softmax(a, -1),
+}
+
+
+class EagerCell(nn.Module):
+    """One step of a cell with its parameters, one torch function an op.
+
+    Weights are drawn from U[-s, s] with s = init_scale / sqrt(hidden_size) and biases start at the
+    value that the cell gives them (0 unless it says otherwise).
+
+    Raises:
+        CellError: if the cell cannot have these sizes.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_sizes(cell, input_size, hidden_size)
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.sizes = [size(width, input_size, hidden_size) for width in cell.widths]
+        self.labels = parameter_labels(cell)
+        self.program = [
+            (i, cell.nodes[i]) for i in sorted(cell.live) if cell.nodes[i].op not in INPUTS
+        ]
+        for i, label in self.labels.items():
+            for part, shape in self._shapes(i, bias).items():
+                tensor = torch.empty(shape, device=device, dtype=dtype)
+                self.register_parameter(f"{label}_{part}", nn.Parameter(tensor))
+        self.reset_parameters()
+
+    def _shapes(self, i: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        n, width = self.cell.nodes[i], self.sizes[i]
+        if n.op == "linear":
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight": (width, sum(self.sizes[arg] for arg in n.args))
+            }
+            return shapes | ({"bias": (width,)} if bias and n.attr("bias") is not None else {})
+        if n.op == "block_diagonal":
+            blocks = int(n.number("blocks"))
+            return {"weight": (blocks, width // blocks, width // blocks)}
+        return {"weight": (width, width) if n.op == "masked" else (width,)}
+
+    @torch.no_grad()
+    def reset_parameters(
+        self, init_scale: float = 1.0, generator: torch.Generator | None = None
+    ) -> None:
+        """Draw new weights; the scale is that of Jozefowicz et al. 2015, section 3.7."""
+        bound = init_scale / math.sqrt(self.hidden_size)
+        for i, label in self.labels.items():
+            n, weight = self.cell.nodes[i], self.get_parameter(f"{label}_weight")
+            initial = n.attr("init") if n.op in ("vector", "scalar", "diagonal") else None
+            if initial is not None:
+                weight.fill_(float(initial))
+            else:
+                weight.uniform_(-bound, bound, generator=generator)
+            if n.op == "linear" and (eye := n.number("eye")):
+                weight.diagonal().add_(eye)
+            if f"{label}_bias" in self._parameters:
+                self.get_parameter(f"{label}_bias").fill_(n.number("bias"))
+
+    def forward(
+        self, x: Tensor, states: Sequence[Tensor], verticals: Sequence[Tensor], step: int
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """One step: x (batch, input), states and verticals (batch, width); returns the same for y."""
+        values: dict[int, Operand] = dict(enumerate((x, *states, *verticals)))
+        for i, n in self.program:
+            values[i] = self._value(i, n, [values[arg] for arg in n.args], x, step)
+        cell = self.cell
+        y = self._row(values[cell.y], cell.y, x)
+        new_states = [self._row(values[i], i, x) for i in cell.new_states]
+        return y, new_states, [self._row(values[i], i, x, self.hidden_size) for i in cell.new_verticals]
+
+    def _value(self, i: int, n: Node, args: list[Operand], x: Tensor, step: int) -> Operand:
+        if n.op == "constant":
+            return n.number("value")
+        if n.op == "step":
+            return _tensor(float(step), x)
+        if is_learned(n):
+            return self._learned(i, n, args, x)
+        if not any(isinstance(arg, Tensor) for arg in args):
+            args = [_tensor(arg) for arg in args]
+            return float(FUNCTIONS[n.op](*args, *(value for _, value in n.attrs)))
+        return FUNCTIONS[n.op](*args, *(value for _, value in n.attrs))
+
+    def _learned(self, i: int, n: Node, args: list[Operand], x: Tensor) -> Tensor:
+        label = self.labels[i]
+        weight = self.get_parameter(f"{label}_weight")
+        if not args:
+            return weight
+        rows = [self._row(a, arg, x) for a, arg in zip(args, n.args, strict=True)]
+        if n.op == "diagonal":
+            return rows[0] * weight
+        if n.op == "block_diagonal":
+            parts = rows[0].unflatten(-1, (weight.shape[0], -1)).unsqueeze(-1)
+            return (weight @ parts).flatten(-3)
+        if n.op == "masked":
+            return F.linear(rows[0], weight * block_mask(n, weight))
+        return F.linear(
+            torch.cat(rows, -1) if len(rows) > 1 else rows[0],
+            weight,
+            self._parameters.get(f"{label}_bias"),
+        )
+
+    def _row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
+        """A value as (batch, width), where constants and learned leaves are smaller."""
+        shape = (*x.shape[:-1], width or self.sizes[index])
+        row = _tensor(value, x)
+        return row if row.shape == shape else row.expand(shape)
+
+
+def block_mask(n: Node, weight: Tensor) -> Tensor:
+    """1 where a masked matrix has an entry: blocks (i, j) with j >= i (upper) or j <= i (lower)."""
+    block = torch.arange(weight.shape[-1], device=weight.device) // (
+        weight.shape[-1] // int(n.number("blocks"))
+    )
+    after = block[None, :] >= block[:, None]
+    return (after if n.attr("mask") == "block_upper" else after.T).to(weight.dtype)
+
+
+def parameter_labels(cell: Cell) -> dict[int, str]:
+    """A name for each live node with parameters: that of the line of text it stands in."""
+    line_of: dict[int, str] = {}
+    for i in reversed(range(len(cell.nodes))):
+        line_of[i] = cell.nodes[i].name or line_of.get(i, "y")
+        for arg in cell.nodes[i].args:
+            line_of[arg] = line_of[i]
+    labels: dict[int, str] = {}
+    counts: dict[str, int] = {}
+    for i in sorted(cell.live):
+        if is_learned(cell.nodes[i]):
+            line = line_of[i]
+            counts[line] = counts.get(line, 0) + 1
+            labels[i] = line if counts[line] == 1 else f"{line}_{counts[line]}"
+    return labels

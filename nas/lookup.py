@@ -1,0 +1,49 @@
+"""`nas.cell(...)`: a cell from whatever names it."""
+
+import json
+from pathlib import Path
+
+from nas.cell.graph import Cell
+from nas.cell.json import from_json
+from nas.cell.text import loads
+from nas.errors import CellError, unknown
+from nas.zoo import ZOO
+
+
+def cell(source: "Cell | str | Path") -> Cell:
+    """Return a cell from a zoo name, equations as text, or a `.cell` or `.json` file.
+
+    A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file.
+
+    Raises:
+        CellError: if nothing is found, with the nearest name, or the cell breaks a rule.
+    """
+    if isinstance(source, Cell):
+        return source
+    text = str(source)
+    if isinstance(source, str) and ("\n" in text or text.lstrip().startswith("def ")):
+        return loads(text)
+    if text in ZOO:
+        return ZOO[text]
+    path = Path(text)
+    if path.is_dir() and (path / "cell.cell").is_file():
+        path = path / "cell.cell"
+    if path.suffix in (".cell", ".json") or path.is_file():
+        return _from_file(path)
+    raise CellError(unknown("cell", text, ZOO) + " A file ends in .cell or .json.")
+
+
+def _from_file(path: Path) -> Cell:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise CellError(f"cell file {path}: {reason}.") from None
+    try:
+        if path.suffix != ".json":
+            return loads(text)
+        return from_json(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise CellError(f"cell file {path}: not JSON, {error}.") from None
+    except CellError as error:
+        raise CellError(f"{path}: {error}") from None

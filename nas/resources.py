@@ -1,0 +1,43 @@
+"""Where the data that comes with `nas` lies: beside the package in a checkout, inside it in a wheel."""
+
+from pathlib import Path
+from typing import Literal
+
+from nas.errors import UserError, unknown
+
+PACKAGE = Path(__file__).parent
+Kind = Literal["search_spaces", "experiments"]
+
+
+def folder(kind: Kind) -> Path:
+    """The folder of the search spaces or of the experiments."""
+    installed = PACKAGE / "_data" / kind
+    return installed if installed.is_dir() else PACKAGE.parent / kind
+
+
+def names(kind: Kind) -> list[str]:
+    """The spaces or experiments that come with `nas`."""
+    pattern = "*.yaml" if kind == "search_spaces" else "*/config.yaml"
+    found = folder(kind).glob(pattern)
+    return sorted(path.stem if kind == "search_spaces" else path.parent.name for path in found)
+
+
+def find(kind: Kind, source: str) -> Path:
+    """The YAML file that `source` means: a name that comes with `nas`, a file, or a folder.
+
+    Raises:
+        UserError: if there is none, with the nearest name.
+    """
+    path = Path(source)
+    if path.is_dir() and (path / "config.yaml").is_file():
+        return path / "config.yaml"
+    if path.is_file():
+        return path
+    root = folder(kind)
+    named = root / f"{source}.yaml" if kind == "search_spaces" else root / source / "config.yaml"
+    if named.is_file():
+        return named
+    what = "space" if kind == "search_spaces" else "experiment"
+    if path.suffix in (".yaml", ".yml"):
+        raise UserError(f"{what} file {source}: no such file.")
+    raise UserError(unknown(what, source, names(kind)) + " Or give the path of a YAML file.")

@@ -1,0 +1,281 @@
+"""`nas.RNN`: any cell as a stack of layers with the signature and behaviour of torch.nn.LSTM."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from nas.cell.count import size
+from nas.cell.graph import Cell
+from nas.compile.reference import EagerCell
+from nas.errors import CellError
+
+States = Tensor | tuple[Tensor, ...]
+Steps = list[Tensor]
+"""A layer's values, one (batch at that step, width) tensor a step; a packed batch shrinks."""
+
+
+class RNN(nn.Module):
+    """Layers of a recurrent cell; drop-in for torch.nn.LSTM, nn.GRU and nn.RNN.
+
+    With L layers, D directions, time T, batch B, and widths I (input), H (hidden), Y (output, H
+    for most cells): the input is (T, B, I), (B, T, I) with batch_first, (T, I) unbatched, or a
+    PackedSequence; the output (T, B, D * Y) likewise. A cell with one state takes and gives one
+    tensor (L * D, B, H), as nn.GRU; with several, a tuple in the order of `cell.states`, as nn.LSTM
+    its (h, c). Without initial states they start at the values that the cell gives (zeros for most).
+
+    Args:
+        cell: a cell, or anything that `nas.cell` takes: a zoo name, equations, a file.
+        input_size: features of x.
+        hidden_size: features of a state.
+        num_layers: layers; each reads the output of the one below.
+        bias: whether linear maps have their biases.
+        batch_first: whether batched input and output are (B, T, …).
+        dropout: probability of dropping an output of any layer but the last, in training.
+        bidirectional: whether each layer also runs from the end to the start.
+
+    Raises:
+        CellError: if the cell cannot have these sizes, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        cell: "Cell | str",
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(cell, str):
+            from nas.lookup import cell as look_up
+
+            cell = look_up(cell)
+        _check_arguments(num_layers, dropout)
+        self.cell = cell
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.output_size = size(cell.widths[cell.y], input_size, hidden_size)
+        directions = 2 if bidirectional else 1
+        sizes = [input_size] + [directions * self.output_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(
+            EagerCell(cell, sizes[layer], hidden_size, bias, device, dtype)
+            for layer in range(num_layers)
+            for _ in range(directions)
+        )
+        self.state_sizes = _state_sizes(cell, sizes, hidden_size)
+
+    @classmethod
+    def from_torch(cls, module: nn.RNNBase) -> "RNN":
+        """The same network with the same weights from an nn.RNN, nn.LSTM or nn.GRU."""
+        from nas.convert import from_torch
+
+        return from_torch(module)
+
+    def reset_parameters(
+        self, init_scale: float = 1.0, generator: torch.Generator | None = None
+    ) -> None:
+        """Draw new weights from U[-s, s], s = init_scale / sqrt(hidden_size)."""
+        for layer in self.layers:
+            assert isinstance(layer, EagerCell)
+            layer.reset_parameters(init_scale, generator)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: code written for torch.nn.LSTM calls it."""
+
+    def extra_repr(self) -> str:
+        text = f"{self.cell.name}, {self.input_size}, {self.hidden_size}"
+        changed = {
+            "num_layers": (self.num_layers, 1),
+            "bias": (self.bias, True),
+            "batch_first": (self.batch_first, False),
+            "dropout": (self.dropout, 0.0),
+            "bidirectional": (self.bidirectional, False),
+        }
+        return text + "".join(f", {k}={v}" for k, (v, usual) in changed.items() if v != usual)
+
+    def forward(
+        self, input: "Tensor | PackedSequence", state: States | None = None
+    ) -> "tuple[Tensor | PackedSequence, States]":
+        """Run over a sequence; see the class for shapes.
+
+        Raises:
+            CellError: if the input or a state has the wrong shape.
+        """
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, state)
+        if input.dim() not in (2, 3):
+            raise CellError(f"RNN takes 2-D (unbatched) or 3-D input, got {tuple(input.shape)}.")
+        batched = input.dim() == 3
+        time_first = input if batched else input.unsqueeze(1)
+        if batched and self.batch_first:
+            time_first = input.transpose(0, 1)
+        steps = list(time_first.unbind(0))
+        if not steps:
+            raise CellError(f"RNN takes sequences of at least one step, got {tuple(input.shape)}.")
+        states = self._initial(state, steps[0], batched=batched)
+        outputs, finals = self._run(steps, states)
+        stacked = torch.stack(outputs)
+        if not batched:
+            return stacked.squeeze(1), self._final([s.squeeze(1) for s in finals])
+        return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
+
+    def _forward_packed(
+        self, packed: PackedSequence, state: States | None
+    ) -> tuple[PackedSequence, States]:
+        steps = list(packed.data.split(packed.batch_sizes.tolist()))
+        states = self._initial(state, steps[0], batched=True)
+        if packed.sorted_indices is not None and state is not None:
+            states = [s.index_select(1, packed.sorted_indices) for s in states]
+        outputs, finals = self._run(steps, states)
+        if packed.unsorted_indices is not None:
+            finals = [s.index_select(1, packed.unsorted_indices) for s in finals]
+        data = torch.cat(outputs)
+        result = PackedSequence(
+            data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
+        )
+        return result, self._final(finals)
+
+    def _final(self, states: list[Tensor]) -> States:
+        return states[0] if len(states) == 1 else tuple(states)
+
+    def _initial(self, state: States | None, first: Tensor, *, batched: bool) -> list[Tensor]:
+        """The states as a list of (layers * directions, batch, width) tensors."""
+        if first.shape[-1] != self.input_size:
+            raise CellError(
+                f"RNN of {self.cell.name} has input_size {self.input_size}, got input with "
+                f"{first.shape[-1]} features."
+            )
+        batch, n_layers = first.shape[0], len(self.layers)
+        if state is None:
+            return [
+                first.new_full((n_layers, batch, width), declared.initial)
+                for declared, width in zip(self.cell.states, self.state_sizes, strict=True)
+            ]
+        given = [state] if isinstance(state, Tensor) else list(state)
+        names = ", ".join(declared.name for declared in self.cell.states)
+        if len(given) != len(self.cell.states):
+            raise CellError(
+                f"RNN of {self.cell.name} takes the states ({names}), got {len(given)} tensors."
+            )
+        given = given if batched else [s.unsqueeze(1) for s in given]
+        for tensor, declared, width in zip(
+            given, self.cell.states, self.state_sizes, strict=True
+        ):
+            if tensor.shape != (n_layers, batch, width):
+                raise CellError(
+                    f"RNN of {self.cell.name}: state {declared.name} must have the shape "
+                    f"{(n_layers, batch, width)}, got {tuple(tensor.shape)}."
+                )
+        return given
+
+    def _run(self, steps: Steps, states: list[Tensor]) -> tuple[Steps, list[Tensor]]:
+        """All layers over all steps: outputs a step, and final (layers * directions, B, width)."""
+        directions = 2 if self.bidirectional else 1
+        finals: list[list[Tensor]] = []
+        below: list[list[Steps]] = [[] for _ in range(directions)]
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(directions):
+                k = layer * directions + direction
+                module = self.layers[k]
+                assert isinstance(module, EagerCell)
+                run = _run_backward if direction else _run_forward
+                y, final, below[direction] = run(
+                    module, steps, [s[k] for s in states], below[direction]
+                )
+                outputs.append(y)
+                finals.append(final)
+            steps = [torch.cat(ys, -1) for ys in zip(*outputs, strict=True)] if self.bidirectional else outputs[0]
+            if self.dropout and self.training and layer < self.num_layers - 1:
+                steps = _dropped(steps, self.dropout)
+        return steps, [torch.stack(layers) for layers in zip(*finals, strict=True)]
+
+
+def _check_arguments(num_layers: int, dropout: float) -> None:
+    if num_layers < 1:
+        raise CellError(f"num_layers must be at least 1, got {num_layers}.")
+    if not 0 <= dropout <= 1:
+        raise CellError(f"dropout is a probability in [0, 1], got {dropout}.")
+
+
+def _state_sizes(cell: Cell, sizes: Sequence[int], hidden_size: int) -> list[int]:
+    """The width of each state, equal in all layers so that layers can be stacked."""
+    by_layer = {tuple(size(s.width, layer, hidden_size) for s in cell.states) for layer in sizes}
+    if len(by_layer) > 1:
+        raise CellError(
+            f"cell {cell.name} has a state of the input's width, which differs between layers "
+            f"({sorted(set(sizes))}): choose input_size equal to the width of a layer's output, or "
+            "stack single-layer RNNs."
+        )
+    return list(by_layer.pop())
+
+
+def _dropped(steps: Steps, dropout: float) -> Steps:
+    """Dropout over all steps at once, in torch's order of random numbers."""
+    rows = [step.shape[0] for step in steps]
+    return list(nn.functional.dropout(torch.cat(steps), dropout).split(rows))
+
+
+Run = Callable[[EagerCell, Steps, list[Tensor], list[Steps]], tuple[Steps, list[Tensor], list[Steps]]]
+
+
+def _verticals(module: EagerCell, x: Tensor, below: list[Steps], t: int) -> list[Tensor]:
+    """What the layer below gives at step t; zeros below the first layer."""
+    if below:
+        return [values[t] for values in below]
+    return [x.new_zeros(x.shape[0], module.hidden_size) for _ in module.cell.verticals]
+
+
+def _run_forward(
+    module: EagerCell, steps: Steps, states: list[Tensor], below: list[Steps]
+) -> tuple[Steps, list[Tensor], list[Steps]]:
+    """One layer from the first step on; sequences that end leave their rows as final states."""
+    outputs: Steps = []
+    above: list[Steps] = [[] for _ in module.cell.verticals]
+    ended: list[list[Tensor]] = [[] for _ in states]
+    for t, x in enumerate(steps):
+        rows = x.shape[0]
+        for final, s in zip(ended, states, strict=True):
+            if s.shape[0] > rows:
+                final.append(s[rows:])
+        states = [s[:rows] if s.shape[0] > rows else s for s in states]
+        y, states, up = module(x, states, _verticals(module, x, below, t), t)
+        outputs.append(y)
+        for values, value in zip(above, up, strict=True):
+            values.append(value)
+    finals = [torch.cat([s, *reversed(final)]) if final else s for s, final in zip(states, ended, strict=True)]
+    return outputs, finals, above
+
+
+def _run_backward(
+    module: EagerCell, steps: Steps, states: list[Tensor], below: list[Steps]
+) -> tuple[Steps, list[Tensor], list[Steps]]:
+    """One layer from the last step back; sequences join with their initial states as they begin."""
+    outputs: Steps = [steps[0]] * len(steps)
+    above: list[Steps] = [[steps[0]] * len(steps) for _ in module.cell.verticals]
+    initial, states = states, [s[: steps[-1].shape[0]] for s in states]
+    for count, t in enumerate(reversed(range(len(steps)))):
+        x = steps[t]
+        have = states[0].shape[0]
+        if x.shape[0] > have:
+            states = [
+                torch.cat([s, first[have : x.shape[0]]])
+                for s, first in zip(states, initial, strict=True)
+            ]
+        outputs[t], states, up = module(x, states, _verticals(module, x, below, t), count)
+        for values, value in zip(above, up, strict=True):
+            values[t] = value
+    return outputs, states, above
