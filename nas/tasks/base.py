@@ -66,7 +66,7 @@ class Baseline:
     """In the unit of the task's metric, on the validation split."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)  # a subclass's own fields come first: Text("my.txt")
 class Task(ABC):
     """Next-symbol prediction over a vocabulary, trained in windows with the state carried over.
 
@@ -88,6 +88,8 @@ class Task(ABC):
     """Parallel streams."""
     window: int = 35
     """Steps of truncated backpropagation through time."""
+    stop_at: float | None = None
+    """A training run stops once validation reaches this value of the metric; None: never."""
 
     @property
     @abstractmethod

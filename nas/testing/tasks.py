@@ -1,8 +1,9 @@
 """A conformance suite for tasks, in NumPy alone: `check_task(MyTask())` in a test of yours."""
 
 import dataclasses
+import itertools
 import pickle
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Set
 from typing import get_args
 
 import numpy as np
@@ -11,16 +12,16 @@ from nas.tasks.base import Split, Task, Window
 
 SEED, OTHER_SEED = 0, 1
 N_GUESSES = 400_000
-"""Blind guesses that `chance()` is measured by, at least: a standard deviation of 0.0003 at 1/27."""
+"""Blind guesses, at least, that `chance()` is measured by: at 1/27 a deviation of 0.0003."""
 DEVIATIONS = 5.0
 """A right chance level is rejected once in two million checks."""
 
-Examples = Callable[[list[Window]], set[Hashable]]
+Examples = Callable[[list[Window]], Set[Hashable]]
 
 
-def columns(windows: list[Window]) -> set[Hashable]:
+def columns(windows: list[Window]) -> set[bytes]:
     """Each stream from one fresh start to the next, as one example."""
-    found: set[Hashable] = set()
+    found: set[bytes] = set()
     runs: list[list[Window]] = []
     for window in windows:
         if window.fresh:
@@ -35,12 +36,24 @@ def columns(windows: list[Window]) -> set[Hashable]:
     return found
 
 
+def texts(windows: list[Window], symbols: str) -> list[str]:
+    """The text of each parallel stream, whose tokens are places in `symbols`."""
+    tokens = [windows[0].inputs[:1], *(window.targets for window in windows)]
+    return ["".join(symbols[i] for i in stream) for stream in np.concatenate(tokens).T.tolist()]
+
+
+def pieces(windows: list[Window], symbols: str, end: str) -> set[str]:
+    """The examples of streams whose every example ends with `end`, without what is cut off."""
+    return {piece for text in texts(windows, symbols) for piece in text.split(end)[:-1]}
+
+
 def check_task(task: Task, examples: Examples = columns) -> None:
     """Raise AssertionError, with the rule and the value, if `task` breaks the contract of `Task`.
 
     `examples` reads the independent examples back from the windows of an epoch, to see that no two
     splits share one. The default compares whole streams between two fresh starts: right for tasks
-    whose window is one minibatch of whole examples; give your own for streams of many examples.
+    whose window is one minibatch of whole examples; for streams of many examples give your own,
+    such as `lambda windows: pieces(windows, symbols, end="\\n")`.
     """
     task.check()
     for split in get_args(Split):
@@ -83,7 +96,7 @@ def _check_windows(task: Task, split: Split) -> None:
     _require(task, windows[0].fresh, f"the first {split} window must be fresh.")
     for i, window in enumerate(windows):
         _check_arrays(task, window, f"{split} window {i}")
-    for i, (window, after) in enumerate(zip(windows, windows[1:], strict=False)):
+    for i, (window, after) in enumerate(itertools.pairwise(windows)):
         last = window.scored[-1]
         _require(
             task,
@@ -117,6 +130,10 @@ def _check_arrays(task: Task, window: Window, where: str) -> None:
             array.dtype == kind,
             f"{where}: {name} must have the dtype {kind.__name__}, got {array.dtype}.",
         )
+    _check_tokens(task, window, where)
+
+
+def _check_tokens(task: Task, window: Window, where: str) -> None:
     for name in ("inputs", "targets"):
         tokens = getattr(window, name)
         _require(
@@ -170,7 +187,8 @@ def _check_seeds(task: Task) -> None:
         not _same(train, _epoch(task, "train", epoch=1)),
         "epochs 0 and 1 must give different train data.",
     )
-    for split in ("validation", "test"):
+    held_out: tuple[Split, ...] = ("validation", "test")
+    for split in held_out:
         _require(
             task,
             _same(_epoch(task, split), _epoch(task, split, epoch=1)),
