@@ -24,6 +24,7 @@ def from_torch(module: nn.RNNBase) -> RNN:
     """
     name = _cell_name(module)
     weight = module.weight_ih_l0
+    assert isinstance(weight, Tensor)
     rnn = RNN(
         ZOO[name],
         module.input_size,

@@ -25,25 +25,32 @@ def cell(source: "Cell | str | Path") -> Cell:
         return loads(text)
     if text in ZOO:
         return ZOO[text]
-    path = Path(text)
-    if path.is_dir() and (path / "cell.cell").is_file():
-        path = path / "cell.cell"
-    if path.suffix in (".cell", ".json") or path.is_file():
+    if path := _file(text):
         return _from_file(path)
     raise CellError(unknown("cell", text, ZOO) + " A file ends in .cell or .json.")
+
+
+def _file(text: str) -> Path | None:
+    path = Path(text)
+    try:
+        if path.is_dir() and (path / "cell.cell").is_file():
+            return path / "cell.cell"
+        return path if path.suffix in (".cell", ".json") or path.is_file() else None
+    except (OSError, ValueError):  # no path at all: too long, or with a NUL in it
+        return None
 
 
 def _from_file(path: Path) -> Cell:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise CellError(f"cell file {path}: {reason}.") from None
     try:
         if path.suffix != ".json":
             return loads(text)
         return from_json(json.loads(text))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CellError(f"cell file {path}: not JSON, {error}.") from None
     except CellError as error:
         raise CellError(f"{path}: {error}") from None

@@ -1,7 +1,7 @@
 """`nas.RNN`: any cell as a stack of layers with the signature and behaviour of torch.nn.LSTM."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class RNN(nn.Module):
     for most cells): the input is (T, B, I), (B, T, I) with batch_first, (T, I) unbatched, or a
     PackedSequence; the output (T, B, D * Y) likewise. A cell with one state takes and gives one
     tensor (L * D, B, H), as nn.GRU; with several, a tuple in the order of `cell.states`, as nn.LSTM
-    its (h, c). Without initial states they start at the values that the cell gives (zeros for most).
+    its (h, c). States that are not given start at the values that the cell gives (zeros for most).
 
     Args:
         cell: a cell, or anything that `nas.cell` takes: a zoo name, equations, a file.
@@ -42,7 +42,7 @@ class RNN(nn.Module):
 
     def __init__(
         self,
-        cell: "Cell | str",
+        cell: Cell | str | Path,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -54,7 +54,7 @@ class RNN(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if isinstance(cell, str):
+        if not isinstance(cell, Cell):
             from nas.lookup import cell as look_up
 
             cell = look_up(cell)
@@ -67,9 +67,11 @@ class RNN(nn.Module):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
-        self.output_size = size(cell.widths[cell.y], input_size, hidden_size)
         directions = 2 if bidirectional else 1
-        sizes = [input_size] + [directions * self.output_size] * (num_layers - 1)
+        sizes = [input_size]
+        for _ in range(num_layers - 1):
+            sizes.append(directions * size(cell.widths[cell.y], sizes[-1], hidden_size))
+        self.output_size = size(cell.widths[cell.y], sizes[-1], hidden_size)
         self.layers = nn.ModuleList(
             EagerCell(cell, sizes[layer], hidden_size, bias, device, dtype)
             for layer in range(num_layers)
@@ -135,7 +137,7 @@ class RNN(nn.Module):
     def _forward_packed(
         self, packed: PackedSequence, state: States | None
     ) -> tuple[PackedSequence, States]:
-        steps = list(packed.data.split(packed.batch_sizes.tolist()))
+        steps = list(torch.split(packed.data, packed.batch_sizes.tolist()))
         states = self._initial(state, steps[0], batched=True)
         if packed.sorted_indices is not None and state is not None:
             states = [s.index_select(1, packed.sorted_indices) for s in states]
@@ -171,9 +173,7 @@ class RNN(nn.Module):
                 f"RNN of {self.cell.name} takes the states ({names}), got {len(given)} tensors."
             )
         given = given if batched else [s.unsqueeze(1) for s in given]
-        for tensor, declared, width in zip(
-            given, self.cell.states, self.state_sizes, strict=True
-        ):
+        for tensor, declared, width in zip(given, self.cell.states, self.state_sizes, strict=True):
             if tensor.shape != (n_layers, batch, width):
                 raise CellError(
                     f"RNN of {self.cell.name}: state {declared.name} must have the shape "
@@ -198,7 +198,9 @@ class RNN(nn.Module):
                 )
                 outputs.append(y)
                 finals.append(final)
-            steps = [torch.cat(ys, -1) for ys in zip(*outputs, strict=True)] if self.bidirectional else outputs[0]
+            steps = outputs[0]
+            if self.bidirectional:
+                steps = [torch.cat(both, -1) for both in zip(*outputs, strict=True)]
             if self.dropout and self.training and layer < self.num_layers - 1:
                 steps = _dropped(steps, self.dropout)
         return steps, [torch.stack(layers) for layers in zip(*finals, strict=True)]
@@ -226,10 +228,7 @@ def _state_sizes(cell: Cell, sizes: Sequence[int], hidden_size: int) -> list[int
 def _dropped(steps: Steps, dropout: float) -> Steps:
     """Dropout over all steps at once, in torch's order of random numbers."""
     rows = [step.shape[0] for step in steps]
-    return list(nn.functional.dropout(torch.cat(steps), dropout).split(rows))
-
-
-Run = Callable[[EagerCell, Steps, list[Tensor], list[Steps]], tuple[Steps, list[Tensor], list[Steps]]]
+    return list(torch.split(nn.functional.dropout(torch.cat(steps), dropout), rows))
 
 
 def _verticals(module: EagerCell, x: Tensor, below: list[Steps], t: int) -> list[Tensor]:
@@ -256,7 +255,7 @@ def _run_forward(
         outputs.append(y)
         for values, value in zip(above, up, strict=True):
             values.append(value)
-    finals = [torch.cat([s, *reversed(final)]) if final else s for s, final in zip(states, ended, strict=True)]
+    finals = [torch.cat([s, *reversed(parts)]) for s, parts in zip(states, ended, strict=True)]
     return outputs, finals, above
 
 
@@ -267,7 +266,7 @@ def _run_backward(
     outputs: Steps = [steps[0]] * len(steps)
     above: list[Steps] = [[steps[0]] * len(steps) for _ in module.cell.verticals]
     initial, states = states, [s[: steps[-1].shape[0]] for s in states]
-    for count, t in enumerate(reversed(range(len(steps)))):
+    for t in reversed(range(len(steps))):
         x = steps[t]
         have = states[0].shape[0]
         if x.shape[0] > have:
@@ -275,7 +274,18 @@ def _run_backward(
                 torch.cat([s, first[have : x.shape[0]]])
                 for s, first in zip(states, initial, strict=True)
             ]
-        outputs[t], states, up = module(x, states, _verticals(module, x, below, t), count)
+        verticals = _verticals(module, x, below, t)
+        outputs[t], states, up = module(x, states, verticals, _index_from_end(steps, t))
         for values, value in zip(above, up, strict=True):
             values[t] = value
     return outputs, states, above
+
+
+def _index_from_end(steps: Steps, t: int) -> int | Tensor:
+    """The index of step t read from the end, (batch, 1) if some sequences have ended before."""
+    rows, first = steps[t].shape[0], steps[0]
+    if rows == first.shape[0] == steps[-1].shape[0]:
+        return len(steps) - 1 - t
+    batch_sizes = torch.tensor([x.shape[0] for x in steps], device=first.device)
+    row = torch.arange(rows, device=first.device).unsqueeze(1)
+    return (batch_sizes > row).sum(1, keepdim=True) - 1 - t

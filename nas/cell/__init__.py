@@ -37,11 +37,12 @@ from nas.cell.equations import (
     tanh,
     vector,
 )
-from nas.cell.graph import Cell, Node, State, node, renamed, verify
+from nas.cell.graph import Cell, Node, State, node, renamed
 from nas.cell.json import from_json, to_json
 from nas.cell.ops import OPS
 from nas.cell.text import dumps, loads
 from nas.cell.trace import Value, trace
+from nas.cell.verify import verify
 
 __all__ = [
     "OPS",

@@ -1,25 +1,28 @@
 """From loose nodes to a cell: names where the text needs them, nodes in the order of the text.
 
-Every way to make a cell (tracing, text, JSON, mutation) ends here, so that equal cells are equal values
-and text -> Cell -> text is exact.
+Every way to make a cell (tracing, text, JSON, mutation) ends here, so that equal cells are equal
+values and text -> Cell -> text is exact.
 """
 
-import inspect
 import keyword
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from nas.cell.graph import Cell, Node, returned, uses, verify, verify_structure
+from nas.cell.graph import Cell, Node, returned, uses
 from nas.cell.ops import INPUTS, OPS, WIDTHS
+from nas.cell.verify import verify, verify_structure
 
-RESERVED = frozenset({*OPS, *WIDTHS, *keyword.kwlist, "inf", "step"})
+RESERVED = frozenset({*OPS, *WIDTHS, *keyword.kwlist, "inf"})
+DEEPEST = 40
+"""Operations nested in one line of text; Python's parser gives up at 200 brackets."""
 
 
 def arrange(cell: Cell) -> Cell:
     """Return the verified cell with its nodes in the order of its text.
 
     Unnamed nodes that nothing uses are dropped, constants are folded into their sign, values that
-    are used more than once get a name, and a name that is taken gets a suffix.
+    are used more than once or nested too deeply get a name, and a name that is taken gets a suffix.
 
     Raises:
         CellError: if the cell breaks a rule of `verify`.
@@ -42,8 +45,10 @@ def arrange(cell: Cell) -> Cell:
 
 def _clean(doc: str) -> str:
     """A docstring as the text can hold it: printable, without common indentation or blank ends."""
-    printable = "".join(c for c in doc if c.isprintable() or c == "\n")
-    return inspect.cleandoc("\n".join(line.rstrip() for line in printable.split("\n"))).strip()
+    printable = "".join(c for c in doc.expandtabs() if c.isprintable() or c == "\n")
+    first, *rest = printable.strip().split("\n")
+    dedented = textwrap.dedent("\n".join(rest)).split("\n") if rest else []
+    return "\n".join(line.rstrip() for line in (first, *dedented))
 
 
 def _moved(n: Node, place: dict[int, int]) -> Node:
@@ -64,13 +69,14 @@ def _with_signed_constants(cell: Cell) -> Cell:
 def _with_names(cell: Cell) -> Cell:
     counts = uses(cell)
     taken: set[str] = set()
-    nodes = []
+    nodes, depths = list[Node](), list[int]()
     for n, count in zip(cell.nodes, counts, strict=True):
-        name = n.name
-        if name or count > 1:
+        name, depth = n.name, 1 + max((depths[arg] for arg in n.args), default=0)
+        if name or count > 1 or depth > DEEPEST:
             name = free_name(name or "v1", taken, is_input=n.op in INPUTS)
             taken.add(name)
         nodes.append(replace(n, name=name))
+        depths.append(0 if name else depth)
     return replace(cell, nodes=tuple(nodes))
 
 
@@ -78,6 +84,8 @@ def free_name(wish: str, taken: Iterable[str], *, is_input: bool = False) -> str
     """`wish` if it is free; else h becomes h_new, h_new2, … and v1 becomes v2, v3, …"""
     used = set(taken)
     wish = wish.strip("_") or "v1"
+    if wish[0].isdigit():
+        wish = f"v{wish}"
     if wish in RESERVED:
         wish += "_value"
     if wish not in used:
@@ -90,7 +98,7 @@ def free_name(wish: str, taken: Iterable[str], *, is_input: bool = False) -> str
 
 
 def _text_order(cell: Cell) -> Sequence[int]:
-    """Inputs, then each named node after the unnamed ones inside its line, then the returned ones."""
+    """Inputs, then each named node after the unnamed ones in its line, then the returned ones."""
     order: list[int] = []
     seen: set[int] = set()
 

@@ -9,16 +9,18 @@ Two cells have one key if they differ only by
       a + (b + c) = (a + b) + c     a - b = a + (-b)        a + 0 = a       a - a = 0
       a * (b * c) = (a * b) * c     a / b = a * (1 / b)     a * 1 = a       a * 0 = 0
       k * (a + b) = k*a + k*b       -(-a) = a               k*a + m*a = (k + m) * a
-      square(a) = a * a             a / k = (1/k) * a       f(k) = its value
+      square(a) = a * a             a / (k*b) = (1/k) * a/b f(k) = its value, f in FOLDED
       blend(a, b, c) = a*b + (1 - a)*c                      silu(a) = a * sigmoid(a)
       relu(a) = max(a, 0)           max, min: associative, max(a, a) = a
       linear(a, b, bias=k) = linear(a, bias=None) + linear(b, bias=None) + vector(k)
 
-- and differ in key otherwise: initial values, attributes and the order of states count. (1 - a) * b is
-  not multiplied out, so it differs from b - a*b.
+- and differ in key otherwise: initial values, attributes and the order of states count. (1 - a) * b
+  is not multiplied out, so it differs from b - a*b. Of -(a - b) * c = (b - a) * c, the one identity
+  above that is not complete: it is not seen where a and b are alike but for their parameters.
 
-The form is a directed acyclic graph in which parameters carry identity. Its nodes are numbered by colour
-refinement with individualisation, as in graph canonisation, since two gates may look alike from below.
+The form is a directed acyclic graph in which parameters carry identity. Its nodes are numbered by
+colour refinement with individualisation, as in graph canonisation, since two gates may look alike
+from below.
 """
 
 import hashlib
@@ -28,6 +30,7 @@ from collections.abc import Callable, Hashable
 
 from nas.cell.graph import Cell, Node
 from nas.cell.label import canonical_text
+from nas.cell.ops import OPS
 
 Term = int
 """Index into `_Algebra.terms`."""
@@ -56,7 +59,7 @@ def canonical_form(cell: Cell) -> str:
     algebra = _Algebra(cell)
     roots = [algebra.of_node[i] for i in cell.outputs]
     states = [[state.width, _text(state.initial)] for state in cell.states]
-    interface = json.dumps([states, len(cell.verticals)])
+    interface = json.dumps([states, len(cell.verticals), cell.widths[cell.y]])
     return interface + canonical_text(algebra.terms, roots)
 
 
@@ -66,6 +69,12 @@ def _text(value: float) -> str:
     return repr(rounded + 0.0)  # + 0.0 turns -0.0 into 0.0
 
 
+def _total(a: float, b: float) -> float:
+    """a + b, where the rest that rounding leaves of a difference is nothing."""
+    total = a + b
+    return 0.0 if abs(total) < 1e-12 * max(abs(a), abs(b)) else total
+
+
 class _Algebra:
     """Terms of the canonical form, each made once.
 
@@ -73,7 +82,9 @@ class _Algebra:
     """
 
     def __init__(self, cell: Cell) -> None:
+        self.cell = cell
         self.terms: list[tuple[str, bool, tuple[tuple[str, Term], ...]]] = []
+        self._looks: list[str] = []
         self._made: dict[Hashable, Term] = {}
         self._sums: dict[Term, tuple[float, Linear]] = {}
         self._products: dict[Term, tuple[Term, ...]] = {}
@@ -92,16 +103,22 @@ class _Algebra:
         args = args if ordered else tuple(sorted(args))
         made = (label, ordered, args)
         if made not in self._made:
-            self._made[made] = len(self.terms)
-            self.terms.append(made)
+            self._made[made] = self._append(label, ordered, args)
         return self._made[made]
+
+    def _append(self, label: str, ordered: bool, args: tuple[tuple[str, Term], ...]) -> Term:
+        looks = [edge + self._looks[arg] for edge, arg in args]
+        text = json.dumps([label, looks if ordered else sorted(looks)])
+        self._looks.append(hashlib.sha256(text.encode()).hexdigest())
+        self.terms.append((label, ordered, args))
+        return len(self.terms) - 1
 
     def _learned(self, index: int, part: int, label: str, *args: Term) -> Term:
         """A parameter: its place in the cell keeps it apart until labels are made."""
         identity = ("learned", index, part)
         if identity not in self._made:
-            self._made[identity] = len(self.terms)
-            self.terms.append((f"learned {label}", True, tuple(("", arg) for arg in args)))
+            edges = tuple(("", arg) for arg in args)
+            self._made[identity] = self._append(f"learned {label}", True, edges)
         return self._made[identity]
 
     def _node(self, index: int, n: Node) -> Term:
@@ -121,11 +138,17 @@ class _Algebra:
         return self._elementwise(n, args)
 
     def _attrs(self, n: Node) -> str:
-        return " ".join(_text(v) if isinstance(v, float) else str(v) for _, v in n.attrs)
+        """Attributes, and the width where it counts: a row of zeros is longer than the number 0."""
+        attrs = [_text(v) if isinstance(v, float) else str(v) for _, v in n.attrs]
+        rows = n.args if OPS[n.op].kind in ("learned", "row") else ()
+        return " ".join([*attrs, *(str(self.cell.widths[arg]) for arg in rows)])
 
     def _linear(self, index: int, n: Node, args: list[Term]) -> Term:
-        label = f"matrix {n.attr('width')} {_text(n.number('eye'))}"
-        sum_of = {self._learned(index, k, label, arg): 1.0 for k, arg in enumerate(args, start=1)}
+        sum_of = dict[Term, float]()
+        for part, (place, arg) in enumerate(zip(n.args, args, strict=True), start=1):
+            sizes = f"{n.attr('width')} {self.cell.widths[place]}"
+            label = f"matrix {sizes} {_text(n.number('eye'))}"
+            sum_of[self._learned(index, part, label, arg)] = 1.0
         if n.attr("bias") is not None:
             bias = f"vector {n.attr('width')} {_text(n.number('bias'))}"
             sum_of[self._learned(index, 0, bias)] = 1.0
@@ -170,9 +193,9 @@ class _Algebra:
         number, parts = 0.0, dict[Term, float]()
         for factor, term in scaled:
             more, its_parts = self._as_sum(term)
-            number += factor * more
+            number = _total(number, factor * more)
             for part, coefficient in its_parts.items():
-                parts[part] = parts.get(part, 0.0) + factor * coefficient
+                parts[part] = _total(parts.get(part, 0.0), factor * coefficient)
         return self._sum(number, parts)
 
     def _sum(self, number: float, parts: Linear) -> Term:
@@ -193,11 +216,9 @@ class _Algebra:
             if constant is not None:
                 number *= constant
                 continue
-            inner, parts = self._as_sum(arg)
-            if not inner and len(parts) == 1:
-                (arg, coefficient) = next(iter(parts.items()))
-                number *= coefficient
-            factors.extend(self._products.get(arg, (arg,)))
+            scale, base = self._scaled(arg)
+            number *= scale
+            factors.extend(self._products.get(base, (base,)))
         if _text(number) == "0.0" or not factors:
             return self._sum(number if not factors else 0.0, {})
         if len(factors) == 1:
@@ -210,7 +231,23 @@ class _Algebra:
         constant = self._constant(term)
         if constant:
             return self._sum(1 / constant, {})
-        return self._term("inverse", (("", term),))
+        scale, base = self._scaled(term)
+        return self._add((1 / scale, self._term("inverse", (("", base),))))
+
+    def _scaled(self, term: Term) -> tuple[float, Term]:
+        """A sum as a number times a sum whose largest coefficient is 1."""
+        number, parts = self._as_sum(term)
+        if not number and len(parts) == 1:
+            [(part, coefficient)] = parts.items()
+            return coefficient, part
+        scale = max(abs(k) for k in (number, *parts.values()))
+        if not parts or math.isinf(scale) or math.isnan(scale):
+            return 1.0, term
+        looks = sorted((self._looks[part], k) for part, k in parts.items())
+        mirrored = sorted((look, -k) for look, k in looks)
+        if number < 0 or (not number and looks < mirrored):
+            scale = -scale
+        return scale, self._sum(number / scale, {part: k / scale for part, k in parts.items()})
 
     # functions
 

@@ -64,8 +64,8 @@ def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
         n = cell.nodes[i]
         width = size(cell.widths[i], input_size, hidden_size)
         if n.op == "linear":
-            total += 2 * width * sum(
-                size(cell.widths[arg], input_size, hidden_size) for arg in n.args
+            total += (
+                2 * width * sum(size(cell.widths[arg], input_size, hidden_size) for arg in n.args)
             )
         elif n.op in ("block_diagonal", "masked"):
             total += 2 * _block_entries(n.op, width, int(n.number("blocks")))

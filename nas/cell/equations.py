@@ -1,4 +1,4 @@
-"""The functions that cells are written with inside `trace`; `nas/cell/ops.py` says what each means."""
+"""The functions that cells are written with inside `trace`; `nas/cell/ops.py` has their meaning."""
 
 from nas.cell.graph import Width
 from nas.cell.trace import Value, record

@@ -1,16 +1,15 @@
-"""The cell: one time step of a recurrent network as an immutable, flat, topologically ordered graph.
+"""The cell: one time step of a recurrent network as an immutable, flat, ordered graph.
 
-Nodes 0 … are the inputs (`x`, then the states of the previous step, then values from the layer below);
-every other node names earlier nodes as its arguments, so a cell cannot hold a cycle. A node with a name
-is a line of the cell's text; one without is written inside the line that uses it.
+Nodes 0 … are the inputs (`x`, then the states of the previous step, then values from the layer
+below); every other node names earlier nodes as its arguments, so a cell cannot hold a cycle. A node
+with a name is a line of the cell's text; one without is written inside the line that uses it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from keyword import iskeyword
 
-from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue, attr_rule
+from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue
 from nas.errors import CellError
 
 Width = str | int
@@ -42,6 +41,11 @@ def node(op: str, *args: int, name: str = "", **attrs: AttrValue) -> Node:
     Raises:
         CellError: if the op or an attribute is unknown.
     """
+    return make_node(op, args, attrs, name)
+
+
+def make_node(op: str, args: Sequence[int], attrs: Mapping[str, AttrValue], name: str = "") -> Node:
+    """`node` for arguments and attributes that are data."""
     if op not in OPS:
         raise CellError(f'no operation "{op}". Known: {", ".join(OPS)}.')
     defaults = OPS[op].attrs
@@ -50,11 +54,11 @@ def node(op: str, *args: int, name: str = "", **attrs: AttrValue) -> Node:
             allowed = f"takes {', '.join(defaults)}" if defaults else "takes no attributes"
             raise CellError(f'{op} has no attribute "{key}"; it {allowed}.')
     values = tuple((key, _number(attrs.get(key, default))) for key, default in defaults.items())
-    return Node(op, args, tuple((k, _whole(k, v)) for k, v in values), name)
+    return Node(op, tuple(args), tuple((k, _whole(k, v)) for k, v in values), name)
 
 
 def _number(value: AttrValue) -> AttrValue:
-    return float(value) if isinstance(value, int) else value
+    return float(value) if isinstance(value, int | float) else value
 
 
 def _whole(key: str, value: AttrValue) -> AttrValue:
@@ -78,7 +82,8 @@ class Cell:
 
     `y` is the output node and `new_states[i]` the new value of `states[i]`; `y` is often
     `new_states[0]`. A cell of a stack whose layers exchange more than `y` gives `new_verticals` to
-    the layer above. Make one with `nas.cell(...)`, `trace` or `loads`; `verify` states the rules.
+    the layer above. Make one with `nas.cell(...)`, `trace` or `loads`; `nas/cell/verify.py` states
+    the rules.
     """
 
     name: str
@@ -160,100 +165,6 @@ class Cell:
 def _width(value: AttrValue) -> Width:
     assert isinstance(value, (str, int)), value
     return value
-
-
-def verify(cell: Cell) -> Cell:
-    """Return `cell` if it obeys every rule of the language.
-
-    Raises:
-        CellError: naming the cell, the node, the rule and the value.
-    """
-    verify_structure(cell)
-    _verify_names(cell)
-    infer_widths(cell)
-    return cell
-
-
-def verify_structure(cell: Cell) -> None:
-    """The rules that do not depend on names: ops, arguments, attributes, inputs and outputs."""
-    _verify_nodes(cell)
-    _verify_interface(cell)
-
-
-def _verify_nodes(cell: Cell) -> None:
-    for i, n in enumerate(cell.nodes):
-        where = f"cell {cell.name}: node {n.name or i} ({n.op})"
-        op = OPS.get(n.op)
-        if op is None:
-            raise CellError(f'cell {cell.name}: no operation "{n.op}". Known: {", ".join(OPS)}.')
-        if op.arity is None and not n.args:
-            raise CellError(f"{where} takes at least 1 argument, got none.")
-        if op.arity is not None and len(n.args) != op.arity:
-            raise CellError(f"{where} takes {op.arity} arguments, got {len(n.args)}.")
-        if tuple(key for key, _ in n.attrs) != tuple(op.attrs):
-            raise CellError(f"{where} needs the attributes {list(op.attrs)}, got {n.attrs}.")
-        for key, value in n.attrs:
-            if rule := attr_rule(n.op, key, value):
-                raise CellError(f"{where}: {key} {rule}, got {value!r}.")
-        for arg in n.args:
-            if not 0 <= arg < i:
-                raise CellError(
-                    f"{where} reads node {arg}, which does not come before it: a step is computed "
-                    "in order and has no cycles."
-                )
-        if n.op == "linear" and n.number("eye") and len(n.args) != 1:
-            raise CellError(
-                f"{where}: eye needs exactly one argument, got {len(n.args)}; write "
-                "linear(x) + linear(h, eye=1, bias=None)."
-            )
-
-
-def _verify_interface(cell: Cell) -> None:
-    kinds = [n.op for n in cell.nodes if n.op in INPUTS]
-    if kinds != sorted(kinds, key=INPUTS.index) or kinds.count("input") != 1:
-        raise CellError(
-            f"cell {cell.name}: its inputs are one x, then its states, then its verticals; "
-            f"got {kinds}."
-        )
-    if [n.op for n in cell.nodes[: len(kinds)]] != kinds:
-        raise CellError(f"cell {cell.name}: inputs come before all other nodes.")
-    if not cell.states:
-        raise CellError(f"cell {cell.name} has no state: it would not be recurrent.")
-    if len(cell.new_states) != len(cell.states):
-        names = ", ".join(state.name for state in cell.states)
-        raise CellError(
-            f"cell {cell.name} has {len(cell.states)} states ({names}) and must give as many new "
-            f"ones, got {len(cell.new_states)}."
-        )
-    if len(cell.new_verticals) != len(cell.verticals):
-        raise CellError(
-            f"cell {cell.name} takes {len(cell.verticals)} values from the layer below and must "
-            f"give as many to the layer above, got {len(cell.new_verticals)}."
-        )
-    for out in cell.outputs:
-        if not 0 <= out < len(cell.nodes):
-            raise CellError(f"cell {cell.name}: output {out} is not a node.")
-
-
-def _verify_names(cell: Cell) -> None:
-    taken: set[str] = set()
-    if not cell.name.isidentifier() or iskeyword(cell.name):
-        raise CellError(f"a cell is called as a Python function may be, got {cell.name!r}.")
-    for n in cell.nodes:
-        if n.op in INPUTS and not n.name:
-            raise CellError(f"cell {cell.name}: an input without a name.")
-        if n.name and (not n.name.isidentifier() or iskeyword(n.name)):
-            raise CellError(f"cell {cell.name}: {n.name!r} cannot be the name of a value.")
-        if n.name in taken:
-            raise CellError(f'cell {cell.name}: two values are called "{n.name}".')
-        if n.name:
-            taken.add(n.name)
-    for i, count in enumerate(uses(cell)):
-        if count > 1 and not cell.nodes[i].name:
-            raise CellError(
-                f"cell {cell.name}: node {i} ({cell.nodes[i].op}) is used {count} times and needs "
-                "a name."
-            )
 
 
 def returned(cell: Cell) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ def from_json(data: Any) -> Cell:
             tuple(data["new_verticals"]),
             str(data.get("doc", "")),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise CellError(f"cell in JSON: missing or wrong field {error}.") from None
     return arrange(cell)
 

@@ -1,9 +1,9 @@
 """Canonical numbering of a term graph whose parameters carry identity but no name.
 
-Colours start from labels and are refined by the colours of arguments and of users until nothing changes.
-Where parameters remain alike, one of them is singled out and refinement goes on; of all such choices
-that no symmetry makes equal, the smallest text is kept (individualisation-refinement, as in McKay &
-Piperno 2014).
+Colours start from labels and are refined by the colours of arguments and of users until nothing
+changes. Where parameters remain alike, one of them is singled out and refinement goes on; of all
+such choices that no symmetry makes equal, the smallest text is kept (individualisation-refinement,
+as in McKay & Piperno 2014).
 """
 
 import json
@@ -34,7 +34,8 @@ class _Graph:
                 at = position if self.ordered[user] else -1
                 self.users[arg].append((edge, at, user))
         outputs = [[k for k, root in enumerate(self.roots) if root == t] for t in range(len(used))]
-        self.start = _ranked([json.dumps([a, b]) for a, b in zip(self.labels, outputs, strict=True)])
+        rows = zip(self.labels, outputs, strict=True)
+        self.start = _ranked([json.dumps(row) for row in rows])
 
     def refine(self, colours: Colours) -> Colours:
         while True:
@@ -44,8 +45,8 @@ class _Graph:
                 above = sorted((edge, at, colours[user]) for edge, at, user in self.users[t])
                 rows.append((colour, below if self.ordered[t] else sorted(below), above))
             refined = _ranked([repr(row) for row in rows], first=colours)
-            if max(refined, default=0) == max(colours, default=0):
-                return colours
+            if len(set(refined)) == len(set(colours)):
+                return refined
             colours = refined
 
     def tie(self, colours: Colours) -> list[int]:

@@ -1,11 +1,12 @@
 """The operations that a cell is made of: what each means, costs and how it differentiates.
 
-To add one, write a row here and a torch function in `nas/compile/reference.py`; the tests by name then
-compare its derivative with autograd's.
+To add one, write a row here and a torch function in `nas/compile/reference.py`; the tests by name
+then compare its derivative with autograd's.
 
-A derivative is written in the same small language for every consumer (interpreter, C, GPU): `g` is the
-gradient that arrives, `y` the result, `a b c` the arguments and attributes stand by their names. `mean`
-and `total` run over the row, `where` and `sign` are as in NumPy. One formula for each argument.
+A derivative is written in the same small language for every consumer (interpreter, C, GPU): `g` is
+the gradient that arrives, `y` the result, `a b c` the arguments and attributes stand by their
+names. `mean` and `total` run over the row, `where` and `sign` are as in NumPy. One formula an
+argument.
 """
 
 import math
@@ -133,7 +134,10 @@ OPS: dict[str, Op] = {
         1,
         "a times the normal distribution function of a (Hendrycks & Gimpel 2016, exact form)",
         flops=20,
-        vjp=("g * (0.5 * (1 + erf(a * 0.7071067811865476)) + a * exp(-0.5 * a * a) * 0.3989422804014327)",),
+        vjp=(
+            "g * (0.5 * (1 + erf(a * 0.7071067811865476))"
+            " + a * exp(-0.5 * a * a) * 0.3989422804014327)",
+        ),
     ),
     # 4. over the row of features
     "layer_norm": Op(
@@ -175,7 +179,8 @@ def attr_rule(op: str, name: str, value: AttrValue) -> str:
     if name == "mask":
         return "" if value in MASKS else f"must be one of {', '.join(MASKS)}"
     if value is None:
-        return "" if (op, name) in (("linear", "bias"), ("diagonal", "init")) else "must be a number"
+        optional = (op, name) in (("linear", "bias"), ("diagonal", "init"))
+        return "" if optional else "must be a number"
     if type(value) is not float or math.isnan(value):
         return "must be a number"
     if math.isinf(value) and (op, name) not in (("state", "initial"), ("constant", "value")):

@@ -8,8 +8,8 @@
 
     cell = trace(gru)
 
-Local variables name the nodes. In the signature a default is a state's initial value, an annotation its
-width (`x_prev: "input"`, `s: 1`), and keyword-only arguments come from the layer below.
+Local variables name the nodes. In the signature a default is a state's initial value, an annotation
+its width (`x_prev: "input"`, `s: 1`), and keyword-only arguments come from the layer below.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from nas.cell.arrange import arrange
-from nas.cell.graph import Cell, Node, Width, node
+from nas.cell.graph import Cell, Node, Width, make_node
 from nas.cell.ops import AttrValue
 from nas.errors import CellError
 
@@ -34,9 +34,13 @@ class Recorder:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
 
-    def add(self, op: str, *args: "Value | float", name: str = "", **attrs: AttrValue) -> "Value":
+    def add(self, op: str, *args: "Value | float", **attrs: AttrValue) -> "Value":
         places = [self.value(arg, op).index for arg in args]
-        self.nodes.append(node(op, *places, name=name, **attrs))
+        self.nodes.append(make_node(op, places, attrs))
+        return Value(self, len(self.nodes) - 1)
+
+    def add_input(self, op: str, name: str, **attrs: AttrValue) -> "Value":
+        self.nodes.append(make_node(op, (), attrs, name))
         return Value(self, len(self.nodes) - 1)
 
     def value(self, given: "Value | float", op: str) -> "Value":
@@ -93,7 +97,7 @@ class Value:
         return self.recorder.add("square", self)
 
     def __bool__(self) -> bool:
-        raise CellError("a cell is the same at every step: `if` on one of its values cannot be drawn.")
+        raise CellError("a cell is the same at every step: no `if` on one of its values.")
 
 
 _active: list[Recorder] = []
@@ -102,7 +106,7 @@ _active: list[Recorder] = []
 def record(op: str, *args: Value | float, **attrs: AttrValue) -> Value:
     """Write down one operation of the cell that is being traced."""
     if not _active:
-        raise CellError(f"{op} is an equation of a cell: call it inside a function given to trace().")
+        raise CellError(f"{op} is an equation: call it inside a function given to trace().")
     return _active[-1].add(op, *args, **attrs)
 
 
@@ -148,16 +152,27 @@ def _inputs(
             raise CellError(f"cell {name}: its states are named one by one, got {parameter}.")
         by_name = parameter.kind is parameter.KEYWORD_ONLY
         if by_name:
-            value = recorder.add("vertical", name=parameter.name)
+            value = recorder.add_input("vertical", parameter.name)
         elif not values:
-            value = recorder.add("input", name=parameter.name)
+            value = recorder.add_input("input", parameter.name)
         else:
-            given, default = parameter.annotation, parameter.default
-            width: Width = given if isinstance(given, (str, int)) else "hidden"
-            initial = 0.0 if default is parameter.empty else float(default)
-            value = recorder.add("state", name=parameter.name, width=width, initial=initial)
+            width = _width(parameter.annotation)
+            initial = 0.0 if parameter.default is parameter.empty else parameter.default
+            value = recorder.add_input("state", parameter.name, width=width, initial=initial)
         values[parameter.name] = (value, by_name)
     return values
+
+
+def _width(annotation: object) -> Width:
+    """The width that an annotation gives; a type gives none.
+
+    `from __future__ import annotations` makes every annotation its own source text.
+    """
+    if isinstance(annotation, str):
+        text = annotation.strip("'\"")
+        is_type = "." in text or text[:1].isupper()
+        return "hidden" if is_type else int(text) if text.isdecimal() else text
+    return annotation if isinstance(annotation, int) else "hidden"
 
 
 def _outputs(name: str, result: Any, n_states: int, n_verticals: int) -> list[Value]:
@@ -167,9 +182,7 @@ def _outputs(name: str, result: Any, n_states: int, n_verticals: int) -> list[Va
     return with_output(name, values, n_states, n_verticals)
 
 
-def with_output(
-    name: str, values: list[T], n_states: int, n_verticals: int
-) -> list[T]:
+def with_output(name: str, values: list[T], n_states: int, n_verticals: int) -> list[T]:
     """Returned values with y in front: where it is not written, it is the first new state.
 
     Raises:
@@ -182,8 +195,8 @@ def with_output(
         return values
     layers = f" and {n_verticals} for the layer above" if n_verticals else ""
     raise CellError(
-        f"cell {name} has {n_states} states and must return {n_states} new states{layers}, with the "
-        f"output before them if it is not the first of them; got {len(values)} values."
+        f"cell {name} has {n_states} states and must return {n_states} new states{layers}, with "
+        f"the output before them if it is not the first of them; got {len(values)} values."
     )
 
 
@@ -205,7 +218,8 @@ def _naming(recorder: Recorder, function: Traced) -> Iterator[None]:
     def profile(frame: FrameType, event: str, arg: object) -> None:
         if event == "return" and frame.f_code is code:
             for variable, value in frame.f_locals.items():
-                if isinstance(value, Value) and not recorder.nodes[value.index].name:
+                ours = isinstance(value, Value) and value.recorder is recorder
+                if ours and not recorder.nodes[value.index].name:
                     recorder.rename(value.index, variable)
 
     sys.setprofile(profile)

@@ -1,11 +1,12 @@
 """The eager reference: one torch function an op. Slow and plain, it is the oracle of every backend.
 
-`EagerCell` holds the parameters of one layer in one direction under names made from the cell's text, so
-that a state_dict does not depend on the backend that runs it.
+`EagerCell` holds the parameters of one layer in one direction under names made from the cell's
+text, so that a state_dict does not depend on the backend that runs it.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
-    "hard_sigmoid": lambda a, slope: (slope * a + 0.5).clamp(0, 1),
+    "hard_sigmoid": lambda a, slope: F.hardtanh(slope * a + 0.5, 0.0, 1.0),
     "softplus": lambda a: F.softplus(a, threshold=100.0),
     "exp": torch.exp,
     "log": torch.log,
@@ -131,22 +132,32 @@ class EagerCell(nn.Module):
                 self.get_parameter(f"{label}_bias").fill_(n.number("bias"))
 
     def forward(
-        self, x: Tensor, states: Sequence[Tensor], verticals: Sequence[Tensor], step: int
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        verticals: Sequence[Tensor],
+        step: int | Tensor,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """One step: x (batch, input), states and verticals (batch, width); returns the same for y."""
+        """One step: x (batch, input), states and verticals (batch, width); returns the same for y.
+
+        `step` is the index of the step, (batch, 1) where it differs between sequences.
+        """
         values: dict[int, Operand] = dict(enumerate((x, *states, *verticals)))
         for i, n in self.program:
             values[i] = self._value(i, n, [values[arg] for arg in n.args], x, step)
         cell = self.cell
         y = self._row(values[cell.y], cell.y, x)
         new_states = [self._row(values[i], i, x) for i in cell.new_states]
-        return y, new_states, [self._row(values[i], i, x, self.hidden_size) for i in cell.new_verticals]
+        above = [self._row(values[i], i, x, self.hidden_size) for i in cell.new_verticals]
+        return y, new_states, above
 
-    def _value(self, i: int, n: Node, args: list[Operand], x: Tensor, step: int) -> Operand:
+    def _value(
+        self, i: int, n: Node, args: list[Operand], x: Tensor, step: int | Tensor
+    ) -> Operand:
         if n.op == "constant":
             return n.number("value")
         if n.op == "step":
-            return _tensor(float(step), x)
+            return step.to(x.dtype) if isinstance(step, Tensor) else _tensor(float(step), x)
         if is_learned(n):
             return self._learned(i, n, args, x)
         if not any(isinstance(arg, Tensor) for arg in args):
@@ -163,8 +174,8 @@ class EagerCell(nn.Module):
         if n.op == "diagonal":
             return rows[0] * weight
         if n.op == "block_diagonal":
-            parts = rows[0].unflatten(-1, (weight.shape[0], -1)).unsqueeze(-1)
-            return (weight @ parts).flatten(-3)
+            parts = rows[0].reshape(*rows[0].shape[:-1], *weight.shape[:2], 1)
+            return torch.flatten(weight @ parts, -3)
         if n.op == "masked":
             return F.linear(rows[0], weight * block_mask(n, weight))
         return F.linear(
@@ -197,10 +208,13 @@ def parameter_labels(cell: Cell) -> dict[int, str]:
         for arg in cell.nodes[i].args:
             line_of[arg] = line_of[i]
     labels: dict[int, str] = {}
-    counts: dict[str, int] = {}
+    taken: set[str] = set()
+    lines = set(line_of.values())
     for i in sorted(cell.live):
         if is_learned(cell.nodes[i]):
             line = line_of[i]
-            counts[line] = counts.get(line, 0) + 1
-            labels[i] = line if counts[line] == 1 else f"{line}_{counts[line]}"
+            numbered = (f"{line}_{k}" for k in count(2))
+            free = (label for label in numbered if label not in taken | lines)
+            labels[i] = next(free) if line in taken else line
+            taken.add(labels[i])
     return labels

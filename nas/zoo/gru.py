@@ -1,4 +1,4 @@
-"""The gated recurrent unit and the cells that came from it: one state, a gate that blends old and new."""
+"""The gated recurrent unit and its kin: one state, and a gate that blends old and new."""
 
 from nas.cell import Value, linear, relu, sigmoid, tanh
 
@@ -12,7 +12,7 @@ def gru(x: Value, h: Value) -> Value:
 
 
 def gru_v1(x: Value, h: Value) -> Value:
-    """Cho et al. 2014, arXiv:1406.1078v1: reset after the matrix, the form of cuDNN and torch.nn.GRU."""
+    """Cho et al. 2014, arXiv:1406.1078v1: reset after the matrix, as in cuDNN and torch.nn.GRU."""
     r = sigmoid(linear(x, h))
     z = sigmoid(linear(x, h))
     n = tanh(linear(x) + r * linear(h))
@@ -70,7 +70,8 @@ def janet(x: Value, h: Value) -> Value:
 def mingru(x: Value, h: Value) -> Value:
     """Feng et al. 2024, arXiv:2410.01201: nothing but the blend reads the state, so it is a scan.
 
-    The candidate passes through g(a) = a + 1/2 where a >= 0, else sigmoid(a), as in the log-space form.
+    The candidate passes through g(a) = a + 1/2 where a >= 0, else sigmoid(a), as in the log-space
+    form.
     """
     z = sigmoid(linear(x))
     a = linear(x)

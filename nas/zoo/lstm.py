@@ -1,8 +1,8 @@
 """The long short-term memory and its variants.
 
-Peepholes follow Gers, Schraudolph & Schmidhuber 2002: input and forget gate see the old cell state c, the
-output gate the new one. The variants of Greff et al. 2015 (arXiv:1503.04069) start from the LSTM with all
-three peepholes; those of Jozefowicz, Zaremba & Sutskever 2015 from the one without.
+Peepholes follow Gers, Schraudolph & Schmidhuber 2002: input and forget gate see the old cell state
+c, the output gate the new one. The variants of Greff et al. 2015 (arXiv:1503.04069) start from the
+LSTM with all three peepholes; those of Jozefowicz, Zaremba & Sutskever 2015 from the one without.
 """
 
 from collections.abc import Callable
@@ -110,7 +110,7 @@ def lstm_cifg(x: Value, h: Value, c: Value) -> Pair:
 def lstm_fgr(
     x: Value, h: Value, c: Value, i: Value, f: Value, o: Value
 ) -> tuple[Value, Value, Value, Value, Value]:
-    """Greff et al. 2015, FGR: full gate recurrence, the gates also read all gates of the step before."""
+    """Greff et al. 2015, FGR: full gate recurrence, the gates also read the last step's gates."""
     i_new = sigmoid(linear(x, h, i, f, o) + diagonal(c))
     f_new = sigmoid(linear(x, h, i, f, o) + diagonal(c))
     c = f_new * c + i_new * tanh(linear(x, h))

@@ -11,7 +11,7 @@ def rnn(x: Value, h: Value) -> Value:
 def irnn(x: Value, h: Value) -> Value:
     """Le, Jaitly & Hinton 2015, arXiv:1504.00941: relu, the identity added to the recurrent matrix.
 
-    The paper's recurrent matrix starts at the identity itself, here at the identity plus small random
-    values; with other weights this is torch.nn.RNN with relu.
+    The paper's recurrent matrix starts at the identity itself, here at the identity plus small
+    random values; with other weights this is torch.nn.RNN with relu.
     """
     return relu(linear(x) + linear(h, eye=1, bias=None))
