@@ -227,8 +227,8 @@ def _check_levels(task: Task) -> None:
     _require(
         task,
         not task.metric.better(chance, than=baseline.value),
-        f'the baseline "{baseline.name}" must not be worse than chance, got a {task.metric.name} '
-        f"of {baseline.value:.4f} against {chance:.4f}.",
+        f'the baseline "{baseline.name}" must not be worse than chance, got {task.metric.name} '
+        f"{baseline.value:.4f} against {chance:.4f}.",
     )
 
 
