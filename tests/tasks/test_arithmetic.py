@@ -1,3 +1,4 @@
+import itertools
 import re
 from collections import Counter
 
@@ -81,6 +82,18 @@ def test_distributions_are_uniform() -> None:
         assert len(counts) == kinds
         assert statistic < kinds - 1 + 5 * np.sqrt(2 * (kinds - 1))
     assert np.mean(signs) == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(len(signs)))
+
+
+def test_letters_are_uniform_and_independent() -> None:
+    first, repeated = Counter[str](), []
+    for example in examples(Arithmetic()):
+        letters = [gap[0] for gap in re.split(r"[^a-z]", example["read"]) if gap]
+        first.update(letters)
+        repeated += [one == other for one, other in itertools.pairwise(letters)]
+    expected = first.total() / 26
+    statistic = sum((count - expected) ** 2 / expected for count in first.values())
+    assert statistic < 25 + 5 * np.sqrt(2 * 25)
+    assert np.mean(repeated) == pytest.approx(1 / 26, abs=5 * np.sqrt(1 / 26 / len(repeated)))
 
 
 @pytest.mark.parametrize("operator", ["+", "-"])

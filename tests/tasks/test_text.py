@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -11,7 +12,7 @@ import pytest
 
 from nas.errors import UserError
 from nas.tasks import corpus
-from nas.tasks.base import Split
+from nas.tasks.base import Baseline, Split
 from nas.tasks.text import Text
 from nas.testing import check_task, texts
 
@@ -232,6 +233,17 @@ def test_fewest_characters_and_windows_are_enough(tmp_path: Path) -> None:
     task = Text(str(tmp_path / "short.txt"), batch_size=1, window=4)
     task.check()
     assert len(list(task.windows("validation", seed=0))) == 1
+    # 5 characters are 5 inputs without the last target.
+    with pytest.raises(UserError, match=r"has 5 characters, .* 1 \* 5 \+ 1 = 6"):
+        dataclasses.replace(task, window=5).check()
+
+
+def test_5_gram_knows_a_text_that_repeats(tmp_path: Path) -> None:
+    (tmp_path / "again.txt").write_text("abcde" * 1000)
+    task = Text(str(tmp_path / "again.txt"), batch_size=2, window=20)
+    guesses = dataclasses.replace(task, metric_name="accuracy").baseline(seed=0)
+    assert guesses == Baseline("5-gram", 1.0)
+    assert 0 < task.baseline(seed=0).value < 0.01
 
 
 def test_no_test_split_is_an_error_when_asked_for(path: str) -> None:
