@@ -21,3 +21,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     guess = f' Did you mean "{near[0]}"?' if near else ""
     return f'no {kind} "{name}".{guess} Known: {", ".join(names)}.'
+
+
+class SearchError(RuntimeError):
+    """The search cannot go on; what is finished is kept. Commands exit with code 1."""

@@ -67,9 +67,6 @@ class Outcome:
     cost: Cost = Cost()
     message: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Outcome":
         curve = tuple(Epoch(**epoch) for epoch in data["curve"])

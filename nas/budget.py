@@ -1,0 +1,50 @@
+"""The width that meets a parameter budget, so that cells are compared at equal size."""
+
+import math
+
+from nas.cell.count import n_params
+from nas.cell.graph import Cell
+from nas.errors import UserError
+from nas.evaluation import Settings
+
+
+def count_params(cell: Cell, vocabulary_size: int, hidden_size: int, num_layers: int) -> int:
+    """Learned values of a `SequenceModel` of these sizes."""
+    embedding = vocabulary_size * hidden_size
+    output = _output_size(cell, hidden_size)
+    layers = n_params(cell, hidden_size, hidden_size)
+    layers += (num_layers - 1) * n_params(cell, output, hidden_size)
+    return embedding + layers + (output + 1) * vocabulary_size
+
+
+def _output_size(cell: Cell, hidden_size: int) -> int:
+    width = cell.widths[cell.y]
+    return width if isinstance(width, int) else hidden_size
+
+
+def solve_width(cell: Cell, vocabulary_size: int, settings: Settings) -> int:
+    """The largest hidden width whose model has at most `settings.n_params` parameters.
+
+    Raises:
+        UserError: if even the smallest width has more.
+    """
+    # Block-structured maps need a width that their number of blocks divides.
+    unit = math.lcm(
+        *(int(n.number("blocks")) for n in cell.nodes if n.op in ("block_diagonal", "masked"))
+    )
+
+    def cost(units: int) -> int:
+        return count_params(cell, vocabulary_size, unit * units, settings.num_layers)
+
+    if cost(1) > settings.n_params:
+        raise UserError(
+            f"n_params must be at least {cost(1)} for cell {cell.name} with {settings.num_layers} "
+            f"layers over {vocabulary_size} symbols, got {settings.n_params}."
+        )
+    low, high = 1, 2
+    while cost(high) <= settings.n_params:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= settings.n_params else (low, middle)
+    return unit * low

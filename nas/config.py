@@ -1,0 +1,120 @@
+"""The configuration of a search: one tree of dataclasses, read once and passed down.
+
+YAML sets it, the command line overrides it; `python -m nas.search --help` lists every field.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from nas.errors import UserError, unknown
+from nas.protocol import ProtocolConfig
+from nas.settings import SettingsGrid
+from nas.tasks import TASKS, Arithmetic, Memorization, Text, Xml
+from nas.tasks.base import Task
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class TasksConfig:
+    """Which tasks candidates are scored on, and the configuration of each."""
+
+    use: tuple[str, ...] = ("arithmetic", "xml", "text")
+    """Tasks of the score, in the order in which a candidate must pass them; --tasks sets it."""
+    memorization: Memorization = field(default_factory=Memorization)
+    """Reproduce symbols in order; also the filter of `protocol.filter`."""
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    """Add and subtract numbers, character by character."""
+    xml: Xml = field(default_factory=Xml)
+    """Predict synthetic XML."""
+    text: Text = field(default_factory=Text)
+    """Predict the characters of a text."""
+
+    def check(self) -> None:
+        """Raise UserError if a task is unknown, twice there, or wrongly configured."""
+        if not self.use:
+            raise UserError(f"tasks needs at least one of {', '.join(sorted(TASKS))}, got none.")
+        for name in self.use:
+            if name not in TASKS:
+                raise UserError(unknown("task", name, TASKS))
+        if len(set(self.use)) < len(self.use):
+            raise UserError(f"tasks names each task once, got {', '.join(self.use)}.")
+        for name in self.use:
+            self.task(name).check()
+
+    def task(self, name: str) -> Task:
+        """The configured task of this name."""
+        task = getattr(self, name)
+        assert isinstance(task, Task)
+        return task
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search. The same configuration and seed give the same candidates and scores."""
+
+    study: str = ""
+    """Name of the study, a folder under `studies`; the configuration's name if empty."""
+    space: str = "gates"
+    """Search space: a name that comes with nas, or the path of a YAML file."""
+    sampler: str = "tpe"
+    """How candidates are drawn: tpe, random, nsgaii, qmc, gp, or module:Class of your own."""
+    n_candidates: int = 100
+    """Candidates to draw, given cells not counted."""
+    time_budget: str = ""
+    """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
+    seed: int = 0
+    """Of everything random: candidates, settings, weights, data."""
+    include: tuple[str, ...] = ()
+    """Cells to measure on every task beside GRU and LSTM: zoo names or .cell files."""
+    tasks: TasksConfig = field(default_factory=TasksConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    settings: SettingsGrid = field(default_factory=SettingsGrid)
+    in_flight: int = 4
+    """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
+    workers: int = 0
+    """Worker processes of one thread each; 0: as many as there are cores."""
+    evaluation_time_limit: str = "1h"
+    """An evaluation that takes longer is ended and counts as timed out."""
+    evaluation_memory_limit_gb: float = 0.0
+    """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
+    storage: str = ""
+    """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
+    tracking_uri: str = ""
+    """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
+    studies: str = "studies"
+    """The folder that holds the studies' folders."""
+
+    def check(self) -> None:
+        """Raise UserError for the first field that breaks a rule."""
+        for name, least in (("n_candidates", 0), ("workers", 0), ("in_flight", 1), ("seed", 0)):
+            if (value := getattr(self, name)) < least:
+                raise UserError(f"{name} must be at least {least}, got {value}.")
+        if self.evaluation_memory_limit_gb < 0:
+            value_gb = self.evaluation_memory_limit_gb
+            raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
+        if self.study and not re.fullmatch(r"[\w][\w.-]*", self.study):
+            raise UserError(
+                f'study is a folder name of letters, digits, ".", "_" and "-", got "{self.study}".'
+            )
+        seconds("time_budget", self.time_budget)
+        seconds("evaluation_time_limit", self.evaluation_time_limit)
+        self.protocol.check()
+        self.settings.check()
+        self.tasks.check()
+        if self.protocol.filter:
+            self.tasks.memorization.check()
+
+
+def seconds(name: str, text: str) -> float | None:
+    """A duration such as 90s, 5m, 8h or 2d in seconds; None if empty.
+
+    Raises:
+        UserError: if it is no positive duration.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([smhd]?)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise UserError(f'{name} must be a positive time such as 90s, 5m or 8h, got "{text}".')
+    return float(match[1]) * UNITS[match[2] or "s"]

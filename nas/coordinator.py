@@ -1,0 +1,234 @@
+"""The coordinator: asks for candidates, keeps several in flight, stores what comes back.
+
+Whatever the workers' number and speed, the same seed gives the same study: trial n is asked when the
+results of trials 0 … n - in_flight, and no others, have been told to the sampler, in order. Judging is
+replayed from stored outcomes, so a coordinator that was killed goes on where it stood.
+"""
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import optuna
+
+from nas.cell.graph import Cell
+from nas.errors import UserError
+from nas.evaluation import Evaluation, Outcome, Result
+from nas.protocol import REFERENCE, Judging, NeedReference, Request, Staged
+from nas.samplers import find_sampler, sampler_seed
+from nas.samplers.point import PointSampler
+from nas.spaces.base import Space
+from nas.study import Study, Visit
+from nas.workers import Workers
+
+POLL_S = 0.5
+"""Longest wait for a result before the display is refreshed and the clock is looked at."""
+
+
+class Observer(Protocol):
+    """Who is told what happens; `nas/progress.py` shows it, `nas/record.py` records it."""
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None: ...
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None: ...
+
+    def judged(self, visit: Visit) -> None: ...
+
+    def tick(self, coordinator: "Coordinator") -> None: ...
+
+
+@dataclass
+class _Running:
+    """A visit that is being judged, and the evaluations it waits for."""
+
+    visit: Visit
+    judging: Judging
+    waiting: tuple[Evaluation, ...] = ()
+    needs_reference: bool = False
+
+
+@dataclass
+class Coordinator:
+    """Runs one study to its end."""
+
+    study: Study
+    space: Space
+    protocol: Staged
+    workers: Workers
+    given: Sequence[Cell]
+    """Cells to measure on every task, the reference first."""
+    sampler: str
+    seed: int
+    n_candidates: int
+    in_flight: int
+    observers: Sequence[Observer] = ()
+    deadline: float | None = None
+    """When to stop, on `clock`; None: when all candidates are judged."""
+    clock: Callable[[], float] = time.monotonic
+    running: dict[int, _Running] = field(default_factory=dict)
+    reference: dict[str, float] | None = None
+    busy: dict[str, tuple[Visit, Evaluation]] = field(default_factory=dict)
+    """Evaluations handed to workers, by digest, with the visit that asked first."""
+
+    def __post_init__(self) -> None:
+        self._arrived: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
+        self._make_sampler = find_sampler(self.sampler)
+
+    @property
+    def total(self) -> int:
+        """Trials that the study has when it is complete."""
+        drawn = self.n_candidates
+        given = [v for v in self.study.visits if v and v.kind == "given"]
+        missing = [c for c in self.given if c.key not in {v.key for v in given}]
+        return drawn + len(given) + len(missing)
+
+    def run(self) -> bool:
+        """Judge every candidate; False if the deadline came first."""
+        for visit in self.study.visits:
+            if visit and not visit.judgement:
+                self._begin(visit)
+            elif visit and visit.key == self._reference_key and visit.judgement:
+                self.reference = _known(visit)
+        while self._fill() or self.running:
+            if self.deadline is not None and self.clock() >= self.deadline:
+                return False
+            for observer in self.observers:
+                observer.tick(self)
+            try:
+                digest, future = self._arrived.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            self._receive(digest, future)
+        self._tell_up_to(len(self.study.visits))
+        return True
+
+    @property
+    def _reference_key(self) -> str:
+        return self.given[0].key
+
+    def _fill(self) -> bool:
+        """Ask for trials while the window allows it; True if any was begun."""
+        begun = False
+        while (number := self._next_number()) is not None:
+            if not self._tell_up_to(number - self.in_flight + 1):
+                break
+            self._begin(self._ask(number))
+            begun = True
+        return begun
+
+    def _next_number(self) -> int | None:
+        """The next trial to ask: first one whose cell was lost in a crash, else a new one."""
+        visits = self.study.visits
+        for number, visit in enumerate(visits):
+            if visit is None:
+                return number
+        return len(visits) if len(visits) < self.total else None
+
+    def _tell_up_to(self, count: int) -> bool:
+        """Tell the first `count` trials in order; False if one of them is not judged yet."""
+        for visit in self.study.visits[: max(0, count)]:
+            assert visit is not None
+            if visit.judgement is None:
+                return False
+            if not visit.told:
+                self.study.tell(visit)
+        return True
+
+    def _ask(self, number: int) -> Visit:
+        present = {v.key for v in self.study.visits if v and v.kind == "given"}
+        missing = [cell for cell in self.given if cell.key not in present]
+        if not missing:
+            sampler = self._make_sampler(sampler_seed(self.seed, number))
+            return self.study.ask(number, sampler, self.space.propose, "drawn")
+        cell = missing[0]
+        params = self.space.params_of(cell)
+
+        def propose(trial: optuna.Trial) -> Cell:
+            # A given cell that is a point of the space is drawn as that point, so that the sampler
+            # learns from it; it keeps the name and text under which it was given.
+            if params is not None:
+                self.space.propose(trial)
+            return cell
+
+        return self.study.ask(number, PointSampler(params or {}), propose, "given")
+
+    def _begin(self, visit: Visit) -> None:
+        protocol = self.protocol
+        if visit.kind == "drawn":
+            judging = protocol.judge(visit.cell, visit.key)
+        else:
+            is_reference = visit.key == self._reference_key
+            judging = protocol.measure(visit.cell, visit.key, is_reference=is_reference)
+        running = _Running(visit, judging)
+        self.running[visit.number] = running
+        self._handle(running, next(judging))
+
+    def _handle(self, running: _Running, request: Request) -> None:
+        """Hand out what the visit asks for, and go on with it where all of that is known."""
+        running.needs_reference = isinstance(request, NeedReference)
+        running.waiting = () if isinstance(request, NeedReference) else request
+        for evaluation in running.waiting:
+            digest = evaluation.digest()
+            if digest in self.study.cache or digest in self.busy:
+                continue
+            self.busy[digest] = (running.visit, evaluation)
+            for observer in self.observers:
+                observer.started(running.visit, evaluation)
+            future = self.workers.submit(evaluation)
+            future.add_done_callback(lambda done, d=digest: self._arrived.put((d, done)))
+        self._advance(running)
+
+    def _advance(self, running: _Running) -> None:
+        answer: dict[str, float] | list[tuple[Outcome, ...]]
+        if running.needs_reference:
+            if self.reference is None:
+                return
+            answer = self.reference
+        else:
+            cache = self.study.cache
+            digests = [evaluation.digest() for evaluation in running.waiting]
+            if any(digest not in cache for digest in digests):
+                return
+            answer = [cache[digest].outcomes for digest in digests]
+        try:
+            request = running.judging.send(answer)
+        except StopIteration as stop:
+            self._finish(running, stop)
+            return
+        self._handle(running, request)
+
+    def _finish(self, running: _Running, stop: StopIteration) -> None:
+        visit = running.visit
+        self.study.judge(visit, stop.value)
+        del self.running[visit.number]
+        for observer in self.observers:
+            observer.judged(visit)
+        if visit.key == self._reference_key and self.reference is None:
+            self.reference = _known(visit)
+            for waiting in [r for r in self.running.values() if r.needs_reference]:
+                self._advance(waiting)
+
+    def _receive(self, digest: str, future: "Future[Result]") -> None:
+        visit, evaluation = self.busy.pop(digest)
+        try:
+            result = future.result()
+        except CancelledError:  # the workers were closed: nothing was finished
+            return
+        self.study.store(visit, evaluation, result.outcomes)
+        for observer in self.observers:
+            observer.stored(visit, evaluation, result)
+        for running in list(self.running.values()):
+            if any(waiting.digest() == digest for waiting in running.waiting):
+                self._advance(running)
+
+
+def _known(visit: Visit) -> dict[str, float]:
+    """The reference's best metrics."""
+    assert visit.judgement is not None
+    known = {name: value for name, value in visit.judgement.best.items() if value is not None}
+    if len(known) < len(visit.judgement.best):
+        raise UserError(f"the reference cell {REFERENCE} has no metric on some task.")
+    return known

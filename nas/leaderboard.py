@@ -1,0 +1,83 @@
+"""The table at the end of a search, and the sentence that says what it is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.protocol import REFERENCE
+from nas.study import Visit
+
+BASELINES = (REFERENCE, "lstm")
+"""Cells of the zoo that every study measures first."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell, visited once or more."""
+
+    name: str
+    key: str
+    kind: str
+    """"baseline", "included" or "candidate"."""
+    score: float | None
+    value: float
+    ratios: dict[str, float]
+    stage: str
+    n_params: int
+    """Of its largest model."""
+    seconds: float
+    """Spent on training it."""
+    visit: Visit
+
+    @property
+    def rejected(self) -> bool:
+        return self.score is None
+
+
+def leaderboard(visits: Sequence[Visit], baselines: Sequence[str]) -> list[Row]:
+    """A row for each cell that was judged: scored ones by score, then rejected ones by how far they
+    came. `baselines` are keys."""
+    rows: dict[str, Row] = {}
+    for visit in visits:
+        if visit.judgement is not None and visit.key not in rows:
+            rows[visit.key] = _row(visit, baselines)
+    return sorted(rows.values(), key=lambda r: (r.rejected, -(r.score or 0.0), -r.value, r.key))
+
+
+def _row(visit: Visit, baselines: Sequence[str]) -> Row:
+    assert visit.judgement is not None
+    outcomes = [o for e in visit.evaluated.values() for o in e.outcomes]
+    given = "baseline" if visit.key in baselines else "included"
+    return Row(
+        visit.name,
+        visit.key,
+        given if visit.kind == "given" else "candidate",
+        visit.judgement.score,
+        visit.judgement.value,
+        visit.judgement.ratios,
+        visit.judgement.stage,
+        max((outcome.n_params for outcome in outcomes), default=0),
+        sum(outcome.cost.wall_s for outcome in outcomes),
+        visit,
+    )
+
+
+def winner(rows: Sequence[Row]) -> Row | None:
+    """The best scored cell that is no baseline."""
+    return next((row for row in rows if row.kind != "baseline" and not row.rejected), None)
+
+
+def verdict(rows: Sequence[Row], n_settings: int) -> str:
+    """Whether anything beat the GRU on this budget, and what that does not say."""
+    best = winner(rows)
+    budget = f"on this budget ({n_settings} setting{'s' if n_settings > 1 else ''} a task, 1 seed)"
+    if best is None:
+        return f"No candidate was scored, so nothing beat the GRU {budget}."
+    assert best.score is not None
+    if best.score > 1:
+        first = f"{best.name} beat the GRU {budget}: its worst ratio over the tasks is "
+    else:
+        first = f"Nothing beat the GRU {budget}: the best candidate, {best.name}, scores "
+    return (
+        f"{first}{best.score:.3f}. A search result is not yet a comparison: scores were maximised on "
+        "the validation split of one seed, so the best of many is flattered by chance."
+    )

@@ -1,0 +1,147 @@
+"""What a running search shows: a live panel on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from nas.coordinator import Coordinator
+from nas.evaluation import Evaluation, Result
+from nas.leaderboard import Row
+from nas.study import Visit
+
+
+class Progress:
+    """An observer of the coordinator; a context manager around the search."""
+
+    def __init__(self, console: Console, budget_s: float | None, spent_s: float) -> None:
+        self.console = console
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self.budget_s = budget_s
+        self.spent_s = spent_s
+        self.began = time.monotonic()
+        self.since: dict[str, float] = {}
+        self.busy_s = 0.0
+        self.judged_here = 0
+        self.coordinator: Coordinator | None = None
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.stop()
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None:
+        self.since[evaluation.digest()] = time.monotonic()
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        self.busy_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
+        for outcome in result.outcomes:
+            if outcome.status != "ok":
+                self._say(f"{visit.name} on {evaluation.task.name}: {outcome.status}, {outcome.message}")
+
+    def judged(self, visit: Visit) -> None:
+        self.judged_here += 1
+        self._say(f"{self._count()} {describe(visit)}")
+
+    def tick(self, coordinator: Coordinator) -> None:
+        self.coordinator = coordinator
+        if self.console.is_terminal:
+            self.live.update(self._panel(coordinator), refresh=True)
+
+    def _say(self, line: str) -> None:
+        self.console.print(f"[{clock(self.elapsed_s)}] {line}", markup=False, highlight=False)
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the workers' time that was spent in training."""
+        slots = self.coordinator.workers.n_slots if self.coordinator else 1
+        return self.busy_s / max(1e-9, slots * self.elapsed_s)
+
+    def _count(self) -> str:
+        if self.coordinator is None:
+            return ""
+        return f"{len(self.coordinator.study.finished())}/{self.coordinator.total}"
+
+    def _panel(self, coordinator: Coordinator) -> Table:
+        study = coordinator.study
+        finished = study.finished()
+        table = Table.grid(padding=(0, 2))
+        table.add_row("study", f"{study.name}, {clock(self.elapsed_s)} of {self._left(coordinator)}")
+        for number, (visit, evaluation) in enumerate(coordinator.busy.values()):
+            if number < coordinator.workers.n_slots:
+                running_s = time.monotonic() - self.since.get(evaluation.digest(), self.began)
+                what = f"{visit.name} on {evaluation.task.name}, {clock(running_s)}"
+                table.add_row("training" if number == 0 else "", what)
+        drawn = [v for v in study.visits if v and v.kind == "drawn"]
+        unique = len({v.key for v in drawn})
+        table.add_row("candidates", f"{len(drawn)} drawn, {unique} different; {funnel(finished)}")
+        scored = [v for v in finished if v.judgement and v.judgement.score is not None]
+        if scored:
+            best = max(scored, key=lambda v: v.judgement.score or 0.0 if v.judgement else 0.0)
+            table.add_row("best so far", describe(best))
+        return table
+
+    def _left(self, coordinator: Coordinator) -> str:
+        """The time that is left, from the pace so far and the time budget."""
+        guesses = []
+        if self.judged_here >= 3:
+            rest = coordinator.total - len(coordinator.study.finished())
+            guesses.append(self.elapsed_s / self.judged_here * rest)
+        if self.budget_s is not None:
+            guesses.append(self.budget_s - self.spent_s - self.elapsed_s)
+        return f"about {clock(self.elapsed_s + max(0.0, min(guesses)))}" if guesses else "…"
+
+
+def clock(seconds: float) -> str:
+    """A duration as minutes and seconds, or hours and minutes."""
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    return f"{minutes // 60}h{minutes % 60:02d}"
+
+
+def describe(visit: Visit) -> str:
+    """A judged visit in one line."""
+    judgement = visit.judgement
+    assert judgement is not None
+    ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
+    if judgement.score is not None:
+        return f"{visit.name}: score {judgement.score:.3f} ({ratios})"
+    if judgement.stage in judgement.ratios:
+        return f"{visit.name}: rejected at {judgement.stage} ({ratios})"
+    value = judgement.best.get(judgement.stage)
+    got = "no finite metric" if value is None else f"{value:.3f}"
+    return f"{visit.name}: rejected at {judgement.stage} ({got})"
+
+
+def funnel(finished: list[Visit]) -> str:
+    """How many candidates were scored, and where the others were rejected."""
+    stages = Counter(v.judgement.stage for v in finished if v.judgement and v.kind == "drawn")
+    scored = stages.pop("scored", 0)
+    rejected = ", ".join(f"{count} rejected at {stage}" for stage, count in stages.items())
+    return f"{scored} scored" + (f", {rejected}" if rejected else "")
+
+
+def table_of(rows: list[Row], tasks: list[str], most: int = 15) -> Table:
+    """The leaderboard; baselines are always shown."""
+    table = Table(title="Leaderboard: ratios to the GRU, above 1 is better", title_justify="left")
+    for name in ("", "cell", "score", *tasks, "parameters", "seconds"):
+        table.add_column(name, justify="left" if name == "cell" else "right")
+    for rank, row in enumerate(rows, start=1):
+        if rank > most and row.kind == "candidate":
+            continue
+        score = "–" if row.score is None else f"{row.score:.3f}"
+        ratios = [f"{row.ratios[t]:.3f}" if t in row.ratios else "" for t in tasks]
+        name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
+        name += f", rejected at {row.stage}" if row.rejected else ""
+        table.add_row(str(rank), name, score, *ratios, f"{row.n_params:,}", f"{row.seconds:.0f}")
+    return table

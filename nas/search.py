@@ -1,0 +1,278 @@
+"""`python -m nas.search`: propose, train, judge, record; and leave the winner in a folder.
+
+    config -> study -> sampler -> space.propose(trial) -> cell -> protocol -> evaluations -> workers
+           -> outcomes -> score -> study -> record, leaderboard, winner
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nas.cell.graph import Cell
+from nas.cli import guarded, parse
+from nas.config import SearchConfig, seconds
+from nas.leaderboard import BASELINES, leaderboard, verdict
+from nas.lookup import cell as look_up
+from nas.protocol import Staged
+from nas.settings import SettingsGrid
+from nas.spaces.base import Space
+from nas.tasks.base import Task
+
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return guarded("nas.search", lambda: search(parse(given)))
+
+
+def search(config: SearchConfig) -> int:
+    """Run or resume the search that `config` describes.
+
+    Raises:
+        UserError: if something that the configuration names is not there or does not fit.
+        SearchError: if the reference learns too little to judge candidates by.
+    """
+    # Optuna and what needs it are imported once the arguments are known to be good.
+    from nas.budget import solve_width
+    from nas.samplers import find_sampler
+    from nas.spaces import load_space
+
+    space = load_space(config.space)
+    find_sampler(config.sampler)
+    cells = _given(config.include)
+    protocol = _protocol(config)
+    for task in protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks):
+        for settings in config.settings.points(task.n_params):
+            for cell in cells:
+                solve_width(cell, task.vocabulary_size, settings)
+    return _Search(config, space, cells, protocol).run()
+
+
+def _given(include: Sequence[str]) -> list[Cell]:
+    cells: dict[str, Cell] = {}
+    for source in (*BASELINES, *include):
+        cell = look_up(source)
+        cells.setdefault(cell.key, cell)
+    return list(cells.values())
+
+
+def _protocol(config: SearchConfig) -> Staged:
+    tasks = tuple(config.tasks.task(name) for name in config.tasks.use)
+    memorization = config.tasks.memorization if config.protocol.filter else None
+    return Staged(memorization, tasks, config.protocol, config.settings, config.seed)
+
+
+class _Search:
+    """One run of the command, from opening the study to the last line that is printed."""
+
+    def __init__(
+        self, config: SearchConfig, space: Space, cells: Sequence[Cell], protocol: Staged
+    ) -> None:
+        from rich.console import Console
+
+        self.config, self.space, self.cells, self.protocol = config, space, cells, protocol
+        self.folder = Path(config.studies) / config.study
+        self.baselines = tuple(cell.key for cell in cells[: len(BASELINES)])
+        self.console = Console(soft_wrap=True)
+
+    def run(self) -> int:
+        from nas.study import lock, open_study
+
+        config = self.config
+        if config.tracking_uri not in ("", "off"):
+            from nas.record import check_tracking_uri
+
+            check_tracking_uri(config.tracking_uri)
+        with lock(self.folder, config.study):
+            self.study = open_study(
+                config.study, self.folder, config.storage, definition(config, self.space)
+            )
+            self._describe()
+            self._note_configuration()
+            return self._go()
+
+    def _describe(self) -> None:
+        size = self.space.size()
+        points = f"{size:,} points" if size else "points without number"
+        done = len(self.study.finished())
+        self.console.print(
+            f"study {self.config.study}: space {self.space.name} ({points}), sampler "
+            f"{self.config.sampler}, tasks {', '.join(self.config.tasks.use)}, "
+            f"{self.config.n_candidates} candidates, seed {self.config.seed}"
+            + (f"; going on after {done} judged cells" if done else ""),
+            highlight=False,
+        )
+
+    def _note_configuration(self) -> None:
+        import yaml
+
+        from nas.provenance import provenance
+
+        text = yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False, allow_unicode=True)
+        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        self.study.set_attr("provenance", provenance())
+
+    def _go(self) -> int:
+        from nas.coordinator import Coordinator
+        from nas.progress import Progress
+        from nas.winner import WeightStore, write_winner
+        from nas.workers import LocalWorkers, n_cores
+
+        config = self.config
+        spent = float(self.study.attrs.get("spent_s", 0.0))
+        budget = seconds("time_budget", config.time_budget)
+        began = time.monotonic()
+        memory = config.evaluation_memory_limit_gb
+        limit = seconds("evaluation_time_limit", config.evaluation_time_limit)
+        workers = LocalWorkers(
+            config.workers or n_cores(),
+            time_limit_s=limit or 3600.0,
+            memory_limit_bytes=int(memory * 2**30) if memory else None,
+        )
+        progress = Progress(self.console, budget, spent)
+        store = WeightStore(self.study, self.baselines)
+        coordinator = Coordinator(
+            self.study,
+            self.space,
+            self.protocol,
+            workers,
+            self.cells,
+            config.sampler,
+            config.seed,
+            config.n_candidates,
+            config.in_flight,
+            (store, progress),
+            None if budget is None else began + budget - spent,
+        )
+        interrupted = False
+        with ExitStack() as stack:
+            stack.callback(workers.close, wait=False)
+            stack.callback(lambda: self._note_time(spent, began))
+            recorder = stack.enter_context(self._recorder(coordinator))
+            stack.enter_context(_terminated_as_interrupted())
+            try:
+                with progress:
+                    complete = coordinator.run()
+                best = write_winner(self.study, self.protocol, store, workers)
+            except KeyboardInterrupt:
+                interrupted = True
+        del recorder
+        if interrupted:
+            return self._interrupted()
+        self._conclude(complete, progress.utilisation, best is not None)
+        return 0
+
+    def _note_time(self, spent: float, began: float) -> None:
+        self.study.set_attr("spent_s", spent + time.monotonic() - began)
+
+    @contextmanager
+    def _recorder(self, coordinator: Any) -> Iterator[None]:
+        """Record every judged cell in MLflow, beside the search; wait for it a little at the end."""
+        if self.config.tracking_uri == "off":
+            yield
+            return
+        from nas.record import Recorder
+
+        recorder = Recorder(
+            self.config.tracking_uri,
+            self.config.study,
+            f"Search for recurrent cells in the space {self.space.name}, judged on "
+            f"{', '.join(self.config.tasks.use)} against the GRU.",
+            self.protocol.tasks,
+            self.protocol.filter,
+            self.baselines,
+        )
+        recorder.sync(self.study.finished())
+        coordinator.observers = (*coordinator.observers, recorder)
+        try:
+            yield
+        finally:
+            lagging = recorder.close(timeout_s=60.0)
+            if lagging:
+                self.console.print(
+                    f"{lagging} cells are not recorded in MLflow yet; the same command catches up.",
+                    highlight=False,
+                )
+
+    def _interrupted(self) -> int:
+        done, total = len(self.study.finished()), self.config.n_candidates + len(self.cells)
+        self.console.print(
+            f"Interrupted: {done} of {total} cells are judged and kept in {self.folder}. The same "
+            "command goes on from here.",
+            highlight=False,
+        )
+        return EXIT_INTERRUPTED
+
+    def _conclude(self, complete: bool, utilisation: float, has_winner: bool) -> None:
+        from nas.progress import funnel, table_of
+
+        say = lambda text: self.console.print(text, markup=False, highlight=False)  # noqa: E731
+        rows = leaderboard(self.study.finished(), self.baselines)
+        self.console.print(table_of(rows, list(self.config.tasks.use)))
+        drawn = [v for v in self.study.finished() if v.kind == "drawn"]
+        unique = len({v.key for v in drawn})
+        say(f"{len(drawn)} candidates judged, {unique} different: {funnel(drawn)}.")
+        say(verdict(rows, self.config.protocol.n_settings))
+        if not complete:
+            say("The time budget is used up; with a larger one the same command goes on.")
+        if has_winner:
+            say(f"Winner: {self.folder / 'winner'}; reuse it in your own model in place of nn.LSTM:")
+            say(f'    import nas; rnn = nas.RNN("{self.folder / "winner"}", input_size, hidden_size)')
+        if self.config.tracking_uri in ("", "off"):
+            uri = "sqlite:///mlflow.db"
+        else:
+            uri = self.config.tracking_uri
+        if self.config.tracking_uri != "off" and not uri.startswith("http"):
+            say(f"Look at every cell: mlflow ui --backend-store-uri {uri}")
+        if utilisation > 0:
+            say(f"Workers were training {utilisation:.0%} of the time.")
+
+
+def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
+    """What the outcomes of a study depend on: another definition is another study."""
+    tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
+    if config.protocol.filter:
+        tasks["filter"] = config.tasks.memorization
+    grid: SettingsGrid = config.settings
+    return {
+        "space": space.version,
+        "sampler": config.sampler,
+        "seed": config.seed,
+        "in_flight": config.in_flight,
+        "tasks.use": list(config.tasks.use),
+        "tasks": {name: {**asdict(task), "version": task.version} for name, task in tasks.items()},
+        "protocol": asdict(config.protocol),
+        "settings": asdict(grid),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that the YAML can be read back."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the search as Ctrl-C does: what is finished is kept."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

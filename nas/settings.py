@@ -1,0 +1,74 @@
+"""Which settings a candidate is tried on: a grid, and draws from it that every cell shares."""
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.errors import UserError
+from nas.evaluation import Settings
+from nas.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class SettingsGrid:
+    """The hyperparameters that settings are drawn from; a list of one value fixes it.
+
+    The defaults are those of Jozefowicz et al. 2015, section 3.7. Parameter budgets belong to the
+    tasks (`tasks.<name>.n_params`).
+    """
+
+    init_scale: tuple[float, ...] = (0.3, 0.7, 1.0, 1.4, 2.0, 2.8)
+    """Weights are drawn from U[-s, s], s = init_scale / sqrt(units in the layer)."""
+    learning_rate: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+    """For gradients summed over the steps of a window and averaged over the minibatch."""
+    clip_norm: tuple[float, ...] = (1.0, 2.5, 5.0, 10.0, 20.0)
+    """Largest norm of a gradient."""
+    num_layers: tuple[int, ...] = (1, 2, 3, 4)
+    """Layers of the cell."""
+    dropout: tuple[float, ...] = (0.0,)
+    """Probability of dropping a value between layers and before the output layer."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """sgd, as in the paper, or adamw, which wants learning rates of about 0.001 to 0.01."""
+
+    def check(self) -> None:
+        """Raise UserError if a value is out of range."""
+        for name in ("init_scale", "learning_rate", "clip_norm", "num_layers"):
+            self._check_values(name, positive=True)
+        self._check_values("dropout", positive=False)
+        if max(self.dropout) >= 1:
+            raise UserError(f"settings.dropout must be below 1, got {max(self.dropout)}.")
+
+    def _check_values(self, name: str, *, positive: bool) -> None:
+        values: Sequence[float] = getattr(self, name)
+        if not values:
+            raise UserError(f"settings.{name} needs at least one value, got an empty list.")
+        for value in values:
+            if value < 0 or (positive and value == 0):
+                rule = "positive" if positive else "at least 0"
+                raise UserError(f"settings.{name} must be {rule}, got {value}.")
+
+    def points(self, n_params: Sequence[int]) -> list[Settings]:
+        """All settings, in a fixed order."""
+        axes = (
+            n_params,
+            self.num_layers,
+            self.init_scale,
+            self.learning_rate,
+            self.clip_norm,
+            self.dropout,
+        )
+        return [
+            Settings(budget, layers, scale, rate, norm, self.optimizer, dropout)
+            for budget, layers, scale, rate, norm, dropout in itertools.product(*axes)
+        ]
+
+    def draw(self, task: Task, count: int, seed: int) -> tuple[Settings, ...]:
+        """`count` different settings for a task, or all if there are fewer.
+
+        The same for every cell of a study: equal tuning budgets, and less noise between cells.
+        """
+        points = self.points(task.n_params)
+        generator = random.Random(f"{seed} {task.name}")
+        return tuple(generator.sample(points, min(count, len(points))))

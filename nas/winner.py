@@ -1,0 +1,123 @@
+"""The folder that a search leaves behind: the best cell, its weights, and the line that reuses it."""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+from nas.evaluation import Evaluation, Result
+from nas.cell.json import to_json
+from nas.cell.text import loads
+from nas.coordinator import Coordinator, Observer
+from nas.leaderboard import Row, leaderboard, winner
+from nas.protocol import Staged, best_outcome
+from nas.study import Study, Visit
+from nas.workers import Workers
+
+KEPT = 3
+"""How many of the best cells keep their weights during a search, so that the disk stays small."""
+
+
+class WeightStore(Observer):
+    """Keeps the weights of the leading cells, one file an evaluation, in the study's folder."""
+
+    def __init__(self, study: Study, baselines: tuple[str, ...]) -> None:
+        self.study = study
+        self.folder = study.folder / "weights"
+        self.baselines = baselines
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None:
+        pass
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        if result.weights is not None and visit.key not in self.baselines:
+            self.folder.mkdir(exist_ok=True)
+            path = self.path(evaluation.digest())
+            fresh = path.with_suffix(".part")
+            fresh.write_bytes(result.weights)
+            fresh.replace(path)
+
+    def judged(self, visit: Visit) -> None:
+        rows = leaderboard(self.study.finished(), self.baselines)
+        leading = [row.visit for row in rows if row.kind != "baseline" and not row.rejected][:KEPT]
+        waiting = [v for v in self.study.visits if v and not v.judgement]
+        wanted = {digest for v in (*leading, *waiting) for digest in v.evaluated}
+        for path in self.folder.glob("*.safetensors"):
+            if path.stem not in wanted:
+                path.unlink(missing_ok=True)
+
+    def tick(self, coordinator: Coordinator) -> None:
+        pass
+
+    def path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.safetensors"
+
+
+def write_winner(study: Study, protocol: Staged, store: WeightStore, workers: Workers) -> Row | None:
+    """Write `winner/` for the best cell that is no baseline, and return its row.
+
+    Weights that a crash lost are trained again: the same evaluation gives the same weights.
+    """
+    best = winner(leaderboard(study.finished(), store.baselines))
+    if best is None:
+        return None
+    weights = {task.name: _weights(best, task.name, protocol, store, workers) for task in protocol.tasks}
+    folder, fresh = study.folder / "winner", study.folder / "winner.part"
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(fresh)
+    fresh.mkdir()
+    cell = loads(best.visit.cell)
+    (fresh / "cell.cell").write_text(str(cell), encoding="utf-8")
+    (fresh / "cell.json").write_text(json.dumps(to_json(cell), indent=1) + "\n", encoding="utf-8")
+    for task, data in weights.items():
+        if data is not None:
+            (fresh / f"{task}.safetensors").write_bytes(data)
+    trained = [task for task, data in weights.items() if data is not None]
+    (fresh / "README.md").write_text(_readme(best, study, folder, trained), encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.replace(folder)
+    return best
+
+
+def _weights(
+    row: Row, task_name: str, protocol: Staged, store: WeightStore, workers: Workers
+) -> bytes | None:
+    task = next(task for task in protocol.tasks if task.name == task_name)
+    evaluations = protocol.evaluations(row.visit.cell, row.key, task)
+    known = [(e, store.study.cache[e.digest()].outcomes) for e in evaluations]
+    best = best_outcome(task, [outcome for _, outcomes in known for outcome in outcomes])
+    if best is None:
+        return None
+    evaluation = next(e for e, outcomes in known if best in outcomes)
+    path = store.path(evaluation.digest())
+    return path.read_bytes() if path.is_file() else workers.submit(evaluation).result().weights
+
+
+def _readme(row: Row, study: Study, folder: Path, trained: list[str]) -> str:
+    ratios = "\n".join(f"| {task} | {ratio:.3f} |" for task, ratio in row.ratios.items())
+    loads_each = "\n".join(f'rnn = nas.load("{folder}", task="{task}")' for task in trained)
+    return f"""# {row.name}
+
+The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, the smallest ratio to
+the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parameters.
+
+| task | ratio to the GRU |
+| --- | --- |
+{ratios}
+
+```python
+{row.visit.cell.rstrip()}
+```
+
+## Reuse it
+
+```python
+import nas
+
+rnn = nas.RNN("{folder}", input_size=32, hidden_size=64)  # fresh weights; the signature of torch.nn.LSTM
+{loads_each}  # the weights found by the search
+```
+
+A search result is not yet a comparison: the score was maximised on the validation split of one seed.
+"""
