@@ -1,0 +1,263 @@
+"""The space of gated cells: LSTM, GRU and everything that is one or more choices away from them.
+
+It holds the variants of Greff et al. 2015 (arXiv:1503.04069) and of Jozefowicz, Zaremba & Sutskever
+2015, every set of peepholes, both forms of the GRU, MGU, UGRNN, JANET and the plain RNN. A choice
+is asked for only where it changes the cell: no two points have one key, and every point is a
+recurrent cell in which each state is read and written. The candidate always reads x and h, so that
+both count whatever the gates read.
+"""
+
+import dataclasses
+import hashlib
+import json
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, Self
+
+from nas.cell import Cell, renamed
+from nas.errors import UserError, unknown
+from nas.spaces.base import Params, Scalar, Space
+from nas.spaces.gated import Form, Gate, Merged, Separate, build
+from nas.spaces.inverse import Outline, outline_of, outline_of_cell
+from nas.zoo import ZOO
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+REVISION = 1
+"""Raised whenever the same fields and suggestions would give other cells."""
+
+Reads = Literal["xh", "x", "h"]
+ReadsOrNone = Literal["xh", "x", "h", "none"]
+Choices = tuple[Scalar, ...]
+Ask = Callable[[str, Choices], Scalar]
+"""Answers the question which choice of a field to take, of which there are two or more."""
+
+
+@dataclass(frozen=True)
+class Gates(Space):
+    """Gated cells; each field holds the open choices, a single one is fixed and never suggested.
+
+    The defaults are all that is allowed. `search_spaces/gates.yaml` explains the fields.
+    """
+
+    name: str = "gates"
+    states: tuple[Literal["separate", "merged"], ...] = ("separate", "merged")
+    candidate_activation: tuple[str, ...] = ("tanh", "relu", "identity", "sigmoid")
+    forget_bias: tuple[float, ...] = (0, 1, 2)
+    input_gate: tuple[ReadsOrNone, ...] = ("xh", "x", "h", "none")
+    coupled_gates: tuple[bool, ...] = (False, True)
+    forget_gate: tuple[ReadsOrNone, ...] = ("xh", "x", "h", "none")
+    output_gate: tuple[ReadsOrNone, ...] = ("xh", "x", "h", "none")
+    input_peephole: tuple[bool, ...] = (False, True)
+    forget_peephole: tuple[bool, ...] = (False, True)
+    output_peephole: tuple[bool, ...] = (False, True)
+    gate_recurrence: tuple[bool, ...] = (False, True)
+    output_activation: tuple[str, ...] = ("tanh", "relu", "identity")
+    ungated_output_activation: tuple[str, ...] = ("tanh", "relu")
+    update_gate: tuple[ReadsOrNone, ...] = ("xh", "x", "h", "none")
+    reset_place: tuple[Literal["none", "before", "after"], ...] = ("none", "before", "after")
+    shared_gate: tuple[bool, ...] = (False, True)
+    reset_gate: tuple[Reads, ...] = ("xh", "x", "h")
+    beta: tuple[float, ...] = (0, 1)
+
+    @classmethod
+    def read(cls, name: str, fields: Mapping[str, object]) -> Self:
+        for field in fields:
+            if field not in ALLOWED:
+                raise UserError(unknown("field", field, ALLOWED))
+        opened = {field: _opened(field, given) for field, given in fields.items()}
+        # `_opened` has checked each value against ALLOWED, which the type checker cannot follow.
+        return dataclasses.replace(cls(name), **opened)  # type: ignore[arg-type]
+
+    @property
+    def version(self) -> str:
+        parts = [REVISION, {field: getattr(self, field) for field in ALLOWED}]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return f"gates-{digest[:12]}"
+
+    def propose(self, trial: "BaseTrial") -> Cell:
+        def ask(field: str, choices: Choices) -> Scalar:
+            answer = trial.suggest_categorical(field, choices)
+            assert answer is not None, field
+            return answer
+
+        cell = self._cell(ask)
+        return renamed(cell, ZOO.named(cell.key) or f"gates_{cell.key[:6]}")
+
+    def contains(self, cell: Cell) -> bool:
+        return self.params_of(cell) is not None
+
+    def params_of(self, cell: Cell) -> Params | None:
+        for params in _by_outline(self).get(outline_of_cell(cell), ()):
+            if self._cell(_replay(params)).key == cell.key:
+                return dict(params)
+        return None
+
+    def size(self) -> int:
+        return sum(len(alike) for alike in _by_outline(self).values())
+
+    def describe(self) -> str:
+        choices: dict[str, Choices] = {field: getattr(self, field) for field in ALLOWED}
+        fixed = [f"{field} {_text(of[0])}" for field, of in choices.items() if len(of) == 1]
+        n_open = len(choices) - len(fixed)
+        rest = f"; fixed: {', '.join(fixed)}" if fixed else ""
+        return f"{self.name}: {self.size():,} gated cells, {n_open} open choices{rest}"
+
+    def points(self) -> Iterator[tuple[Params, Form]]:
+        """All points, depth first: what is suggested for each, and its form."""
+        path = _Path()
+        while path.begin():
+            form = _Questions(self, path.ask).form()
+            yield path.params, form
+
+    def _cell(self, ask: Ask) -> Cell:
+        questions = _Questions(self, ask)
+        form = questions.form()
+        answers = ", ".join(f"{field} {_text(v)}" for field, v in questions.answers.items())
+        return build(form, "gates", textwrap.fill(f"A point of the gate space: {answers}.", 94))
+
+
+ALLOWED: dict[str, Choices] = {
+    field.name: getattr(Gates, field.name)
+    for field in dataclasses.fields(Gates)
+    if field.name != "name"
+}
+"""All choices of each field, in the order in which they are suggested."""
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _opened(field: str, given: object) -> Choices:
+    """The choices in the order of ALLOWED, so that the order in a file does not matter."""
+    allowed = ALLOWED[field]
+    values = given if isinstance(given, list) else [given]
+    known = f"Allowed: {', '.join(map(_text, allowed))}."
+    if not values:
+        raise UserError(f"{field} must have at least one choice, got none. {known}")
+    found: list[Scalar] = []
+    for value in values:
+        # 1 is True in Python, not in a file
+        same = [a for a in allowed if a == value and isinstance(a, bool) == isinstance(value, bool)]
+        if not same:
+            shown = _text(value) if isinstance(value, (str, bool)) else repr(value)
+            raise UserError(f"{field} must be among its allowed choices, got {shown}. {known}")
+        if same[0] in found:
+            raise UserError(f"{field} must name each choice once, got {_text(same[0])} twice.")
+        found += same
+    return tuple(a for a in allowed if a in found)
+
+
+class _Questions:
+    """Asks for what a form needs, and for nothing that would not change the cell."""
+
+    def __init__(self, space: Gates, ask: Ask) -> None:
+        self.space = space
+        self.ask = ask
+        self.answers: Params = {}
+        """All that the form needed, fixed choices included."""
+
+    def form(self) -> Form:
+        return self._separate() if self._answer("states") == "separate" else self._merged()
+
+    def _answer(self, field: str) -> Scalar:
+        choices: Choices = getattr(self.space, field)
+        answer = self.ask(field, choices) if len(choices) > 1 else choices[0]
+        self.answers[field] = answer
+        return answer
+
+    def _word(self, field: str) -> str:
+        return str(self._answer(field))
+
+    def _flag(self, field: str) -> bool:
+        return bool(self._answer(field))
+
+    def _number(self, field: str) -> float:
+        return float(self._answer(field))
+
+    def _separate(self) -> Separate:
+        i_reads = self._word("input_gate")
+        coupled = i_reads != "none" and self._flag("coupled_gates")
+        f_reads = "none" if coupled else self._word("forget_gate")
+        keeps = coupled or f_reads != "none"
+        bias = self._number("forget_bias") if keeps else 0.0
+        # 1 - i keeps the old state, so a bias towards keeping is one against i.
+        i = self._with_peephole("input", i_reads, -bias if coupled else 0.0)
+        f = self._with_peephole("forget", f_reads, bias)
+        o = self._with_peephole("output", self._word("output_gate"))
+        return Separate(
+            input=i,
+            forget=f,
+            coupled=coupled,
+            output=o,
+            recurrent=bool(i or f or o) and self._flag("gate_recurrence"),
+            candidate=self._word("candidate_activation"),
+            # Without an output gate, the identity would make h a copy of c.
+            activation=self._word("output_activation" if o else "ungated_output_activation"),
+        )
+
+    def _with_peephole(self, name: str, reads: str, bias: float = 0.0) -> Gate | None:
+        return None if reads == "none" else Gate(reads, bias, self._flag(f"{name}_peephole"))
+
+    def _merged(self) -> Merged:
+        reads, place = self._word("update_gate"), self._word("reset_place")
+        has_update, has_reset = reads != "none", place != "none"
+        shared = has_update and has_reset and self._flag("shared_gate")
+        bias = self._number("forget_bias") if has_update else 0.0
+        own_reset = has_reset and not shared
+        return Merged(
+            update=Gate(reads, -bias if shared else bias) if has_update else None,
+            reset=Gate(self._word("reset_gate")) if own_reset else None,
+            shared=shared,
+            place=place,
+            beta=self._number("beta") if has_update and not shared else 0.0,
+            candidate=self._word("candidate_activation"),
+        )
+
+
+class _Path:
+    """Answers the questions of one point after the other, depth first."""
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.asked: list[tuple[str, Choices]] = []
+        self.begun = False
+
+    def begin(self) -> bool:
+        """Step to the next point; false after the last one."""
+        while self.asked and self.places[-1] == len(self.asked[-1][1]) - 1:
+            self.places.pop()
+            self.asked.pop()
+        first, self.begun = not self.begun, True
+        if self.places:
+            self.places[-1] += 1
+        self.asked.clear()
+        return first or bool(self.places)
+
+    def ask(self, field: str, choices: Choices) -> Scalar:
+        self.asked.append((field, choices))
+        if len(self.asked) > len(self.places):
+            self.places.append(0)
+        return choices[self.places[len(self.asked) - 1]]
+
+    @property
+    def params(self) -> Params:
+        pairs = zip(self.asked, self.places, strict=True)
+        return {field: choices[place] for (field, choices), place in pairs}
+
+
+def _replay(params: Params) -> Ask:
+    return lambda field, _: params[field]
+
+
+@lru_cache(maxsize=8)
+def _by_outline(space: Gates) -> dict[Outline, list[Params]]:
+    """All points by outline: half a second for the whole space."""
+    found: dict[Outline, list[Params]] = {}
+    for params, form in space.points():
+        found.setdefault(outline_of(form), []).append(params)
+    return found
