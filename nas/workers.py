@@ -57,7 +57,7 @@ class Workers(ABC):
     def close(self, *, wait: bool) -> None:
         """End the workers: after all submitted work, or (`wait=False`) at once, killing them.
 
-        It may be called again, also while another call waits, but not in a future's callback.
+        An interrupted wait becomes the latter. May be called again, but not in a callback.
         """
 
     def __enter__(self) -> Self:
@@ -108,17 +108,19 @@ class LocalWorkers(Workers):
         return self._threads.submit(self._evaluate, evaluation, pickle.dumps(evaluation))
 
     def close(self, *, wait: bool) -> None:
-        if not wait:
+        try:
+            self._threads.shutdown(wait=wait)
+        finally:  # also if Ctrl-C ends the wait
             with self._lock:
                 self._abandoned = True
                 for worker in self._workers:
                     worker.future.cancel()
-        self._threads.shutdown(wait=True, cancel_futures=not wait)
-        with self._lock:
-            for worker in self._workers:
-                worker.stop()  # all before the first join, which takes 0.2 s
-            for worker in self._workers:
-                worker.pool.join()
+            self._threads.shutdown(cancel_futures=True)
+            with self._lock:  # all stop before the first join, which takes 0.2 s
+                for worker in self._workers:
+                    worker.pool.stop()  # type: ignore[no-untyped-call]
+                for worker in self._workers:
+                    worker.pool.join()
 
     def _evaluate(self, evaluation: Evaluation, pickled: bytes) -> Result:
         started = time.monotonic()
@@ -144,14 +146,14 @@ class LocalWorkers(Workers):
         try:
             if not worker.pool.active:  # it died while it had nothing to do
                 worker.replace()
+            args, limit_s = (self._run, pickled), self._time_limit_s
             with self._lock:
                 if self._abandoned:
                     raise CancelledError("the workers were closed before this evaluation ended.")
-                args = (self._run, pickled)
-                worker.future = worker.pool.schedule(_work, args=args, timeout=self._time_limit_s)
-            answer = worker.wait()
+                worker.future = worker.pool.schedule(_work, args=args, timeout=limit_s)
+            answer = worker.wait(limit_s)
         except TimeoutError:
-            fault = _Fault("timed out", f"took more than {self._time_limit_s:g} s")
+            fault = _Fault("timed out", f"took more than {limit_s:g} s")
         except ProcessExpired as error:
             fault = _Fault("failed", f"the worker {_death(error.exitcode)}", retry=True)
             if error.exitcode == MEMORY_EXIT_CODE:
@@ -235,32 +237,30 @@ class _Worker:
         with contextlib.suppress(OSError, RuntimeError):  # the next evaluation meets it and says it
             _ = self.pool.active  # starts the process
 
-    def stop(self) -> None:
-        self.pool.stop()  # type: ignore[no-untyped-call]  # pebble does not annotate it
-
     def replace(self) -> None:
-        self.stop()
+        self.pool.stop()  # type: ignore[no-untyped-call]
         self.pool.join()
         self._start()
 
-    def wait(self) -> "Result | _Fault":
-        """Wait for pebble, which limits no start, and whose pool can break and lose a future."""
+    def wait(self, time_limit_s: float) -> "Result | _Fault":
+        """Wait for pebble, but not for ever: it limits no start, and needs a lock to end a run."""
         deadline = time.monotonic() + START_LIMIT_S
-        while self.pool.active and (self.future.running() or time.monotonic() < deadline):
+        while time.monotonic() < deadline + (time_limit_s if self.future.running() else 0):
             try:
                 return self.future.result(timeout=1.0)
             except TimeoutError:
                 if self.future.done():
                     raise
-        raise RuntimeError(f"it broke, or was not ready after {START_LIMIT_S:g} s")
+        if self.future.running():
+            raise TimeoutError
+        raise RuntimeError(f"it was not ready after {START_LIMIT_S:g} s")
 
 
 # From here on: what runs in the worker.
 
 
 def _prepare(run: str, coordinator: int, memory_limit_bytes: int | None) -> None:
-    args = (coordinator, memory_limit_bytes)
-    threading.Thread(target=_watch, args=args, daemon=True).start()
+    threading.Thread(target=_watch, args=(coordinator, memory_limit_bytes), daemon=True).start()
     with contextlib.suppress(Exception):  # each evaluation meets it again and says it
         pkgutil.resolve_name(run)
 
