@@ -38,8 +38,9 @@ def solve_width(cell: Cell, vocabulary_size: int, settings: Settings) -> int:
 
     if cost(1) > settings.n_params:
         raise UserError(
-            f"n_params must be at least {cost(1)} for cell {cell.name} with {settings.num_layers} "
-            f"layers over {vocabulary_size} symbols, got {settings.n_params}."
+            f"n_params must be at least {cost(1)} for cell {cell.name}, {settings.num_layers} "
+            f"layer{'s' if settings.num_layers > 1 else ''} and {vocabulary_size} symbols, got "
+            f"{settings.n_params}: raise the task's n_params."
         )
     low, high = 1, 2
     while cost(high) <= settings.n_params:

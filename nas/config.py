@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from nas.errors import UserError, unknown
 from nas.protocol import ProtocolConfig
 from nas.settings import SettingsGrid
-from nas.tasks import TASKS, Arithmetic, Memorization, Text, Xml
+from nas.tasks import TASKS
+from nas.tasks.arithmetic import Arithmetic
 from nas.tasks.base import Task
+from nas.tasks.memorization import Memorization
+from nas.tasks.text import Text
+from nas.tasks.xml import Xml
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -58,7 +62,7 @@ class SearchConfig:
     space: str = "gates"
     """Search space: a name that comes with nas, or the path of a YAML file."""
     sampler: str = "tpe"
-    """How candidates are drawn: tpe, random, nsgaii, qmc, gp, or module:Class of your own."""
+    """How candidates are drawn: tpe, random, nsgaii, qmc, or module:Class of your own."""
     n_candidates: int = 100
     """Candidates to draw, given cells not counted."""
     time_budget: str = ""
@@ -90,7 +94,7 @@ class SearchConfig:
         for name, least in (("n_candidates", 0), ("workers", 0), ("in_flight", 1), ("seed", 0)):
             if (value := getattr(self, name)) < least:
                 raise UserError(f"{name} must be at least {least}, got {value}.")
-        if self.evaluation_memory_limit_gb < 0:
+        if not self.evaluation_memory_limit_gb >= 0:  # nor nan
             value_gb = self.evaluation_memory_limit_gb
             raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
         if self.study and not re.fullmatch(r"[\w][\w.-]*", self.study):

@@ -18,7 +18,7 @@ from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome, Result
 from nas.protocol import REFERENCE, Judging, NeedReference, Request, Staged
-from nas.samplers import find_sampler, sampler_seed
+from nas.samplers import Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.spaces.base import Space
 from nas.study import Study, Visit
@@ -141,7 +141,7 @@ class Coordinator:
         present = {v.key for v in self.study.visits if v and v.kind == "given"}
         missing = [cell for cell in self.given if cell.key not in present]
         if not missing:
-            sampler = self._make_sampler(sampler_seed(self.seed, number))
+            sampler = Repeatable(self._make_sampler, self.seed, number)
             return self.study.ask(number, sampler, self.space.propose, "drawn")
         cell = missing[0]
         params = self.space.params_of(cell)
@@ -178,8 +178,11 @@ class Coordinator:
             for observer in self.observers:
                 observer.started(running.visit, evaluation)
             future = self.workers.submit(evaluation)
-            future.add_done_callback(lambda done, d=digest: self._arrived.put((d, done)))
+            future.add_done_callback(self._arrival_of(digest))
         self._advance(running)
+
+    def _arrival_of(self, digest: str) -> "Callable[[Future[Result]], None]":
+        return lambda done: self._arrived.put((digest, done))
 
     def _advance(self, running: _Running) -> None:
         answer: dict[str, float] | list[tuple[Outcome, ...]]

@@ -89,7 +89,7 @@ class Evaluation:
     """Share of the task's epochs to train, in (0, 1]."""
 
     def digest(self) -> str:
-        """What the cache of outcomes is indexed by; the cell's text does not enter, its key does."""
+        """What the cache of outcomes is indexed by: of the cell its key, not its text."""
         parts = [
             self.key,
             self.task.version,
@@ -102,7 +102,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Result:
-    """What a worker sends back: an outcome for each setting, in order, and the best one's weights."""
+    """What a worker sends back: an outcome a setting, in order, and the best one's weights."""
 
     outcomes: tuple[Outcome, ...]
     weights: bytes | None = None

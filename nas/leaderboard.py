@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nas.protocol import REFERENCE
-from nas.study import Visit
+
+if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
+    from nas.study import Visit
 
 BASELINES = (REFERENCE, "lstm")
 """Cells of the zoo that every study measures first."""
@@ -26,14 +29,14 @@ class Row:
     """Of its largest model."""
     seconds: float
     """Spent on training it."""
-    visit: Visit
+    visit: "Visit"
 
     @property
     def rejected(self) -> bool:
         return self.score is None
 
 
-def leaderboard(visits: Sequence[Visit], baselines: Sequence[str]) -> list[Row]:
+def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row]:
     """A row for each cell that was judged: scored ones by score, then rejected ones by how far they
     came. `baselines` are keys."""
     rows: dict[str, Row] = {}
@@ -43,7 +46,7 @@ def leaderboard(visits: Sequence[Visit], baselines: Sequence[str]) -> list[Row]:
     return sorted(rows.values(), key=lambda r: (r.rejected, -(r.score or 0.0), -r.value, r.key))
 
 
-def _row(visit: Visit, baselines: Sequence[str]) -> Row:
+def _row(visit: "Visit", baselines: Sequence[str]) -> Row:
     assert visit.judgement is not None
     outcomes = [o for e in visit.evaluated.values() for o in e.outcomes]
     given = "baseline" if visit.key in baselines else "included"
@@ -78,6 +81,6 @@ def verdict(rows: Sequence[Row], n_settings: int) -> str:
     else:
         first = f"Nothing beat the GRU {budget}: the best candidate, {best.name}, scores "
     return (
-        f"{first}{best.score:.3f}. A search result is not yet a comparison: scores were maximised on "
-        "the validation split of one seed, so the best of many is flattered by chance."
+        f"{first}{best.score:.3f}. A search result is not yet a comparison: scores were maximised "
+        "on the validation split of one seed, so the best of many is flattered by chance."
     )

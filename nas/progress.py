@@ -42,7 +42,9 @@ class Progress:
         self.busy_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
         for outcome in result.outcomes:
             if outcome.status != "ok":
-                self._say(f"{visit.name} on {evaluation.task.name}: {outcome.status}, {outcome.message}")
+                self._say(
+                    f"{visit.name} on {evaluation.task.name}: {outcome.status}, {outcome.message}"
+                )
 
     def judged(self, visit: Visit) -> None:
         self.judged_here += 1
@@ -75,7 +77,9 @@ class Progress:
         study = coordinator.study
         finished = study.finished()
         table = Table.grid(padding=(0, 2))
-        table.add_row("study", f"{study.name}, {clock(self.elapsed_s)} of {self._left(coordinator)}")
+        table.add_row(
+            "study", f"{study.name}, {clock(self.elapsed_s)} of {self._left(coordinator)}"
+        )
         for number, (visit, evaluation) in enumerate(coordinator.busy.values()):
             if number < coordinator.workers.n_slots:
                 running_s = time.monotonic() - self.since.get(evaluation.digest(), self.began)

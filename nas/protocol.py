@@ -1,8 +1,8 @@
-"""How a candidate is judged: a generator that yields evaluations, receives outcomes, returns a verdict.
+"""How a candidate is judged: a generator yields evaluations, receives outcomes, returns a verdict.
 
-It does no I/O and reads no clock, so that it is tested with made-up outcomes and replayed on stored ones.
-`staged` follows Jozefowicz et al. 2015, section 3.1: a memorization filter, then task after task while
-the best setting reaches 90 % of the GRU's best; the score is the smallest ratio to the GRU.
+It does no I/O and reads no clock, so that it is tested with made-up outcomes and replayed on stored
+ones. `Staged` follows Jozefowicz et al. 2015, section 3.1: a memorization filter, then task after
+task while the best setting reaches 90 % of the GRU's best; the score is the smallest ratio to the GRU.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -41,7 +41,7 @@ class ProtocolConfig:
             value = getattr(self, name)
             if not 0 < value <= 1:
                 raise UserError(f"protocol.{name} must be in (0, 1], got {value}.")
-        if self.pass_ratio < 0:
+        if not self.pass_ratio >= 0:  # nor nan
             raise UserError(f"protocol.pass_ratio must be at least 0, got {self.pass_ratio}.")
         if self.n_settings < 1:
             raise UserError(f"protocol.n_settings must be at least 1, got {self.n_settings}.")

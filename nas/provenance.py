@@ -11,7 +11,10 @@ PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "recurren
 
 def provenance() -> dict[str, str]:
     """Versions of what decides a result, and the revision of the code where it is known."""
-    found = {"python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "python": sys.version.split()[0],
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

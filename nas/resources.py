@@ -1,4 +1,4 @@
-"""Where the data that comes with `nas` lies: beside the package in a checkout, inside it in a wheel."""
+"""Where the data of `nas` lies: beside the package in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 from typing import Literal
@@ -28,16 +28,15 @@ def find(kind: Kind, source: str) -> Path:
     Raises:
         UserError: if there is none, with the nearest name.
     """
-    path = Path(source)
-    if path.is_dir() and (path / "config.yaml").is_file():
-        return path / "config.yaml"
-    if path.is_file():
-        return path
-    root = folder(kind)
-    named = root / f"{source}.yaml" if kind == "search_spaces" else root / source / "config.yaml"
-    if named.is_file():
-        return named
+    path, root = Path(source), folder(kind)
     what = "space" if kind == "search_spaces" else "experiment"
+    named = root / f"{source}.yaml" if kind == "search_spaces" else root / source / "config.yaml"
+    try:
+        for file in (path / "config.yaml", path, named):
+            if file.is_file():
+                return file
+    except OSError as error:  # a name that no file can have
+        raise UserError(f"{what} {source} cannot be read: {error.strerror}.") from None
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"{what} file {source}: no such file.")
     raise UserError(unknown(what, source, names(kind)) + " Or give the path of a YAML file.")

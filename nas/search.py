@@ -1,7 +1,7 @@
 """`python -m nas.search`: propose, train, judge, record; and leave the winner in a folder.
 
-    config -> study -> sampler -> space.propose(trial) -> cell -> protocol -> evaluations -> workers
-           -> outcomes -> score -> study -> record, leaderboard, winner
+config -> study -> sampler -> space.propose(trial) -> cell -> protocol -> evaluations -> workers
+       -> outcomes -> score -> study -> record, leaderboard, winner
 """
 
 import signal
@@ -98,16 +98,18 @@ class _Search:
             self._note_configuration()
             return self._go()
 
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+
     def _describe(self) -> None:
         size = self.space.size()
         points = f"{size:,} points" if size else "points without number"
         done = len(self.study.finished())
-        self.console.print(
+        self._say(
             f"study {self.config.study}: space {self.space.name} ({points}), sampler "
             f"{self.config.sampler}, tasks {', '.join(self.config.tasks.use)}, "
             f"{self.config.n_candidates} candidates, seed {self.config.seed}"
-            + (f"; going on after {done} judged cells" if done else ""),
-            highlight=False,
+            + (f"; going on after {done} judged cells" if done else "")
         )
 
     def _note_configuration(self) -> None:
@@ -196,43 +198,44 @@ class _Search:
         finally:
             lagging = recorder.close(timeout_s=60.0)
             if lagging:
-                self.console.print(
-                    f"{lagging} cells are not recorded in MLflow yet; the same command catches up.",
-                    highlight=False,
+                self._say(
+                    f"{lagging} cells are not recorded in MLflow yet; the same command catches up."
                 )
 
     def _interrupted(self) -> int:
         done, total = len(self.study.finished()), self.config.n_candidates + len(self.cells)
-        self.console.print(
+        self._say(
             f"Interrupted: {done} of {total} cells are judged and kept in {self.folder}. The same "
-            "command goes on from here.",
-            highlight=False,
+            "command goes on from here."
         )
         return EXIT_INTERRUPTED
 
     def _conclude(self, complete: bool, utilisation: float, has_winner: bool) -> None:
         from nas.progress import funnel, table_of
 
-        say = lambda text: self.console.print(text, markup=False, highlight=False)  # noqa: E731
         rows = leaderboard(self.study.finished(), self.baselines)
         self.console.print(table_of(rows, list(self.config.tasks.use)))
         drawn = [v for v in self.study.finished() if v.kind == "drawn"]
         unique = len({v.key for v in drawn})
-        say(f"{len(drawn)} candidates judged, {unique} different: {funnel(drawn)}.")
-        say(verdict(rows, self.config.protocol.n_settings))
+        self._say(f"{len(drawn)} candidates judged, {unique} different: {funnel(drawn)}.")
+        self._say(verdict(rows, self.config.protocol.n_settings))
         if not complete:
-            say("The time budget is used up; with a larger one the same command goes on.")
+            self._say("The time budget is used up; with a larger one the same command goes on.")
         if has_winner:
-            say(f"Winner: {self.folder / 'winner'}; reuse it in your own model in place of nn.LSTM:")
-            say(f'    import nas; rnn = nas.RNN("{self.folder / "winner"}", input_size, hidden_size)')
+            self._say(
+                f"Winner: {self.folder / 'winner'}; reuse it in your own model in place of nn.LSTM:"
+            )
+            self._say(
+                f'    import nas; rnn = nas.RNN("{self.folder / "winner"}", input_size, hidden_size)'
+            )
         if self.config.tracking_uri in ("", "off"):
             uri = "sqlite:///mlflow.db"
         else:
             uri = self.config.tracking_uri
         if self.config.tracking_uri != "off" and not uri.startswith("http"):
-            say(f"Look at every cell: mlflow ui --backend-store-uri {uri}")
+            self._say(f"Look at every cell: mlflow ui --backend-store-uri {uri}")
         if utilisation > 0:
-            say(f"Workers were training {utilisation:.0%} of the time.")
+            self._say(f"Workers were training {utilisation:.0%} of the time.")
 
 
 def definition(config: SearchConfig, space: Space) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Which settings a candidate is tried on: a grid, and draws from it that every cell shares."""
 
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,12 +46,12 @@ class SettingsGrid:
         if not values:
             raise UserError(f"settings.{name} needs at least one value, got an empty list.")
         for value in values:
-            if value < 0 or (positive and value == 0):
+            if not 0 <= value < math.inf or (positive and value == 0):
                 rule = "positive" if positive else "at least 0"
                 raise UserError(f"settings.{name} must be {rule}, got {value}.")
 
     def points(self, n_params: Sequence[int]) -> list[Settings]:
-        """All settings, in a fixed order."""
+        """All different settings, in a fixed order."""
         axes = (
             n_params,
             self.num_layers,
@@ -59,10 +60,11 @@ class SettingsGrid:
             self.clip_norm,
             self.dropout,
         )
-        return [
+        settings = (
             Settings(budget, layers, scale, rate, norm, self.optimizer, dropout)
             for budget, layers, scale, rate, norm, dropout in itertools.product(*axes)
-        ]
+        )
+        return list(dict.fromkeys(settings))
 
     def draw(self, task: Task, count: int, seed: int) -> tuple[Settings, ...]:
         """`count` different settings for a task, or all if there are fewer.

@@ -2,14 +2,20 @@
 
 To add one, write a file here with a `BaseSampler` and a line in the table. A sampler is made anew for
 every candidate, seeded by the study's seed and the candidate's number: its memory is the study.
+`Repeatable` wraps it so that a candidate that a crash cut short is drawn again as it was.
 """
 
 import hashlib
 import importlib
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import optuna
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from nas.errors import UserError, unknown
 
@@ -17,23 +23,28 @@ from nas.errors import UserError, unknown
 def _tpe(seed: int) -> BaseSampler:
     # Grouped, since a choice may exist only where another has a certain value; and trials in flight
     # are taken into account, so that several candidates at once differ.
-    return optuna.samplers.TPESampler(
-        seed=seed, multivariate=True, group=True, constant_liar=True, warn_independent_sampling=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=True
+        )
 
 
-def _gp(seed: int) -> BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed)
+def _qmc(seed: int) -> BaseSampler:
+    # Every candidate has a fresh, seeded sampler, which the first warning advises; categorical
+    # choices, which quasi-random points do not cover, are drawn independently.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.QMCSampler(
+            seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
+        )
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": _tpe,
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "qmc": lambda seed: optuna.samplers.QMCSampler(
-        seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
-    ),
-    "gp": _gp,
+    "qmc": _qmc,
 }
 
 
@@ -61,7 +72,40 @@ def _checked(name: str, sampler: object) -> BaseSampler:
     return sampler
 
 
-def sampler_seed(study_seed: int, number: int) -> int:
-    """The seed of the sampler that draws candidate `number`."""
-    digest = hashlib.sha256(f"{study_seed} {number}".encode()).digest()
+def sampler_seed(*parts: object) -> int:
+    """A seed from the study's seed, the candidate's number and, within it, a choice's name."""
+    digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4])
+
+
+class Repeatable(BaseSampler):
+    """Draws candidate `number` of a study, the same however often it is begun.
+
+    Optuna keeps each choice as it is made. If the coordinator dies between two of them, the rest must
+    not depend on how many random numbers the first took: each choice that is drawn by itself has a
+    seed of its own.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], study_seed: int, number: int) -> None:
+        self._make, self._seeds = make, (study_seed, number)
+        self._sampler = make(sampler_seed(*self._seeds))
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        sampler = self._make(sampler_seed(*self._seeds, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)

@@ -6,6 +6,8 @@ from nas.tasks.memorization import Memorization
 from nas.tasks.text import Text
 from nas.tasks.xml import Xml
 
+__all__ = ["TASKS", "Arithmetic", "Memorization", "Task", "Text", "Xml"]
+
 TASKS: dict[str, type[Task]] = {
     "memorization": Memorization,
     "arithmetic": Arithmetic,

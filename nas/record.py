@@ -1,0 +1,164 @@
+"""MLflow as a view of a study: every judged cell is a run, written beside the search.
+
+One thread holds all of MLflow, its import included, so that a slow or dead server costs the search
+nothing. What cannot be written is tried again; what is missing at the end is written by `sync` when
+the study is opened again, since the study holds everything that a run says.
+"""
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nas.evaluation import Evaluation, Result
+from nas.record_entry import entry, kind_of
+from nas.record_place import check_tracking_uri, hidden, place
+from nas.record_store import Store, open_store
+from nas.study import Evaluated, Visit
+from nas.tasks.base import Task
+
+__all__ = ["Recorder", "check_tracking_uri"]
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+"""Between two tries while the store does not answer."""
+
+
+class Recorder:
+    """Records a study's judged cells; an `Observer` of the coordinator."""
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        study: str,
+        description: str,
+        tasks: Sequence[Task],
+        filter: Task | None,
+        baselines: Sequence[str],
+        directory: Path = Path(),
+    ) -> None:
+        """`baselines` are keys, the reference's first; `directory` is where an empty URI points."""
+        check_tracking_uri(tracking_uri)
+        self._place = place(tracking_uri, directory)
+        self._study = study
+        self._description = description
+        first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
+        self._tasks = (*first, *tasks)
+        self._baselines = tuple(baselines)
+        self._evaluated: dict[str, dict[str, Evaluated]] = {}
+        """All that is known of each key: a cell's evaluations may lie with several visits."""
+        self._changed = threading.Condition()
+        self._pending: dict[str, Visit] = {}
+        """Cells that are not recorded yet, by key, in the order in which they are tried."""
+        self._given_up: dict[str, Visit] = {}
+        self._closing = False
+        self._warned = False
+        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
+        self._thread.start()
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None:
+        pass
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        self._learn(visit)
+
+    def judged(self, visit: Visit) -> None:
+        self._learn(visit)
+        self._add(visit)
+
+    def tick(self, coordinator: object) -> None:
+        pass
+
+    def sync(self, visits: Iterable[Visit | None]) -> None:
+        """Record what is missing of a study that was begun before; returns at once."""
+        present = [visit for visit in visits if visit is not None]
+        for visit in present:
+            self._learn(visit)
+        for visit in present:
+            if visit.judgement is not None:
+                self._add(visit)
+
+    def close(self, timeout_s: float) -> int:
+        """Wait until all is recorded, and return how many cells are not.
+
+        A store that does not answer is tried once more and not waited for.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        with self._changed:
+            return len(self._pending) + len(self._given_up)
+
+    def _learn(self, visit: Visit) -> None:
+        self._evaluated.setdefault(visit.key, {}).update(visit.evaluated)
+
+    def _add(self, visit: Visit) -> None:
+        # A copy, because the coordinator goes on changing its own.
+        copy = dataclasses.replace(visit, evaluated=dict(self._evaluated[visit.key]))
+        with self._changed:
+            before = self._pending.get(visit.key)
+            if before is None or (before.kind == "drawn" and visit.kind == "given"):
+                self._pending[visit.key] = copy
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        """Record one cell after another until `close`; the body of the thread."""
+        store: Store | None = None
+        pause_s = FIRST_PAUSE_S
+        while (visit := self._next()) is not None:
+            opened = False
+            try:
+                store = store or open_store(self._place, self._study, self._description)
+                opened = True
+                self._record(store, visit)
+            # MLflow raises its own, SQLAlchemy's, requests' and those of artifact stores; none of
+            # them may stop the search, and all are told.
+            except Exception as error:
+                store = None  # opened anew, it knows which runs are half-written
+                self._warn(error)
+                if not self._put_off(visit, pause_s, store_answers=opened):
+                    return
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            else:
+                pause_s = FIRST_PAUSE_S
+
+    def _next(self) -> Visit | None:
+        """Wait for a cell to record; None when there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._closing)
+            return next(iter(self._pending.values()), None)
+
+    def _record(self, store: Store, visit: Visit) -> None:
+        if not store.holds(visit.key, kind_of(visit, self._baselines)):
+            store.write(entry(visit, self._study, self._tasks, self._baselines))
+        with self._changed:
+            if self._pending.get(visit.key) is visit:
+                del self._pending[visit.key]
+
+    def _put_off(self, visit: Visit, pause_s: float, *, store_answers: bool) -> bool:
+        """Move a cell behind the others and wait a little; False if trying has no more sense."""
+        with self._changed:
+            if self._pending.get(visit.key) is visit:
+                del self._pending[visit.key]
+                (self._given_up if self._closing else self._pending)[visit.key] = visit
+            if self._closing:
+                return store_answers
+            self._changed.wait_for(lambda: self._closing, pause_s)
+            return True
+
+    def _warn(self, error: Exception) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        lines = [line.strip() for line in hidden(str(error)).splitlines() if line.strip()]
+        reason = lines[0][:300] if lines else type(error).__name__
+        logger.warning(
+            "MLflow at %s does not take the record (%s): the search goes on and it is tried again; "
+            "if it still lags at the end, the same command catches up.",
+            hidden(self._place.uri),
+            reason,
+        )

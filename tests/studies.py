@@ -1,0 +1,84 @@
+"""Small searches for the tests: their configuration, how to run them, and how to compare two."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from nas.study import Study, Visit
+
+ROOT = Path(__file__).parent.parent
+
+CONFIG = """\
+space: gates
+sampler: tpe
+n_candidates: {n_candidates}
+include: [rnn]
+tasks:
+  use: [arithmetic, xml]
+  memorization: {{epochs: 2, batches_per_epoch: 5, n_params: [3000], n_symbols: 3}}
+  arithmetic: {{epochs: 2, batches_per_epoch: 5, n_params: [4000], max_digits: 1}}
+  xml: {{epochs: 2, batches_per_epoch: 5, n_params: [4000]}}
+protocol: {{filter_accuracy: {filter_accuracy}, n_settings: 2, settings_per_evaluation: 1}}
+settings: {{init_scale: [1.0], learning_rate: [0.5, 1.0], clip_norm: [5.0], num_layers: [1]}}
+"""
+
+
+def write_config(folder: Path, n_candidates: int = 5, filter_accuracy: float = 0.9) -> Path:
+    path = folder / "small.yaml"
+    text = CONFIG.format(n_candidates=n_candidates, filter_accuracy=filter_accuracy)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def command(module: str, config: Path, *arguments: str) -> list[str]:
+    """The search as a command; `module` is nas.search or tests.fake_training."""
+    return [sys.executable, "-m", module, str(config), "--tracking-uri", "off", *arguments]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **extra}
+
+
+def run(
+    module: str, folder: Path, *arguments: str, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the search of `write_config` in `folder` to its end."""
+    return subprocess.run(
+        command(module, folder / "small.yaml", *arguments),
+        cwd=folder,
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def stored(folder: Path, name: str = "small") -> Study:
+    """The study as it lies on disk; opened without its definition being checked."""
+    import optuna
+
+    from nas.study import _storage
+
+    where = folder / "studies" / name
+    study = optuna.load_study(study_name=name, storage=_storage(f"sqlite:///{where / 'study.db'}"))
+    return Study(name, where, study)
+
+
+def essence(visit: Visit | None) -> dict[str, Any]:
+    """All of a visit that does not depend on the clock."""
+    assert visit is not None
+    fields = dataclasses.asdict(visit)
+    del fields["trial_id"]
+    fields["evaluated"] = {
+        digest: [(o.status, o.best, o.curve) for o in evaluated.outcomes]
+        for digest, evaluated in visit.evaluated.items()
+    }
+    return fields
+
+
+def essences(study: Study) -> list[dict[str, Any]]:
+    return [essence(visit) for visit in study.visits]
