@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from nas.budget import count_params
 from nas.cell.text import loads
 from nas.errors import UserError
 from nas.model import SequenceModel
@@ -38,20 +40,29 @@ def load_model(source: str | Path, task: str = "") -> SequenceModel:
     return _filled(path, described, tensors)
 
 
-def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Any]) -> SequenceModel:
-    # The description is compared with the tensors before anything of its size is made.
-    sizes = {name: described.get(name) for name in ("vocabulary_size", "hidden_size", "num_layers")}
-    embedding = tensors.get("embedding.weight")
-    if embedding is None or list(embedding.shape) != [sizes["vocabulary_size"], sizes["hidden_size"]]:
-        raise UserError(f"weights {path} do not have the sizes that they describe, {sizes}.")
-    model = SequenceModel(
-        loads(described["cell"]), *embedding.shape, described["num_layers"], dropout=0.0
-    )
+def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -> SequenceModel:
     try:
+        cell = loads(str(described["cell"]))
+        vocabulary = _size(described, "vocabulary_size")
+        width = _size(described, "hidden_size")
+        layers = _size(described, "num_layers")
+        # A description larger than the file is refused before anything of its size is made.
+        stored = sum(tensor.numel() for tensor in tensors.values())
+        if (needed := count_params(cell, vocabulary, width, layers)) > stored:
+            raise UserError(f"it needs {needed:,} values, they have {stored:,}")
+        model = SequenceModel(cell, vocabulary, width, layers, dropout=0.0)
         model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(f"weights {path} do not fit their cell: {error}.") from None
+    except (UserError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"weights {path} do not fit their description: {reason}.") from None
     return model.eval()
+
+
+def _size(described: dict[str, Any], name: str) -> int:
+    value = described.get(name)
+    if type(value) is not int or value < 1:
+        raise UserError(f"{name} must be a positive whole number, got {value!r}")
+    return value
 
 
 def _weights_file(source: Path, task: str) -> Path:

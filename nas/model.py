@@ -27,7 +27,7 @@ class SequenceModel(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, init_scale: float, generator: torch.Generator) -> None:
-        """Draw weights from U[-s, s], s = init_scale / sqrt(hidden_size); biases as the cell says."""
+        """Draw weights from U[-s, s], s = init_scale / sqrt(hidden_size); biases are the cell's."""
         bound = init_scale / math.sqrt(self.rnn.hidden_size)
         self.embedding.weight.uniform_(-bound, bound, generator=generator)
         self.rnn.reset_parameters(init_scale, generator)

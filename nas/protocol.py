@@ -2,7 +2,7 @@
 
 It does no I/O and reads no clock, so that it is tested with made-up outcomes and replayed on stored
 ones. `Staged` follows Jozefowicz et al. 2015, section 3.1: a memorization filter, then task after
-task while the best setting reaches 90 % of the GRU's best; the score is the smallest ratio to the GRU.
+task while the best setting reaches 90 % of the GRU's best; the score is the smallest ratio to it.
 """
 
 from collections.abc import Generator, Mapping, Sequence

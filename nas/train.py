@@ -1,8 +1,8 @@
 """Training through Lightning: (cell, task, K settings, seed, fidelity) -> K outcomes.
 
-The schedule is that of Jozefowicz et al. 2015, section 3.6: a fixed learning rate; after 3 epochs without
-improvement on validation it is halved at each of 4 more epochs, then the run stops. The gradient is that
-of the loss summed over the steps of a window and averaged over the minibatch.
+The schedule is that of Jozefowicz et al. 2015, section 3.6: a fixed learning rate; after 3 epochs
+without improvement on validation it is halved at each of 4 more epochs, then the run stops. The
+gradient is that of the loss summed over the steps of a window and averaged over the minibatch.
 """
 
 import copy
@@ -13,17 +13,15 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset
 
 from nas.budget import count_params, solve_width
 from nas.cell.graph import Cell
@@ -31,7 +29,8 @@ from nas.cell.text import loads
 from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Result, Settings, Status
 from nas.model import SequenceModel
 from nas.rnn import States
-from nas.tasks.base import Split, Task, Window
+from nas.tasks.base import Task
+from nas.windows import TensorWindow, Totals, WindowData
 
 PATIENCE = 3
 """Epochs without improvement before the learning rate falls (section 3.6)."""
@@ -44,7 +43,7 @@ logger = logging.getLogger(__name__)
 def train(
     cell: Cell, task: Task, settings: Sequence[Settings], seed: int, fidelity: float = 1.0
 ) -> list[Outcome]:
-    """Train a model of `cell` on `task` for each of the settings and return their outcomes in order.
+    """Train a model of `cell` on `task` for each of the settings; outcomes in the same order.
 
     The same arguments on one CPU thread give bit-identical outcomes, apart from wall time. A run
     whose loss or gradient is not finite ends at that step and is an outcome, not an exception.
@@ -65,9 +64,7 @@ def run(evaluation: Evaluation) -> Result:
     best: _Member | None = None
     for member in members:
         value = member.outcome.best
-        if value is not None and (
-            best is None or task.metric.better(value, _value(best.outcome))
-        ):
+        if value is not None and (best is None or task.metric.better(value, _value(best.outcome))):
             best = member
     return Result(tuple(m.outcome for m in members), best.weights if best else None)
 
@@ -96,7 +93,7 @@ def _value(outcome: Outcome) -> float:
 
 
 def weight_seed(key: str, settings: Settings, seed: int) -> int:
-    """Seed of the weights and of dropout: differs between cells and settings, never by the clock."""
+    """Seed of the weights and of dropout: another for every cell and setting."""
     parts = json.dumps([key, dataclasses.asdict(settings), seed], sort_keys=True)
     return int.from_bytes(hashlib.sha256(parts.encode()).digest()[:7])
 
@@ -106,9 +103,7 @@ def _train_one(
 ) -> _Member:
     started = time.perf_counter()
     width = solve_width(cell, task.vocabulary_size, settings)
-    model = SequenceModel(
-        cell, task.vocabulary_size, width, settings.num_layers, settings.dropout
-    )
+    model = SequenceModel(cell, task.vocabulary_size, width, settings.num_layers, settings.dropout)
     with torch.random.fork_rng(devices=[]):
         own_seed = weight_seed(key, settings, seed)
         torch.manual_seed(own_seed)  # dropout draws from the global generator
@@ -158,7 +153,7 @@ def _weights(
     return save(training.best_weights, {"nas": json.dumps(described, sort_keys=True)})
 
 
-def _fit(training: "Training", data: "WindowData", epochs: int) -> None:
+def _fit(training: "Training", data: WindowData, epochs: int) -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -172,7 +167,8 @@ def _fit(training: "Training", data: "WindowData", epochs: int) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            plugins=[LightningEnvironment()],  # not the batch system's, whose variables it would read
+            # Not the batch system's environment, whose variables it would read.
+            plugins=[LightningEnvironment()],
         )
         trainer.fit(training, datamodule=data)
 
@@ -194,8 +190,8 @@ class Training(pl.LightningModule):
         self.best_epoch: int | None = None
         self.best_weights: dict[str, Tensor] | None = None
         self.state: States | None = None
-        self.train_total = _Totals()
-        self.validation_total = _Totals()
+        self.train_total = Totals()
+        self.validation_total = Totals()
         self.waited = 0
 
     def outcome(self, params: int, width: int, cost: Cost, message: str) -> Outcome:
@@ -218,7 +214,7 @@ class Training(pl.LightningModule):
             return torch.optim.SGD(parameters, lr=rate)
         return torch.optim.AdamW(parameters, lr=rate)
 
-    def training_step(self, window: "TensorWindow", _: int) -> None:
+    def training_step(self, window: TensorWindow, _: int) -> None:
         optimizer = self.optimizers()
         assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
         losses, right, state = self._predict(window)
@@ -236,7 +232,7 @@ class Training(pl.LightningModule):
         optimizer.step()
         self.state = _detached(state)
 
-    def _predict(self, window: "TensorWindow") -> tuple[Tensor, Tensor, States]:
+    def _predict(self, window: TensorWindow) -> tuple[Tensor, Tensor, States]:
         """Losses and hits at the scored positions, and the state after the window."""
         logits, state = self.model(window.inputs, None if window.fresh else self.state)
         scored, targets = logits[window.scored], window.targets[window.scored]
@@ -245,9 +241,9 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.train_state, self.state = self.state, None
-        self.validation_total = _Totals()
+        self.validation_total = Totals()
 
-    def validation_step(self, window: "TensorWindow", _: int) -> None:
+    def validation_step(self, window: TensorWindow, _: int) -> None:
         if self.status != "ok":
             return
         losses, right, self.state = self._predict(window)
@@ -260,7 +256,7 @@ class Training(pl.LightningModule):
         total, optimizer = self.validation_total, self.trainer.optimizers[0]
         rate = optimizer.param_groups[0]["lr"]
         epoch = Epoch(self.train_total.loss, total.loss, total.accuracy, rate, total.marks)
-        self.train_total = _Totals()
+        self.train_total = Totals()
         if not math.isfinite(epoch.loss):
             self.status = "diverged"
             self.trainer.should_stop = True
@@ -286,97 +282,5 @@ class Training(pl.LightningModule):
             self.trainer.should_stop = True
 
 
-class _Totals:
-    """Sums over the scored positions of the windows of an epoch."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total_loss = 0.0
-        self.hits = 0
-        self.marked: dict[str, tuple[int, int]] = {}
-
-    def add(
-        self, losses: Tensor, right: Tensor, window: "TensorWindow", marks: dict[str, Tensor]
-    ) -> None:
-        self.count += losses.numel()
-        self.total_loss += float(losses.detach().sum())
-        self.hits += int(right.sum())
-        for name, marked in marks.items():
-            hits, count = self.marked.get(name, (0, 0))
-            inside = marked[window.scored]
-            self.marked[name] = (hits + int(right[inside].sum()), count + int(inside.sum()))
-
-    @property
-    def loss(self) -> float:
-        return self.total_loss / max(1, self.count)
-
-    @property
-    def accuracy(self) -> float:
-        return self.hits / max(1, self.count)
-
-    @property
-    def marks(self) -> dict[str, float]:
-        return {name: hits / max(1, count) for name, (hits, count) in self.marked.items()}
-
-
 def _detached(state: States) -> States:
     return state.detach() if isinstance(state, Tensor) else tuple(s.detach() for s in state)
-
-
-@dataclass(frozen=True)
-class TensorWindow:
-    """A `Window` as torch tensors."""
-
-    inputs: Tensor
-    targets: Tensor
-    scored: Tensor
-    fresh: bool
-    marks: dict[str, Tensor]
-
-    def to(self, device: torch.device, **kwargs: bool) -> "TensorWindow":
-        """The window on another device; Lightning calls it on every batch."""
-        if self.inputs.device == device:
-            return self
-        marks = {name: marked.to(device, **kwargs) for name, marked in self.marks.items()}
-        tensors = (t.to(device, **kwargs) for t in (self.inputs, self.targets, self.scored))
-        return TensorWindow(*tensors, self.fresh, marks)
-
-
-def _to_tensors(window: Window) -> TensorWindow:
-    marks = {name: torch.from_numpy(marked) for name, marked in window.marks.items()}
-    arrays = (window.inputs, window.targets, window.scored)
-    inputs, targets, scored = (torch.from_numpy(array) for array in arrays)
-    return TensorWindow(inputs, targets, scored, window.fresh, marks)
-
-
-@lru_cache(maxsize=64)
-def _windows(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWindow, ...]:
-    """All candidates of a study read the same windows, so a worker makes them once."""
-    return tuple(_to_tensors(window) for window in task.windows(split, seed, epoch))
-
-
-class _Epochs(IterableDataset[TensorWindow]):
-    """The windows of a split; each pass over the training split is the next epoch."""
-
-    def __init__(self, task: Task, split: Split, seed: int) -> None:
-        self.task, self.split, self.seed = task, split, seed
-        self.epoch = 0
-
-    def __iter__(self) -> Iterator[TensorWindow]:
-        windows = _windows(self.task, self.split, self.seed, self.epoch)
-        self.epoch += self.split == "train"
-        return iter(windows)
-
-
-class WindowData(pl.LightningDataModule):
-    """The training and validation windows of a task; a search never sees the test split."""
-
-    def __init__(self, task: Task, seed: int) -> None:
-        super().__init__()
-        self.task, self.seed = task, seed
-
-    def train_dataloader(self) -> DataLoader[TensorWindow]:
-        return DataLoader(_Epochs(self.task, "train", self.seed), batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[TensorWindow]:
-        return DataLoader(_Epochs(self.task, "validation", self.seed), batch_size=None)

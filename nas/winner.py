@@ -1,17 +1,18 @@
-"""The folder that a search leaves behind: the best cell, its weights, and the line that reuses it."""
+"""The folder that a search leaves behind: the best cell, its weights, the line that reuses it."""
 
 import contextlib
 import json
 import shutil
 from pathlib import Path
 
-from nas.evaluation import Evaluation, Result
 from nas.cell.json import to_json
 from nas.cell.text import loads
 from nas.coordinator import Coordinator, Observer
+from nas.evaluation import Evaluation, Result
 from nas.leaderboard import Row, leaderboard, winner
 from nas.protocol import Staged, best_outcome
 from nas.study import Study, Visit
+from nas.tasks.base import Task
 from nas.workers import Workers
 
 KEPT = 3
@@ -53,7 +54,9 @@ class WeightStore(Observer):
         return self.folder / f"{digest}.safetensors"
 
 
-def write_winner(study: Study, protocol: Staged, store: WeightStore, workers: Workers) -> Row | None:
+def write_winner(
+    study: Study, protocol: Staged, store: WeightStore, workers: Workers
+) -> Row | None:
     """Write `winner/` for the best cell that is no baseline, and return its row.
 
     Weights that a crash lost are trained again: the same evaluation gives the same weights.
@@ -61,7 +64,7 @@ def write_winner(study: Study, protocol: Staged, store: WeightStore, workers: Wo
     best = winner(leaderboard(study.finished(), store.baselines))
     if best is None:
         return None
-    weights = {task.name: _weights(best, task.name, protocol, store, workers) for task in protocol.tasks}
+    weights = {task.name: _weights(best, task, protocol, store, workers) for task in protocol.tasks}
     folder, fresh = study.folder / "winner", study.folder / "winner.part"
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(fresh)
@@ -81,9 +84,8 @@ def write_winner(study: Study, protocol: Staged, store: WeightStore, workers: Wo
 
 
 def _weights(
-    row: Row, task_name: str, protocol: Staged, store: WeightStore, workers: Workers
+    row: Row, task: Task, protocol: Staged, store: WeightStore, workers: Workers
 ) -> bytes | None:
-    task = next(task for task in protocol.tasks if task.name == task_name)
     evaluations = protocol.evaluations(row.visit.cell, row.key, task)
     known = [(e, store.study.cache[e.digest()].outcomes) for e in evaluations]
     best = best_outcome(task, [outcome for _, outcomes in known for outcome in outcomes])
@@ -99,8 +101,8 @@ def _readme(row: Row, study: Study, folder: Path, trained: list[str]) -> str:
     loads_each = "\n".join(f'rnn = nas.load("{folder}", task="{task}")' for task in trained)
     return f"""# {row.name}
 
-The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, the smallest ratio to
-the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parameters.
+The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, the smallest ratio
+to the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parameters.
 
 | task | ratio to the GRU |
 | --- | --- |
@@ -115,9 +117,12 @@ the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parameter
 ```python
 import nas
 
-rnn = nas.RNN("{folder}", input_size=32, hidden_size=64)  # fresh weights; the signature of torch.nn.LSTM
-{loads_each}  # the weights found by the search
+# Fresh weights, with the signature of torch.nn.LSTM:
+rnn = nas.RNN("{folder}", input_size=32, hidden_size=64)
+# The weights found by the search:
+{loads_each}
 ```
 
-A search result is not yet a comparison: the score was maximised on the validation split of one seed.
+A search result is not yet a comparison: the score was maximised on the validation split of one
+seed.
 """

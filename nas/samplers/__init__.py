@@ -1,7 +1,7 @@
 """How candidates are drawn: Optuna's samplers by name, or a class of one's own by its import path.
 
-To add one, write a file here with a `BaseSampler` and a line in the table. A sampler is made anew for
-every candidate, seeded by the study's seed and the candidate's number: its memory is the study.
+To add one, write a file here with a `BaseSampler` and a line in the table. A sampler is made anew
+for every candidate, seeded by the study's seed and the candidate's number: its memory is the study.
 `Repeatable` wraps it so that a candidate that a crash cut short is drawn again as it was.
 """
 
@@ -61,15 +61,15 @@ def find_sampler(name: str) -> Callable[[int], BaseSampler]:
         raise UserError(unknown("sampler", name, SAMPLERS) + " Or module:Class of your own.")
     try:
         maker = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f'sampler "{name}" cannot be imported: {error}.') from None
-    return lambda seed: _checked(name, maker(seed=seed))
-
-
-def _checked(name: str, sampler: object) -> BaseSampler:
-    if not isinstance(sampler, BaseSampler):
-        raise UserError(f'sampler "{name}" must make an optuna BaseSampler, got {type(sampler)}.')
-    return sampler
+    try:
+        made = maker(seed=0)
+    except TypeError as error:
+        raise UserError(f'sampler "{name}" must be made by {attribute}(seed=…): {error}.') from None
+    if not isinstance(made, BaseSampler):
+        raise UserError(f'sampler "{name}" must make an optuna BaseSampler, got {type(made)}.')
+    return lambda seed: maker(seed=seed)
 
 
 def sampler_seed(*parts: object) -> int:
@@ -81,9 +81,9 @@ def sampler_seed(*parts: object) -> int:
 class Repeatable(BaseSampler):
     """Draws candidate `number` of a study, the same however often it is begun.
 
-    Optuna keeps each choice as it is made. If the coordinator dies between two of them, the rest must
-    not depend on how many random numbers the first took: each choice that is drawn by itself has a
-    seed of its own.
+    Optuna keeps each choice as it is made. If the coordinator dies between two of them, the rest
+    must not depend on how many random numbers the first took: each choice that is drawn by itself
+    has a seed of its own.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], study_seed: int, number: int) -> None:
