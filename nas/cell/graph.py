@@ -184,7 +184,7 @@ def uses(cell: Cell) -> list[int]:
 
 
 def infer_widths(cell: Cell) -> tuple[tuple[Width, ...], bool]:
-    """Infer each node's width, and whether input and hidden width must be equal.
+    """Infer each node's width, and whether live nodes need input and hidden width to be equal.
 
     Raises:
         CellError: where widths do not fit.
@@ -204,10 +204,10 @@ def infer_widths(cell: Cell) -> tuple[tuple[Width, ...], bool]:
         elif n.op in ("state", "vector", "linear"):
             width = _width(n.attr("width"))
             if n.op == "linear" and n.number("eye"):
-                equal |= _fits(where, [width, given[0]])[1]
+                equal |= _fits(where, [width, given[0]])[1] and i in cell.live
         else:
             width, together = _fits(where, given)
-            equal |= together
+            equal |= together and i in cell.live
         widths.append(width)
     for state, new in zip(cell.states, cell.new_states, strict=True):
         what = f"cell {cell.name}: state {state.name} and its new value"

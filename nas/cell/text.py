@@ -14,6 +14,7 @@ states, with y in front where it is not the first of them.
 
 import ast
 import math
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -38,7 +39,7 @@ def dumps(cell: Cell) -> str:
 
 
 def _parameters(cell: Cell) -> Iterator[str]:
-    after_states = False
+    after_states = has_default = False
     for n in cell.nodes:
         if n.op == "input":
             yield n.name
@@ -46,7 +47,8 @@ def _parameters(cell: Cell) -> Iterator[str]:
             width, initial = n.attr("width"), n.number("initial")
             note = "" if width == "hidden" else f": {width}"
             equals = " = " if note else "="
-            yield n.name + note + (f"{equals}{_number(initial)}" if initial else "")
+            has_default = has_default or initial != 0  # Python wants the rest to have one too
+            yield n.name + note + (f"{equals}{_number(initial)}" if has_default else "")
         elif n.op == "vertical":
             if not after_states:
                 yield "*"
@@ -57,8 +59,7 @@ def _parameters(cell: Cell) -> Iterator[str]:
 def _doc_lines(doc: str) -> list[str]:
     if not doc:
         return []
-    safe = doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    safe = safe[:-1] + '\\"' if safe.endswith('"') else safe
+    safe = re.sub(r'"(?=""|\Z)', r"\"", doc.replace("\\", "\\\\"))
     first, *rest = safe.split("\n")
     lines = [f'    """{first}', *(f"    {line}".rstrip() for line in rest)]
     return [*lines[:-1], lines[-1] + '"""'] if not rest else [*lines, '    """']

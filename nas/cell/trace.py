@@ -16,6 +16,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -100,14 +101,15 @@ class Value:
         raise CellError("a cell is the same at every step: no `if` on one of its values.")
 
 
-_active: list[Recorder] = []
+_active: ContextVar[Recorder | None] = ContextVar("_active", default=None)
 
 
 def record(op: str, *args: Value | float, **attrs: AttrValue) -> Value:
     """Write down one operation of the cell that is being traced."""
-    if not _active:
+    recorder = _active.get()
+    if recorder is None:
         raise CellError(f"{op} is an equation: call it inside a function given to trace().")
-    return _active[-1].add(op, *args, **attrs)
+    return recorder.add(op, *args, **attrs)
 
 
 def trace(function: Traced, name: str = "", doc: str | None = None) -> Cell:
@@ -202,11 +204,11 @@ def with_output(name: str, values: list[T], n_states: int, n_verticals: int) -> 
 
 @contextmanager
 def _recording(recorder: Recorder) -> Iterator[None]:
-    _active.append(recorder)
+    token = _active.set(recorder)
     try:
         yield
     finally:
-        _active.pop()
+        _active.reset(token)
 
 
 @contextmanager

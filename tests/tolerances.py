@@ -1,0 +1,16 @@
+"""How close is close enough, once for all tests; each number with its reason. Never relax one."""
+
+EXACT_ALGEBRA = {"rtol": 1e-9, "atol": 1e-9}
+"""float64, two forms of one formula: rounding times the conditioning of a few tame steps."""
+
+SAME_FORMULA = {"rtol": 1e-12, "atol": 1e-12}
+"""float64, the same operations in the same order up to the order of sums."""
+
+OTHER_KERNEL_64 = {"rtol": 1e-10, "atol": 1e-10}
+"""float64, another library's kernel: sums in another order over several steps and layers."""
+
+OTHER_KERNEL_32 = {"rtol": 1e-6, "atol": 1e-6}
+"""float32, a few steps of small values: some units of the last place (6e-8)."""
+
+HALF = {"float16": 2e-3, "bfloat16": 2e-2}
+"""Absolute, against float64, for values below 1: some units of the last place, for two steps."""
