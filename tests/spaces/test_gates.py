@@ -186,10 +186,42 @@ def test_random_points_are_recurrent_and_have_their_own_keys() -> None:
     assert len(keys) == 300
 
 
-def test_no_two_points_of_the_merged_space_have_one_key() -> None:
-    space = Gates(states=("merged",))
-    keys = {space.propose(FixedTrial(params)).key for params, _ in space.points()}
-    assert len(keys) == space.size() == 604
+SMALL = [
+    (Gates(states=("merged",)), 604),
+    (
+        # all that a gate may read but x or h, where a cell could lose one of them
+        Gates(
+            candidate_activation=("identity",),
+            forget_bias=(0,),
+            input_gate=("x", "none"),
+            forget_gate=("x", "none"),
+            output_gate=("x", "none"),
+            update_gate=("x", "none"),
+            reset_gate=("x",),
+        ),
+        185,
+    ),
+    (
+        Gates(
+            candidate_activation=("identity",),
+            forget_bias=(0,),
+            input_gate=("h", "none"),
+            forget_gate=("h", "none"),
+            output_gate=("h", "none"),
+            update_gate=("h", "none"),
+            reset_gate=("h",),
+        ),
+        185,
+    ),
+]
+
+
+@pytest.mark.parametrize(("space", "size"), SMALL, ids=["merged", "x", "h"])
+def test_all_points_are_recurrent_and_have_their_own_keys(space: Gates, size: int) -> None:
+    cells = [space.propose(FixedTrial(params)) for params, _ in space.points()]
+    for cell in cells:
+        check_recurrent(cell)
+    assert len({cell.key for cell in cells}) == space.size() == size
 
 
 @pytest.mark.slow
