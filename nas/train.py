@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -103,8 +103,10 @@ def _train_one(
 ) -> _Member:
     started = time.perf_counter()
     width = solve_width(cell, task.vocabulary_size, settings)
-    model = SequenceModel(cell, task.vocabulary_size, width, settings.num_layers, settings.dropout)
     with torch.random.fork_rng(devices=[]):
+        model = SequenceModel(
+            cell, task.vocabulary_size, width, settings.num_layers, settings.dropout
+        )
         own_seed = weight_seed(key, settings, seed)
         torch.manual_seed(own_seed)  # dropout draws from the global generator
         model.reset_parameters(settings.init_scale, torch.Generator().manual_seed(own_seed))
