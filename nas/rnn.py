@@ -172,14 +172,14 @@ class RNN(nn.Module):
             raise CellError(
                 f"RNN of {self.cell.name} takes the states ({names}), got {len(given)} tensors."
             )
-        given = given if batched else [s.unsqueeze(1) for s in given]
         for tensor, declared, width in zip(given, self.cell.states, self.state_sizes, strict=True):
-            if tensor.shape != (n_layers, batch, width):
+            shape = (n_layers, batch, width) if batched else (n_layers, width)
+            if tensor.shape != shape:
                 raise CellError(
-                    f"RNN of {self.cell.name}: state {declared.name} must have the shape "
-                    f"{(n_layers, batch, width)}, got {tuple(tensor.shape)}."
+                    f"RNN of {self.cell.name}: state {declared.name} must have the shape {shape}, "
+                    f"got {tuple(tensor.shape)}."
                 )
-        return given
+        return given if batched else [s.unsqueeze(1) for s in given]
 
     def _run(self, steps: Steps, states: list[Tensor]) -> tuple[Steps, list[Tensor]]:
         """All layers over all steps: outputs a step, and final (layers * directions, B, width)."""
