@@ -1,0 +1,132 @@
+"""The layers of the design: a file imports only from files above it in ORDER.
+
+An import inside a function is exempt, as it is how a lower layer may offer a convenience that a
+higher one computes (`Cell.key`) and how a command stays quick to start; so is one that only a type
+checker sees. A new file is one new line here.
+"""
+
+import ast
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import nas
+
+ROOT = Path(nas.__file__).parent
+
+ORDER = """
+    nas.errors
+    nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
+    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.count
+    nas.cell
+    nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
+    nas.lookup nas
+    nas.compile.reference nas.compile.rows nas.compile.eager nas.compile.formula nas.compile.plan
+    nas.compile.emit nas.compile.emit_backward nas.compile.native nas.compile.loop
+    nas.compile.backend nas.compile
+    nas.rnn nas.convert
+    nas.resources
+    nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.corpus nas.tasks.memorization
+    nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks
+    nas.evaluation
+    nas.budget nas.model nas.windows nas.train nas.load
+    nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces
+    nas.samplers.point nas.samplers
+    nas.settings nas.protocol
+    nas.study
+    nas.workers
+    nas.coordinator
+    nas.leaderboard nas.winner nas.progress
+    nas.record_place nas.record_entry nas.record_store nas.record
+    nas.stats nas.provenance
+    nas.config nas.cli nas.search
+    nas.testing.tasks nas.testing.spaces nas.testing
+""".split()
+
+# Where each library may be named, in functions too.
+LIBRARIES = {
+    "torch": (
+        "nas.compile*",
+        "nas.rnn",
+        "nas.convert",
+        "nas.model",
+        "nas.windows",
+        "nas.train*",
+        "nas.load",
+    ),
+    "pytorch_lightning": ("nas.train*", "nas.windows"),
+    "optuna": (
+        "nas.spaces*",
+        "nas.samplers*",
+        "nas.study",
+        "nas.coordinator",
+        "nas.search",
+        "nas.testing*",
+    ),
+    "mlflow": ("nas.record*", "nas.load"),
+}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def imports(tree: ast.AST, *, in_functions: bool) -> Iterator[str]:
+    """Every module that is imported, `a.b` for `from a import b` where that is a file."""
+    for place in ast.iter_child_nodes(tree):
+        if isinstance(place, ast.Import):
+            yield from (alias.name for alias in place.names)
+        elif isinstance(place, ast.ImportFrom):
+            assert place.module, "imports are absolute"
+            inner = [f"{place.module}.{alias.name}" for alias in place.names]
+            yield from (name if name in FILES else place.module for name in inner)
+        elif isinstance(place, ast.FunctionDef | ast.AsyncFunctionDef) and not in_functions:
+            continue
+        elif not (isinstance(place, ast.If) and "TYPE_CHECKING" in ast.unparse(place.test)):
+            yield from imports(place, in_functions=in_functions)
+
+
+def parsed(name: str) -> ast.Module:
+    return ast.parse(FILES[name].read_text(encoding="utf-8"))
+
+
+def test_every_file_has_its_place_in_the_order():
+    assert len(set(ORDER)) == len(ORDER)
+    assert not sorted(set(FILES) - set(ORDER)), "write the file into ORDER"
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name in FILES])
+def test_a_file_imports_only_from_files_above_it(name):
+    above = ORDER[: ORDER.index(name)]
+    ours = {m for m in imports(parsed(name), in_functions=False) if m.split(".")[0] == "nas"}
+    assert ours <= set(above), f"{name} imports {sorted(ours - set(above))} from below"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_named_only_in_its_layer(library):
+    named = {
+        name
+        for name in FILES
+        if any(m.split(".")[0] == library for m in imports(parsed(name), in_functions=True))
+    }
+    strangers = [name for name in named if not any(fnmatch(name, p) for p in LIBRARIES[library])]
+    assert not strangers
+    assert named, "the library is not used: take it out of the table"
+
+
+def test_the_check_sees_every_kind_of_import():
+    text = (
+        "import torch.nn\nfrom nas.tasks import ngram\nfrom nas.cell import loads\n"
+        "if TYPE_CHECKING:\n    import hidden\n"
+        "try:\n    import tried\nexcept ImportError:\n    pass\n"
+        "class A:\n    import inside\n    def f(self):\n        import late\n"
+    )
+    early = ["torch.nn", "nas.tasks.ngram", "nas.cell", "tried", "inside"]
+    assert list(imports(ast.parse(text), in_functions=False)) == early
+    assert list(imports(ast.parse(text), in_functions=True)) == [*early, "late"]
