@@ -8,14 +8,14 @@ for every candidate, seeded by the study's seed and the candidate's number: its 
 import hashlib
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError, unknown
 
@@ -89,6 +89,18 @@ class Repeatable(BaseSampler):
     def __init__(self, make: Callable[[int], BaseSampler], study_seed: int, number: int) -> None:
         self._make, self._seeds = make, (study_seed, number)
         self._sampler = make(sampler_seed(*self._seeds))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._sampler.after_trial(study, trial, state, values)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
