@@ -9,12 +9,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nas.cell.count import size
 from nas.cell.graph import Cell
+from nas.compile.backend import Backend, check_backend, choose
 from nas.compile.reference import EagerCell
+from nas.compile.rows import Rows
 from nas.errors import CellError
 
 States = Tensor | tuple[Tensor, ...]
-Steps = list[Tensor]
-"""A layer's values, one (batch at that step, width) tensor a step; a packed batch shrinks."""
 
 
 class RNN(nn.Module):
@@ -35,6 +35,8 @@ class RNN(nn.Module):
         batch_first: whether batched input and output are (B, T, …).
         dropout: probability of dropping an output of any layer but the last, in training.
         bidirectional: whether each layer also runs from the end to the start.
+        backend: "c" runs the time loop as compiled C on the CPU, "eager" one torch operation after
+            another (any device, gradients of gradients); "auto" is c where it can be had.
 
     Raises:
         CellError: if the cell cannot have these sizes, or an argument is out of range.
@@ -52,6 +54,7 @@ class RNN(nn.Module):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        backend: Backend = "auto",
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
@@ -59,6 +62,7 @@ class RNN(nn.Module):
 
             cell = look_up(cell)
         _check_arguments(num_layers, dropout)
+        check_backend(backend)
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -67,6 +71,7 @@ class RNN(nn.Module):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
+        self.backend: Backend = backend
         directions = 2 if bidirectional else 1
         sizes = [input_size]
         for _ in range(num_layers - 1):
@@ -105,6 +110,7 @@ class RNN(nn.Module):
             "batch_first": (self.batch_first, False),
             "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
+            "backend": (self.backend, "auto"),
         }
         return text + "".join(f", {k}={v}" for k, (v, usual) in changed.items() if v != usual)
 
@@ -124,12 +130,13 @@ class RNN(nn.Module):
         time_first = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             time_first = input.transpose(0, 1)
-        steps = list(time_first.unbind(0))
-        if not steps:
+        n_steps, batch = time_first.shape[:2]
+        if not n_steps:
             raise CellError(f"RNN takes sequences of at least one step, got {tuple(input.shape)}.")
-        states = self._initial(state, steps[0], batched=batched)
-        outputs, finals = self._run(steps, states)
-        stacked = torch.stack(outputs)
+        states = self._initial(state, time_first[0], batched=batched)
+        rows = Rows((batch,) * n_steps)
+        outputs, finals = self._run(time_first.flatten(0, 1), rows, states)
+        stacked = outputs.view(n_steps, batch, -1)
         if not batched:
             return stacked.squeeze(1), self._final([s.squeeze(1) for s in finals])
         return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
@@ -137,14 +144,13 @@ class RNN(nn.Module):
     def _forward_packed(
         self, packed: PackedSequence, state: States | None
     ) -> tuple[PackedSequence, States]:
-        steps = list(torch.split(packed.data, packed.batch_sizes.tolist()))
-        states = self._initial(state, steps[0], batched=True)
+        rows = Rows(tuple(packed.batch_sizes.tolist()))
+        states = self._initial(state, packed.data[: rows.batch], batched=True)
         if packed.sorted_indices is not None and state is not None:
             states = [s.index_select(1, packed.sorted_indices) for s in states]
-        outputs, finals = self._run(steps, states)
+        data, finals = self._run(packed.data, rows, states)
         if packed.unsorted_indices is not None:
             finals = [s.index_select(1, packed.unsorted_indices) for s in finals]
-        data = torch.cat(outputs)
         result = PackedSequence(
             data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
         )
@@ -181,29 +187,28 @@ class RNN(nn.Module):
                 )
         return given if batched else [s.unsqueeze(1) for s in given]
 
-    def _run(self, steps: Steps, states: list[Tensor]) -> tuple[Steps, list[Tensor]]:
-        """All layers over all steps: outputs a step, and final (layers * directions, B, width)."""
+    def _run(self, x: Tensor, rows: Rows, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """All layers over all steps: y (rows of all steps, width), and the final states."""
         directions = 2 if self.bidirectional else 1
         finals: list[list[Tensor]] = []
-        below: list[list[Steps]] = [[] for _ in range(directions)]
+        zeros = [x.new_zeros(rows.total, self.hidden_size) for _ in self.cell.verticals]
+        below = [zeros] * directions
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(directions):
                 k = layer * directions + direction
                 module = self.layers[k]
                 assert isinstance(module, EagerCell)
-                run = _run_backward if direction else _run_forward
+                run = choose(self.backend, module, x)
                 y, final, below[direction] = run(
-                    module, steps, [s[k] for s in states], below[direction]
+                    module, x, rows, [s[k] for s in states], below[direction], direction == 1
                 )
                 outputs.append(y)
                 finals.append(final)
-            steps = outputs[0]
-            if self.bidirectional:
-                steps = [torch.cat(both, -1) for both in zip(*outputs, strict=True)]
+            x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
             if self.dropout and self.training and layer < self.num_layers - 1:
-                steps = _dropped(steps, self.dropout)
-        return steps, [torch.stack(layers) for layers in zip(*finals, strict=True)]
+                x = nn.functional.dropout(x, self.dropout)
+        return x, [torch.stack(layers) for layers in zip(*finals, strict=True)]
 
 
 def _check_arguments(num_layers: int, dropout: float) -> None:
@@ -223,69 +228,3 @@ def _state_sizes(cell: Cell, sizes: Sequence[int], hidden_size: int) -> list[int
             "stack single-layer RNNs."
         )
     return list(by_layer.pop())
-
-
-def _dropped(steps: Steps, dropout: float) -> Steps:
-    """Dropout over all steps at once, in torch's order of random numbers."""
-    rows = [step.shape[0] for step in steps]
-    return list(torch.split(nn.functional.dropout(torch.cat(steps), dropout), rows))
-
-
-def _verticals(module: EagerCell, x: Tensor, below: list[Steps], t: int) -> list[Tensor]:
-    """What the layer below gives at step t; zeros below the first layer."""
-    if below:
-        return [values[t] for values in below]
-    return [x.new_zeros(x.shape[0], module.hidden_size) for _ in module.cell.verticals]
-
-
-def _run_forward(
-    module: EagerCell, steps: Steps, states: list[Tensor], below: list[Steps]
-) -> tuple[Steps, list[Tensor], list[Steps]]:
-    """One layer from the first step on; sequences that end leave their rows as final states."""
-    outputs: Steps = []
-    above: list[Steps] = [[] for _ in module.cell.verticals]
-    ended: list[list[Tensor]] = [[] for _ in states]
-    for t, x in enumerate(steps):
-        rows = x.shape[0]
-        for final, s in zip(ended, states, strict=True):
-            if s.shape[0] > rows:
-                final.append(s[rows:])
-        states = [s[:rows] if s.shape[0] > rows else s for s in states]
-        y, states, up = module(x, states, _verticals(module, x, below, t), t)
-        outputs.append(y)
-        for values, value in zip(above, up, strict=True):
-            values.append(value)
-    finals = [torch.cat([s, *reversed(parts)]) for s, parts in zip(states, ended, strict=True)]
-    return outputs, finals, above
-
-
-def _run_backward(
-    module: EagerCell, steps: Steps, states: list[Tensor], below: list[Steps]
-) -> tuple[Steps, list[Tensor], list[Steps]]:
-    """One layer from the last step back; sequences join with their initial states as they begin."""
-    outputs: Steps = [steps[0]] * len(steps)
-    above: list[Steps] = [[steps[0]] * len(steps) for _ in module.cell.verticals]
-    initial, states = states, [s[: steps[-1].shape[0]] for s in states]
-    for t in reversed(range(len(steps))):
-        x = steps[t]
-        have = states[0].shape[0]
-        if x.shape[0] > have:
-            states = [
-                torch.cat([s, first[have : x.shape[0]]])
-                for s, first in zip(states, initial, strict=True)
-            ]
-        verticals = _verticals(module, x, below, t)
-        outputs[t], states, up = module(x, states, verticals, _index_from_end(steps, t))
-        for values, value in zip(above, up, strict=True):
-            values[t] = value
-    return outputs, states, above
-
-
-def _index_from_end(steps: Steps, t: int) -> int | Tensor:
-    """The index of step t read from the end, (batch, 1) if some sequences have ended before."""
-    rows, first = steps[t].shape[0], steps[0]
-    if rows == first.shape[0] == steps[-1].shape[0]:
-        return len(steps) - 1 - t
-    batch_sizes = torch.tensor([x.shape[0] for x in steps], device=first.device)
-    row = torch.arange(rows, device=first.device).unsqueeze(1)
-    return (batch_sizes > row).sum(1, keepdim=True) - 1 - t

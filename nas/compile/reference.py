@@ -144,16 +144,14 @@ class EagerCell(nn.Module):
         """
         values: dict[int, Operand] = dict(enumerate((x, *states, *verticals)))
         for i, n in self.program:
-            values[i] = self._value(i, n, [values[arg] for arg in n.args], x, step)
+            values[i] = self.value(i, n, [values[arg] for arg in n.args], x, step)
         cell = self.cell
-        y = self._row(values[cell.y], cell.y, x)
-        new_states = [self._row(values[i], i, x) for i in cell.new_states]
-        above = [self._row(values[i], i, x, self.hidden_size) for i in cell.new_verticals]
+        y = self.row(values[cell.y], cell.y, x)
+        new_states = [self.row(values[i], i, x) for i in cell.new_states]
+        above = [self.row(values[i], i, x, self.hidden_size) for i in cell.new_verticals]
         return y, new_states, above
 
-    def _value(
-        self, i: int, n: Node, args: list[Operand], x: Tensor, step: int | Tensor
-    ) -> Operand:
+    def value(self, i: int, n: Node, args: list[Operand], x: Tensor, step: int | Tensor) -> Operand:
         if n.op == "constant":
             return n.number("value")
         if n.op == "step":
@@ -170,7 +168,7 @@ class EagerCell(nn.Module):
         weight = self.get_parameter(f"{label}_weight")
         if not args:
             return weight
-        rows = [self._row(a, arg, x) for a, arg in zip(args, n.args, strict=True)]
+        rows = [self.row(a, arg, x) for a, arg in zip(args, n.args, strict=True)]
         if n.op == "diagonal":
             return rows[0] * weight
         if n.op == "block_diagonal":
@@ -184,7 +182,7 @@ class EagerCell(nn.Module):
             self._parameters.get(f"{label}_bias"),
         )
 
-    def _row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
+    def row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
         """A value as (batch, width), where constants and learned leaves are smaller."""
         shape = (*x.shape[:-1], width or self.sizes[index])
         row = _tensor(value, x)

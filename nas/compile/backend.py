@@ -1,0 +1,71 @@
+"""Which backend runs a layer: generated C where it can, the eager reference elsewhere."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from nas.compile import eager, loop
+from nas.compile.native import CompilerError
+from nas.compile.reference import EagerCell
+from nas.compile.rows import Rows
+from nas.errors import CellError
+
+Backend = Literal["auto", "c", "eager"]
+Layer = tuple[Tensor, list[Tensor], list[Tensor]]
+RunLayer = Callable[[EagerCell, Tensor, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer]
+
+logger = logging.getLogger(__name__)
+
+
+def check_backend(name: str) -> None:
+    """Raise CellError if there is no such backend."""
+    if name not in get_args(Backend):
+        known = ", ".join(get_args(Backend))
+        raise CellError(f'backend must be one of {known}, got "{name}".')
+
+
+def choose(backend: Backend, layer: EagerCell, x: Tensor) -> RunLayer:
+    """The function that runs `layer` on `x`.
+
+    "auto" is C for float32 and float64 on the CPU, and eager elsewhere, or where no compiler works,
+    with one warning.
+
+    Raises:
+        CellError: if "c" is asked for and cannot be had.
+    """
+    if backend == "eager":
+        return eager.run_layer
+    if reason := _obstacle(layer, x):
+        if backend == "c":
+            raise CellError(f"backend c cannot run cell {layer.cell.name}: {reason}.")
+        return eager.run_layer
+    try:
+        loop.compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
+    except CompilerError as error:
+        if backend == "c":
+            raise CellError(f"backend c cannot run cell {layer.cell.name}: {error}.") from None
+        _warn(str(error))
+        return eager.run_layer
+    return loop.run_layer
+
+
+def _obstacle(layer: EagerCell, x: Tensor) -> str:
+    if x.device.type != "cpu":
+        return f"it runs on the CPU, got a tensor on {x.device}"
+    if x.dtype not in loop.LANES:
+        return f"it computes in float32 and float64, got {x.dtype}"
+    if any(p.dtype != x.dtype for p in layer.parameters()):
+        return f"weights and input must have one dtype, got input of {x.dtype}"
+    if torch.is_grad_enabled() and torch._C._are_functorch_transforms_active():
+        return "function transforms such as vmap need backend eager"
+    return loop.obstacle(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Say once a process that cells run slowly, and why."""
+    logger.warning("cells run on the slow eager backend: %s", reason)

@@ -1,0 +1,91 @@
+"""Formulas of the op table as C: `1 - y * y` becomes vector code, a row reduction its own loop."""
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+# What an op computes, in the language of the derivatives of `nas/cell/ops.py`.
+FORWARD = {
+    "add": "a + b",
+    "sub": "a - b",
+    "mul": "a * b",
+    "div": "a / b",
+    "max": "max(a, b)",
+    "min": "min(a, b)",
+    "blend": "a * b + (1 - a) * c",
+    "neg": "-a",
+    "tanh": "tanh(a)",
+    "sigmoid": "sigmoid(a)",
+    "relu": "relu(a)",
+    "leaky_relu": "where(a > 0, a, slope * a)",
+    "hard_sigmoid": "min(max(slope * a + 0.5, 0), 1)",
+    "softplus": "softplus(a)",
+    "exp": "exp(a)",
+    "log": "log(a)",
+    "abs": "abs(a)",
+    "sqrt": "sqrt(a)",
+    "square": "a * a",
+    "sin": "sin(a)",
+    "cos": "cos(a)",
+    "silu": "a * sigmoid(a)",
+    "gelu": "0.5 * a * (1 + erf(a * 0.7071067811865476))",
+    "layer_norm": "(a - mean(a)) / sqrt(mean(square(a - mean(a))) + eps)",
+    "rms_norm": "a / sqrt(mean(square(a)) + eps)",
+    "softmax": "exp(a - largest(a)) / total(exp(a - largest(a)))",
+}
+REDUCTIONS = ("mean", "total", "largest")
+SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+COMPARED = {ast.Gt: ">", ast.Lt: "<", ast.Eq: "=="}
+
+
+def names(formula: str) -> set[str]:
+    """The values that a formula reads: g, y, a, b, c and attributes."""
+    nodes = list(ast.walk(_tree(formula)))
+    called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    return {n.id for n in nodes if isinstance(n, ast.Name)} - called
+
+
+def _tree(formula: str) -> ast.expr:
+    return ast.parse(formula, mode="eval").body
+
+
+@dataclass
+class Printer:
+    """Prints formulas with the given C names.
+
+    Row reductions are handed to `reduce`, which returns the name of a vector that holds the result
+    in every lane.
+    """
+
+    values: Mapping[str, str]
+    reduce: Callable[[str, str], str] | None = None
+    reduced: dict[str, str] = field(default_factory=dict)
+
+    def print(self, formula: str) -> str:
+        return self._print(_tree(formula))
+
+    def _print(self, n: ast.expr) -> str:
+        if isinstance(n, ast.Name):
+            return self.values[n.id]
+        if isinstance(n, ast.Constant):
+            return f"splat({float(n.value)!r})"  # type: ignore[arg-type]  # formulas hold numbers
+        if isinstance(n, ast.UnaryOp):
+            return f"(-{self._print(n.operand)})"
+        if isinstance(n, ast.BinOp):
+            return f"({self._print(n.left)} {SIGNS[type(n.op)]} {self._print(n.right)})"
+        if isinstance(n, ast.Compare):
+            sign = COMPARED[type(n.ops[0])]
+            return f"({self._print(n.left)} {sign} {self._print(n.comparators[0])})"
+        assert isinstance(n, ast.Call)
+        assert isinstance(n.func, ast.Name)
+        if n.func.id in REDUCTIONS:
+            return self._reduction(n.func.id, n.args[0])
+        name = "pick" if n.func.id == "where" else f"v_{n.func.id}"
+        return f"{name}({', '.join(self._print(arg) for arg in n.args)})"
+
+    def _reduction(self, kind: str, arg: ast.expr) -> str:
+        text = f"{kind} {ast.unparse(arg)}"
+        if text not in self.reduced:
+            assert self.reduce is not None
+            self.reduced[text] = self.reduce(kind, self._print(arg))
+        return self.reduced[text]

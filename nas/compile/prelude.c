@@ -1,0 +1,118 @@
+/* Vector types and functions of the generated loops. One vector is 64 bytes: 16 floats or 8 doubles. No
+   headers: they would take as long to read as the loop to compile. NaN and infinity pass through. */
+typedef long index_t;
+#ifdef DOUBLE
+typedef double real;
+typedef long integer;
+#define LANES 8
+#define SUFFIX(name) name
+#define gemm nas_gemm_f64
+#define pack nas_pack_f64
+#else
+typedef float real;
+typedef int integer;
+#define LANES 16
+#define SUFFIX(name) name##f
+#define gemm nas_gemm_f32
+#define pack nas_pack_f32
+#endif
+typedef real vec __attribute__((vector_size(64), aligned(4)));
+typedef integer ivec __attribute__((vector_size(64), aligned(4)));
+#define INLINE static inline __attribute__((always_inline))
+#define BYTES(count) ((unsigned long)(count) * sizeof(real))
+
+extern void *memcpy(void *, const void *, unsigned long);
+extern void *memset(void *, int, unsigned long);
+extern real SUFFIX(log)(real), SUFFIX(log1p)(real), SUFFIX(sin)(real), SUFFIX(cos)(real);
+extern real SUFFIX(erf)(real), SUFFIX(sqrt)(real);
+
+INLINE vec load(const real *p) { return *(const vec *)p; }
+INLINE void store(real *p, vec a) { *(vec *)p = a; }
+INLINE vec splat(real a) { return (vec){} + a; }
+INLINE vec pick(ivec m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (ivec)b)); }
+
+INLINE vec v_abs(vec a) { return pick(a < 0, -a, a); }
+INLINE vec v_square(vec a) { return a * a; }
+INLINE vec v_sign(vec a) { return pick(a > 0, splat(1), pick(a < 0, splat(-1), a * 0)); }
+INLINE vec v_max(vec a, vec b) { return pick((a > b) | (a != a), a, b); }
+INLINE vec v_min(vec a, vec b) { return pick((a < b) | (a != a), a, b); }
+INLINE vec v_relu(vec a) { return pick(a <= 0, splat(0), a); }
+
+#define BY_LANE(name, call) \
+  INLINE vec name(vec a) { vec y; for (int i = 0; i < LANES; i++) { real x = a[i]; y[i] = call; } return y; }
+BY_LANE(v_sqrt, SUFFIX(__builtin_sqrt)(x))
+BY_LANE(v_log, SUFFIX(log)(x))
+BY_LANE(v_log1p, SUFFIX(log1p)(x))
+BY_LANE(v_sin, SUFFIX(sin)(x))
+BY_LANE(v_cos, SUFFIX(cos)(x))
+BY_LANE(v_erf, SUFFIX(erf)(x))
+
+/* exp, tanh after Cephes (Moshier): argument reduction, then a polynomial or a rational function. */
+#ifdef DOUBLE
+INLINE vec two_to(vec n) { return (vec)((__builtin_convertvector(n, ivec) + 1023) << 52); }
+INLINE vec v_exp(vec a) {
+  vec x = pick(a > 709.8, splat(709.8), pick(a < -745.2, splat(-745.2), a));
+  vec n = x * 1.4426950408889634073599;
+  n = (n + 6755399441055744.0) - 6755399441055744.0;
+  vec r = x - n * 6.93145751953125E-1 - n * 1.42860682030941723212E-6;
+  vec z = r * r;
+  vec p = r * ((1.26177193074810590878E-4 * z + 3.02994407707441961300E-2) * z + 9.99999999999999999910E-1);
+  vec q = ((3.00198505138664455042E-6 * z + 2.52448340349684104192E-3) * z + 2.27265548208155028766E-1) * z + 2.0;
+  vec half = n * 0.5;
+  half = (half + 6755399441055744.0) - 6755399441055744.0;
+  vec y = (1.0 + 2.0 * (p / (q - p))) * two_to(half) * two_to(n - half);
+  y = pick(a > 709.782712893384, splat(__builtin_inf()), y);
+  y = pick(a < -745.2, splat(0), y);
+  return pick(a != a, a, y);
+}
+INLINE vec v_tanh(vec a) {
+  vec z = a * a;
+  vec p = (-9.64399179425052238628E-1 * z - 9.92877231001918586564E1) * z - 1.61468768441708447952E3;
+  vec q = ((z + 1.12811678491632931402E2) * z + 2.23548839060100448583E3) * z + 4.84406305325125486048E3;
+  vec near = a + a * z * (p / q);
+  vec far = 1.0 - 2.0 / (v_exp(2.0 * v_abs(a)) + 1.0);
+  return pick(v_abs(a) < 0.625, near, pick(a < 0, -far, far));
+}
+#else
+INLINE vec two_to(vec n) { return (vec)((__builtin_convertvector(n, ivec) + 127) << 23); }
+INLINE vec v_exp(vec a) {
+  vec x = pick(a > 88.8f, splat(88.8f), pick(a < -104.0f, splat(-104.0f), a));
+  vec n = x * 1.44269504088896341f;
+  n = (n + 12582912.0f) - 12582912.0f;
+  vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  vec p = 1.9875691500E-4f * r + 1.3981999507E-3f;
+  p = p * r + 8.3334519073E-3f;
+  p = p * r + 4.1665795894E-2f;
+  p = p * r + 1.6666665459E-1f;
+  p = p * r + 5.0000001201E-1f;
+  vec half = n * 0.5f;
+  half = (half + 12582912.0f) - 12582912.0f;
+  vec y = (p * (r * r) + r + 1.0f) * two_to(half) * two_to(n - half);
+  y = pick(a > 88.72283905f, splat(__builtin_inff()), y);
+  y = pick(a < -104.0f, splat(0), y);
+  return pick(a != a, a, y);
+}
+INLINE vec v_tanh(vec a) {
+  vec z = a * a;
+  vec p = -5.70498872745E-3f * z + 2.06390887954E-2f;
+  p = p * z - 5.37397155531E-2f;
+  p = p * z + 1.33314422036E-1f;
+  p = p * z - 3.33332819422E-1f;
+  vec near = a + a * z * p;
+  vec far = 1.0f - 2.0f / (v_exp(2.0f * v_abs(a)) + 1.0f);
+  return pick(v_abs(a) < 0.625f, near, pick(a < 0, -far, far));
+}
+#endif
+INLINE vec v_sigmoid(vec a) { return 1 / (1 + v_exp(-a)); }
+INLINE vec v_softplus(vec a) { return v_relu(a) + v_log1p(v_exp(-v_abs(a))); }
+INLINE real row_total(vec a) { real sum = 0; for (int i = 0; i < LANES; i++) sum += a[i]; return sum; }
+INLINE real row_largest(vec a) {
+  real most = a[0];
+  for (int i = 1; i < LANES; i++) most = a[i] > most || a[i] != a[i] ? a[i] : most;
+  return most;
+}
+/* The first `count` lanes; the others are zero. */
+INLINE vec only(vec a, index_t count) {
+  for (index_t i = 0; i < LANES; i++) a[i] = i < count ? a[i] : 0;
+  return a;
+}

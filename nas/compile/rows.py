@@ -1,0 +1,54 @@
+"""The shape of a batch of sequences: how many of them each step has."""
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sequences at each step, never more than at the step before: a packed batch shrinks.
+
+    A layer's values are tensors (rows of all steps, width), step after step.
+    """
+
+    counts: tuple[int, ...]
+
+    @property
+    def batch(self) -> int:
+        return self.counts[0]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def dense(self) -> bool:
+        """Whether all sequences are equally long."""
+        return self.counts[0] == self.counts[-1]
+
+    @functools.cached_property
+    def arrays(self) -> tuple[Any, Any]:
+        """Counts, and the first row of each step, as C arrays."""
+        offsets, total = [], 0
+        for count in self.counts:
+            offsets.append(total)
+            total += count
+        kind = ctypes.c_long * len(self.counts)
+        return kind(*self.counts), kind(*offsets)
+
+    def steps(self, like: Tensor, reverse: bool) -> Tensor:
+        """The index of each row's step, counted in its sequence as it is read, as a column."""
+        counts = torch.tensor(self.counts, device=like.device)
+        index = torch.arange(len(self.counts), device=like.device).repeat_interleave(counts)
+        if reverse:
+            sequence = torch.cat([torch.arange(n, device=like.device) for n in self.counts])
+            lengths = (
+                counts.unsqueeze(0) > torch.arange(self.batch, device=like.device).unsqueeze(1)
+            ).sum(1)
+            index = lengths[sequence] - 1 - index
+        return index.to(like.dtype).unsqueeze(-1)
