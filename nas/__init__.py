@@ -16,7 +16,7 @@ from nas.lookup import cell as cell
 from nas.zoo import ZOO as zoo
 
 if TYPE_CHECKING:
-    from nas.load import load as load
+    from nas.loading import load as load
     from nas.rnn import RNN as RNN
 
 __version__ = "0.1.0"
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
 
         return RNN
     if name == "load":
-        from nas.load import load
+        from nas.loading import load
 
         return load
     raise AttributeError(f"module nas has no attribute {name!r}")

@@ -31,7 +31,7 @@ ORDER = """
     nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.corpus nas.tasks.memorization
     nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks
     nas.evaluation
-    nas.budget nas.model nas.windows nas.train nas.load
+    nas.budget nas.model nas.windows nas.train nas.loading
     nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces
     nas.samplers.point nas.samplers
     nas.settings nas.protocol
@@ -54,7 +54,7 @@ LIBRARIES = {
         "nas.model",
         "nas.windows",
         "nas.train*",
-        "nas.load",
+        "nas.loading",
     ),
     "pytorch_lightning": ("nas.train*", "nas.windows"),
     "optuna": (
@@ -65,7 +65,7 @@ LIBRARIES = {
         "nas.search",
         "nas.testing*",
     ),
-    "mlflow": ("nas.record*", "nas.load"),
+    "mlflow": ("nas.record*", "nas.loading"),
 }
 
 

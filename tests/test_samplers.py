@@ -1,11 +1,13 @@
 """Samplers by name and by import path, as the coordinator uses them: a new one a candidate."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, FrozenTrial
 
 from nas.cell import Cell
 from nas.errors import UserError
@@ -36,8 +38,23 @@ class Counting(RandomSampler):
 
     seen = 0
 
-    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         Counting.seen += 1
+
+
+class Relative(RandomSampler):
+    """Draws one choice together with others, before it is asked for."""
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {"states": CategoricalDistribution(("separate", "merged"))}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        assert list(search_space) == ["states"]
+        return {"states": "merged"}
 
 
 def n_params(cell: Cell) -> float:
@@ -84,6 +101,13 @@ def test_a_sampler_is_told_when_a_trial_begins() -> None:
     Counting.seen = 0
     drawn(f"{__name__}:Counting", seed=0)
     assert Counting.seen == N
+
+
+def test_what_a_sampler_draws_together_is_taken() -> None:
+    study = optuna.create_study()
+    for number in range(10):
+        study.sampler = Repeatable(find_sampler(f"{__name__}:Relative"), 0, number)
+        assert len(SPACE.propose(study.ask()).states) == 1
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "lstm_peephole", "rnn", "ugrnn"])

@@ -20,7 +20,7 @@ import nas.train
 import nas.windows
 from nas.cell.ops import OPS
 from nas.evaluation import Epoch, Evaluation, Outcome, Settings
-from nas.load import load_model
+from nas.loading import load_model
 from nas.model import SequenceModel
 from nas.tasks import Memorization, Task, Text, Xml
 from nas.tasks.base import ACCURACY, LOSS, Baseline, Metric, Split, Window
@@ -553,6 +553,6 @@ def test_the_best_epoch_need_not_be_the_last(tmp_path: Path) -> None:
 
 
 def test_nothing_is_sent_back_where_no_epoch_was_finished() -> None:
-    settings = (dataclasses.replace(SETTINGS, learning_rate=1e30),)
+    settings = (dataclasses.replace(SETTINGS, learning_rate=math.inf),)
     result = run(Evaluation(str(LSTM), LSTM.key, XML, settings, SEED))
     assert result.weights is None

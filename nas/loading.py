@@ -1,4 +1,7 @@
-"""`nas.load`: a trained winner, weights included."""
+"""`nas.load`: a trained winner, weights included.
+
+The module has another name than the function, which it would hide as an attribute of `nas`.
+"""
 
 import json
 from pathlib import Path
@@ -49,7 +52,7 @@ def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -
         # A description larger than the file is refused before anything of its size is made.
         stored = sum(tensor.numel() for tensor in tensors.values())
         if (needed := count_params(cell, vocabulary, width, layers)) > stored:
-            raise UserError(f"it needs {needed:,} values, they have {stored:,}")
+            raise UserError(f"the model needs {needed:,} values, the file has {stored:,}")
         model = SequenceModel(cell, vocabulary, width, layers, dropout=0.0)
         model.load_state_dict(tensors)
     except (UserError, RuntimeError) as error:
