@@ -7,6 +7,7 @@ the study is opened again, since the study holds everything that a run says.
 
 import dataclasses
 import logging
+import textwrap
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -155,7 +156,9 @@ class Recorder:
             return
         self._warned = True
         lines = [line.strip() for line in hidden(str(error)).splitlines() if line.strip()]
-        reason = lines[0][:300] if lines else type(error).__name__
+        reason = (
+            textwrap.shorten(lines[0], 200, placeholder=" …") if lines else type(error).__name__
+        )
         logger.warning(
             "MLflow at %s does not take the record (%s): the search goes on and it is tried again; "
             "if it still lags at the end, the same command catches up.",

@@ -137,7 +137,7 @@ def _metrics(
         metrics[_legal(f"ratio.{one.task.name}")] = one.ratio
         metrics[_legal(f"{one.task.name}.{one.task.metric.name}")] = one.value
     metrics["n_params"] = max((outcome.n_params for outcome in outcomes), default=0)
-    metrics["seconds"] = sum(outcome.cost.wall_s for outcome in outcomes)
+    metrics["seconds"] = round(sum(outcome.cost.wall_s for outcome in outcomes), 3)
     metrics["n_outcomes"] = len(outcomes)
     metrics["n_diverged"] = sum(outcome.status == "diverged" for outcome in outcomes)
     metrics["n_failed"] = sum(outcome.status in BROKEN for outcome in outcomes)

@@ -41,7 +41,7 @@ def check_tracking_uri(uri: str) -> None:
 
 def hidden(text: str) -> str:
     """The text without credentials of the URIs in it."""
-    text = re.sub(r"(?<!\bsqlite:)//[^\s'\"]*@", "//…@", text)
+    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", "//…@", text)
     return re.sub(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret))=[^&\s]*", r"\1=…", text)
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # an import takes seconds
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-BATCH = 900
-"""Entities in one request; MLflow takes 1000, and 100 params or tags."""
 PAGE = 1000
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -107,10 +105,7 @@ class Store:
             Metric(p.name, p.value, start + round(1000 * p.at_s), p.step) for p in entry.curves
         ]
         params = [Param(name, value) for name, value in entry.params.items()]
-        for i in range(0, len(params), 100):
-            self._client.log_batch(known.run_id, params=params[i : i + 100])
-        for i in range(0, len(metrics), BATCH):
-            self._client.log_batch(known.run_id, metrics=metrics[i : i + BATCH])
+        self._client.log_batch(known.run_id, metrics, params)  # splits what is too much
 
     def _runs(self) -> Iterator["Run"]:
         token: str | None = ""
