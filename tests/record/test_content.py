@@ -1,0 +1,226 @@
+"""What MLflow says of a cell is what the study holds."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nas.cell.json import from_json
+from nas.cell.text import loads
+from nas.evaluation import Epoch, Outcome
+from nas.record_entry import LONGEST_EQUATIONS, entry
+from nas.study import Evaluated
+from tests.record.visits import (
+    BASELINES,
+    FILTER,
+    GRU,
+    LSTM,
+    MGU,
+    RNN,
+    SETTINGS,
+    SQLALCHEMY,
+    WAIT_S,
+    client,
+    curve,
+    experiment,
+    record,
+    rejected,
+    runs,
+    scored,
+)
+
+pytestmark = SQLALCHEMY
+
+
+def test_scalars_read_back(folder: Path) -> None:
+    assert record(folder, scored(7, GRU, "given")) == 0
+    run = runs(folder)["gru"]
+    expected = {
+        "score": 0.8,
+        "value": 0.8,
+        "ratio.xml": 1.2,
+        "ratio.text": 0.8,
+        "memorization.accuracy": 0.99,
+        "xml.accuracy": 0.6,
+        "text.loss": 1.6,
+        "n_params": 24_900,
+        "seconds": 17.5,
+        "n_outcomes": 7,
+        "n_diverged": 1,
+        "n_failed": 1,
+    }
+    assert {name: v for name, v in run.data.metrics.items() if "/" not in name} == expected
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time == 17_500
+    assert abs(run.info.end_time / 1000 - time.time()) < WAIT_S
+    tags = {name: value for name, value in run.data.tags.items() if name.startswith("nas.")}
+    assert tags == {
+        "nas.key": GRU.key,
+        "nas.kind": "baseline",
+        "nas.stage": "scored",
+        "nas.study": "study",
+        "nas.trial": "7",
+    }
+
+
+def test_settings_and_curves_are_those_of_the_best_setting(folder: Path) -> None:
+    record(folder, scored(0, MGU))
+    run = runs(folder)["mgu"]
+    names = ("learning_rate", "num_layers", "optimizer", "hidden_size")
+    for task, rate in (("memorization", "0.1"), ("xml", "0.2"), ("text", "0.2")):
+        assert [run.data.params[f"{task}.{name}"] for name in names] == [rate, "2", "sgd", "63"]
+    assert len(run.data.params) == 3 * 8
+    for task, best in (("memorization", 0.99), ("xml", 0.6), ("text", 1.6)):
+        steps = [(1, best / 4), (2, best / 2), (3, best)]
+        expected = {
+            "validation_accuracy": steps,
+            "validation_loss": [(step, 2 - value) for step, value in steps],
+            "train_loss": [(step, 3 - value) for step, value in steps],
+            "learning_rate": [(step, 0.5 / step) for step, _ in steps],
+            "validation_accuracy_closing tags_": [(step, value / 8) for step, value in steps],
+        }
+        for name, points in expected.items():
+            assert curve(folder, run, f"{task}/{name}") == points
+
+
+def test_the_files_are_the_cell_and_its_outcomes(folder: Path) -> None:
+    record(folder, scored(0, LSTM))
+    mlflow = client(folder)
+    run_id = runs(folder)["lstm"].info.run_id
+    texts = {
+        item.path: Path(mlflow.download_artifacts(run_id, item.path)).read_text(encoding="utf-8")
+        for item in mlflow.list_artifacts(run_id)
+    }
+    assert set(texts) == {"cell.cell", "cell.json", "settings.json"}
+    assert texts["cell.cell"] == str(LSTM)
+    assert from_json(json.loads(texts["cell.json"])) == LSTM
+    rows = json.loads(texts["settings.json"])
+    assert [(row["task"], row["settings"]["learning_rate"], row["best"]) for row in rows] == [
+        ("memorization", 0.1, 0.99),
+        ("xml", 0.1, 0.5),
+        ("xml", 0.2, 0.6),
+        ("xml", 0.3, None),
+        ("text", 0.1, 2.0),
+        ("text", 0.2, 1.6),
+        ("text", 0.3, 1.7),
+    ]
+    assert {row["cost"]["wall_s"] for row in rows} == {2.5}
+    assert (folder / "mlartifacts" / "study" / run_id / "artifacts" / "cell.cell").is_file()
+
+
+def test_the_note_holds_the_equations_and_the_tasks(folder: Path) -> None:
+    record(folder, scored(4, MGU), rejected(5, RNN), scored(0, GRU, "given"))
+    notes = {name: run.data.tags["mlflow.note.content"] for name, run in runs(folder).items()}
+    assert f"```python\n{str(MGU).rstrip()}\n```" in notes["mgu"]
+    table = notes["mgu"][notes["mgu"].index("| task") :].splitlines()
+    assert table[2:5] == [
+        "| memorization | accuracy | 0.99 | - | - |",
+        "| xml | accuracy | 0.6 | 0.5 | 1.2 |",
+        "| text | loss | 1.6 | 1.28 | 0.8 |",
+    ]
+    assert "on text: ahead of it on xml; behind it on text." in notes["mgu"]
+    assert f"Trial 4, key `{MGU.key}`, 7 training runs, 1 diverged, 1 failed." in notes["mgu"]
+    assert notes["rnn"].startswith("**Rejected at memorization**: accuracy 0.25.")
+    assert notes["gru"].startswith("**The reference**")
+
+
+def test_a_long_note_is_cut_before_mlflow_cuts_it() -> None:
+    lines = "".join(f"    v{i} = tanh(h)\n" for i in range(1000))
+    long = loads(f"def long(x, h):\n{lines}    return v999 + x * h\n")
+    made = entry(rejected(0, long), "study", (FILTER,), BASELINES)
+    assert LONGEST_EQUATIONS < len(str(long))
+    assert len(made.note) < 8000
+    assert "the rest is in cell.cell" in made.note
+    assert made.note.endswith("1 training runs.")
+    assert made.files["cell.cell"] == str(long)
+
+
+def test_a_status_says_what_became_of_the_cell(folder: Path) -> None:
+    record(folder, scored(0, GRU), rejected(1, RNN), rejected(2, LSTM, "out of memory"))
+    found = runs(folder)
+    statuses = {name: run.info.status for name, run in found.items()}
+    assert statuses == {"gru": "FINISHED", "rnn": "KILLED", "lstm": "FAILED"}
+    assert "score" not in found["rnn"].data.metrics
+    assert found["rnn"].data.tags["nas.stage"] == "memorization"
+    assert found["lstm"].data.metrics["n_failed"] == 1
+
+
+def test_kinds_are_told_apart(folder: Path) -> None:
+    record(folder, scored(0, GRU, "given"), scored(1, MGU, "given"), scored(2, RNN))
+    kinds = {name: run.data.tags["nas.kind"] for name, run in runs(folder).items()}
+    assert kinds == {"gru": "baseline", "mgu": "included", "rnn": "candidate"}
+
+
+def test_the_experiment_says_what_it_is(folder: Path) -> None:
+    record(folder, rejected(0, RNN))
+    tags = experiment(folder).tags
+    assert tags["mlflow.note.content"] == "What this is."
+    assert tags["mlflow.experiment.primaryMetric.name"] == "score"
+
+
+def test_curves_longer_than_a_request_are_recorded(folder: Path) -> None:
+    long = scored(0, RNN)
+    epochs = tuple(Epoch(1.0, 2.0, n / 1000, 0.5) for n in range(500))
+    result = Outcome("ok", 1.0, 0, epochs, 1, 1)
+    long.evaluated = {"x": Evaluated("xml", "", SETTINGS[:1], 0, 1.0, (result,))}
+    assert record(folder, long) == 0
+    points = curve(folder, runs(folder)["rnn"], "xml/validation_accuracy")
+    assert points == [(n + 1, n / 1000) for n in range(500)]
+
+
+def test_a_value_that_is_not_finite_is_left_out(folder: Path) -> None:
+    odd = scored(0, RNN)
+    epochs = (Epoch(float("nan"), float("inf"), 0.5, 0.1), Epoch(1.0, 2.0, 0.4, 0.1))
+    result = Outcome("diverged", 0.5, 0, epochs, 1, 1)
+    odd.evaluated = {"x": Evaluated("xml", "", SETTINGS[:1], 0, 1.0, (result,))}
+    assert record(folder, odd) == 0
+    run = runs(folder)["rnn"]
+    assert curve(folder, run, "xml/train_loss") == [(2, 1.0)]
+    assert curve(folder, run, "xml/validation_loss") == [(2, 2.0)]
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    """The address of `mlflow ui` in a folder with a record."""
+    assert record(folder, scored(0, LSTM)) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "ui", *arguments, "--port", str(port)],
+        cwd=folder,
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(WAIT_S)
+
+
+@pytest.mark.slow
+def test_mlflow_ui_shows_the_files(folder: Path, server: str) -> None:
+    run_id = runs(folder)["lstm"].info.run_id
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            with urllib.request.urlopen(
+                f"{server}/get-artifact?path=cell.cell&run_id={run_id}"
+            ) as r:
+                assert r.read().decode() == str(LSTM)
+            return
+        except urllib.error.URLError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)

@@ -1,0 +1,89 @@
+"""Which tracking URIs are taken, and what they mean for files."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nas.errors import UserError
+from nas.record import check_tracking_uri
+from nas.record_place import hidden, place
+from tests.record.visits import RNN, SQLALCHEMY, client, record, recorder, rejected, runs
+
+pytestmark = SQLALCHEMY
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "sqlite:///mlflow.db",
+        "sqlite+pysqlite:////tmp/a.db",
+        "postgresql://me@host/db",
+        "postgresql+psycopg://me@host/db",
+        "mysql+pymysql://host/db",
+        "mssql+pyodbc://host/db",
+        "http://host:5000",
+        "https://host/path",
+        "databricks",
+        "databricks://profile",
+    ],
+)
+def test_uris_that_mlflow_takes_pass(uri: str) -> None:
+    check_tracking_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("nonsense://me:secret@x", "nonsense://…@x is none that MLflow knows"),
+        ("http+unix://x", "none that MLflow knows"),
+        ("http://", "none that MLflow knows"),
+        ("file:///tmp/mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
+        ("./mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
+        ("mlruns", "file store"),
+        ("sqlite:mlflow.db", "none that MLflow knows"),
+        ("sqlite://mlflow.db", "is sqlite:///PATH"),
+        ("sqlite:///:memory:", "is sqlite:///PATH"),
+    ],
+)
+def test_other_uris_are_refused(uri: str, message: str) -> None:
+    with pytest.raises(UserError, match="tracking_uri") as raised:
+        check_tracking_uri(uri)
+    assert message in str(raised.value)
+    with pytest.raises(UserError):
+        recorder(Path(), uri)
+
+
+def test_a_database_lies_where_the_search_is_run_and_its_files_beside_it(tmp_path: Path) -> None:
+    default = place("", tmp_path)
+    assert default.uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert default.artifacts == f"file://{tmp_path}/mlartifacts"
+    assert place("sqlite:///sub/a.db", tmp_path).database == tmp_path / "sub" / "a.db"
+    assert place("sqlite:////data/a.db", tmp_path).artifacts == "file:///data/mlartifacts"
+    assert place("postgresql://h/d", tmp_path).artifacts == f"file://{tmp_path}/mlartifacts"
+    assert place("http://h:5000", tmp_path).artifacts is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at postgresql://u:p/w@host/db now", "at postgresql://…@host/db now"),
+        ("http://host/?api_token=abc&x=1", "http://host/?api_token=…&x=1"),
+        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
+    ],
+)
+def test_credentials_are_hidden(text: str, shown: str) -> None:
+    assert hidden(text) == shown
+
+
+def test_a_folder_may_be_called_anything(folder: Path) -> None:
+    odd = folder / "50%20of ä?b"
+    odd.mkdir()
+    shutil.copy(folder / "mlflow.db", odd)
+    assert record(odd, rejected(0, RNN)) == 0
+    shutil.copy(odd / "mlflow.db", folder)
+    run = runs(folder)["rnn"]
+    files = client(folder).list_artifacts(run.info.run_id)
+    assert {file.path for file in files} == {"cell.cell", "cell.json", "settings.json"}
+    assert {path.name for path in odd.iterdir()} >= {"mlflow.db", "mlartifacts"}
