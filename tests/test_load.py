@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
     "window": 8,
 }
 TASKS = (Memorization(n_symbols=3, **SMALL), Xml(**SMALL))
-GRID = SettingsGrid((1.0,), (0.3, 1.0), (5.0,), (2,))
+GRID = SettingsGrid((1.0,), (1e-6, 1.0), (5.0,), (2,))  # the second is the better one
 PROTOCOL = Staged(None, TASKS, ProtocolConfig(n_settings=2, settings_per_evaluation=1), GRID, 0)
 CELL = ZOO["mut3"]
 
