@@ -35,5 +35,5 @@ class SequenceModel(nn.Module):
         self.head.bias.zero_()
 
     def forward(self, tokens: Tensor, state: States | None) -> tuple[Tensor, States]:
-        outputs, state = self.rnn(self.embedding(tokens), state)
+        outputs, state = self.rnn.forward_tokens(tokens, self.embedding.weight, state)
         return self.head(self.dropout(outputs)), state

@@ -11,12 +11,14 @@ from torch import Tensor
 from nas.compile import eager, loop
 from nas.compile.native import CompilerError
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows
+from nas.compile.rows import Rows, Tokens
 from nas.errors import CellError
 
 Backend = Literal["auto", "c", "eager"]
 Layer = tuple[Tensor, list[Tensor], list[Tensor]]
-RunLayer = Callable[[EagerCell, Tensor, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer]
+RunLayer = Callable[
+    [EagerCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer
+]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ def check_backend(name: str) -> None:
         raise CellError(f'backend must be one of {known}, got "{name}".')
 
 
-def choose(backend: Backend, layer: EagerCell, x: Tensor) -> RunLayer:
+def choose(backend: Backend, layer: EagerCell, x: Tensor | Tokens) -> RunLayer:
     """The function that runs `layer` on `x`.
 
     "auto" is C for float32 and float64 on the CPU, and eager elsewhere, or where no compiler works,
@@ -53,7 +55,7 @@ def choose(backend: Backend, layer: EagerCell, x: Tensor) -> RunLayer:
     return loop.run_layer
 
 
-def _obstacle(layer: EagerCell, x: Tensor) -> str:
+def _obstacle(layer: EagerCell, x: Tensor | Tokens) -> str:
     if x.device.type != "cpu":
         return f"it runs on the CPU, got a tensor on {x.device}"
     if x.dtype not in loop.LANES:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows
+from nas.compile.rows import Rows, Tokens
 
 
 def run_layer(
     layer: EagerCell,
-    x: Tensor,
+    x: Tensor | Tokens,
     rows: Rows,
     states: Sequence[Tensor],
     verticals: Sequence[Tensor],
@@ -22,6 +22,7 @@ def run_layer(
     Sequences that are not there at a step keep their states. Returns y and the new verticals like
     x, and the final states.
     """
+    x = x.rows() if isinstance(x, Tokens) else x
     steps = torch.split(x, list(rows.counts))
     below = [torch.split(vertical, list(rows.counts)) for vertical in verticals]
     clock: Sequence[Tensor | int] = range(len(steps))

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas.cell.graph import Cell
-from nas.compile.emit import Source, emit, is_vector
+from nas.compile.emit import Source, emit
+from nas.compile.hoist import Hoist, padded
 from nas.compile.native import library
-from nas.compile.plan import Plan, Stage, Target, make_plan
-from nas.compile.reference import EagerCell, Operand, block_mask
-from nas.compile.rows import Rows
+from nas.compile.plan import Plan, make_plan
+from nas.compile.reference import EagerCell
+from nas.compile.rows import Rows, Tokens
 
 LANES = {torch.float32: 16, torch.float64: 8}
 
@@ -61,7 +61,7 @@ def obstacle(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) 
 
 def run_layer(
     layer: EagerCell,
-    x: Tensor,
+    x: Tensor | Tokens,
     rows: Rows,
     states: Sequence[Tensor],
     verticals: Sequence[Tensor],
@@ -71,8 +71,11 @@ def run_layer(
 
     Returns y and the new verticals like x, and the final states.
     """
+    tokens = None
+    if isinstance(x, Tokens):
+        x, tokens = (x.table, x.index) if _folds(layer.cell, x) else (x.rows(), None)
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
-    plan, hoist = loop.plan, _Hoist(loop.plan, layer, x, rows, verticals, reverse)
+    plan, hoist = loop.plan, Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
     bases = [hoist.base(stage) for stage in plan.stages]
     matrices = [
         hoist.matrix(product.arg, product.targets)
@@ -80,12 +83,12 @@ def run_layer(
         for product in stage.products
     ]
     vectors = [
-        _padded(layer.get_parameter(f"{layer.labels[i]}_weight"), plan.padded(i))
+        padded(layer.get_parameter(f"{layer.labels[i]}_weight"), plan.padded(i))
         for i in _diagonals(plan)
     ]
     hoisted = [hoist.operand(i) for i in _read_hoisted(plan)]
     starts = [
-        _padded(state, plan.padded(1 + place)).contiguous() for place, state in enumerate(states)
+        padded(state, plan.padded(1 + place)).contiguous() for place, state in enumerate(states)
     ]
     result = _Run.apply(  # type: ignore[no-untyped-call]  # torch's
         loop, rows, reverse, *bases, *matrices, *vectors, *hoisted, *starts
@@ -101,6 +104,12 @@ def run_layer(
     return leaving[0], finals, leaving[1:]
 
 
+def _folds(cell: Cell, tokens: Tokens) -> bool:
+    """Whether what is hoisted depends on the symbol alone, and symbols are fewer than rows."""
+    clocked = any(n.op in ("step", "vertical") for n in cell.nodes)
+    return not clocked and tokens.table.shape[0] < tokens.index.shape[0]
+
+
 def _diagonals(plan: Plan) -> list[int]:
     return [i for i in plan.depth if plan.node(i).op == "diagonal"]
 
@@ -112,121 +121,6 @@ def _read_hoisted(plan: Plan) -> list[int]:
         i for place, i in enumerate(plan.outputs) if not 1 <= place <= n_states
     } - plan.read_in_loop
     return [i for i in plan.hoisted if i not in only_y]
-
-
-def _padded(value: Tensor, width: int) -> Tensor:
-    missing = width - value.shape[-1]
-    return F.pad(value, (0, missing)) if missing else value
-
-
-class _Hoist:
-    """Values that depend on no state, by torch, for all steps at once."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        layer: EagerCell,
-        x: Tensor,
-        rows: Rows,
-        verticals: Sequence[Tensor],
-        reverse: bool,
-    ) -> None:
-        self.plan, self.layer, self.x = plan, layer, x
-        self.values: dict[int, Operand] = {0: x}
-        first = 1 + len(plan.cell.states)
-        self.values |= dict(enumerate(verticals, start=first))
-        self.rows, self.reverse = rows, reverse
-
-    def value(self, i: int) -> Operand:
-        if i not in self.values:
-            n = self.plan.node(i)
-            if n.op == "step":
-                self.values[i] = self.rows.steps(self.x, self.reverse)
-            else:
-                args = [self.value(arg) for arg in self.plan.args(i)]
-                self.values[i] = self.layer.value(i, n, args, self.x, 0)
-        return self.values[i]
-
-    def rows_of(self, i: int) -> Tensor:
-        """A value with one row for every row of x."""
-        return self.layer.row(self.value(i), i, self.x)
-
-    def operand(self, i: int) -> Tensor:
-        value = self.value(i)
-        if is_vector(self.plan, i):
-            width = self.plan.sizes[i]
-            row = value if isinstance(value, Tensor) else self.x.new_tensor(value)
-            return _padded(row.expand(width), self.plan.padded(i)).contiguous()
-        return _padded(self.rows_of(i), self.plan.padded(i)).contiguous()
-
-    def _weight(self, i: int) -> Tensor:
-        """A linear map's matrix (width, sum of its arguments' widths)."""
-        n, label = self.plan.node(i), self.layer.labels[i]
-        weight = self.layer.get_parameter(f"{label}_weight")
-        if n.op == "block_diagonal":
-            blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
-            return blocks
-        return weight * block_mask(n, weight) if n.op == "masked" else weight
-
-    def _part(self, i: int, wanted: Sequence[int]) -> list[Tensor]:
-        """The columns of a map's matrix for each of the arguments at the given positions."""
-        weight, args = self._weight(i), self.plan.node(i).args
-        parts = torch.split(weight, [self.plan.sizes[arg] for arg in args], dim=1)
-        return [parts[position] for position in wanted]
-
-    def matrix(self, arg: int, targets: Sequence[Target]) -> Tensor:
-        """The matrix of one product of the loop, (width of arg, padded columns of the targets)."""
-        columns = []
-        for target in targets:
-            places = [k for k, a in enumerate(self.plan.args(target.node)) if a == arg]
-            parts = self._part(target.node, places)
-            weight = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-            missing = target.padded - target.width
-            columns.append(F.pad(weight, (0, 0, 0, missing)) if missing else weight)
-        return (torch.cat(columns) if len(columns) > 1 else columns[0]).t().contiguous()
-
-    def base(self, stage: Stage) -> Tensor:
-        """What the sums of a stage start from: (rows, columns), or (columns,) without an input."""
-        parts, last = list[Tensor](), list[Target]()
-        for target in stage.targets:
-            if last and self._hoisted_args(target) != self._hoisted_args(last[-1]):
-                parts.append(self._base_of(last))
-                last = []
-            last.append(target)
-        parts.append(self._base_of(last))
-        if len(parts) == 1:
-            return parts[0].contiguous()
-        if any(part.dim() == 2 for part in parts):
-            parts = [part.expand(self.x.shape[0], -1) for part in parts]
-        return torch.cat(parts, -1)
-
-    def _hoisted_args(self, target: Target) -> tuple[int, ...]:
-        return tuple(arg for arg in self.plan.args(target.node) if arg not in self.plan.depth)
-
-    def _base_of(self, targets: Sequence[Target]) -> Tensor:
-        """The hoisted part of neighbouring maps that read the same: one product for all of them."""
-        args = self._hoisted_args(targets[0])
-        biases = torch.cat([self._bias(target) for target in targets])
-        if not args:
-            return biases
-        weights = []
-        for target in targets:
-            wanted = [
-                k for k, a in enumerate(self.plan.args(target.node)) if a not in self.plan.depth
-            ]
-            weight = torch.cat(self._part(target.node, wanted), 1)
-            missing = target.padded - target.width
-            weights.append(F.pad(weight, (0, 0, 0, missing)) if missing else weight)
-        read = [self.rows_of(arg) for arg in args]
-        inputs = torch.cat(read, -1) if len(read) > 1 else read[0]
-        return F.linear(inputs, torch.cat(weights), biases)
-
-    def _bias(self, target: Target) -> Tensor:
-        label = self.layer.labels[target.node]
-        bias = dict(self.layer.named_parameters(recurse=False)).get(f"{label}_bias")
-        if bias is None:
-            return self.x.new_zeros(target.padded)
-        return _padded(bias, target.padded)
 
 
 class _Run(torch.autograd.Function):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,25 @@ class Rows:
             ).sum(1)
             index = lengths[sequence] - 1 - index
         return index.to(like.dtype).unsqueeze(-1)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A layer's input as symbols: row k is the embedding `table[index[k]]`."""
+
+    table: Tensor
+    """(vocabulary, width)."""
+    index: Tensor
+    """(rows of all steps,), whole numbers."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.table.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.table.dtype
+
+    def rows(self) -> Tensor:
+        """The input as a tensor (rows of all steps, width)."""
+        return F.embedding(self.index, self.table)
