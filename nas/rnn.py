@@ -147,8 +147,8 @@ class RNN(nn.Module):
         """What `forward(embedding(tokens))` gives, computed once a symbol where that is less.
 
         Products of the first layer with its input are made for the rows of `table`, (vocabulary,
-        I), and gathered for `tokens`, whole numbers (T, B), or (B, T) with batch_first. It is exact,
-        and for a vocabulary smaller than T * B it saves half of the work of an LSTM.
+        I) and gathered for `tokens`, whole numbers (T, B), or (B, T) with batch_first. It is exact
+        and, with fewer symbols than T * B, saves up to half of the work of an LSTM.
 
         Raises:
             CellError: if a tensor has the wrong shape.
