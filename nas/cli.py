@@ -77,6 +77,7 @@ def _study_name(path: Path | None, source: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name) or source
 
 
+@cache  # reading the docstrings takes a third of a second
 def _parser() -> jsonargparse.ArgumentParser:
     # A task's class follows from the field's name, so that its fields are flags like all others.
     jsonargparse.set_parsing_settings(
