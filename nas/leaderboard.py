@@ -41,7 +41,10 @@ def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row
     came. `baselines` are keys."""
     rows: dict[str, Row] = {}
     for visit in visits:
-        if visit.judgement is not None and visit.key not in rows:
+        known = rows.get(visit.key)
+        # A cell may be rejected as a candidate and measured on everything once the user names it.
+        fuller = known is not None and known.rejected and visit.kind == "given"
+        if visit.judgement is not None and (known is None or fuller):
             rows[visit.key] = _row(visit, baselines)
     return sorted(rows.values(), key=lambda r: (r.rejected, -(r.score or 0.0), -r.value, r.key))
 
@@ -74,13 +77,17 @@ def verdict(rows: Sequence[Row], n_settings: int) -> str:
     best = winner(rows)
     budget = f"on this budget ({n_settings} setting{'s' if n_settings > 1 else ''} a task, 1 seed)"
     if best is None:
-        return f"No candidate was scored, so nothing beat the GRU {budget}."
+        return f"No candidate was scored, so none beat the GRU {budget}."
     assert best.score is not None
     if best.score > 1:
         first = f"{best.name} beat the GRU {budget}: its worst ratio over the tasks is "
     else:
-        first = f"Nothing beat the GRU {budget}: the best candidate, {best.name}, scores "
+        first = f"No candidate beat the GRU {budget}: the best, {best.name}, scores "
+    better = [
+        f"{r.name} {r.score:.3f}" for r in rows if r.kind == "baseline" and (r.score or 0) > 1
+    ]
+    baselines = f" Of the baselines, {', '.join(better)} did better than the GRU." if better else ""
     return (
-        f"{first}{best.score:.3f}. A search result is not yet a comparison: scores were maximised "
-        "on the validation split of one seed, so the best of many is flattered by chance."
+        f"{first}{best.score:.3f}.{baselines} A search result is not yet a comparison: scores were "
+        "maximised on the validation split of one seed, so the best of many is flattered by chance."
     )

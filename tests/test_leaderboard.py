@@ -61,6 +61,12 @@ def test_a_visit_without_a_judgement_has_no_row() -> None:
     assert ranked(waiting, visit("a", 0.9)) == ["a"]
 
 
+def test_a_cell_that_is_named_after_it_was_rejected_is_shown_as_measured() -> None:
+    visits = [visit("new", None, value=0.4), visit("new", 0.8, "given")]
+    (row,) = leaderboard(visits, BASELINES)
+    assert (row.kind, row.score) == ("included", 0.8)
+
+
 def test_kinds_tell_baselines_from_what_the_user_named_and_what_was_drawn() -> None:
     visits = [visit("lstm", 0.9, "given"), visit("rnn", 0.8, "given"), visit("new", 0.7)]
     kinds = [row.kind for row in leaderboard(visits, BASELINES)]
@@ -107,22 +113,27 @@ def test_the_winner_is_the_best_scored_cell_that_is_no_baseline() -> None:
         ),
         (
             [visit("gru", 1.0, "given"), visit("new", 0.97), visit("worse", 0.93)],
-            "Nothing beat the GRU on this budget (2 settings a task, 1 seed): the best candidate, "
+            "No candidate beat the GRU on this budget (2 settings a task, 1 seed): the best, "
             "new, scores 0.970. A search result is not yet a comparison: ",
         ),
         (
             [visit("gru", 1.0, "given"), visit("equal", 1.0)],
-            "Nothing beat the GRU on this budget (2 settings a task, 1 seed): the best candidate, "
+            "No candidate beat the GRU on this budget (2 settings a task, 1 seed): the best, "
             "equal, scores 1.000. ",
         ),
         (
             [visit("gru", 1.0, "given"), visit("rejected", None)],
-            "No candidate was scored, so nothing beat the GRU on this budget (2 settings a task, 1 "
+            "No candidate was scored, so none beat the GRU on this budget (2 settings a task, 1 "
             "seed).",
         ),
-        ([], "No candidate was scored, so nothing beat the GRU"),
+        ([], "No candidate was scored, so none beat the GRU"),
+        (
+            [visit("gru", 1.0, "given"), visit("lstm", 1.0049, "given"), visit("new", 0.97)],
+            "No candidate beat the GRU on this budget (2 settings a task, 1 seed): the best, "
+            "new, scores 0.970. Of the baselines, lstm 1.005 did better than the GRU. ",
+        ),
     ],
-    ids=["beat", "not", "equal", "rejected", "empty"],
+    ids=["beat", "not", "equal", "rejected", "empty", "lstm"],
 )
 def test_the_verdict_says_what_was_found(visits: list[Visit], sentence: str) -> None:
     assert verdict(leaderboard(visits, BASELINES), 2).startswith(sentence)
