@@ -17,7 +17,6 @@ from nas.cli import guarded, parse
 from nas.config import SearchConfig, seconds
 from nas.errors import SearchError, UserError
 from nas.resources import names
-from nas.search import _plain
 from nas.spaces import load_space
 from nas.tasks import TASKS
 
@@ -169,7 +168,7 @@ def test_the_printed_configuration_reads_back(
 
 def test_the_configuration_that_a_study_keeps_reads_back() -> None:
     config = parse(["--tasks", "xml", "--include", "mut1", "--study", "kept"])
-    kept = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
+    kept = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
     assert parse([written(kept, "studies/kept/config.yaml")]) == config
     assert parse(["studies/kept"]) == config
 
