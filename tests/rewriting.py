@@ -153,6 +153,7 @@ def unfold(t: Term, rng: Random) -> Term | None:
             term("mul", number(2 * k), number(0.5)),
             term("neg", number(-k)),
             term("max", number(k), number(k - 1)),
+            term("min", number(k), number(k + 1)),
         )
     )
 

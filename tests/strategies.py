@@ -13,7 +13,7 @@ NUMBERS = (0.0, 1.0, -1.0, 0.5, 2.0, -0.3, 1e-3)
 NAMES = ("h", "c", "a", "b", "b_2", "v1", "v2", "_w", "_1", "tanh", "inf", "h_new", "ß", "match")
 WIDTHS: tuple[Width, ...] = ("hidden", "hidden", "hidden", "input", 1, 2)
 DOCS = st.text(st.sampled_from("ab \"'\\\n\t{%é\u2028"), max_size=12)
-INTERIOR = (*(op for op in OPS if op not in INPUTS), *6 * ("linear",))
+INTERIOR = (*(op for op in OPS if op not in INPUTS), *6 * ("linear",), *3 * ("add", "mul", "neg"))
 
 
 def input_size(cell: Cell) -> int:
@@ -79,7 +79,7 @@ class _Builder:
         args, width = self.arguments(op)
         if op == "linear" and (len(args) > 1 or self.widths[args[0]] != attrs["width"]):
             attrs["eye"] = 0.0
-        name = self.draw(st.sampled_from(("", "", "", *NAMES)))
+        name = self.draw(st.sampled_from((*30 * ("",), *NAMES)))
         self.add(node(op, *args, name=name, **attrs), attrs.get("width", width))
 
     def arguments(self, op: str) -> tuple[list[int], Width]:

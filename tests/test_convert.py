@@ -25,8 +25,8 @@ GATES = {"tanh": "y", "relu": "y", "lstm": "ifgo", "gru": "rzn"}
 def pair(kind: str, *args: Any, **kwargs: Any) -> tuple[nn.RNNBase, RNN]:
     """torch's module and ours with the same weights."""
     theirs = MODULES[kind](*args, **kwargs, dtype=torch.float64)
-    for parameter in theirs.parameters():
-        nn.init.normal_(parameter, std=0.5, generator=seeded(len(parameter)))
+    for k, parameter in enumerate(theirs.parameters()):
+        nn.init.normal_(parameter, std=0.5, generator=seeded(k))
     return theirs, RNN.from_torch(theirs)
 
 

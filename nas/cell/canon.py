@@ -78,12 +78,12 @@ def _total(a: float, b: float) -> float:
 class _Algebra:
     """Terms of the canonical form, each made once.
 
-    A term is (label, ordered): a label, and (edge label, term) pairs whose order counts or not.
+    A term is a label, and (edge label, term) for each argument, in any order.
     """
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.terms: list[tuple[str, bool, tuple[tuple[str, Term], ...]]] = []
+        self.terms: list[tuple[str, tuple[tuple[str, Term], ...]]] = []
         self._looks: list[str] = []
         self._made: dict[Hashable, Term] = {}
         self._sums: dict[Term, tuple[float, Linear]] = {}
@@ -97,28 +97,24 @@ class _Algebra:
             elif i in cell.live:
                 self.of_node[i] = self._node(i, n)
 
-    def _term(
-        self, label: str, args: tuple[tuple[str, Term], ...] = (), *, ordered: bool = True
-    ) -> Term:
-        args = args if ordered else tuple(sorted(args))
-        made = (label, ordered, args)
+    def _term(self, label: str, *args: tuple[str, Term]) -> Term:
+        made = (label, tuple(sorted(args)))
         if made not in self._made:
-            self._made[made] = self._append(label, ordered, args)
+            self._made[made] = self._append(*made)
         return self._made[made]
 
-    def _append(self, label: str, ordered: bool, args: tuple[tuple[str, Term], ...]) -> Term:
-        looks = [edge + self._looks[arg] for edge, arg in args]
-        text = json.dumps([label, looks if ordered else sorted(looks)])
+    def _append(self, label: str, args: tuple[tuple[str, Term], ...]) -> Term:
+        text = json.dumps([label, sorted(edge + self._looks[arg] for edge, arg in args)])
         self._looks.append(hashlib.sha256(text.encode()).hexdigest())
-        self.terms.append((label, ordered, args))
+        self.terms.append((label, args))
         return len(self.terms) - 1
 
-    def _learned(self, index: int, part: int, label: str, *args: Term) -> Term:
-        """A parameter: its place in the cell keeps it apart until labels are made."""
+    def _learned(self, index: int, part: int, label: str, *arg: Term) -> Term:
+        """A parameter and what it reads: its place in the cell keeps it apart from all others."""
         identity = ("learned", index, part)
         if identity not in self._made:
-            edges = tuple(("", arg) for arg in args)
-            self._made[identity] = self._append(f"learned {label}", True, edges)
+            edges = tuple(("", term) for term in arg)
+            self._made[identity] = self._append(f"learned {label}", edges)
         return self._made[identity]
 
     def _node(self, index: int, n: Node) -> Term:
@@ -202,8 +198,8 @@ class _Algebra:
         parts = {term: k for term, k in parts.items() if _text(k) != "0.0"}
         if _text(number) == "0.0" and [_text(k) for k in parts.values()] == ["1.0"]:
             return next(iter(parts))
-        edges = tuple((_text(k), term) for term, k in parts.items())
-        term = self._term(f"sum {_text(number)}", edges, ordered=False)
+        edges = ((_text(k), term) for term, k in parts.items())
+        term = self._term(f"sum {_text(number)}", *edges)
         self._sums.setdefault(term, (number, parts))
         return term
 
@@ -223,7 +219,7 @@ class _Algebra:
             return self._sum(number if not factors else 0.0, {})
         if len(factors) == 1:
             return self._add((number, factors[0]))
-        term = self._term("product", tuple(("", factor) for factor in factors), ordered=False)
+        term = self._term("product", *(("", factor) for factor in factors))
         self._products.setdefault(term, tuple(factors))
         return self._add((number, term))
 
@@ -232,7 +228,7 @@ class _Algebra:
         if constant:
             return self._sum(1 / constant, {})
         scale, base = self._scaled(term)
-        return self._add((1 / scale, self._term("inverse", (("", base),))))
+        return self._add((1 / scale, self._term("inverse", ("", base))))
 
     def _scaled(self, term: Term) -> tuple[float, Term]:
         """A sum as a number times a sum whose largest coefficient is 1."""
@@ -258,13 +254,13 @@ class _Algebra:
                 return self._sum(FOLDED[label](constant), {})
             except (ValueError, OverflowError):
                 pass  # outside the function's range: the cell gives NaN or inf, and so stands
-        return self._term(label, (("", arg),))
+        return self._term(label, ("", arg))
 
     def _extreme(self, op: str, args: list[Term]) -> Term:
         pick = max if op == "max" else min
         constants, terms = list[float](), set[Term]()
         for arg in args:
-            label, _, inner = self.terms[arg]
+            label, inner = self.terms[arg]
             for term in [t for _, t in inner] if label == op else [arg]:
                 constant = self._constant(term)
                 terms.update([term] if constant is None else [])
@@ -273,4 +269,4 @@ class _Algebra:
             terms.add(self._sum(pick(constants), {}))
         if len(terms) == 1:
             return next(iter(terms))
-        return self._term(op, tuple(("", term) for term in terms), ordered=False)
+        return self._term(op, *(("", term) for term in terms))

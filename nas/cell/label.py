@@ -9,8 +9,8 @@ as in McKay & Piperno 2014).
 import json
 from collections.abc import Sequence
 
-Terms = Sequence[tuple[str, bool, tuple[tuple[str, int], ...]]]
-"""(label, whether the order of the arguments counts, (edge label, term) for each argument)."""
+Terms = Sequence[tuple[str, tuple[tuple[str, int], ...]]]
+"""(label, (edge label, term) for each argument); the order of the arguments does not count."""
 Colours = tuple[int, ...]
 
 
@@ -25,14 +25,12 @@ class _Graph:
         used = _reached(terms, roots)
         place = {term: k for k, term in enumerate(used)}
         self.labels = [terms[t][0] for t in used]
-        self.ordered = [terms[t][1] for t in used]
-        self.args = [[(edge, place[arg]) for edge, arg in terms[t][2]] for t in used]
+        self.args = [[(edge, place[arg]) for edge, arg in terms[t][1]] for t in used]
         self.roots = [place[root] for root in roots]
-        self.users: list[list[tuple[str, int, int]]] = [[] for _ in used]
+        self.users: list[list[tuple[str, int]]] = [[] for _ in used]
         for user, args in enumerate(self.args):
-            for position, (edge, arg) in enumerate(args):
-                at = position if self.ordered[user] else -1
-                self.users[arg].append((edge, at, user))
+            for edge, arg in args:
+                self.users[arg].append((edge, user))
         outputs = [[k for k, root in enumerate(self.roots) if root == t] for t in range(len(used))]
         rows = zip(self.labels, outputs, strict=True)
         self.start = _ranked([json.dumps(row) for row in rows])
@@ -41,9 +39,9 @@ class _Graph:
         while True:
             rows = []
             for t, colour in enumerate(colours):
-                below = [(edge, colours[arg]) for edge, arg in self.args[t]]
-                above = sorted((edge, at, colours[user]) for edge, at, user in self.users[t])
-                rows.append((colour, below if self.ordered[t] else sorted(below), above))
+                below = sorted((edge, colours[arg]) for edge, arg in self.args[t])
+                above = sorted((edge, colours[user]) for edge, user in self.users[t])
+                rows.append((colour, below, above))
             refined = _ranked([repr(row) for row in rows], first=colours)
             if len(set(refined)) == len(set(colours)):
                 return refined
@@ -85,8 +83,8 @@ class _Graph:
         place = {t: k for k, t in enumerate(order)}
         rows = []
         for t in order:
-            args = [[edge, place[arg]] for edge, arg in self.args[t]]
-            rows.append([self.labels[t], args if self.ordered[t] else sorted(args)])
+            args = sorted([edge, place[arg]] for edge, arg in self.args[t])
+            rows.append([self.labels[t], args])
         return json.dumps([rows, [place[root] for root in self.roots]])
 
 
@@ -97,7 +95,7 @@ def _reached(terms: Terms, roots: Sequence[int]) -> list[int]:
         term = wanted.pop()
         if term not in seen:
             seen.add(term)
-            wanted.extend(arg for _, arg in terms[term][2])
+            wanted.extend(arg for _, arg in terms[term][1])
     return sorted(seen)
 
 

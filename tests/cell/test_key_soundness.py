@@ -105,7 +105,7 @@ def _reshared(cell: Cell, nodes: list[Node], rng: Random) -> Cell:
     return replace(cell, nodes=tuple(nodes))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(cells(8, finite=True), st.integers(0, 10**6))
 def test_a_mutant_with_the_same_key_computes_the_same(cell, seed):
     cell = named(cell)

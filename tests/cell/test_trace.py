@@ -83,6 +83,18 @@ def test_traces_nest():
     assert str(trace(outer)) == "def outer(x, h):\n    a = tanh(h)\n    return a\n"
 
 
+def test_a_variable_that_holds_a_value_of_another_cell_names_nothing():
+    kept = []
+    trace(lambda x, h: kept.append(tanh(h)) or h, "first")
+
+    def second(x, h):
+        foreign = kept[0]
+        assert foreign.index == 2
+        return sigmoid(h)
+
+    assert "foreign" not in str(trace(second))
+
+
 def test_values_of_two_cells_do_not_mix():
     kept = []
     trace(lambda x, h: kept.append(h) or h, "first")

@@ -223,9 +223,9 @@ def test_names_of_parameters_are_those_of_the_lines():
 
 
 def test_names_of_parameters_do_not_collide():
-    lines = "r_2 = linear(x, width=3)\n    r = linear(h) + linear(r_2)\n    return r"
+    lines = "r = linear(h) + linear(x)\n    r_2 = linear(r, width=3)\n    return linear(r_2)"
     cell = loads(f"def f(x, h):\n    {lines}\n")
-    assert sorted(parameter_labels(cell).values()) == ["r", "r_2", "r_3"]
+    assert list(parameter_labels(cell).values()) == ["r", "r_3", "r_2", "y"]
     assert_equals_interpreter(cell)
 
 
