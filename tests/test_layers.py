@@ -24,8 +24,8 @@ ORDER = """
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
     nas.lookup nas
     nas.compile.reference nas.compile.rows nas.compile.eager nas.compile.formula nas.compile.plan
-    nas.compile.emit nas.compile.emit_backward nas.compile.native nas.compile.loop
-    nas.compile.backend nas.compile
+    nas.compile.emit nas.compile.emit_backward nas.compile.hoist nas.compile.native
+    nas.compile.loop nas.compile.backend nas.compile
     nas.rnn nas.convert
     nas.resources
     nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.corpus nas.tasks.memorization
@@ -42,6 +42,7 @@ ORDER = """
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
     nas.config nas.cli nas.search
+    nas.bench_config nas.bench_clock nas.bench_flops nas.bench
     nas.testing.tasks nas.testing.spaces nas.testing
 """.split()
 
@@ -55,6 +56,7 @@ LIBRARIES = {
         "nas.windows",
         "nas.train*",
         "nas.loading",
+        "nas.bench*",
     ),
     "pytorch_lightning": ("nas.train*", "nas.windows"),
     "optuna": (
