@@ -88,11 +88,13 @@ def assert_same(kind: str, theirs: nn.RNNBase, ours: RNN, x: Any, state: Any) ->
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("kind", MODULES)
-def test_equals_torch(kind, num_layers, bidirectional, form, given):
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_equals_torch(backend, kind, num_layers, bidirectional, form, given):
     batch_first = form == "batch_first"
     theirs, ours = pair(
         kind, D, H, num_layers, batch_first=batch_first, bidirectional=bidirectional
     )
+    ours.backend = backend
     layers = num_layers * (2 if bidirectional else 1)
     state = states_of(kind, layers, B, H) if given else None
     if form in LENGTHS:
