@@ -6,7 +6,7 @@ with a name is a line of the cell's text; one without is written inside the line
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue
@@ -103,6 +103,18 @@ class Cell:
     def verticals(self) -> tuple[str, ...]:
         """Names of the values that the layer below gives."""
         return tuple(n.name for n in self.nodes if n.op == "vertical")
+
+    @cached_property
+    def _hash(self) -> int:
+        parts = (self.name, self.nodes, self.y, self.new_states, self.new_verticals, self.doc)
+        return hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash  # modules look up their compiled loops by cell at every call
+
+    def __getstate__(self) -> dict[str, object]:
+        # Hashes of strings differ between processes, and all that is cached can be had again.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def outputs(self) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ def _obstacle(layer: EagerCell, x: Tensor | Tokens) -> str:
         return f"it runs on the CPU, got a tensor on {x.device}"
     if x.dtype not in loop.LANES:
         return f"it computes in float32 and float64, got {x.dtype}"
-    if any(p.dtype != x.dtype for p in layer.parameters()):
+    if any(p is not None and p.dtype != x.dtype for p in layer._parameters.values()):
         return f"weights and input must have one dtype, got input of {x.dtype}"
     if torch.is_grad_enabled() and torch._C._are_functorch_transforms_active():
         return "function transforms such as vmap need backend eager"

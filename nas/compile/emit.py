@@ -6,6 +6,7 @@ step and sequence lie as (rows of all steps, padded width), states as (steps + 1
 width).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from nas.cell.ops import OPS
@@ -15,7 +16,7 @@ from nas.compile.plan import Plan, Product, Stage, Target
 ARGUMENTS = ("a", "b", "c")
 SIGNATURE = (
     "(real **restrict p, index_t steps, index_t batch, const index_t *rows, "
-    "const index_t *offset, index_t reverse)"
+    "const index_t *offset, index_t reverse, index_t inputs, const index_t *tokens)"
 )
 LOOP = """\
   for (index_t k = 0; k < steps; k++) {{
@@ -35,7 +36,7 @@ class Slots:
         return f"p[{self.place.setdefault(name, len(self.place))}]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """The generated C of a plan, after `prelude.c` and the declarations of `gemm.c`."""
 
@@ -50,7 +51,10 @@ class Source:
 GEMM = """\
 extern void gemm(index_t, index_t, index_t, const real *, index_t, const real *, const real *,
                  index_t, real *, index_t);
-extern void pack(index_t, index_t, index_t, const real *, index_t, index_t, real *);
+extern void pack(index_t, index_t, index_t, index_t, index_t, const real *, index_t, index_t,
+                 real *);
+extern void pack_back(index_t, index_t, index_t, index_t, index_t, index_t, const real *, index_t,
+                      index_t, real *);
 """
 
 
@@ -178,6 +182,19 @@ def _partial(plan: Plan, i: int) -> bool:
     return plan.sizes[i] != plan.padded(i)
 
 
+def parts(shared: Shared, product: Product) -> Iterator[tuple[Target, str, int, int]]:
+    """Each piece of a product's matrix: its map, the address and row length of the weights, and
+    whether it is added to a piece before, where a map reads one value twice."""
+    plan = shared.plan
+    for target in product.targets:
+        args, weight = plan.args(target.node), shared.slots(f"weight {target.node}")
+        places = [k for k, arg in enumerate(args) if arg == product.arg]
+        for place in places:
+            column = plan.columns_before(target.node, place)
+            lead = plan.columns_before(target.node, len(args))
+            yield target, f"{weight} + {column}", lead, int(place != places[0])
+
+
 class _Forward:
     def __init__(self, shared: Shared) -> None:
         self.shared, self.plan, self.slots = shared, shared.plan, shared.slots
@@ -187,10 +204,19 @@ class _Forward:
         plan = self.plan
         self.lines = [f"void forward{SIGNATURE} {{"]
         for s, stage in enumerate(plan.stages):
-            for q, product in enumerate(stage.products):
-                k, n = plan.sizes[product.arg], product.count
-                panels, matrix = self.slots(f"panels {s} {q}"), self.slots(f"matrix {s} {q}")
-                self.lines.append(f"  pack({k}, {n}, {n}, {matrix}, {n}, 1, {panels});")
+            self._pack(s, stage)
+        for i in plan.diagonals:
+            width, padded = plan.sizes[i], plan.padded(i)
+            source = self.slots(f"weight {i}")
+            self.lines.append(
+                f"  put_row({self.slots(f'vector {i}')}, {source}, {width}, {padded});"
+            )
+        for i in range(1, len(plan.cell.states) + 1):
+            width, padded = plan.sizes[i], plan.padded(i)
+            to = f"{self.slots(f'state {i}')} + ((reverse ? steps : 0) * batch + r) * {padded}"
+            self.lines.append("  for (index_t r = 0; r < batch; r++)")
+            source = f"{self.slots(f'start {i}')} + r * {width}"
+            self.lines.append(f"    put_row({to}, {source}, {width}, {padded});")
         self.lines.append(LOOP.format(order="reverse ? steps - 1 - k : k"))
         groups = iter(self.shared.groups)
         for s, region in enumerate(plan.regions):
@@ -205,11 +231,62 @@ class _Forward:
         self.lines += ["  }", "}"]
         return "\n".join(self.lines) + "\n"
 
+    def _pack(self, s: int, stage: Stage) -> None:
+        """Biases, panels of all matrices, and the products of hoisted values for all steps."""
+        bias, base, columns = self.slots(f"bias {s}"), self.slots(f"base {s}"), stage.columns
+        for target in stage.targets:
+            given = "0"
+            if self.plan.node(target.node).op == "linear":
+                given = self.slots(f"bias of {target.node}")
+            self.lines.append(
+                f"  put_row({bias} + {target.column}, {given}, {target.width}, {target.padded});"
+            )
+        for q, product in enumerate(stage.products):
+            self._panels(product, self.slots(f"panels {s} {q}"))
+        whole = [p.count == columns for p in stage.inputs]
+        if stage.inputs and not whole[0]:
+            self.lines.append("  for (index_t r = 0; r < inputs; r++)")
+            self.lines.append(f"    memcpy({base} + r * {columns}, {bias}, BYTES({columns}));")
+        for q, product in enumerate(stage.inputs):
+            k, n, first = self.plan.sizes[product.arg], product.count, product.first
+            panels = self.slots(f"panels in {s} {q}")
+            self._panels(product, panels)
+            to = f"{base} + {first}"
+            start = f"{bias}, 0" if q == 0 and whole[0] else f"{to}, {columns}"
+            values = self.slots(f"input {product.arg}")
+            self.lines.append(
+                f"  gemm(inputs, {k}, {n}, {values}, {k}, {panels}, {start}, {to}, {columns});"
+            )
+
+    def _panels(self, product: Product, panels: str) -> None:
+        k, n = self.plan.sizes[product.arg], product.count
+        for target, weight, lead, add in parts(self.shared, product):
+            self.lines.append(
+                f"  pack({k}, {n}, {target.column - product.first}, {target.width}, "
+                f"{target.padded}, {weight}, {lead}, {add}, {panels});"
+            )
+
     def _stage(self, s: int, stage: Stage) -> None:
         """Sums start from the hoisted part of each map, or from what earlier products gave."""
         sums, stride = self.shared.sums(s), stage.columns
-        base, shift = self.slots(f"base {s}"), f"base_stride_{s}"
-        self.lines.append(f"    index_t {shift} = *(index_t *){self.slots(f'base stride {s}')};")
+        base, shift = f"base{s}", f"shift{s}"
+        if stage.inputs:
+            every = self.slots(f"base {s}")
+            self.lines += [
+                f"    const real *{base} = {every} + o * {stride};",
+                f"    const index_t {shift} = {stride};",
+                "    if (tokens) {",
+                "      for (index_t r = 0; r < n; r++)",
+                f"        memcpy({sums} + r * {stride}, {every} + tokens[o + r] * {stride}, "
+                f"BYTES({stride}));",
+                f"      {base} = {sums};",
+                "    }",
+            ]
+        else:
+            self.lines += [
+                f"    const real *{base} = {self.slots(f'bias {s}')};",
+                f"    const index_t {shift} = 0;",
+            ]
         done: set[int] = set()
         for q, product in enumerate(stage.products):
             fresh = [t.node not in done for t in product.targets]
@@ -217,10 +294,10 @@ class _Forward:
             lead = self._lead(product)
             panels = self.slots(f"panels {s} {q}")
             start = f"{sums} + {product.first}"
-            init, init_lead = f"{base} + o * {shift} + {product.first}", shift
+            init, init_lead = f"{base} + {product.first}", shift
             if not all(fresh):
                 for target in [t for t, new in zip(product.targets, fresh, strict=True) if new]:
-                    self._copy(s, target, f"{base} + (o + r) * {shift}")
+                    self._copy(s, target, base, shift)
                 init, init_lead = start, str(stride)
             self.lines.append(
                 f"    gemm(n, {self.plan.sizes[product.arg]}, {product.count}, {arg}, {lead}, "
@@ -228,11 +305,12 @@ class _Forward:
             )
             done |= {t.node for t in product.targets}
 
-    def _copy(self, s: int, target: Target, base: str) -> None:
-        sums = f"{self.shared.sums(s)} + r * {self.plan.stages[s].columns} + {target.column}"
+    def _copy(self, s: int, target: Target, base: str, shift: str) -> None:
+        sums, columns = self.shared.sums(s), self.plan.stages[s].columns
+        self.lines.append(f"    if ({base} != {sums}) for (index_t r = 0; r < n; r++)")
         self.lines.append(
-            f"    for (index_t r = 0; r < n; r++) memcpy({sums}, {base} + {target.column}, "
-            f"BYTES({target.padded}));"
+            f"      memcpy({sums} + r * {columns} + {target.column}, {base} + r * {shift} + "
+            f"{target.column}, BYTES({target.padded}));"
         )
 
     def _argument(self, product: Product) -> str:

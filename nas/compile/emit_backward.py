@@ -6,7 +6,7 @@ are added.
 """
 
 from nas.cell.ops import OPS
-from nas.compile.emit import LOOP, SIGNATURE, RowLoops, Shared, is_vector
+from nas.compile.emit import LOOP, SIGNATURE, RowLoops, Shared, is_vector, parts
 from nas.compile.formula import Printer
 from nas.compile.plan import Stage
 
@@ -38,8 +38,12 @@ class Backward:
         for s, stage in enumerate(plan.stages):
             for q, product in enumerate(stage.products):
                 k, wide, n = plan.sizes[product.arg], plan.padded(product.arg), product.count
-                panels, matrix = self.slots(f"panels {s} {q}"), self.slots(f"matrix {s} {q}")
-                self.lines.append(f"  pack({n}, {wide}, {k}, {matrix}, 1, {n}, {panels});")
+                panels = self.slots(f"panels back {s} {q}")
+                for target, weight, lead, add in parts(self.shared, product):
+                    self.lines.append(
+                        f"  pack_back({k}, {wide}, {n}, {target.column - product.first}, "
+                        f"{target.width}, {target.padded}, {weight}, {lead}, {add}, {panels});"
+                    )
         for i in self.states:
             self.lines.append(
                 f"  real *in{i} = {self.slots(f'grad state {i}')}, "
@@ -155,7 +159,7 @@ class Backward:
             self.lines.append(
                 f"    gemm(n, {product.count}, {self.plan.padded(arg)}, "
                 f"{self.slots(f'grad sums {s}')} + o * {columns} + {product.first}, {columns}, "
-                f"{self.slots(f'panels {s} {q}')}, {init}, {init_lead}, {target_row}, {lead});"
+                f"{self.slots(f'panels back {s} {q}')}, {init}, {init_lead}, {target_row}, {lead});"
             )
 
     def _lead(self, arg: int) -> int:
@@ -221,9 +225,9 @@ class Backward:
         self.lines.append(f"      for (index_t j = 0; j < {width}; j += LANES) {{")
         self.lines += body
         after: list[str] = []
-        for arg, parts in outer.items():
+        for arg, pieces in outer.items():
             address, adds = self._address(arg), self._adds(arg)
-            vector = " + ".join(parts)
+            vector = " + ".join(pieces)
             if arg in narrow:
                 vector = f"only({vector}, {size} - j)" if size != width else f"({vector})"
                 self.lines.append(f"        total{arg} += {vector};")

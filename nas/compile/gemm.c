@@ -42,12 +42,40 @@ void gemm(index_t m, index_t k, index_t n, const real *a, index_t lda, const rea
   if (j < n) rows_of(1, m, k, a, lda, panels, init + j, ldi, c + j, ldc);
 }
 
-/* Panels of b[k][n], its element (i, j) at b[i * down + j * across], columns from `real_n` on zero. */
-void pack(index_t k, index_t n, index_t real_n, const real *b, index_t down, index_t across, real *panels) {
-  for (index_t j = 0; j < n; j += 2 * LANES) {
-    index_t wide = n - j < 2 * LANES ? n - j : 2 * LANES;
-    for (index_t i = 0; i < k; i++)
-      for (index_t l = 0; l < wide; l++)
-        *panels++ = j + l < real_n ? b[i * down + (j + l) * across] : 0;
+/* The panels that `gemm` reads, from a map's weight w: row j of w holds the weights of column j, and the
+   argument's own part of a row begins at w. Columns from `width` to `padded` are zero. `n` is the number
+   of columns of the whole product, `first` that of the map within it. */
+void pack(index_t k, index_t n, index_t first, index_t width, index_t padded, const real *w, index_t ld,
+          index_t add, real *panels) {
+  for (index_t j = 0; j < padded; j += LANES) {
+    index_t panel = (first + j) / (2 * LANES), within = (first + j) % (2 * LANES);
+    index_t wide = n - panel * 2 * LANES < 2 * LANES ? LANES : 2 * LANES;
+    real *to = panels + panel * 2 * LANES * k + within;
+    index_t some = width - j < LANES ? width - j : LANES;
+    for (index_t l = 0; l < LANES; l++) {
+      const real *from = w + (j + l) * ld;
+      for (index_t i = 0; i < k; i++) {
+        real value = l < some ? from[i] : 0;
+        to[i * wide + l] = add ? to[i * wide + l] + value : value;
+      }
+    }
+  }
+}
+
+/* The panels of the transpose, for the way back: `rows` columns of the product become rows, and the
+   argument's `k` values columns, padded with zeros. */
+void pack_back(index_t k, index_t padded_k, index_t rows, index_t first, index_t width, index_t padded,
+               const real *w, index_t ld, index_t add, real *panels) {
+  for (index_t i = 0; i < padded_k; i += 2 * LANES) {
+    index_t wide = padded_k - i < 2 * LANES ? padded_k - i : 2 * LANES;
+    index_t some = k - i < wide ? k - i : wide;
+    real *to = panels + i * rows + first * wide;
+    for (index_t j = 0; j < padded; j++, to += wide) {
+      const real *from = w + j * ld + i;
+      for (index_t l = 0; l < wide; l++) {
+        real value = j < width && l < some ? from[l] : 0;
+        to[l] = add ? to[l] + value : value;
+      }
+    }
   }
 }

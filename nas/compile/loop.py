@@ -1,8 +1,8 @@
-"""A layer's time loop as one call of generated C, between torch operations outside of it.
+"""A layer's time loop as one call of generated C each way.
 
-What depends on no state (the inputs' products, biases) is computed by torch for all steps at once,
-so autograd knows it; the loop is one autograd function; the gradient of each of its matrices is
-one product after it.
+The loop is one autograd function of the parameters as they are, of hoisted values and of the
+initial states. The gradient of a matrix is one product after the loop. All buffers of a call lie in one
+block of memory, so that a call costs a few torch operations, however many values the cell has.
 """
 
 import ctypes
@@ -15,17 +15,20 @@ import torch
 from torch import Tensor
 
 from nas.cell.graph import Cell
+from nas.compile.buffers import Layout, layout_of
 from nas.compile.emit import Source, emit
-from nas.compile.hoist import Hoist, padded
+from nas.compile.gradients import matrix_gradients
+from nas.compile.hoist import Hoist, padded, weight_of
 from nas.compile.native import library
 from nas.compile.plan import Plan, make_plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 
+VOID, LONG = ctypes.c_void_p, ctypes.c_long
 LANES = {torch.float32: 16, torch.float64: 8}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loop:
     """A compiled plan."""
 
@@ -45,6 +48,10 @@ def compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) 
     plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
     source = emit(plan)
     loaded = library(source.text, dtype == torch.float64)
+    for function in (loaded.forward, loaded.backward):
+        # table, steps, batch, rows, offsets, reverse, inputs, tokens
+        function.argtypes = [VOID, LONG, LONG, VOID, VOID, LONG, LONG, VOID]
+        function.restype = None
     return Loop(plan, source, loaded.forward, loaded.backward)
 
 
@@ -76,32 +83,21 @@ def run_layer(
         x, tokens = (x.table, x.index) if _folds(layer.cell, x) else (x.rows(), None)
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
     plan, hoist = loop.plan, Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
-    bases = [hoist.base(stage) for stage in plan.stages]
-    matrices = [
-        hoist.matrix(product.arg, product.targets)
-        for stage in plan.stages
-        for product in stage.products
-    ]
-    vectors = [
-        padded(layer.get_parameter(f"{layer.labels[i]}_weight"), plan.padded(i))
-        for i in _diagonals(plan)
-    ]
-    hoisted = [hoist.operand(i) for i in _read_hoisted(plan)]
-    starts = [
-        padded(state, plan.padded(1 + place)).contiguous() for place, state in enumerate(states)
-    ]
+    given = [hoist.matrix_input(i) for i in plan.matrix_inputs]
+    given += [hoist.operand(i) for i in plan.hoisted]
+    given += [weight_of(plan, layer, i) for i in _learned(plan)]
+    biases = [layer.bias_of(i) for i in _biased(plan)]
     result = _Run.apply(  # type: ignore[no-untyped-call]  # torch's
-        loop, rows, reverse, *bases, *matrices, *vectors, *hoisted, *starts
+        loop, rows, reverse, tokens, *given, *biases, *states
     )
-    n_states = len(starts)
-    finals = [final[:, : plan.sizes[1 + place]] for place, final in enumerate(result[:n_states])]
+    n_states = len(states)
     outputs = iter(result[n_states:])
     leaving = [
-        next(outputs)[:, : plan.sizes[i]] if i in plan.depth else hoist.rows_of(i)
+        next(outputs) if i in plan.depth else hoist.rows_of(i)
         for place, i in enumerate(plan.outputs)
         if place == 0 or place > n_states
     ]
-    return leaving[0], finals, leaving[1:]
+    return leaving[0], list(result[:n_states]), leaving[1:]
 
 
 def _folds(cell: Cell, tokens: Tokens) -> bool:
@@ -110,175 +106,161 @@ def _folds(cell: Cell, tokens: Tokens) -> bool:
     return not clocked and tokens.table.shape[0] < tokens.index.shape[0]
 
 
-def _diagonals(plan: Plan) -> list[int]:
-    return [i for i in plan.depth if plan.node(i).op == "diagonal"]
+@functools.lru_cache(maxsize=256)
+def _learned(plan: Plan) -> tuple[int, ...]:
+    """Nodes of the loop with a matrix or a vector."""
+    return (*(t.node for stage in plan.stages for t in stage.targets), *plan.diagonals)
 
 
-def _read_hoisted(plan: Plan) -> list[int]:
-    """Hoisted values that the loop itself reads, be it only to hand them on as a state."""
-    n_states = len(plan.cell.states)
-    only_y = {
-        i for place, i in enumerate(plan.outputs) if not 1 <= place <= n_states
-    } - plan.read_in_loop
-    return [i for i in plan.hoisted if i not in only_y]
+@functools.lru_cache(maxsize=256)
+def _biased(plan: Plan) -> tuple[int, ...]:
+    """Nodes of the loop that may have a bias."""
+    targets = [t.node for stage in plan.stages for t in stage.targets]
+    return tuple(i for i in targets if plan.node(i).op == "linear")
 
 
 class _Run(torch.autograd.Function):
-    """The C loop: final states and loop outputs from bases, matrices, vectors, hoisted, states."""
+    """The C loop: final states and loop outputs from all that it reads."""
 
     @staticmethod
-    def forward(ctx: Any, loop: Loop, rows: Rows, reverse: bool, *tensors: Tensor) -> Any:
-        call = _Call(loop, rows, reverse, [t.detach() for t in tensors])
+    def forward(
+        ctx: Any,
+        loop: Loop,
+        rows: Rows,
+        reverse: bool,
+        tokens: Tensor | None,
+        *tensors: Tensor | None,
+    ) -> Any:
+        call = _Call(loop, rows, reverse, tokens, tensors)
         finals, outputs = call.forward()
         ctx.call = call
-        ctx.set_materialize_grads(True)
         return (*finals, *outputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return (None, None, None, *ctx.call.backward(gradients))
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        found = ctx.call.backward(gradients, ctx.needs_input_grad[4:])
+        return (None, None, None, None, *found)
 
 
 class _Call:
     """One run over a sequence with its buffers, kept for the backward pass."""
 
-    def __init__(self, loop: Loop, rows: Rows, reverse: bool, tensors: list[Tensor]) -> None:
-        self.loop, self.rows, self.reverse = loop, rows, reverse
-        self.plan = loop.plan
-        self.like = tensors[-1]
-        rest = iter(tensors)
-        self.buffers: dict[str, Tensor] = {}
-        self.read: list[str] = []
-        self._take("base", [str(s) for s in range(len(self.plan.stages))], rest)
-        products = [
-            f"{s} {q}" for s, g in enumerate(self.plan.stages) for q in range(len(g.products))
-        ]
-        self._take("matrix", products, rest)
-        self._take("vector", [str(i) for i in _diagonals(self.plan)], rest)
-        self._take("hoisted", [str(i) for i in _read_hoisted(self.plan)], rest)
-        self.starts = list(rest)
+    def __init__(
+        self,
+        loop: Loop,
+        rows: Rows,
+        reverse: bool,
+        tokens: Tensor | None,
+        tensors: Sequence[Tensor | None],
+    ) -> None:
+        self.loop, self.rows, self.reverse, self.tokens = loop, rows, reverse, tokens
+        self.plan = plan = loop.plan
+        self.names = [f"input {i}" for i in plan.matrix_inputs]
+        self.names += [f"hoisted {i}" for i in plan.hoisted]
+        self.names += [f"weight {i}" for i in _learned(plan)]
+        self.names += [f"bias of {i}" for i in _biased(plan)]
+        self.names += [f"start {p}" for p in range(1, len(plan.cell.states) + 1)]
+        self.given = {
+            name: None if tensor is None else tensor.detach().contiguous()
+            for name, tensor in zip(self.names, tensors, strict=True)
+        }
+        like = self.given[self.names[-1]]
+        assert like is not None, "a cell has a state"
+        self.like = like
+        first = self.given.get(f"input {plan.matrix_inputs[0]}") if plan.matrix_inputs else None
+        self.n_inputs = 0 if first is None else first.shape[0]
+        self.layout: Layout = layout_of(loop.plan, loop.source, rows, self.n_inputs)
 
-    def _take(self, kind: str, names: list[str], tensors: Any) -> None:
-        for name in names:
-            self.buffers[f"{kind} {name}"] = next(tensors)
-            self.read.append(f"{kind} {name}")
+    @property
+    def n_states(self) -> int:
+        return len(self.plan.cell.states)
 
-    def _new(self, *shape: int) -> Tensor:
-        return self.like.new_empty(shape)
+    def buffer(self, name: str) -> Tensor:
+        """A buffer of the forward pass, (rows, padded width)."""
+        return self.layout.view(self.memory, name)
 
     def forward(self) -> tuple[list[Tensor], list[Tensor]]:
-        plan, rows, buffers = self.plan, self.rows, self.buffers
-        steps = len(rows.counts)
-        self._make_work()
-        for place, start in enumerate(self.starts, start=1):
-            history = self._new(steps + 1, rows.batch, plan.padded(place))
-            history[-1 if self.reverse else 0] = start
-            buffers[f"state {place}"] = history
-        n_states = len(self.starts)
-        outputs = []
-        for place, i in enumerate(plan.outputs):
-            if not 1 <= place <= n_states and i in plan.depth:
-                buffers[f"output {place}"] = self._new(rows.total, plan.padded(i))
-                outputs.append(buffers[f"output {place}"])
-        self._call(self.loop.forward)
-        last = 0 if self.reverse else -1
-        return [buffers[f"state {p}"][last].clone() for p in range(1, n_states + 1)], outputs
+        self.memory = self.like.new_empty(self.layout.size)
+        self.table = self.layout.table(self.memory)
+        for name, tensor in self.given.items():
+            self._point(name, tensor)
+        self._run(self.loop.forward)
+        plan, batch, last = self.plan, self.rows.batch, 0 if self.reverse else -1
+        finals = []
+        for place in range(1, self.n_states + 1):
+            history = self.buffer(f"state {place}").view(-1, batch, plan.padded(place))
+            # A copy: the history is read on the way back, and the caller may write into a state.
+            finals.append(history[last][:, : plan.sizes[place]].clone())
+        return finals, [self.buffer(f"output {p}")[:, : plan.sizes[i]] for p, i in self._leaving()]
 
-    def _make_work(self) -> None:
-        plan, rows, buffers = self.plan, self.rows, self.buffers
-        for s, stage in enumerate(plan.stages):
-            height = rows.total if s in self.loop.source.kept_stages else rows.batch
-            buffers[f"sums {s}"] = self._new(height, stage.columns)
-            base = buffers[f"base {s}"]
-            stride = stage.columns if base.dim() == 2 else 0
-            buffers[f"base stride {s}"] = torch.tensor([stride], dtype=torch.int64)
-            for q, product in enumerate(stage.products):
-                wide = max(
-                    plan.sizes[product.arg] * product.count,
-                    plan.padded(product.arg) * product.count,
-                )
-                buffers[f"panels {s} {q}"] = self._new(wide)
-        for i in (*self.loop.source.kept, *plan.outputs):
-            name = f"value {i}"
-            if name in self.loop.source.slots and name not in buffers:
-                buffers[name] = self._new(rows.total, plan.padded(i))
-
-    def _call(self, function: Any) -> None:
-        slots = self.loop.source.slots
-        table = (ctypes.c_void_p * max(1, len(slots)))()
-        for name, place in slots.items():
-            if name in self.buffers:
-                table[place] = self.buffers[name].data_ptr()
-        counts, offsets = self.rows.arrays
-        function(
-            table,
-            ctypes.c_long(len(self.rows.counts)),
-            ctypes.c_long(self.rows.batch),
-            counts,
-            offsets,
-            ctypes.c_long(self.reverse),
-        )
-
-    def backward(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        plan, rows, buffers = self.plan, self.rows, self.buffers
-        n_states = len(self.starts)
-        for place in range(1, n_states + 1):
-            shape = (rows.batch, plan.padded(place))
-            buffers[f"grad state {place}"] = gradients[place - 1].contiguous().clone()
-            buffers[f"grad state {place} too"] = self._new(*shape)
-            buffers[f"grad initial {place}"] = self._new(*shape)
-        leaving = iter(gradients[n_states:])
-        for place, i in enumerate(plan.outputs):
-            if not 1 <= place <= n_states and i in plan.depth:
-                buffers[f"grad output {place}"] = next(leaving).contiguous()
-        for s, stage in enumerate(plan.stages):
-            buffers[f"grad sums {s}"] = self._new(rows.total, stage.columns)
-        self._make_gradients()
-        self._call(self.loop.backward)
-        return [self._gradient(name) for name in self.read] + [
-            buffers[f"grad initial {place}"] for place in range(1, n_states + 1)
+    def _leaving(self) -> list[tuple[int, int]]:
+        """Places and nodes of the outputs that the loop computes."""
+        return [
+            (place, i)
+            for place, i in enumerate(self.plan.outputs)
+            if not 1 <= place <= self.n_states and i in self.plan.depth
         ]
 
-    def _make_gradients(self) -> None:
-        for name in self.loop.source.slots:
-            kind, _, which = name.rpartition(" ")
-            if kind == "grad value":
-                width = self.plan.padded(int(which))
-                self.buffers[name] = self._new(self.rows.batch, width)
-            elif kind in ("grad hoisted", "grad vector"):
-                read = self.buffers[name.removeprefix("grad ")]
-                self.buffers[name] = torch.zeros_like(read)
-            elif name == "zeros":
-                widest = max(self.plan.padded(i) for i in self.plan.depth)
-                self.buffers[name] = self.like.new_zeros(widest)
+    def _point(self, name: str, tensor: Tensor | None) -> None:
+        place = self.loop.source.slots.get(name)
+        if place is not None:
+            self.table[place] = 0 if tensor is None else tensor.data_ptr()
 
-    def _gradient(self, name: str) -> Tensor:
-        kind, _, which = name.partition(" ")
-        buffers = self.buffers
-        if kind == "base":
-            gradient = buffers[f"grad sums {which}"]
-            return gradient if buffers[name].dim() == 2 else gradient.sum(0)
-        if kind == "matrix":
-            s, q = map(int, which.split())
-            product = self.plan.stages[s].products[q]
-            sums = buffers[f"grad sums {s}"][:, product.first : product.first + product.count]
-            return self._argument(product.arg).t() @ sums
-        grad = buffers.get(f"grad {name}")
-        return torch.zeros_like(buffers[name]) if grad is None else grad
+    def _run(self, function: Any) -> None:
+        counts, offsets = self.rows.arrays
+        tokens = 0 if self.tokens is None else self.tokens.data_ptr()
+        function(
+            self.table.ctypes.data,
+            len(self.rows.counts),
+            self.rows.batch,
+            counts.ctypes.data,
+            offsets.ctypes.data,
+            int(self.reverse),
+            self.n_inputs,
+            tokens,
+        )
 
-    def _argument(self, i: int) -> Tensor:
-        """The values that a product multiplied, (rows of all steps, width)."""
-        plan, size = self.plan, self.plan.sizes[i]
-        if plan.node(i).op == "state":
-            history = self.buffers[f"state {i}"]
-            before = history[1:] if self.reverse else history[:-1]
-            if self.rows.dense:
-                return before.flatten(0, 1)[:, :size]
-            parts = [step[:count] for step, count in zip(before, self.rows.counts, strict=True)]
-            return torch.cat(parts)[:, :size]
-        for s, stage in enumerate(plan.stages):
-            for target in stage.targets:
-                if target.node == i:
-                    return self.buffers[f"sums {s}"][:, target.column : target.column + size]
-        return self.buffers[f"value {i}"][:, :size]
+    def backward(
+        self, gradients: Sequence[Tensor | None], needed: Sequence[bool]
+    ) -> list[Tensor | None]:
+        plan, layout = self.plan, self.layout
+        self.back = self.like.new_empty(layout.back_size)
+        layout.point_back(self.table, self.back)
+        keep = []  # what C reads must live until it returns
+        for place in range(1, self.n_states + 1):
+            into = layout.back_view(self.back, f"grad state {place}")
+            given = gradients[place - 1]
+            if given is None:
+                into.zero_()
+            else:
+                into.copy_(padded(given, plan.padded(place)))
+        for (place, i), given in zip(self._leaving(), gradients[self.n_states :], strict=True):
+            shape = (self.rows.total, plan.padded(i))
+            whole = self.like.new_zeros(shape)
+            if given is not None:
+                whole = padded(given, plan.padded(i)).contiguous()
+            keep.append(whole)
+            self._point(f"grad output {place}", whole)
+        sums = {}
+        for name in layout.zeroed:
+            read = self.given[name]
+            assert read is not None
+            kind, _, which = name.partition(" ")
+            wide = [plan.padded(int(which))] if kind == "weight" else list(read.shape)
+            sums[name] = read.new_zeros(wide)
+            slot = "grad vector " + which if kind == "weight" else f"grad {name}"
+            self._point(slot, sums[name])
+        widest = max((plan.padded(i) for i in plan.depth), default=1)
+        zeros = self.like.new_zeros(widest)
+        self._point("zeros", zeros)
+        self._run(self.loop.backward)
+        found: dict[str, Tensor] = dict(sums)
+        for i in plan.diagonals:
+            found[f"weight {i}"] = found[f"weight {i}"][: plan.sizes[i]]
+        for place in range(1, self.n_states + 1):
+            initial = layout.back_view(self.back, f"grad initial {place}")
+            found[f"start {place}"] = initial[:, : plan.sizes[place]]
+        wanted = {name for name, need in zip(self.names, needed, strict=True) if need}
+        matrix_gradients(self, wanted, found)
+        return [found.get(name) if name in wanted else None for name in self.names]

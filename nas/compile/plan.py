@@ -28,7 +28,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Product:
-    """Values of the loop times a matrix, added to columns [first, first + count) of a stage."""
+    """A value times a matrix, added to columns [first, first + count) of a stage."""
 
     arg: int
     """The node whose value is multiplied."""
@@ -42,11 +42,14 @@ class Stage:
     """Linear maps that can be computed together."""
 
     targets: tuple[Target, ...]
+    inputs: tuple[Product, ...]
+    """Products of hoisted values, for all steps at once before the loop."""
     products: tuple[Product, ...]
+    """Products of values of the loop."""
     columns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The loop of one layer for given sizes; `lanes` is how many values a vector holds."""
 
@@ -103,27 +106,48 @@ class Plan:
     def _stage(self, s: int) -> Stage:
         nodes = [i for i, d in self.depth.items() if d == s and self.node(i).op in MATRIX_OPS]
         # Maps that read the same values lie side by side, so that each product is one block.
-        nodes.sort(key=lambda i: (self.loop_args(i), i))
+        nodes.sort(key=lambda i: (self.loop_args(i), self.input_args(i), i))
         targets, column = [], 0
         for i in nodes:
             width = -(-self.sizes[i] // self.lanes) * self.lanes
             targets.append(Target(i, column, self.sizes[i], width))
             column += width
-        products = [p for arg in self._read(nodes) for p in self._products(arg, targets)]
-        return Stage(tuple(targets), tuple(products), column)
+        read = sorted({arg for i in nodes for arg in self.args(i)})
+        products = [product for arg in read for product in self._products(arg, targets)]
+        return Stage(
+            tuple(targets),
+            tuple(p for p in products if p.arg not in self.depth),
+            tuple(p for p in products if p.arg in self.depth),
+            column,
+        )
 
     def loop_args(self, i: int) -> tuple[int, ...]:
         """The arguments of a map that depend on a state, sorted, each as often as it is read."""
         return tuple(sorted(arg for arg in self.args(i) if arg in self.depth))
 
-    def _read(self, nodes: list[int]) -> list[int]:
-        return sorted({arg for i in nodes for arg in self.loop_args(i)})
+    def input_args(self, i: int) -> tuple[int, ...]:
+        """The arguments of a map that depend on no state, sorted."""
+        return tuple(sorted(arg for arg in self.args(i) if arg not in self.depth))
+
+    @cached_property
+    def matrix_inputs(self) -> tuple[int, ...]:
+        """Hoisted values that a matrix multiplies."""
+        return tuple(sorted({p.arg for stage in self.stages for p in stage.inputs}))
+
+    @cached_property
+    def diagonals(self) -> tuple[int, ...]:
+        """The loop's learned vectors."""
+        return tuple(i for i in sorted(self.depth) if self.node(i).op == "diagonal")
+
+    def columns_before(self, i: int, position: int) -> int:
+        """Where the columns of the argument at `position` begin in a linear map's matrix."""
+        return sum(self.sizes[arg] for arg in self.args(i)[:position])
 
     def _products(self, arg: int, targets: list[Target]) -> list[Product]:
         """The runs of neighbouring columns whose maps read `arg`."""
         runs: list[list[Target]] = []
         for target in targets:
-            if arg not in self.loop_args(target.node):
+            if arg not in self.args(target.node):
                 continue
             if runs and runs[-1][-1].column + runs[-1][-1].padded == target.column:
                 runs[-1].append(target)
@@ -145,9 +169,10 @@ class Plan:
 
     @cached_property
     def hoisted(self) -> tuple[int, ...]:
-        """Values without a state that the loop or an output reads; constants stand in the code."""
-        read = {arg for i in self.depth for arg in self._hoisted_args(i)}
-        read |= {i for i in self.outputs if i not in self.depth}
+        """Values without a state that the loop reads or hands on; constants stand in the code."""
+        read = set(self.read_in_loop)
+        new_states = self.outputs[1 : 1 + len(self.cell.states)]
+        read |= {i for i in new_states if i not in self.depth}
         return tuple(sorted(i for i in read if self.node(i).op != "constant"))
 
     @cached_property

@@ -8,6 +8,7 @@ typedef long integer;
 #define SUFFIX(name) name
 #define gemm nas_gemm_f64
 #define pack nas_pack_f64
+#define pack_back nas_pack_back_f64
 #else
 typedef float real;
 typedef int integer;
@@ -15,6 +16,7 @@ typedef int integer;
 #define SUFFIX(name) name##f
 #define gemm nas_gemm_f32
 #define pack nas_pack_f32
+#define pack_back nas_pack_back_f32
 #endif
 typedef real vec __attribute__((vector_size(64), aligned(4)));
 typedef integer ivec __attribute__((vector_size(64), aligned(4)));
@@ -115,4 +117,8 @@ INLINE real row_largest(vec a) {
 INLINE vec only(vec a, index_t count) {
   for (index_t i = 0; i < LANES; i++) a[i] = i < count ? a[i] : 0;
   return a;
+}
+/* A row of `width` values, zero up to `padded`; all zero without a source. */
+INLINE void put_row(real *to, const real *from, index_t width, index_t padded) {
+  for (index_t i = 0; i < padded; i++) to[i] = from && i < width ? from[i] : 0;
 }

@@ -182,6 +182,16 @@ class EagerCell(nn.Module):
             self._parameters.get(f"{label}_bias"),
         )
 
+    def weight_at(self, i: int) -> Tensor:
+        """The weight of a node."""
+        weight = self._parameters[f"{self.labels[i]}_weight"]
+        assert weight is not None
+        return weight
+
+    def bias_of(self, i: int) -> Tensor | None:
+        """The bias of a linear map, if it has one."""
+        return self._parameters.get(f"{self.labels[i]}_bias")
+
     def row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
         """A value as (batch, width), where constants and learned leaves are smaller."""
         shape = (*x.shape[:-1], width or self.sizes[index])

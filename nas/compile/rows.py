@@ -1,11 +1,11 @@
 """The shape of a batch of sequences: how many of them each step has."""
 
-import ctypes
 import functools
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,14 +33,13 @@ class Rows:
         return self.counts[0] == self.counts[-1]
 
     @functools.cached_property
-    def arrays(self) -> tuple[Any, Any]:
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Counts, and the first row of each step, as C arrays."""
         offsets, total = [], 0
         for count in self.counts:
             offsets.append(total)
             total += count
-        kind = ctypes.c_long * len(self.counts)
-        return kind(*self.counts), kind(*offsets)
+        return np.array(self.counts, dtype=np.int64), np.array(offsets, dtype=np.int64)
 
     def steps(self, like: Tensor, reverse: bool) -> Tensor:
         """The index of each row's step, counted in its sequence as it is read, as a column."""
