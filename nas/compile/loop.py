@@ -1,8 +1,8 @@
 """A layer's time loop as one call of generated C each way.
 
 The loop is one autograd function of the parameters as they are, of hoisted values and of the
-initial states. The gradient of a matrix is one product after the loop. All buffers of a call lie in one
-block of memory, so that a call costs a few torch operations, however many values the cell has.
+initial states. The gradient of a matrix is one product after the loop. All buffers of a call lie in
+one block of memory, so that a call costs a few torch operations, however many values the cell has.
 """
 
 import ctypes
