@@ -1,8 +1,8 @@
 """The coordinator: asks for candidates, keeps several in flight, stores what comes back.
 
-Whatever the workers' number and speed, the same seed gives the same study: trial n is asked when the
-results of trials 0 … n - in_flight, and no others, have been told to the sampler, in order. Judging is
-replayed from stored outcomes, so a coordinator that was killed goes on where it stood.
+Whatever the workers' number and speed, the same seed gives the same study: trial n is asked when
+the results of trials 0 … n - in_flight, and no others, have been told to the sampler, in order.
+Judging is replayed from stored outcomes, so a coordinator that was killed goes on where it stood.
 """
 
 import queue

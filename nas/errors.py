@@ -4,6 +4,7 @@ Commands print the sentence and exit with code 2; libraries see an ordinary exce
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -25,3 +26,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 class SearchError(RuntimeError):
     """The search cannot go on; what is finished is kept. Commands exit with code 1."""
+
+
+def hidden(text: str) -> str:
+    """The text without credentials of the URIs in it."""
+    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", "//…@", text)
+    return re.sub(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret))=[^&\s]*", r"\1=…", text)

@@ -143,7 +143,7 @@ def table_of(rows: list[Row], tasks: list[str], most: int = 15) -> Table:
     for rank, row in enumerate(rows, start=1):
         if rank > most and row.kind == "candidate":
             continue
-        score = "–" if row.score is None else f"{row.score:.3f}"
+        score = "-" if row.score is None else f"{row.score:.3f}"
         ratios = [f"{row.ratios[t]:.3f}" if t in row.ratios else "" for t in tasks]
         name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
         name += f", rejected at {row.stage}" if row.rejected else ""

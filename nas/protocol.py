@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.errors import SearchError, UserError
-from nas.evaluation import Evaluation, Outcome
+from nas.evaluation import Evaluation, Outcome, Settings
 from nas.settings import SettingsGrid
 from nas.tasks.base import Task
 
@@ -179,8 +179,12 @@ class Staged:
         settings = self.grid.draw(task, 1, self.seed)
         return (Evaluation(cell, key, task, settings, self.seed, self.config.fidelity),)
 
-    def _chunks(self, task: Task) -> list[tuple[Any, ...]]:
-        settings = self.grid.draw(task, self.config.n_settings, self.seed)
+    def settings_of(self, task: Task) -> tuple[Settings, ...]:
+        """The settings that every cell is tried on for a task of the score."""
+        return self.grid.draw(task, self.config.n_settings, self.seed)
+
+    def _chunks(self, task: Task) -> list[tuple[Settings, ...]]:
+        settings = self.settings_of(task)
         size = self.config.settings_per_evaluation or len(settings)
         return [settings[i : i + size] for i in range(0, len(settings), size)]
 

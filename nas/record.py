@@ -12,9 +12,10 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from nas.errors import hidden
 from nas.evaluation import Evaluation, Result
 from nas.record_entry import entry, kind_of
-from nas.record_place import check_tracking_uri, hidden, place
+from nas.record_place import check_tracking_uri, place
 from nas.record_store import Store, open_store
 from nas.study import Evaluated, Visit
 from nas.tasks.base import Task

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from nas.errors import UserError
+from nas.errors import UserError, hidden
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -37,12 +37,6 @@ def check_tracking_uri(uri: str) -> None:
         f"tracking_uri {hidden(uri)} is none that MLflow knows: use {DEFAULT_URI}, "
         "postgresql://…, mysql://…, mssql://…, http://…, https://… or databricks."
     )
-
-
-def hidden(text: str) -> str:
-    """The text without credentials of the URIs in it."""
-    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", "//…@", text)
-    return re.sub(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret))=[^&\s]*", r"\1=…", text)
 
 
 @dataclass(frozen=True)

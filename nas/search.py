@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from nas.cell.graph import Cell
 from nas.cli import guarded, parse
 from nas.config import SearchConfig, seconds
+from nas.errors import UserError, hidden
 from nas.leaderboard import BASELINES, leaderboard, verdict
 from nas.lookup import cell as look_up
 from nas.protocol import Staged
@@ -117,8 +118,16 @@ class _Search:
 
         from nas.provenance import provenance
 
-        text = yaml.safe_dump(_plain(asdict(self.config)), sort_keys=False, allow_unicode=True)
-        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        config = self.config
+        kept = replace(
+            config, storage=hidden(config.storage), tracking_uri=hidden(config.tracking_uri)
+        )
+        text = yaml.safe_dump(asdict(kept), sort_keys=False, allow_unicode=True)
+        path = self.folder / "config.yaml"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
         self.study.set_attr("provenance", provenance())
 
     def _go(self) -> int:
@@ -176,7 +185,7 @@ class _Search:
 
     @contextmanager
     def _recorder(self, coordinator: Any) -> Iterator[None]:
-        """Record every judged cell in MLflow, beside the search; wait for it a little at the end."""
+        """Record every judged cell in MLflow, beside the search; wait a little at the end."""
         if self.config.tracking_uri == "off":
             yield
             return
@@ -218,22 +227,19 @@ class _Search:
         drawn = [v for v in self.study.finished() if v.kind == "drawn"]
         unique = len({v.key for v in drawn})
         self._say(f"{len(drawn)} candidates judged, {unique} different: {funnel(drawn)}.")
-        self._say(verdict(rows, self.config.protocol.n_settings))
+        settings = [len(self.protocol.settings_of(task)) for task in self.protocol.tasks]
+        self._say(verdict(rows, max(settings)))
         if not complete:
             self._say("The time budget is used up; with a larger one the same command goes on.")
         if has_winner:
-            self._say(
-                f"Winner: {self.folder / 'winner'}; reuse it in your own model in place of nn.LSTM:"
-            )
-            self._say(
-                f'    import nas; rnn = nas.RNN("{self.folder / "winner"}", input_size, hidden_size)'
-            )
-        if self.config.tracking_uri in ("", "off"):
-            uri = "sqlite:///mlflow.db"
-        else:
-            uri = self.config.tracking_uri
-        if self.config.tracking_uri != "off" and not uri.startswith("http"):
-            self._say(f"Look at every cell: mlflow ui --backend-store-uri {uri}")
+            self._say(f"Winner: {self.folder / 'winner'}; use it in place of torch.nn.LSTM:")
+            line = f'nas.RNN("{self.folder / "winner"}", input_size, hidden_size)'
+            self._say(f"    import nas; rnn = {line}")
+        uri = self.config.tracking_uri or "sqlite:///mlflow.db"
+        if uri.startswith("http"):
+            self._say(f"Look at every cell: {hidden(uri)}")
+        elif uri != "off":
+            self._say(f"Look at every cell: mlflow ui --backend-store-uri {hidden(uri)}")
         if utilisation > 0:
             self._say(f"Workers were training {utilisation:.0%} of the time.")
 
@@ -254,13 +260,6 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         "protocol": asdict(config.protocol),
         "settings": asdict(grid),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, so that the YAML can be read back."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value
 
 
 @contextmanager

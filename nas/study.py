@@ -1,8 +1,9 @@
 """A study: the Optuna storage that holds the whole state of a search.
 
-A trial is one visit of a cell, given or drawn. Its user attributes hold the cell's text and key, the
-outcomes of each finished evaluation as soon as it is finished, and at the end the judgement; so whatever
-stops the coordinator, the same command goes on from there. One coordinator writes, behind a file lock.
+A trial is one visit of a cell, given or drawn. Its user attributes hold the cell's text and key,
+the outcomes of each finished evaluation as soon as it is finished, and at the end the judgement; so
+whatever stops the coordinator, the same command goes on from there. One coordinator writes, behind
+a file lock.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.cell.graph import Cell
-from nas.errors import UserError
+from nas.errors import UserError, hidden
 from nas.evaluation import Evaluation, Outcome, Settings
 from nas.protocol import Judgement
 
@@ -215,9 +216,7 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage or f"sqlite:///{folder / 'study.db'}"
-    study = optuna.create_study(
-        study_name=name, storage=_storage(url), direction="maximize", load_if_exists=True
-    )
+    study = _load_or_create(name, url)
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")
@@ -242,6 +241,19 @@ def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | No
     return None if was == now else (path, was, now)
 
 
+def _load_or_create(name: str, url: str) -> optuna.Study:
+    storage = _storage(url)
+    try:
+        return optuna.create_study(
+            study_name=name, storage=storage, direction="maximize", load_if_exists=True
+        )
+    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        raise UserError(
+            f"storage {hidden(url)} does not hold studies of this Optuna: {_reason(url, error)}; "
+            "choose another with --storage, or another --study name."
+        ) from None
+
+
 def _storage(url: str) -> optuna.storages.RDBStorage:
     """Optuna's storage behind a URL, SQLite in write-ahead mode.
 
@@ -250,7 +262,10 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     """
     import sqlalchemy
 
-    shown = re.sub(r"//[^@/]*@", "//…@", url)
+    if re.fullmatch(r"sqlite(\+\w+)?:(///?)?(:memory:.*)?", url):
+        raise UserError(
+            f"storage {url} is in memory and would not outlive the search; give a file."
+        )
     is_sqlite = url.startswith("sqlite")
     wait = {"timeout": 60} if is_sqlite else {"connect_timeout": 10}
     try:
@@ -264,7 +279,7 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
             with storage.engine.connect() as connection:
                 connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, TypeError) as error:
-        raise UserError(f"storage {shown} does not answer: {_reason(url, error)}.") from None
+        raise UserError(f"storage {hidden(url)} does not answer: {_reason(url, error)}.") from None
     return storage
 
 
@@ -276,4 +291,4 @@ def _reason(url: str, error: Exception) -> str:
     original = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(original).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return re.sub(r"//[^@/\s]*@", "//…@", text).rstrip(".")
+    return hidden(text).rstrip(".")
