@@ -41,7 +41,8 @@ def test_dropout_drops_at_its_rate():
 # What only cells have.
 
 
-def test_a_stack_with_verticals_equals_numpy():
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_a_stack_with_verticals_equals_equations_by_hand(backend):
     """Depth-gated LSTM (Yao et al. 2015, arXiv:1508.03790): c of the layer below enters c."""
     text = (
         "def depth_gated(x, h, c, *, below):\n"
@@ -51,7 +52,7 @@ def test_a_stack_with_verticals_equals_numpy():
         "    c_new = d * below + f * c + i * tanh(linear(x, h))\n"
         "    return sigmoid(linear(x, h)) * tanh(c_new), c_new, c_new\n"
     )
-    rnn = RNN(nas.cell(text), D, H, 2, dtype=torch.float64)
+    rnn = RNN(nas.cell(text), D, H, 2, dtype=torch.float64, backend=backend)
     p = {name: value.detach() for name, value in rnn.named_parameters()}
     xs = normal(4, B, D)
     expected = []
@@ -77,6 +78,7 @@ def test_a_stack_with_verticals_equals_numpy():
     assert_close(c_final, torch.stack(c))
 
 
+CLOCK = "def clock(x, h=0.5):\n    return tanh(linear(x, h)) * cos(step()) + h\n"
 DELAY = "def delay(x, past: input):\n    return linear(past, x), x\n"
 
 
@@ -114,11 +116,24 @@ def test_a_state_whose_width_differs_between_layers_is_refused():
         RNN(nas.cell(DELAY), 3, 4, 2)
 
 
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_the_way_back_is_the_way_forth_of_the_reversed_sequence(backend):
+    """Its step 0 is the last."""
+    rnn = RNN(nas.cell(CLOCK), D, H, bidirectional=True, dtype=torch.float64, backend=backend)
+    rnn.layers[1].load_state_dict(rnn.layers[0].state_dict())
+    x = normal(5, B, D)
+    y, state = rnn(x)
+    flipped, flipped_state = rnn(x.flip(0))
+    assert_close(y[..., H:], flipped[..., :H].flip(0))
+    assert_close(state[1], flipped_state[0])
+
+
 @pytest.mark.parametrize("form", LENGTHS)
-def test_a_packed_batch_gives_what_its_sequences_give_alone(form):
+@pytest.mark.parametrize("backend", ["eager", "auto"])
+def test_a_packed_batch_gives_what_its_sequences_give_alone(backend, form):
     """The step index counts within a sequence, in both directions, whatever its neighbours."""
-    cell = nas.cell("def clock(x, h=0.5):\n    return tanh(linear(x, h)) * cos(step()) + h\n")
-    rnn = RNN(cell, D, H, 2, bidirectional=True, dtype=torch.float64)
+    stack = {"bidirectional": True, "dtype": torch.float64, "backend": backend}
+    rnn = RNN(nas.cell(CLOCK), D, H, 2, **stack)
     sequences = [normal(n, D, seed=n) for n in LENGTHS[form]]
     packed, state = rnn(pack_sequence(sequences, enforce_sorted=form == "sorted"))
     unpacked = nn.utils.rnn.unpack_sequence(packed)

@@ -54,6 +54,7 @@ SAME = {
     "1 - (1 - a)": ("1 - (1 - sigmoid(h))", "sigmoid(h)"),
     "a scaled difference as a factor": ("(x - h) * tanh(h)", "-((h - x) * tanh(h))"),
     "a scaled sum as a factor": ("(2 * x + 2 * h) * tanh(h)", "2 * (tanh(h) * (h + x))"),
+    "a scaled sum as a divisor": ("x / (2 * sin(h) + 2 * h)", "0.5 * (x / (h + sin(h)))"),
     "two gates change places": (
         "sigmoid(linear(x, h)) * tanh(h) + sigmoid(linear(x, h)) * sin(h)",
         "sigmoid(linear(x, h)) * sin(h) + sigmoid(linear(x, h)) * tanh(h)",
@@ -62,7 +63,7 @@ SAME = {
     "order of a maximum": ("max(max(x, h), sin(h))", "max(x, max(sin(h), h))"),
     "order of a minimum": ("min(min(x, 1), 2)", "min(1, x)"),
     "rounding": ("0.1 * h + 0.2 * h", "0.3 * h"),
-    "what rounding leaves": ("0.1 * h + 0.2 * h - 0.3 * h + sin(h)", "sin(h)"),
+    "what rounding leaves": ("0.1 * h + (0.2 * h - 0.3 * h) + sin(h)", "sin(h)"),
 }
 
 
@@ -125,6 +126,7 @@ def test_initial_values_widths_and_order_of_states_are_in_the_key():
     above = {one_line(f"tanh({d}), d, e", "x, h, *, d, e").key for d in "de"}
     assert len(above) == 2
     assert one_line("h, h, c", "x, h, c").key == one_line("h, c", "x, h, c").key
+    assert one_line("h - h, h").key != one_line("1 - 1, h").key  # y has the width 1
     assert one_line("c, h, c", "x, h, c").key != one_line("h, c", "x, h, c").key
 
 
