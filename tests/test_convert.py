@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
+import nas
 from nas.errors import CellError
 from nas.rnn import RNN
 from tests.tensors import LENGTHS, B, D, H, assert_close, flat, normal, seeded
@@ -162,3 +163,21 @@ def test_dropout_is_torchs_under_the_same_seed(form):
         results.append(flat(module(x))[0])
     assert_close(*results)
     assert not torch.allclose(results[0], flat(ours.eval()(x))[0])
+
+
+def test_dropout_leaves_the_last_layer_and_evaluation_alone():
+    x = normal(50, 20, D)
+    ours = RNN("gru", D, 32, 2, dropout=0.5, dtype=torch.float64)
+    assert (ours(x)[0] != 0).all()
+    assert (RNN("gru", D, 32, 1, dropout=0.5, dtype=torch.float64)(x)[0] != 0).all()
+    assert torch.equal(ours.eval()(x)[0], ours(x)[0])
+
+
+def test_dropout_drops_at_its_rate():
+    """The second layer gives back what it reads: the first layer's outputs after dropout."""
+    echo = nas.cell("def echo(x, h):\n    return x + 1, h\n")
+    torch.manual_seed(0)
+    y, _ = RNN(echo, 8, 8, 2, dropout=0.3)(torch.ones(200, 50, 8))
+    dropped = y == 1  # the first layer gives 2, dropout 0 or 2 / 0.7, the second layer adds 1
+    assert dropped.double().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert y[~dropped].unique().tolist() == pytest.approx([1 + 2 / 0.7])
