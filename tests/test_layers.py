@@ -24,8 +24,10 @@ ORDER = """
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
     nas.lookup nas
     nas.compile.reference nas.compile.rows nas.compile.eager nas.compile.formula nas.compile.plan
-    nas.compile.emit nas.compile.emit_backward nas.compile.hoist nas.compile.native
-    nas.compile.loop nas.compile.backend nas.compile
+    nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_backward nas.compile.emit
+    nas.compile.hoist nas.compile.native
+    nas.compile.buffers nas.compile.call nas.compile.gradients nas.compile.loop
+    nas.compile.backend nas.compile
     nas.rnn nas.convert
     nas.resources
     nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.corpus nas.tasks.memorization

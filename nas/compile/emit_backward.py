@@ -1,4 +1,4 @@
-"""The backward half of a plan's C source; `emit.py` says how values are laid out.
+"""The backward half of a plan's C source; `emit_shared.py` says how values are laid out.
 
 A step is gone through in reverse. A value's gradient is the sum of what flows back from each use;
 which contribution comes first is known when the code is printed, so it is written and the others
@@ -6,7 +6,7 @@ are added.
 """
 
 from nas.cell.ops import OPS
-from nas.compile.emit import LOOP, SIGNATURE, RowLoops, Shared, is_vector, parts
+from nas.compile.emit_shared import LOOP, SIGNATURE, RowLoops, Shared, is_vector, parts
 from nas.compile.formula import Printer
 from nas.compile.plan import Stage
 

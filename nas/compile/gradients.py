@@ -1,18 +1,14 @@
 """Gradients of matrices, biases and inputs after the loop: one product each over all steps."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from nas.compile.buffers import gather_rows
+from nas.compile.call import Call
 from nas.compile.plan import Stage, Target
 
-if TYPE_CHECKING:
-    from nas.compile.loop import _Call
 
-
-def matrix_gradients(call: "_Call", wanted: set[str], found: dict[str, Tensor]) -> None:
+def matrix_gradients(call: Call, wanted: set[str], found: dict[str, Tensor]) -> None:
     """Add to `found`, by name, the gradients that are wanted of weights, biases and inputs."""
     for s, stage in enumerate(call.plan.stages):
         sums = call.layout.back_view(call.back, f"grad sums {s}")
@@ -54,7 +50,7 @@ def _cut(
 
 
 def _biases(
-    call: "_Call", stage: Stage, sums: Tensor, wanted: set[str], found: dict[str, Tensor]
+    call: Call, stage: Stage, sums: Tensor, wanted: set[str], found: dict[str, Tensor]
 ) -> None:
     if any(f"bias of {target.node}" in wanted for target in stage.targets):
         totals = sums.sum(0)
@@ -63,7 +59,7 @@ def _biases(
             found[f"bias of {target.node}"] = totals[start : start + target.width]
 
 
-def _by_symbol(call: "_Call", stage: Stage, sums: Tensor) -> Tensor:
+def _by_symbol(call: Call, stage: Stage, sums: Tensor) -> Tensor:
     """Gradients of the sums a row of input: with tokens, added up for each symbol."""
     if call.tokens is None or not stage.inputs:
         return sums
@@ -71,7 +67,7 @@ def _by_symbol(call: "_Call", stage: Stage, sums: Tensor) -> Tensor:
     return table.index_add_(0, call.tokens, sums)
 
 
-def _matrix(call: "_Call", arg: int, targets: tuple[Target, ...]) -> Tensor:
+def _matrix(call: Call, arg: int, targets: tuple[Target, ...]) -> Tensor:
     """A product's matrix as (columns, width of arg), zero in padded columns."""
     plan, rows = call.plan, []
     for target in targets:
@@ -86,7 +82,7 @@ def _matrix(call: "_Call", arg: int, targets: tuple[Target, ...]) -> Tensor:
     return torch.cat(rows) if len(rows) > 1 else rows[0]
 
 
-def _argument(call: "_Call", i: int) -> Tensor:
+def _argument(call: Call, i: int) -> Tensor:
     """The values of the loop that a product multiplied, (rows of all steps, width)."""
     plan, size = call.plan, call.plan.sizes[i]
     if plan.node(i).op == "state":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.compile.emit import is_vector
+from nas.compile.emit_shared import is_vector
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell, Operand, block_mask
 from nas.compile.rows import Rows

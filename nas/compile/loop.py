@@ -8,34 +8,23 @@ one block of memory, so that a call costs a few torch operations, however many v
 import ctypes
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas.cell.graph import Cell
-from nas.compile.buffers import Layout, layout_of
-from nas.compile.emit import Source, emit
+from nas.compile.call import Call, Loop, biased, learned
+from nas.compile.emit import emit
 from nas.compile.gradients import matrix_gradients
-from nas.compile.hoist import Hoist, padded, weight_of
+from nas.compile.hoist import Hoist, weight_of
 from nas.compile.native import library
-from nas.compile.plan import Plan, make_plan
+from nas.compile.plan import make_plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 
 VOID, LONG = ctypes.c_void_p, ctypes.c_long
 LANES = {torch.float32: 16, torch.float64: 8}
-
-
-@dataclass(frozen=True, eq=False)
-class Loop:
-    """A compiled plan."""
-
-    plan: Plan
-    source: Source
-    forward: Any
-    backward: Any
 
 
 @functools.lru_cache(maxsize=256)
@@ -85,8 +74,8 @@ def run_layer(
     plan, hoist = loop.plan, Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
     given = [hoist.matrix_input(i) for i in plan.matrix_inputs]
     given += [hoist.operand(i) for i in plan.hoisted]
-    given += [weight_of(plan, layer, i) for i in _learned(plan)]
-    biases = [layer.bias_of(i) for i in _biased(plan)]
+    given += [weight_of(plan, layer, i) for i in learned(plan)]
+    biases = [layer.bias_of(i) for i in biased(plan)]
     result = _Run.apply(  # type: ignore[no-untyped-call]  # torch's
         loop, rows, reverse, tokens, *given, *biases, *states
     )
@@ -106,19 +95,6 @@ def _folds(cell: Cell, tokens: Tokens) -> bool:
     return not clocked and tokens.table.shape[0] < tokens.index.shape[0]
 
 
-@functools.lru_cache(maxsize=256)
-def _learned(plan: Plan) -> tuple[int, ...]:
-    """Nodes of the loop with a matrix or a vector."""
-    return (*(t.node for stage in plan.stages for t in stage.targets), *plan.diagonals)
-
-
-@functools.lru_cache(maxsize=256)
-def _biased(plan: Plan) -> tuple[int, ...]:
-    """Nodes of the loop that may have a bias."""
-    targets = [t.node for stage in plan.stages for t in stage.targets]
-    return tuple(i for i in targets if plan.node(i).op == "linear")
-
-
 class _Run(torch.autograd.Function):
     """The C loop: final states and loop outputs from all that it reads."""
 
@@ -131,7 +107,7 @@ class _Run(torch.autograd.Function):
         tokens: Tensor | None,
         *tensors: Tensor | None,
     ) -> Any:
-        call = _Call(loop, rows, reverse, tokens, tensors)
+        call = Call(loop, rows, reverse, tokens, tensors)
         finals, outputs = call.forward()
         ctx.call = call
         return (*finals, *outputs)
@@ -139,128 +115,9 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        found = ctx.call.backward(gradients, ctx.needs_input_grad[4:])
-        return (None, None, None, None, *found)
-
-
-class _Call:
-    """One run over a sequence with its buffers, kept for the backward pass."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        rows: Rows,
-        reverse: bool,
-        tokens: Tensor | None,
-        tensors: Sequence[Tensor | None],
-    ) -> None:
-        self.loop, self.rows, self.reverse, self.tokens = loop, rows, reverse, tokens
-        self.plan = plan = loop.plan
-        self.names = [f"input {i}" for i in plan.matrix_inputs]
-        self.names += [f"hoisted {i}" for i in plan.hoisted]
-        self.names += [f"weight {i}" for i in _learned(plan)]
-        self.names += [f"bias of {i}" for i in _biased(plan)]
-        self.names += [f"start {p}" for p in range(1, len(plan.cell.states) + 1)]
-        self.given = {
-            name: None if tensor is None else tensor.detach().contiguous()
-            for name, tensor in zip(self.names, tensors, strict=True)
-        }
-        like = self.given[self.names[-1]]
-        assert like is not None, "a cell has a state"
-        self.like = like
-        first = self.given.get(f"input {plan.matrix_inputs[0]}") if plan.matrix_inputs else None
-        self.n_inputs = 0 if first is None else first.shape[0]
-        self.layout: Layout = layout_of(loop.plan, loop.source, rows, self.n_inputs)
-
-    @property
-    def n_states(self) -> int:
-        return len(self.plan.cell.states)
-
-    def buffer(self, name: str) -> Tensor:
-        """A buffer of the forward pass, (rows, padded width)."""
-        return self.layout.view(self.memory, name)
-
-    def forward(self) -> tuple[list[Tensor], list[Tensor]]:
-        self.memory = self.like.new_empty(self.layout.size)
-        self.table = self.layout.table(self.memory)
-        for name, tensor in self.given.items():
-            self._point(name, tensor)
-        self._run(self.loop.forward)
-        plan, batch, last = self.plan, self.rows.batch, 0 if self.reverse else -1
-        finals = []
-        for place in range(1, self.n_states + 1):
-            history = self.buffer(f"state {place}").view(-1, batch, plan.padded(place))
-            # A copy: the history is read on the way back, and the caller may write into a state.
-            finals.append(history[last][:, : plan.sizes[place]].clone())
-        return finals, [self.buffer(f"output {p}")[:, : plan.sizes[i]] for p, i in self._leaving()]
-
-    def _leaving(self) -> list[tuple[int, int]]:
-        """Places and nodes of the outputs that the loop computes."""
-        return [
-            (place, i)
-            for place, i in enumerate(self.plan.outputs)
-            if not 1 <= place <= self.n_states and i in self.plan.depth
-        ]
-
-    def _point(self, name: str, tensor: Tensor | None) -> None:
-        place = self.loop.source.slots.get(name)
-        if place is not None:
-            self.table[place] = 0 if tensor is None else tensor.data_ptr()
-
-    def _run(self, function: Any) -> None:
-        counts, offsets = self.rows.arrays
-        tokens = 0 if self.tokens is None else self.tokens.data_ptr()
-        function(
-            self.table.ctypes.data,
-            len(self.rows.counts),
-            self.rows.batch,
-            counts.ctypes.data,
-            offsets.ctypes.data,
-            int(self.reverse),
-            self.n_inputs,
-            tokens,
-        )
-
-    def backward(
-        self, gradients: Sequence[Tensor | None], needed: Sequence[bool]
-    ) -> list[Tensor | None]:
-        plan, layout = self.plan, self.layout
-        self.back = self.like.new_empty(layout.back_size)
-        layout.point_back(self.table, self.back)
-        keep = []  # what C reads must live until it returns
-        for place in range(1, self.n_states + 1):
-            into = layout.back_view(self.back, f"grad state {place}")
-            given = gradients[place - 1]
-            if given is None:
-                into.zero_()
-            else:
-                into.copy_(padded(given, plan.padded(place)))
-        for (place, i), given in zip(self._leaving(), gradients[self.n_states :], strict=True):
-            shape = (self.rows.total, plan.padded(i))
-            whole = self.like.new_zeros(shape)
-            if given is not None:
-                whole = padded(given, plan.padded(i)).contiguous()
-            keep.append(whole)
-            self._point(f"grad output {place}", whole)
-        sums = {}
-        for name in layout.zeroed:
-            read = self.given[name]
-            assert read is not None
-            kind, _, which = name.partition(" ")
-            wide = [plan.padded(int(which))] if kind == "weight" else list(read.shape)
-            sums[name] = read.new_zeros(wide)
-            slot = "grad vector " + which if kind == "weight" else f"grad {name}"
-            self._point(slot, sums[name])
-        widest = max((plan.padded(i) for i in plan.depth), default=1)
-        zeros = self.like.new_zeros(widest)
-        self._point("zeros", zeros)
-        self._run(self.loop.backward)
-        found: dict[str, Tensor] = dict(sums)
-        for i in plan.diagonals:
-            found[f"weight {i}"] = found[f"weight {i}"][: plan.sizes[i]]
-        for place in range(1, self.n_states + 1):
-            initial = layout.back_view(self.back, f"grad initial {place}")
-            found[f"start {place}"] = initial[:, : plan.sizes[place]]
-        wanted = {name for name, need in zip(self.names, needed, strict=True) if need}
-        matrix_gradients(self, wanted, found)
-        return [found.get(name) if name in wanted else None for name in self.names]
+        call: Call = ctx.call
+        found = call.backward(gradients)
+        needed = zip(call.names, ctx.needs_input_grad[4:], strict=True)
+        wanted = {name for name, need in needed if need}
+        matrix_gradients(call, wanted, found)
+        return (*[None] * 4, *(found.get(n) if n in wanted else None for n in call.names))
