@@ -61,7 +61,7 @@ def test_annotations_from_the_future_mean_the_same():
     assert str(trace(future_annotations.f)).splitlines()[0] == expected
 
 
-def test_a_helper_may_write_equations_and_its_names_are_its_own():
+def test_an_inner_function_may_write_equations_and_its_names_are_its_own():
     def gate(seen):
         hidden_name = linear(seen)
         return sigmoid(hidden_name)
