@@ -158,6 +158,8 @@ class RNN(nn.Module):
                 "forward_tokens takes tokens (time, batch) and a table (vocabulary, input_size), "
                 f"got {tuple(tokens.shape)} and {tuple(table.shape)}."
             )
+        if tokens.dtype not in (torch.int32, torch.int64):
+            raise CellError(f"forward_tokens takes whole numbers as tokens, got {tokens.dtype}.")
         time_first = tokens.t() if self.batch_first else tokens
         n_steps, batch = time_first.shape
         states = self._initial(state, table[:1].expand(batch, -1), batched=True)
@@ -227,9 +229,10 @@ class RNN(nn.Module):
                 k = layer * directions + direction
                 module = self.layers[k]
                 assert isinstance(module, EagerCell)
-                run = choose(self.backend, module, x)
+                starts = [s[k] for s in states]
+                run = choose(self.backend, module, x, starts)
                 out, final, below[direction] = run(
-                    module, x, rows, [s[k] for s in states], below[direction], direction == 1
+                    module, x, rows, starts, below[direction], direction == 1
                 )
                 outputs.append(out)
                 finals.append(final)

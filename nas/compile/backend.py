@@ -30,8 +30,10 @@ def check_backend(name: str) -> None:
         raise CellError(f'backend must be one of {known}, got "{name}".')
 
 
-def choose(backend: Backend, layer: EagerCell, x: Tensor | Tokens) -> RunLayer:
-    """The function that runs `layer` on `x`.
+def choose(
+    backend: Backend, layer: EagerCell, x: Tensor | Tokens, states: Sequence[Tensor]
+) -> RunLayer:
+    """The function that runs `layer` on `x` and `states`.
 
     "auto" is C for float32 and float64 on the CPU, and eager elsewhere, or where no compiler works,
     with one warning.
@@ -41,7 +43,7 @@ def choose(backend: Backend, layer: EagerCell, x: Tensor | Tokens) -> RunLayer:
     """
     if backend == "eager":
         return eager.run_layer
-    if reason := _obstacle(layer, x):
+    if reason := _obstacle(layer, x, states):
         if backend == "c":
             raise CellError(f"backend c cannot run cell {layer.cell.name}: {reason}.")
         return eager.run_layer
@@ -55,16 +57,24 @@ def choose(backend: Backend, layer: EagerCell, x: Tensor | Tokens) -> RunLayer:
     return loop.run_layer
 
 
-def _obstacle(layer: EagerCell, x: Tensor | Tokens) -> str:
+def _obstacle(layer: EagerCell, x: Tensor | Tokens, states: Sequence[Tensor]) -> str:
     if x.device.type != "cpu":
         return f"it runs on the CPU, got a tensor on {x.device}"
     if x.dtype not in loop.LANES:
         return f"it computes in float32 and float64, got {x.dtype}"
-    if any(p is not None and p.dtype != x.dtype for p in layer._parameters.values()):
-        return f"weights and input must have one dtype, got input of {x.dtype}"
-    if torch.is_grad_enabled() and torch._C._are_functorch_transforms_active():
+    for tensor in (*layer._parameters.values(), *states):
+        if tensor is not None and (tensor.dtype, tensor.device) != (x.dtype, x.device):
+            return (
+                f"input, weights and states must have one dtype and device, got input of {x.dtype} "
+                f"and {tensor.dtype} on {tensor.device}"
+            )
+    if torch.is_autocast_enabled("cpu"):
+        return "under torch.autocast it would compute in two dtypes"
+    if torch._C._are_functorch_transforms_active():
         return "function transforms such as vmap need backend eager"
-    return loop.obstacle(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
+    if torch._C._get_tracing_state() or torch.compiler.is_exporting():
+        return "it cannot be traced or exported"
+    return ""
 
 
 @cache

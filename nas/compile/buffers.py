@@ -106,9 +106,6 @@ def layout_of(plan: Plan, source: Source, rows: Rows, n_inputs: int) -> Layout:
         forward.add(f"state {p}", (steps + 1) * batch, width)
         for name in (f"grad state {p}", f"grad state {p} too", f"grad initial {p}"):
             backward.add(name, batch, width)
-    for place, i in enumerate(plan.outputs):
-        if place not in states and i in plan.depth:
-            forward.add(f"output {place}", total, plan.padded(i))
     for name in source.slots:
         kind, _, which = name.rpartition(" ")
         if kind == "value":

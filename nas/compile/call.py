@@ -38,7 +38,7 @@ def biased(plan: Plan) -> tuple[int, ...]:
 
 
 class Call:
-    """One run over a sequence with its buffers, kept for the backward pass."""
+    """One run over a sequence, forward or, in the same memory, backward."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Call:
         reverse: bool,
         tokens: Tensor | None,
         tensors: Sequence[Tensor | None],
+        memory: Tensor | None = None,
     ) -> None:
         self.loop, self.rows, self.reverse, self.tokens = loop, rows, reverse, tokens
         self.plan = plan = loop.plan
@@ -65,6 +66,10 @@ class Call:
         first = self.given.get(f"input {plan.matrix_inputs[0]}") if plan.matrix_inputs else None
         self.n_inputs = 0 if first is None else first.shape[0]
         self.layout: Layout = layout_of(loop.plan, loop.source, rows, self.n_inputs)
+        self.memory = like.new_empty(self.layout.size) if memory is None else memory
+        self.table = self.layout.table(self.memory)
+        for name, tensor in self.given.items():
+            self._point(name, tensor)
 
     @property
     def n_states(self) -> int:
@@ -74,19 +79,23 @@ class Call:
         """A buffer of the forward pass, (rows, padded width)."""
         return self.layout.view(self.memory, name)
 
-    def forward(self) -> tuple[list[Tensor], list[Tensor]]:
-        self.memory = self.like.new_empty(self.layout.size)
-        self.table = self.layout.table(self.memory)
-        for name, tensor in self.given.items():
-            self._point(name, tensor)
+    def forward(self) -> tuple[Tensor, ...]:
+        """The final states, and what else leaves the loop."""
+        plan, rows, last = self.plan, self.rows, 0 if self.reverse else -1
+        wholes = [self.like.new_empty(rows.total, plan.padded(i)) for _, i in self._leaving()]
+        for (place, _), whole in zip(self._leaving(), wholes, strict=True):
+            self._point(f"output {place}", whole)
         self._run(self.loop.forward)
-        plan, batch, last = self.plan, self.rows.batch, 0 if self.reverse else -1
+        # Copies, not views of the memory: the caller may write into what he is given.
         finals = []
         for place in range(1, self.n_states + 1):
-            history = self.buffer(f"state {place}").view(-1, batch, plan.padded(place))
-            # A copy: the history is read on the way back, and the caller may write into a state.
+            history = self.buffer(f"state {place}").view(-1, rows.batch, plan.padded(place))
             finals.append(history[last][:, : plan.sizes[place]].clone())
-        return finals, [self.buffer(f"output {p}")[:, : plan.sizes[i]] for p, i in self._leaving()]
+        outputs = [
+            whole if plan.sizes[i] == plan.padded(i) else whole[:, : plan.sizes[i]].contiguous()
+            for (_, i), whole in zip(self._leaving(), wholes, strict=True)
+        ]
+        return (*finals, *outputs)
 
     def _leaving(self) -> list[tuple[int, int]]:
         """Places and nodes of the outputs that the loop computes."""

@@ -8,7 +8,7 @@ are added.
 from nas.cell.ops import OPS
 from nas.compile.emit_shared import LOOP, SIGNATURE, RowLoops, Shared, is_vector, parts
 from nas.compile.formula import Printer
-from nas.compile.plan import Stage
+from nas.compile.plan import Product, Stage
 
 
 class Backward:
@@ -38,6 +38,8 @@ class Backward:
         for s, stage in enumerate(plan.stages):
             for q, product in enumerate(stage.products):
                 k, wide, n = plan.sizes[product.arg], plan.padded(product.arg), product.count
+                if wide == 1:
+                    continue
                 panels = self.slots(f"panels back {s} {q}")
                 for target, weight, lead, add in parts(self.shared, product):
                     self.lines.append(
@@ -151,16 +153,33 @@ class Backward:
                     f"BYTES({target.padded} - {start}));"
                 )
         for q, product in enumerate(stage.products):
-            arg, columns = product.arg, stage.columns
-            target_row = self._address(arg).replace("(o + r)", "o").replace(" + r * ", " + 0 * ")
-            lead = self._lead(arg)
-            adds = self._adds(arg)
-            init, init_lead = (target_row, lead) if adds else (self.slots("zeros"), 0)
-            self.lines.append(
-                f"    gemm(n, {product.count}, {self.plan.padded(arg)}, "
-                f"{self.slots(f'grad sums {s}')} + o * {columns} + {product.first}, {columns}, "
-                f"{self.slots(f'panels back {s} {q}')}, {init}, {init_lead}, {target_row}, {lead});"
-            )
+            gradients = f"{self.slots(f'grad sums {s}')} + o * {stage.columns} + {product.first}"
+            if self.plan.padded(product.arg) == 1:
+                self._narrow_product(product, f"{s} {q}", gradients, stage.columns)
+            else:
+                self._product(product, f"{s} {q}", gradients, stage.columns)
+
+    def _product(self, product: Product, name: str, gradients: str, columns: int) -> None:
+        arg, count = product.arg, product.count
+        target_row = self._address(arg).replace("(o + r)", "o").replace(" + r * ", " + 0 * ")
+        lead = self._lead(arg)
+        init, init_lead = (target_row, lead) if self._adds(arg) else (self.slots("zeros"), 0)
+        self.lines.append(
+            f"    gemm(n, {count}, {self.plan.padded(arg)}, {gradients}, {columns}, "
+            f"{self.slots(f'panels back {name}')}, {init}, {init_lead}, {target_row}, {lead});"
+        )
+
+    def _narrow_product(self, product: Product, name: str, gradients: str, columns: int) -> None:
+        """The gradient of a value of width 1: the panels of its matrix are one row."""
+        panels, sign = self.slots(f"panels {name}"), "+=" if self._adds(product.arg) else "="
+        self.lines += [
+            "    for (index_t r = 0; r < n; r++) {",
+            "      vec total = splat(0);",
+            f"      for (index_t j = 0; j < {product.count}; j += LANES)",
+            f"        total += load({gradients} + r * {columns} + j) * load({panels} + j);",
+            f"      *({self._address(product.arg)}) {sign} row_total(total);",
+            "    }",
+        ]
 
     def _lead(self, arg: int) -> int:
         if arg in self.shared.stage_of:

@@ -199,6 +199,8 @@ class Forward:
     def _copy_row(self, i: int, target: str, width: int) -> None:
         if self.plan.padded(i) == width and self.plan.node(i).op != "constant":
             body = f"memcpy({target}, {self.shared.row(i)}, BYTES({width}));"
+        elif width == 1:
+            body = f"*({target}) = {self.shared.load(i)}[0];"
         else:
             body = (
                 f"for (index_t j = 0; j < {width}; j += LANES) "

@@ -67,6 +67,7 @@ class Hoist:
         value = self.value(i)
         if is_vector(self.plan, i):
             row = value if isinstance(value, Tensor) else self.x.new_tensor(value)
+            row = row[0] if row.dim() == 2 else row  # a linear map of parameters has equal rows
             return padded(row.expand(self.plan.sizes[i]), self.plan.padded(i)).contiguous()
         whole = padded(self.layer.row(value, i, self.x), self.plan.padded(i))
         return self._gathered(whole).contiguous()

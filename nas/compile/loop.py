@@ -18,41 +18,43 @@ from nas.compile.call import Call, Loop, biased, learned
 from nas.compile.emit import emit
 from nas.compile.gradients import matrix_gradients
 from nas.compile.hoist import Hoist, weight_of
-from nas.compile.native import library
+from nas.compile.native import CompilerError, library
 from nas.compile.plan import make_plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
+from nas.errors import CellError
 
 VOID, LONG = ctypes.c_void_p, ctypes.c_long
 LANES = {torch.float32: 16, torch.float64: 8}
 
 
-@functools.lru_cache(maxsize=256)
 def compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop:
     """The loop of a layer; compiled, or loaded from the cache, when it is first asked for.
 
     Raises:
         CompilerError: without a working C compiler.
     """
-    plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
-    source = emit(plan)
-    loaded = library(source.text, dtype == torch.float64)
-    for function in (loaded.forward, loaded.backward):
-        # table, steps, batch, rows, offsets, reverse, inputs, tokens
-        function.argtypes = [VOID, LONG, LONG, VOID, VOID, LONG, LONG, VOID]
-        function.restype = None
-    return Loop(plan, source, loaded.forward, loaded.backward)
+    result = _compiled(cell, input_size, hidden_size, dtype)
+    if isinstance(result, str):
+        raise CompilerError(result)
+    return result
 
 
 @functools.lru_cache(maxsize=256)
-def obstacle(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> str:
-    """Why a cell cannot be a C loop, or an empty string."""
+def _compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop | str:
+    """The loop, or why there is none: what failed is not tried again for every batch."""
     plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
-    for stage in plan.stages:
-        for product in stage.products:
-            if plan.padded(product.arg) == 1:
-                return "a linear map of a value of width 1 that depends on a state"
-    return ""
+    source = emit(plan)
+    try:
+        loaded = library(source.text, dtype == torch.float64)
+    except CompilerError as error:
+        return str(error)
+    forward, backward = loaded["forward"], loaded["backward"]
+    for function in (forward, backward):
+        # table, steps, batch, rows, offsets, reverse, inputs, tokens
+        function.argtypes = [VOID, LONG, LONG, VOID, VOID, LONG, LONG, VOID]
+        function.restype = None
+    return Loop(plan, source, forward, backward)
 
 
 def run_layer(
@@ -69,7 +71,7 @@ def run_layer(
     """
     tokens = None
     if isinstance(x, Tokens):
-        x, tokens = (x.table, x.index) if _folds(layer.cell, x) else (x.rows(), None)
+        x, tokens = (x.table, x.places()) if _folds(layer.cell, x) else (x.rows(), None)
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
     plan, hoist = loop.plan, Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
     given = [hoist.matrix_input(i) for i in plan.matrix_inputs]
@@ -86,7 +88,8 @@ def run_layer(
         for place, i in enumerate(plan.outputs)
         if place == 0 or place > n_states
     ]
-    return leaving[0], list(result[:n_states]), leaving[1:]
+    above = [vertical.expand(-1, layer.hidden_size) for vertical in leaving[1:]]
+    return leaving[0], list(result[:n_states]), above
 
 
 def _folds(cell: Cell, tokens: Tokens) -> bool:
@@ -108,14 +111,23 @@ class _Run(torch.autograd.Function):
         *tensors: Tensor | None,
     ) -> Any:
         call = Call(loop, rows, reverse, tokens, tensors)
-        finals, outputs = call.forward()
-        ctx.call = call
-        return (*finals, *outputs)
+        # Saved, not held by ctx: autograd then frees them after use, and refuses a gradient if a
+        # weight was changed in between.
+        ctx.shape = (loop, rows, reverse)
+        ctx.save_for_backward(call.memory, tokens, *tensors)
+        ctx.set_materialize_grads(False)
+        return call.forward()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        call: Call = ctx.call
+        if torch.is_grad_enabled():
+            raise CellError(
+                "backend c gives no gradients of gradients (create_graph=True): take "
+                'backend="eager".'
+            )
+        loop, rows, reverse = ctx.shape
+        memory, tokens, *tensors = ctx.saved_tensors
+        call = Call(loop, rows, reverse, tokens, tensors, memory)
         found = call.backward(gradients)
         needed = zip(call.names, ctx.needs_input_grad[4:], strict=True)
         wanted = {name for name, need in needed if need}

@@ -1,10 +1,13 @@
 """C source to functions: the machine's compiler, a cache on disk, and how to do without.
 
 A library is found by the hash of its source, the compiler's version and the processor's flags. It
-is written under another name and moved into place, so that processes may compile the same at once
-and a full disk or a killed compiler leaves nothing half made.
+is compiled elsewhere, copied under another name and moved into place, so that processes may compile
+the same at once; its own hash stands at its end, so that one that a full disk or a power cut left
+half written is not loaded.
 """
 
+import _ctypes
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -12,8 +15,10 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import weakref
 from pathlib import Path
 
 FLAGS = (
@@ -23,42 +28,136 @@ COMPILE_LIMIT_S = 60.0
 CACHED = 2000
 """Libraries that stay in the cache; the least recently used go."""
 HERE = Path(__file__).parent
+ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
 
 
 class CompilerError(RuntimeError):
     """There is no working C compiler; the message says what to install or what it said."""
 
 
-def compiler() -> list[str]:
+def compiler() -> tuple[str, ...]:
     """The command of the C compiler: that of the variable CC, else cc, gcc or clang.
 
     Raises:
         CompilerError: if there is none.
     """
-    if given := os.environ.get("CC"):
-        return shlex.split(given)
+    if given := os.environ.get("CC", "").strip():
+        try:
+            return tuple(shlex.split(given))
+        except ValueError as error:
+            raise CompilerError(f'the variable CC is no command, got "{given}": {error}') from None
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name):
-            return [name]
-    raise CompilerError("no C compiler is installed: apt-get install gcc, or set CC")
+            return (name,)
+    raise CompilerError(f"no C compiler is installed: {ADVICE}")
 
 
-def cache_folder() -> Path:
-    """Where compiled loops are kept: NAS_CACHE_DIR, else the user's cache folder."""
+def cache_folder() -> Path | None:
+    """Where compiled loops are kept: NAS_CACHE_DIR, else the user's cache folder; None without."""
     if given := os.environ.get("NAS_CACHE_DIR"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "nas"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "nas"
+    try:
+        return Path.home() / ".cache" / "nas"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+def library(source: str, double: bool) -> ctypes.CDLL:
+    """The loaded library of a loop's source, compiled if it is not in the cache.
+
+    It is unloaded with the last reference to it or to a function that was taken by
+    `library["name"]`: thousands of cells would else exhaust a process's memory maps.
+
+    Raises:
+        CompilerError: if it cannot be compiled or loaded.
+    """
+    prelude, gemm = ((HERE / name).read_text() for name in ("prelude.c", "gemm.c"))
+    command = compiler()
+    products = _products(prelude + gemm, double, command)
+    if isinstance(products, str):
+        raise CompilerError(products)
+    return _load(prelude + source, double, command, ctypes.RTLD_LOCAL)
 
 
 @functools.cache
-def _machine() -> str:
-    """What decides the code beside its source: the compiler and the processor."""
+def _products(source: str, double: bool, command: tuple[str, ...]) -> ctypes.CDLL | str:
+    """Matrix products, which loops find by name, or why a compiler does not work.
+
+    Either is found out once: a compiler that hangs must not do so for every cell.
+    """
     try:
-        said = subprocess.run(
-            [*compiler(), "--version"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CompilerError(f"the C compiler does not run: {error}") from None
+        return _load(source, double, command, ctypes.RTLD_GLOBAL)
+    except CompilerError as error:
+        return str(error)
+
+
+def _load(source: str, double: bool, command: tuple[str, ...], mode: int) -> ctypes.CDLL:
+    digest = hashlib.sha256(f"{source} {double} {_machine(command)}".encode()).hexdigest()[:32]
+    folder = cache_folder()
+    stored = folder / f"loop-{digest}.so" if folder else None
+    if stored and (loaded := _load_stored(stored, mode)):
+        return loaded
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+            made = _compile(source, double, command, Path(place))
+            if stored and _store(made, stored) and (loaded := _load_stored(stored, mode)):
+                return loaded
+            return _open(made, mode)
+    except OSError as error:  # no room for temporary files, or they may not be loaded
+        raise CompilerError(f"a compiled loop cannot be made or loaded: {error}") from None
+
+
+def _load_stored(path: Path, mode: int) -> ctypes.CDLL | None:
+    """The library at a place of the cache, if there is a whole one that loads."""
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+            return None
+        with contextlib.suppress(OSError):  # a cache may be read-only
+            os.utime(path)
+        return _open(path, mode)
+    except OSError:  # not there, or a library of another machine on a shared disk
+        return None
+
+
+def _open(path: Path, mode: int) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path), mode)
+    # ctypes never unloads; at exit other threads may still be in the code.
+    weakref.finalize(loaded, _ctypes.dlclose, loaded._handle).atexit = False
+    return loaded
+
+
+def _store(made: Path, path: Path) -> bool:
+    """Put a library into the cache, followed by its hash; False where it cannot be written."""
+    part = path.with_name(f"{path.stem}-{os.urandom(8).hex()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = made.read_bytes()
+        part.write_bytes(content + hashlib.sha256(content).digest())
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        return False
+    _bound(path.parent)
+    return True
+
+
+def _bound(folder: Path) -> None:
+    """Keep the cache bounded; other processes may do the same at once."""
+    with contextlib.suppress(OSError):
+        found = sorted(folder.glob("loop-*"), key=lambda path: path.stat().st_mtime)
+        for path in found[:-CACHED]:
+            path.unlink(missing_ok=True)
+
+
+@functools.cache
+def _machine(command: tuple[str, ...]) -> str:
+    """What decides the code beside its source: the compiler and the processor."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        said = _run([*command, "--version"], Path(place))
     flags = ""
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -67,67 +166,46 @@ def _machine() -> str:
     return f"{said} {platform.machine()} {flags} {' '.join(FLAGS)}"
 
 
-def library(source: str, double: bool) -> ctypes.CDLL:
-    """The loaded library of a loop's source, compiled if it is not in the cache.
-
-    Raises:
-        CompilerError: if it cannot be compiled or loaded.
-    """
-    prelude = (HERE / "prelude.c").read_text()
-    _gemm(prelude, double)
-    return _load(prelude + source, double, ctypes.RTLD_LOCAL)
-
-
-@functools.cache
-def _gemm(prelude: str, double: bool) -> ctypes.CDLL:
-    """Matrix products are compiled once a machine; loops find them by name."""
-    return _load(prelude + (HERE / "gemm.c").read_text(), double, ctypes.RTLD_GLOBAL)
-
-
-def _load(source: str, double: bool, mode: int) -> ctypes.CDLL:
-    digest = hashlib.sha256(f"{source} {double} {_machine()}".encode()).hexdigest()[:32]
-    path = cache_folder() / f"{digest}.so"
-    if path.is_file():
-        try:
-            os.utime(path)
-            return ctypes.CDLL(str(path), mode)
-        except OSError:  # damaged, or of another machine on a shared disk: made anew
-            path.unlink(missing_ok=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as place:
-            made = _compile(source, double, Path(place))
-            loaded = ctypes.CDLL(str(made), mode)
-            made.replace(path)
-        _bound(path.parent)
-        return loaded
-    except OSError:  # a cache that cannot be written or is full: compile without one
-        with tempfile.TemporaryDirectory() as place:
-            try:
-                return ctypes.CDLL(str(_compile(source, double, Path(place))), mode)
-            except OSError as error:
-                raise CompilerError(f"a compiled loop cannot be loaded: {error}") from None
-
-
-def _compile(source: str, double: bool, place: Path) -> Path:
-    text, made = place / "loop.c", place / "loop.so"
-    text.write_text(source)
+def _compile(source: str, double: bool, command: tuple[str, ...], place: Path) -> Path:
+    (place / "loop.c").write_text(source)
     define = ["-DDOUBLE"] if double else []
-    command = [*compiler(), *FLAGS, *define, "-o", str(made), str(text), "-lm"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=COMPILE_LIMIT_S, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise CompilerError(f"the C compiler does not run: {error}") from None
-    if done.returncode != 0 or not made.is_file():
-        first = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
-        raise CompilerError(f"the C compiler failed: {first.strip()[:300]}")
+    _run([*command, *FLAGS, *define, "-o", "loop.so", "loop.c", "-lm"], place)
+    made = place / "loop.so"
+    if not made.is_file():
+        raise CompilerError(f"the C compiler {command[0]} writes nothing: {ADVICE}")
     return made
 
 
-def _bound(folder: Path) -> None:
-    """Keep the cache bounded."""
-    found = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime)
-    for path in found[:-CACHED]:
-        path.unlink(missing_ok=True)
+def _run(command: list[str], place: Path) -> str:
+    """What a command prints; it runs in `place` and is killed with its children if it hangs."""
+    name = command[0]
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=place,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CompilerError(f"the C compiler {name} does not run: {error}; {ADVICE}") from None
+    with process:
+        try:
+            said, _ = process.communicate(timeout=COMPILE_LIMIT_S)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise CompilerError(
+                f"the C compiler {name} was killed after {COMPILE_LIMIT_S:.0f} s: {ADVICE}"
+            ) from None
+    if process.returncode:
+        lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no message"]
+        first = next((line for line in lines if "error" in line), lines[0])
+        raise CompilerError(f"the C compiler {name} failed ({first[:300]}): {ADVICE}")
+    return said

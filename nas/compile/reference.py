@@ -164,8 +164,7 @@ class EagerCell(nn.Module):
         return FUNCTIONS[n.op](*args, *(value for _, value in n.attrs))
 
     def _learned(self, i: int, n: Node, args: list[Operand], x: Tensor) -> Tensor:
-        label = self.labels[i]
-        weight = self.get_parameter(f"{label}_weight")
+        weight = self.weight_at(i)
         if not args:
             return weight
         rows = [self.row(a, arg, x) for a, arg in zip(args, n.args, strict=True)]
@@ -179,18 +178,20 @@ class EagerCell(nn.Module):
         return F.linear(
             torch.cat(rows, -1) if len(rows) > 1 else rows[0],
             weight,
-            self._parameters.get(f"{label}_bias"),
+            self.bias_of(i),
         )
+
+    # By attribute, so that torch.func.functional_call and parametrizations may replace them.
 
     def weight_at(self, i: int) -> Tensor:
         """The weight of a node."""
-        weight = self._parameters[f"{self.labels[i]}_weight"]
-        assert weight is not None
+        weight: Tensor = getattr(self, f"{self.labels[i]}_weight")
         return weight
 
     def bias_of(self, i: int) -> Tensor | None:
         """The bias of a linear map, if it has one."""
-        return self._parameters.get(f"{self.labels[i]}_bias")
+        bias: Tensor | None = getattr(self, f"{self.labels[i]}_bias", None)
+        return bias
 
     def row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
         """A value as (batch, width), where constants and learned leaves are smaller."""

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas.errors import CellError
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -70,6 +72,20 @@ class Tokens:
     @property
     def dtype(self) -> torch.dtype:
         return self.table.dtype
+
+    def places(self) -> Tensor:
+        """`index` as C reads it, without a check of its own: 64 bits, in range.
+
+        Raises:
+            CellError: if a symbol is not in the table.
+        """
+        low, high = (int(bound) for bound in self.index.aminmax())
+        if low < 0 or high >= self.table.shape[0]:
+            raise CellError(
+                f"tokens must be at least 0 and below {self.table.shape[0]}, the rows of the "
+                f"table, got {low if low < 0 else high}."
+            )
+        return self.index.long().contiguous()
 
     def rows(self) -> Tensor:
         """The input as a tensor (rows of all steps, width)."""
