@@ -1,0 +1,92 @@
+"""Times of several things that take turns, and what is said about them."""
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+Times = list[float | None]
+"""Seconds a call by round; None where an arm sat a round out."""
+
+WARM_UP = 3
+"""Calls before the first round: compilation, primitives that are made for a shape, caches."""
+SELDOM = 4
+"""A seldom arm takes part in every fourth round."""
+MOST_CALLS = 50
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How often as fast ours is: a baseline's median time over ours."""
+
+    ratio: float
+    low: float
+    """First and third quartile of the ratios of single rounds."""
+    high: float
+
+
+def take_turns(
+    arms: Mapping[str, Callable[[], object]],
+    rounds: int,
+    round_s: float = 0.0,
+    seldom: Collection[str] = (),
+) -> dict[str, Times]:
+    """Time every arm in every round, in an order that rotates, so that drift meets all alike.
+
+    An arm is called several times in a round if it is quick, so that a round takes about
+    `round_s`; its time is that of one call.
+    """
+    calls = {name: _calls(arm, round_s) for name, arm in arms.items()}
+    names = list(arms)
+    times: dict[str, Times] = {name: [] for name in names}
+    with _no_garbage():
+        for number in range(rounds):
+            first = number % len(names)
+            for name in (*names[first:], *names[:first]):
+                out = name in seldom and number % SELDOM
+                times[name].append(None if out else _timed(arms[name], calls[name]))
+    return times
+
+
+def _calls(arm: Callable[[], object], round_s: float) -> int:
+    """Warm up; how many calls make a round."""
+    for _ in range(WARM_UP - 1):
+        arm()
+    return max(1, min(MOST_CALLS, math.ceil(round_s / max(1e-9, _timed(arm, 1)))))
+
+
+def _timed(arm: Callable[[], object], calls: int) -> float:
+    began = time.perf_counter()
+    for _ in range(calls):
+        arm()
+    return (time.perf_counter() - began) / calls
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Collect garbage now rather than in the middle of a round."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def median_s(times: Sequence[float | None]) -> float:
+    return statistics.median(t for t in times if t is not None)
+
+
+def compare(baseline: Sequence[float | None], ours: Sequence[float | None]) -> Ratio:
+    """The ratio of medians, and the quartiles over the rounds that both took part in."""
+    paired = zip(baseline, ours, strict=True)
+    each = [b / o for b, o in paired if b is not None and o is not None]
+    low, high = np.quantile(each, [0.25, 0.75])
+    return Ratio(median_s(baseline) / median_s(ours), float(low), float(high))
