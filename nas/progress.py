@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -137,15 +138,16 @@ def funnel(finished: list[Visit]) -> str:
 
 def table_of(rows: list[Row], tasks: list[str], most: int = 15) -> Table:
     """The leaderboard; baselines are always shown."""
-    table = Table(title="Leaderboard: ratios to the GRU, above 1 is better", title_justify="left")
-    for name in ("", "cell", "score", *tasks, "parameters", "seconds"):
-        table.add_column(name, justify="left" if name == "cell" else "right")
+    title = "Leaderboard: ratios to the GRU, above 1 is better"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "cell", "score", *tasks, "params", "s", "rejected at"):
+        table.add_column(name, justify="left" if name in ("cell", "rejected at") else "right")
     for rank, row in enumerate(rows, start=1):
         if rank > most and row.kind == "candidate":
             continue
         score = "-" if row.score is None else f"{row.score:.3f}"
         ratios = [f"{row.ratios[t]:.3f}" if t in row.ratios else "" for t in tasks]
         name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
-        name += f", rejected at {row.stage}" if row.rejected else ""
-        table.add_row(str(rank), name, score, *ratios, f"{row.n_params:,}", f"{row.seconds:.0f}")
+        cost = (f"{row.n_params:,}", f"{row.seconds:.0f}")
+        table.add_row(str(rank), name, score, *ratios, *cost, row.stage if row.rejected else "")
     return table
