@@ -21,9 +21,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
-FLAGS = (
-    "-O3 -march=native -fno-math-errno -fno-trapping-math -fno-signed-zeros -shared -fPIC -w"
-).split()
+FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -shared -fPIC -w".split()
 COMPILE_LIMIT_S = 60.0
 CACHED = 2000
 """Libraries that stay in the cache; the least recently used go."""

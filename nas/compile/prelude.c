@@ -6,6 +6,7 @@ typedef double real;
 typedef long integer;
 #define LANES 8
 #define SUFFIX(name) name
+#define SIGN (1L << 63)
 #define gemm nas_gemm_f64
 #define pack nas_pack_f64
 #define pack_back nas_pack_back_f64
@@ -14,6 +15,7 @@ typedef float real;
 typedef int integer;
 #define LANES 16
 #define SUFFIX(name) name##f
+#define SIGN (1 << 31)
 #define gemm nas_gemm_f32
 #define pack nas_pack_f32
 #define pack_back nas_pack_back_f32
@@ -30,15 +32,16 @@ extern real SUFFIX(erf)(real), SUFFIX(sqrt)(real);
 
 INLINE vec load(const real *p) { return *(const vec *)p; }
 INLINE void store(real *p, vec a) { *(vec *)p = a; }
-INLINE vec splat(real a) { return (vec){} + a; }
+INLINE vec splat(real a) { return a - (vec){}; } /* minus: -0 stays -0, and compilers leave it out */
 INLINE vec pick(ivec m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (ivec)b)); }
 
-INLINE vec v_abs(vec a) { return pick(a < 0, -a, a); }
+INLINE vec v_abs(vec a) { return (vec)((ivec)a & ~SIGN); }
+INLINE vec with_sign(vec a, vec b) { return (vec)((ivec)a | ((ivec)b & SIGN)); }
 INLINE vec v_square(vec a) { return a * a; }
-INLINE vec v_sign(vec a) { return pick(a > 0, splat(1), pick(a < 0, splat(-1), a * 0)); }
+INLINE vec v_sign(vec a) { return pick(a > 0, splat(1), pick(a < 0, splat(-1), splat(0))); }
 INLINE vec v_max(vec a, vec b) { return pick((a > b) | (a != a), a, b); }
 INLINE vec v_min(vec a, vec b) { return pick((a < b) | (a != a), a, b); }
-INLINE vec v_relu(vec a) { return pick(a <= 0, splat(0), a); }
+INLINE vec v_relu(vec a) { return pick(a < 0, splat(0), a); }
 
 #define BY_LANE(name, call) \
   INLINE vec name(vec a) { vec y; for (int i = 0; i < LANES; i++) { real x = a[i]; y[i] = call; } return y; }
@@ -71,9 +74,9 @@ INLINE vec v_tanh(vec a) {
   vec z = a * a;
   vec p = (-9.64399179425052238628E-1 * z - 9.92877231001918586564E1) * z - 1.61468768441708447952E3;
   vec q = ((z + 1.12811678491632931402E2) * z + 2.23548839060100448583E3) * z + 4.84406305325125486048E3;
-  vec near = a + a * z * (p / q);
-  vec far = 1.0 - 2.0 / (v_exp(2.0 * v_abs(a)) + 1.0);
-  return pick(v_abs(a) < 0.625, near, pick(a < 0, -far, far));
+  vec m = v_abs(a), near = m + m * z * (p / q);
+  vec far = 1.0 - 2.0 / (v_exp(2.0 * m) + 1.0);
+  return with_sign(pick(m < 0.625, near, far), a);
 }
 #else
 INLINE vec two_to(vec n) { return (vec)((__builtin_convertvector(n, ivec) + 127) << 23); }
@@ -100,9 +103,9 @@ INLINE vec v_tanh(vec a) {
   p = p * z - 5.37397155531E-2f;
   p = p * z + 1.33314422036E-1f;
   p = p * z - 3.33332819422E-1f;
-  vec near = a + a * z * p;
-  vec far = 1.0f - 2.0f / (v_exp(2.0f * v_abs(a)) + 1.0f);
-  return pick(v_abs(a) < 0.625f, near, pick(a < 0, -far, far));
+  vec m = v_abs(a), near = m + m * z * p;
+  vec far = 1.0f - 2.0f / (v_exp(2.0f * m) + 1.0f);
+  return with_sign(pick(m < 0.625f, near, far), a);
 }
 #endif
 INLINE vec v_sigmoid(vec a) { return 1 / (1 + v_exp(-a)); }

@@ -51,7 +51,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": F.leaky_relu,
     "hard_sigmoid": lambda a, slope: F.hardtanh(slope * a + 0.5, 0.0, 1.0),
-    "softplus": lambda a: F.softplus(a, threshold=100.0),
+    "softplus": lambda a: F.softplus(a, threshold=40.0),  # exact from there on; exp(89) is inf
     "exp": torch.exp,
     "log": torch.log,
     "abs": torch.abs,
