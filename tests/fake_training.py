@@ -1,7 +1,7 @@
 """A stand-in for `nas.train:run`: outcomes made up from the cell's key, in a few milliseconds.
 
-`python -m tests.fake_training ARGUMENTS` is `python -m nas.search ARGUMENTS` with it. Each start and
-end of an evaluation is a line in the file that the environment variable NAS_TEST_LOG names.
+`python -m tests.fake_training ARGUMENTS` is `python -m nas.search ARGUMENTS` with it. Each start
+and end of an evaluation is a line in the file that the environment variable NAS_TEST_LOG names.
 """
 
 import functools
