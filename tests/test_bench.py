@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.bench import bench, main
-from nas.bench_arms import TWINS, make_arms, twin, work
-from nas.bench_clock import Ratio, compare, take_turns
-from nas.bench_config import INPUTS, MODES, Shape, parse
-from nas.bench_flops import folds, matrix_flops
-from nas.bench_report import Report, Row, missing
+from nas.bench.arms import TWINS, make_arms, twin, work
+from nas.bench.clock import Ratio, compare, take_turns
+from nas.bench.command import bench, main
+from nas.bench.config import INPUTS, MODES, Shape, parse
+from nas.bench.flops import folds, matrix_flops
+from nas.bench.report import Report, Row, missing
 from nas.compile import loop
 from nas.compile.native import CompilerError
 from nas.compile.rows import Tokens
@@ -210,7 +210,7 @@ def test_a_mode_does_what_it_says(given: Any) -> None:
 
 
 def test_a_step_of_training_clips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.bench_arms.CLIP_NORM", 0.0)
+    monkeypatch.setattr("nas.bench.arms.CLIP_NORM", 0.0)
     for arm in make_arms(ZOO["lstm"], Shape(16, 3, 4, 5), "tokens", eager=False).arms:
         before = [weight.detach().clone() for weight in arm.weights]
         work(arm, "train")()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench import main
-from nas.bench_config import parse
+from nas.bench.command import main
+from nas.bench.config import parse
 from nas.errors import UserError
 
 ROOT = Path(__file__).parent.parent

@@ -44,7 +44,9 @@ ORDER = """
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
     nas.config nas.cli nas.search
-    nas.bench_config nas.bench_clock nas.bench_flops nas.bench
+    nas.bench.config nas.bench.clock nas.bench.flops nas.bench.machine nas.bench.arms
+    nas.bench.training nas.bench.report nas.bench.picture nas.bench.command nas.bench.__main__
+    nas.bench
     nas.testing.tasks nas.testing.spaces nas.testing
 """.split()
 

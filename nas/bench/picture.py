@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.bench_report import Report, Row
+from nas.bench.report import Report, Row
 from nas.errors import UserError
 
 if TYPE_CHECKING:

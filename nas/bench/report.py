@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from nas.bench_clock import Ratio, Times, compare, median_s
-from nas.bench_config import BenchConfig, Input, Mode, Shape
-from nas.bench_machine import CompileTime
+from nas.bench.clock import Ratio, Times, compare, median_s
+from nas.bench.config import BenchConfig, Input, Mode, Shape
+from nas.bench.machine import CompileTime
 from nas.errors import UserError
 
 if TYPE_CHECKING:  # it imports Lightning, which a run without training does not need
-    from nas.bench_training import Throughput
+    from nas.bench.training import Throughput
 
 AGREEMENT = 1e-4
 """Most that outputs with equal weights may differ in float32, after tens of steps."""

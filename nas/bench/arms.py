@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.bench_config import Input, Mode, Shape
+from nas.bench.config import Input, Mode, Shape
 from nas.cell.graph import Cell
 from nas.compile.backend import Backend
 from nas.errors import CellError

@@ -1,6 +1,6 @@
 """Floating-point operations of the matrix products that a C loop and what surrounds it execute."""
 
-from nas.bench_config import Input, Shape
+from nas.bench.config import Input, Shape
 from nas.cell.graph import Cell, is_learned
 from nas.compile.plan import MATRIX_OPS, Plan, make_plan
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.bench_clock import Times, median_s, take_turns
+from nas.bench.clock import Times, median_s, take_turns
 from nas.budget import solve_width
 from nas.evaluation import Settings
 from nas.model import SequenceModel

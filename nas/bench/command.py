@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nas.bench_config import BenchConfig, Input, Shape, parse
+from nas.bench.config import BenchConfig, Input, Shape, parse
 from nas.cell.graph import Cell
 from nas.cli import EXIT_FAILED, guarded
 from nas.errors import UserError
 from nas.provenance import provenance
 
 if TYPE_CHECKING:
-    from nas.bench_report import Report, Row
+    from nas.bench.report import Report, Row
 
 WIDTH = 140
 """Columns of the tables where the output is no terminal."""
@@ -30,8 +30,8 @@ def bench(config: BenchConfig, arguments: Sequence[str]) -> int:
     import torch
     from rich.console import Console
 
-    from nas.bench_machine import machine, one_thread
-    from nas.bench_report import Report, missing, show, write_json
+    from nas.bench.machine import machine, one_thread
+    from nas.bench.report import Report, missing, show, write_json
 
     with one_thread(), torch.random.fork_rng(devices=[]):
         command = shlex.join(["python", "-m", "nas.bench", *arguments])
@@ -44,7 +44,7 @@ def bench(config: BenchConfig, arguments: Sequence[str]) -> int:
     if config.json:
         write_json(report, config.json)
     if config.png:
-        from nas.bench_picture import draw
+        from nas.bench.picture import draw
 
         draw(report, config.png)
     wrong = list(missing(report)) if config.smoke else []
@@ -54,7 +54,7 @@ def bench(config: BenchConfig, arguments: Sequence[str]) -> int:
 
 
 def _measure(report: "Report") -> None:
-    from nas.bench_machine import peak_gflops
+    from nas.bench.machine import peak_gflops
 
     config = report.config
     load, processors = report.machine["load_average"], report.machine["processors"]
@@ -83,10 +83,10 @@ def _progress(line: str) -> None:
 
 def _rows(config: BenchConfig, cell: Cell, shape: Shape, given: Input) -> list["Row"]:
     """All modes of one cell, shape and input."""
-    from nas.bench_arms import make_arms, work
-    from nas.bench_clock import take_turns
-    from nas.bench_flops import matrix_flops
-    from nas.bench_report import Row
+    from nas.bench.arms import make_arms, work
+    from nas.bench.clock import take_turns
+    from nas.bench.flops import matrix_flops
+    from nas.bench.report import Row
 
     arms = make_arms(cell, shape, given, eager=shape.hidden <= config.eager_limit)
     differences = arms.largest_difference()
@@ -104,8 +104,8 @@ def _rows(config: BenchConfig, cell: Cell, shape: Shape, given: Input) -> list["
 
 def _measure_compiler(report: "Report", cell: Cell) -> None:
     """Compile times at each width, where there is a compiler and the cell can be compiled."""
-    from nas.bench_arms import obstacle
-    from nas.bench_machine import compile_time
+    from nas.bench.arms import obstacle
+    from nas.bench.machine import compile_time
 
     for hidden in report.config.hidden:
         if reason := obstacle(cell, hidden):
@@ -115,14 +115,10 @@ def _measure_compiler(report: "Report", cell: Cell) -> None:
 
 
 def _measure_training(report: "Report") -> None:
-    from nas.bench_training import ROUNDS, throughput
+    from nas.bench.training import ROUNDS, throughput
 
     config = report.config
     try:
         report.training = throughput(config.training_steps, min(config.rounds, ROUNDS))
     except UserError as error:  # a Python without its documentation, which is the text
         report.note(f"training was left out: {error}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

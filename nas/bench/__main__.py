@@ -1,0 +1,7 @@
+"""`python -m nas.bench`."""
+
+import sys
+
+from nas.bench.command import main
+
+sys.exit(main())
