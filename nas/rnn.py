@@ -220,8 +220,7 @@ class RNN(nn.Module):
         """All layers over all steps: y (rows of all steps, width), and the final states."""
         directions = 2 if self.bidirectional else 1
         finals: list[list[Tensor]] = []
-        zero = states[0].new_zeros(rows.total, self.hidden_size)
-        zeros = [zero] * len(self.cell.verticals)
+        zeros = [states[0].new_zeros(rows.total, self.hidden_size) for _ in self.cell.verticals]
         below = [zeros] * directions
         for layer in range(self.num_layers):
             outputs = []

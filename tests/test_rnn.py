@@ -290,3 +290,11 @@ WRONG_CALLS: dict[str, tuple[Callable[[], object], str]] = {
 def test_a_wrong_call_is_named(call, message):
     with pytest.raises(CellError, match=message):
         call()
+
+
+def test_a_copied_module_shares_its_cell() -> None:
+    rnn = RNN(nas.zoo["gru"], D, H)
+    assert copy.deepcopy(rnn).cell is rnn.cell
+    again = pickle.loads(pickle.dumps(rnn.cell))
+    assert again == rnn.cell
+    assert hash(again) == hash(rnn.cell)

@@ -112,6 +112,9 @@ class Cell:
     def __hash__(self) -> int:
         return self._hash  # modules look up their compiled loops by cell at every call
 
+    def __deepcopy__(self, memo: object) -> "Cell":
+        return self  # immutable; a copied module finds its compiled loops by identity
+
     def __getstate__(self) -> dict[str, object]:
         # Hashes of strings differ between processes, and all that is cached can be had again.
         return {f.name: getattr(self, f.name) for f in fields(self)}
