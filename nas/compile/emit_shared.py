@@ -142,10 +142,6 @@ def _real(value: float) -> str:
     return repr(value)
 
 
-def _partial(plan: Plan, i: int) -> bool:
-    return plan.sizes[i] != plan.padded(i)
-
-
 def parts(shared: Shared, product: Product) -> Iterator[tuple[Target, str, int, int]]:
     """Each piece of a product's matrix: its map, the address and row length of the weights, and
     whether it is added to a piece before, where a map reads one value twice."""
