@@ -14,3 +14,9 @@ OTHER_KERNEL_32 = {"rtol": 1e-6, "atol": 1e-6}
 
 HALF = {"float16": 2e-3, "bfloat16": 2e-2}
 """Absolute, against float64, for values below 1: some units of the last place, for two steps."""
+
+TWICE_EAGER = {"factor": 2.0, "slack": 1e-6}
+"""float32: the error against float64 may be this many times the eager reference's, and a little."""
+
+UNITS = 3.0
+"""Of the last place: elementary functions in vectors against libm's, which has half of one."""
