@@ -1,0 +1,68 @@
+"""What the README shows is what happens."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import nas
+from nas.cli import parse
+from nas.evaluation import Evaluation, Settings
+from nas.resources import names
+from nas.tasks import Text
+from nas.train import run
+from nas.zoo import ZOO
+from tests.studies import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    fenced = [block.split("\n", 1) for block in README.split("```")[1::2]]
+    return [text for name, text in fenced if name == language]
+
+
+def test_the_printed_cell_is_the_one_that_is_shown() -> None:
+    shown = next(block for block in blocks("") if block.startswith("def gru"))
+    assert shown == str(nas.zoo["gru"])
+    assert nas.cell(shown) == nas.zoo["gru"]
+
+
+def test_the_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    winner = tmp_path / "studies" / "quickstart" / "winner"
+    winner.mkdir(parents=True)
+    task = Text(epochs=1, batches_per_epoch=1, validation_batches=1, n_params=(4000,))
+    lstm = ZOO["lstm"]
+    result = run(Evaluation(str(lstm), lstm.key, task, (Settings(4000),), 0))
+    assert result.weights is not None
+    (winner / "text.safetensors").write_bytes(result.weights)
+    monkeypatch.chdir(tmp_path)
+    seen = {
+        "torch": torch,
+        "x": torch.randn(5, 2, 32),
+        "tokens": torch.randint(0, 7, (5, 2)),
+        "table": torch.randn(7, 32),
+    }
+    for block in blocks("python"):
+        exec(block, seen)
+    assert isinstance(seen["rnn"], nas.RNN)
+
+
+def test_commands_of_the_search_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.txt").write_text("to be or not to be, that is the question. " * 2000)
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    searches = [
+        line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.s")
+    ]
+    configs = [parse(arguments) for arguments in searches if "[CONFIG]" not in arguments]
+    assert [config.study for config in configs] == ["second", "third", "mine", "narrow"]
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    for name in re.findall(r"`((?:nas|docs|search_spaces|experiments)/[\w/.]+)`", README):
+        assert (ROOT / name).exists(), name
+    assert "quickstart" in names("experiments")
