@@ -49,11 +49,9 @@ def _compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype)
         loaded = library(source.text, dtype == torch.float64)
     except CompilerError as error:
         return str(error)
-    forward, backward = loaded["forward"], loaded["backward"]
-    for function in (forward, backward):
-        # table, steps, batch, rows, offsets, reverse, inputs, tokens
-        function.argtypes = [VOID, LONG, LONG, VOID, VOID, LONG, LONG, VOID]
-        function.restype = None
+    # table, steps, batch, rows, offsets, reverse, inputs, tokens
+    arguments = (VOID, LONG, LONG, VOID, VOID, LONG, LONG, VOID)
+    forward, backward = (loaded.function(name, *arguments) for name in ("forward", "backward"))
     return Loop(plan, source, forward, backward)
 
 

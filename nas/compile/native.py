@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import weakref
 from pathlib import Path
+from typing import Any
 
 FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -shared -fPIC -w".split()
 COMPILE_LIMIT_S = 60.0
@@ -27,6 +28,26 @@ CACHED = 2000
 """Libraries that stay in the cache; the least recently used go."""
 HERE = Path(__file__).parent
 ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
+
+
+class Library:
+    """Loaded C; unloaded with the last reference to it or to a function of it.
+
+    ctypes.CDLL never unloads, and a process that has met some 10,000 cells would have no memory
+    map left.
+    """
+
+    def __init__(self, path: Path, mode: int) -> None:
+        """Load; OSError if it cannot be."""
+        self._handle = _ctypes.dlopen(str(path), mode)
+        # Not at exit: other threads may still be in the code.
+        weakref.finalize(self, _ctypes.dlclose, self._handle).atexit = False
+
+    def function(self, name: str, *arguments: Any) -> Any:
+        """A function without a result, from the ctypes of its arguments."""
+        function = ctypes.CFUNCTYPE(None, *arguments)(_ctypes.dlsym(self._handle, name))
+        function.library = self  # type: ignore[attr-defined]  # keeps it loaded
+        return function
 
 
 class CompilerError(RuntimeError):
@@ -39,6 +60,8 @@ def compiler() -> tuple[str, ...]:
     Raises:
         CompilerError: if there is none.
     """
+    if os.name != "posix":
+        raise CompilerError(f"loops in C are for POSIX systems, this is {os.name}")
     if given := os.environ.get("CC", "").strip():
         try:
             return tuple(shlex.split(given))
@@ -62,11 +85,8 @@ def cache_folder() -> Path | None:
         return None
 
 
-def library(source: str, double: bool) -> ctypes.CDLL:
+def library(source: str, double: bool) -> Library:
     """The loaded library of a loop's source, compiled if it is not in the cache.
-
-    It is unloaded with the last reference to it or to a function that was taken by
-    `library["name"]`: thousands of cells would else exhaust a process's memory maps.
 
     Raises:
         CompilerError: if it cannot be compiled or loaded.
@@ -80,7 +100,7 @@ def library(source: str, double: bool) -> ctypes.CDLL:
 
 
 @functools.cache
-def _products(source: str, double: bool, command: tuple[str, ...]) -> ctypes.CDLL | str:
+def _products(source: str, double: bool, command: tuple[str, ...]) -> Library | str:
     """Matrix products, which loops find by name, or why a compiler does not work.
 
     Either is found out once: a compiler that hangs must not do so for every cell.
@@ -91,23 +111,23 @@ def _products(source: str, double: bool, command: tuple[str, ...]) -> ctypes.CDL
         return str(error)
 
 
-def _load(source: str, double: bool, command: tuple[str, ...], mode: int) -> ctypes.CDLL:
-    digest = hashlib.sha256(f"{source} {double} {_machine(command)}".encode()).hexdigest()[:32]
-    folder = cache_folder()
-    stored = folder / f"loop-{digest}.so" if folder else None
-    if stored and (loaded := _load_stored(stored, mode)):
-        return loaded
+def _load(source: str, double: bool, command: tuple[str, ...], mode: int) -> Library:
     try:
+        digest = hashlib.sha256(f"{source} {double} {_machine(command)}".encode()).hexdigest()
+        folder = cache_folder()
+        stored = folder / f"loop-{digest[:32]}.so" if folder else None
+        if stored and (loaded := _load_stored(stored, mode)):
+            return loaded
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
             made = _compile(source, double, command, Path(place))
             if stored and _store(made, stored) and (loaded := _load_stored(stored, mode)):
                 return loaded
-            return _open(made, mode)
+            return Library(made, mode)
     except OSError as error:  # no room for temporary files, or they may not be loaded
         raise CompilerError(f"a compiled loop cannot be made or loaded: {error}") from None
 
 
-def _load_stored(path: Path, mode: int) -> ctypes.CDLL | None:
+def _load_stored(path: Path, mode: int) -> Library | None:
     """The library at a place of the cache, if there is a whole one that loads."""
     try:
         content = path.read_bytes()
@@ -115,16 +135,9 @@ def _load_stored(path: Path, mode: int) -> ctypes.CDLL | None:
             return None
         with contextlib.suppress(OSError):  # a cache may be read-only
             os.utime(path)
-        return _open(path, mode)
+        return Library(path, mode)
     except OSError:  # not there, or a library of another machine on a shared disk
         return None
-
-
-def _open(path: Path, mode: int) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(path), mode)
-    # ctypes never unloads; at exit other threads may still be in the code.
-    weakref.finalize(loaded, _ctypes.dlclose, loaded._handle).atexit = False
-    return loaded
 
 
 def _store(made: Path, path: Path) -> bool:
@@ -197,6 +210,7 @@ def _run(command: list[str], place: Path) -> str:
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             raise CompilerError(

@@ -44,8 +44,7 @@ DTYPES = [np.float32, np.float64]
 
 def apply(name: str, a: Array) -> Array:
     """A function of `prelude.c` on an array."""
-    function = library(LOOPS, a.dtype == np.float64)[f"loop_{name}"]
-    function.argtypes, function.restype = [VOID, VOID, LONG], None
+    function = library(LOOPS, a.dtype == np.float64).function(f"loop_{name}", VOID, VOID, LONG)
     padded = np.concatenate([a, np.zeros(-a.size % 16, a.dtype)])
     y = np.empty_like(padded)
     function(padded.ctypes.data, y.ctypes.data, padded.size)
@@ -168,8 +167,8 @@ def address(*arrays: Array) -> list[int]:
 
 @pytest.mark.parametrize("start", ["one row", "rows", "itself"])
 def test_products_are_those_of_numpy(start):
-    function = library(GEMM + PRODUCTS, True)["product"]
-    function.argtypes = [LONG] * 4 + [VOID] * 3 + [LONG, VOID, LONG, VOID, VOID]
+    arguments = (*[LONG] * 4, *[VOID] * 3, LONG, VOID, LONG, VOID, VOID)
+    function = library(GEMM + PRODUCTS, True).function("product", *arguments)
     rng = np.random.default_rng(0)
     for m, k, width, other in SIZES:
         w, v, a = (rng.normal(size=(r, c)) for r, c in ((width, k), (other, k), (m, k + 3)))
@@ -189,8 +188,8 @@ def test_products_are_those_of_numpy(start):
 
 
 def test_products_with_the_transpose_are_those_of_numpy():
-    function = library(GEMM + PRODUCTS, True)["transposed"]
-    function.argtypes = [LONG] * 4 + [VOID] * 6
+    arguments = (*[LONG] * 4, *[VOID] * 6)
+    function = library(GEMM + PRODUCTS, True).function("transposed", *arguments)
     rng = np.random.default_rng(0)
     for m, k, width, other in SIZES:
         n, wide = upwards(width) + upwards(other), upwards(k)

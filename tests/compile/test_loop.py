@@ -128,13 +128,12 @@ def all_ops() -> Cell:
     return loads(f"{text}" + "\n".join(lines) + f"\n    return tanh({total}), {new}\n")
 
 
-@pytest.mark.parametrize("hidden", [1, 33])
-def test_every_operation_equals_the_reference(hidden: int) -> None:
-    assert_exact(Problem(all_ops(), hidden, COUNTS["packed"]))
+def test_every_operation_equals_the_reference() -> None:
+    assert_exact(Problem(all_ops(), 33, COUNTS["packed"]))
 
 
 def test_every_operation_is_as_exact_in_single_precision() -> None:
-    assert_as_good_as_eager(Problem(all_ops(), 33, COUNTS["packed"]))
+    assert_as_good_as_eager(Problem(all_ops(), 7, COUNTS["packed"]))
 
 
 @pytest.mark.parametrize("hidden", [4, 36])
