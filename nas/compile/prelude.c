@@ -67,8 +67,7 @@ INLINE vec v_exp(vec a) {
   half = (half + 6755399441055744.0) - 6755399441055744.0;
   vec y = (1.0 + 2.0 * (p / (q - p))) * two_to(half) * two_to(n - half);
   y = pick(a > 709.782712893384, splat(__builtin_inf()), y);
-  y = pick(a < -745.2, splat(0), y);
-  return pick(a != a, a, y);
+  return pick(a < -745.2, splat(0), y);
 }
 INLINE vec v_tanh(vec a) {
   vec z = a * a;
@@ -94,8 +93,7 @@ INLINE vec v_exp(vec a) {
   half = (half + 12582912.0f) - 12582912.0f;
   vec y = (p * (r * r) + r + 1.0f) * two_to(half) * two_to(n - half);
   y = pick(a > 88.72283905f, splat(__builtin_inff()), y);
-  y = pick(a < -104.0f, splat(0), y);
-  return pick(a != a, a, y);
+  return pick(a < -104.0f, splat(0), y);
 }
 INLINE vec v_tanh(vec a) {
   vec z = a * a;

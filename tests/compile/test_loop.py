@@ -84,6 +84,11 @@ TRAITS = {
     "a state is a map of parameters": "(x, h, s: 1):\n    return h * s, linear(scalar(), width=1)",
     "a map of a narrow value": "(x, h, s: 1):\n    return tanh(linear(x, s)), linear(h, width=1)",
     "a map of a narrow map": "(x, h):\n    return tanh(linear(sin(linear(h, width=1)), x))",
+    "a narrow value with many readers": (
+        "(x, h, s: 1):\n    a = sin(linear(s, h, width=1))\n"
+        "    return tanh(linear(a, x) * a + linear(cos(a) * linear(a, s))), a + s"
+    ),
+    "a narrow value over a wide one": "(x, h, s: 1):\n    return tanh(s / linear(h, x)), cos(s)",
     "a number in each": "(x, h: 1):\n    return tanh(linear(x, h, width=1))",
     "a map of a map": "(x, h):\n    return tanh(linear(linear(h), linear(linear(h), x)))",
     "a value read twice": "(x, h):\n    return tanh(linear(h, x, h, bias=None))",
