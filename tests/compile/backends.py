@@ -40,10 +40,11 @@ class Problem:
         """Weights that float32 can hold, so that both precisions have the same."""
         layer = EagerCell(self.cell, self.input_width, self.hidden, self.bias, dtype=dtype)
         generator = seeded(self.seed)
+        spread = min(0.4, self.hidden**-0.5)  # more, and wide cells would be chaotic
         with torch.no_grad():
             for parameter in layer.parameters():
                 drawn = torch.empty(parameter.shape)
-                parameter.copy_(nn.init.normal_(drawn, std=0.4, generator=generator))
+                parameter.copy_(nn.init.normal_(drawn, std=spread, generator=generator))
         return layer
 
     def values(self, layer: EagerCell, dtype: torch.dtype) -> tuple[Tensor, ...]:
