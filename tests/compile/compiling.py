@@ -1,0 +1,65 @@
+"""A small module to compile, how often that was done, and whether it is right."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.compile import backend, loop, native
+from nas.rnn import RNN
+from tests.tensors import normal, seeded
+from tests.tolerances import OTHER_KERNEL_32
+
+X = normal(3, 2, 4).float()
+
+
+def forget() -> None:
+    """All but the products that loops share, which take a while and are kept for each compiler."""
+    for cache in (loop._compiled, native._machine, backend._warn):
+        cache.cache_clear()
+
+
+def output(backend: str = "c") -> torch.Tensor:
+    rnn = RNN("gru", 4, 5, backend=backend)
+    rnn.reset_parameters(generator=seeded())
+    return rnn(X)[0].detach()
+
+
+@functools.cache
+def expected() -> torch.Tensor:
+    return output("eager")
+
+
+def assert_right() -> None:
+    torch.testing.assert_close(output(), expected(), **OTHER_KERNEL_32)
+
+
+def n_compiled(run: Callable[[], object]) -> int:
+    """How often the compiler is called, not counting questions for its version."""
+    commands = []
+    original = native._run
+
+    def counted(command: list[str], place: Path) -> str:
+        commands.append(command)
+        return original(command, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_run", counted)
+        run()
+    return sum("--version" not in command for command in commands)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Another file at the place: the one before may still be mapped."""
+    path.unlink()
+    path.write_bytes(content)
+
+
+def stored(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def refuse(error: OSError, *args: object) -> None:
+    raise error

@@ -1,0 +1,186 @@
+"""Caches of compiled loops that are damaged, full or shared: never a wrong number."""
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.compile import native
+from nas.rnn import RNN
+from tests.compile.compiling import (
+    X,
+    assert_right,
+    expected,
+    forget,
+    n_compiled,
+    output,
+    refuse,
+    replace,
+    stored,
+)
+from tests.tolerances import OTHER_KERNEL_32
+
+
+def test_a_loop_is_compiled_once(fresh, tmp_path):
+    assert n_compiled(assert_right) == 1
+    assert n_compiled(assert_right) == 0
+    forget()
+    assert n_compiled(assert_right) == 0
+    assert [path.suffix for path in stored(tmp_path / "cache")] == [".so"]
+
+
+def test_the_products_that_loops_share_are_compiled_once(fresh):
+    native._products.cache_clear()
+    assert n_compiled(assert_right) == 2
+    forget()
+    native._products.cache_clear()
+    assert n_compiled(assert_right) == 0
+
+
+def test_precisions_and_sizes_are_apart(fresh):
+    assert_right()
+    """At 16 features the text is the same in both precisions."""
+    native.library("", True)  # the products
+    x = torch.zeros(3, 2, 16)
+    assert n_compiled(lambda: RNN("gru", 16, 16, backend="c")(x)) == 1
+    double = RNN("gru", 16, 16, backend="c", dtype=torch.float64)
+    assert n_compiled(lambda: double(x.double())) == 1
+    assert n_compiled(lambda: RNN("gru", 16, 6, backend="c")(x)) == 1
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(len(content)),
+    "a byte": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+    "text": lambda content: b"not a library",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_library_is_made_anew(fresh, tmp_path, damage):
+    assert_right()
+    forget()
+    for path in stored(tmp_path / "cache"):
+        replace(path, damage(path.read_bytes()))
+    assert n_compiled(assert_right) == 1
+    forget()
+    assert n_compiled(assert_right) == 0
+
+
+def test_a_library_of_another_machine_is_made_anew(fresh, tmp_path):
+    """Whole, but it cannot be loaded: as one for another processor on a shared disk."""
+    assert_right()
+    forget()
+    for path in stored(tmp_path / "cache"):
+        content = b"\x7fELF of another machine"
+        replace(path, content + hashlib.sha256(content).digest())
+    assert n_compiled(assert_right) == 1
+
+
+PLACES = {
+    "a file": "/etc/hostname",
+    "below a file": "/etc/hostname/cache",
+    "read-only": "/proc/cache",
+    "relative": "loops",
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_cache_that_cannot_be_written_is_done_without(fresh, tmp_path, place):
+    fresh.chdir(tmp_path)
+    fresh.setenv("NAS_CACHE_DIR", place)
+    assert_right()
+
+
+def test_a_read_only_cache_is_read(fresh, tmp_path):
+    assert_right()
+    forget()
+    refused = functools.partial(refuse, OSError(30, "Read-only file system"))
+    fresh.setattr(native.os, "utime", refused)
+    fresh.setattr(Path, "write_bytes", refused)
+    assert n_compiled(assert_right) == 0
+
+
+def test_a_full_disk_leaves_nothing_behind(fresh, tmp_path):
+    def fill(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(28, "No space left on device")
+
+    fresh.setattr(Path, "write_bytes", fill)
+    assert_right()
+    assert stored(tmp_path / "cache") == []
+
+
+def test_without_a_home_there_is_no_cache(fresh):
+    fresh.delenv("NAS_CACHE_DIR")
+    fresh.delenv("XDG_CACHE_HOME", raising=False)
+    fresh.setattr(Path, "home", functools.partial(refuse, RuntimeError("no home")))
+    assert native.cache_folder() is None
+    assert_right()
+
+
+def test_the_place_of_the_cache(fresh, tmp_path):
+    assert native.cache_folder() == tmp_path / "cache"
+    fresh.delenv("NAS_CACHE_DIR")
+    fresh.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert native.cache_folder() == tmp_path / "nas"
+    fresh.delenv("XDG_CACHE_HOME")
+    assert native.cache_folder() == Path.home() / ".cache" / "nas"
+
+
+def test_the_cache_is_bounded_and_keeps_what_is_used(fresh, tmp_path):
+    fresh.setattr(native, "CACHED", 3)
+    assert_right()
+    used = {path.name for path in stored(tmp_path / "cache")}
+    other = tmp_path / "cache" / "mine.so"
+    other.write_bytes(b"of the user")
+    for k in range(5):
+        (tmp_path / "cache" / f"loop-{k}.so").write_bytes(b"old")
+        os.utime(tmp_path / "cache" / f"loop-{k}.so", (k, k))
+    RNN("gru", 4, 6, backend="c")(X)
+    found = {path.name for path in stored(tmp_path / "cache")}
+    assert used < found
+    assert len(found) == 3 + 1
+    assert other.name in found
+
+
+SCRIPT = """
+import sys, time, torch, nas
+print(flush=True)
+sys.stdin.readline()
+torch.manual_seed(0)
+rnn = nas.RNN("lstm", 4, 5, backend="c")
+print(rnn(torch.ones(3, 2, 4))[0].sum().item())
+"""
+
+
+def test_processes_compile_the_same_at_once(fresh, tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        process.stdout.readline()
+    results = {process.communicate("go\n")[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(results) == 1
+    assert [path.suffix for path in stored(tmp_path / "cache")] == [".so", ".so"]
+
+
+def test_threads_compile_the_same_at_once(fresh, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        for y in pool.map(lambda _: output(), range(4)):
+            torch.testing.assert_close(y, expected(), **OTHER_KERNEL_32)
