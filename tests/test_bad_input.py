@@ -321,7 +321,7 @@ def test_a_database_driver_that_is_not_there(capsys: pytest.CaptureFixture[str])
         (["--sampler", "random"], r"begun with sampler = tpe, not random"),
         (["--tasks.text.epochs", "3"], r"begun with tasks\.text\.epochs = \d+, not 3"),
         (["--settings.clip_norm", "2"], r"begun with settings\.clip_norm = \[5\.0\], not \[2\.0\]"),
-        (["--protocol.n_settings", "9"], r"begun with protocol\.n_settings = 2, not 9"),
+        (["--protocol.n_settings", "9"], r"begun with protocol\.n_settings = 4, not 9"),
     ],
 )
 def test_another_configuration_of_a_study_that_was_begun(
