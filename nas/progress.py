@@ -89,7 +89,9 @@ class Progress:
         drawn = [v for v in study.visits if v and v.kind == "drawn"]
         unique = len({v.key for v in drawn})
         table.add_row("candidates", f"{len(drawn)} drawn, {unique} different; {funnel(finished)}")
+        # Of the candidates, once there are any: the reference scores 1 from the start.
         scored = [v for v in finished if v.judgement and v.judgement.score is not None]
+        scored = [v for v in scored if v.kind == "drawn"] or scored
         if scored:
             best = max(scored, key=lambda v: v.judgement.score or 0.0 if v.judgement else 0.0)
             table.add_row("best so far", describe(best))

@@ -1,0 +1,56 @@
+"""What a running search shows."""
+
+import io
+
+from rich.console import Console
+
+from nas.leaderboard import leaderboard
+from nas.progress import clock, describe, funnel, table_of
+from nas.protocol import Judgement
+from nas.study import Visit
+
+
+def visit(name: str, judgement: Judgement, kind: str = "drawn") -> Visit:
+    return Visit(0, 0, kind, name, "", name, judgement=judgement)  # type: ignore[arg-type]
+
+
+SCORED = Judgement("scored", {"xml": 0.5}, {"xml": 0.97}, 0.97, 0.97)
+REJECTED = Judgement("xml", {"xml": 0.4}, {"xml": 0.81}, None, 0.6)
+FILTERED = Judgement("memorization", {"memorization": 0.25}, {}, None, 0.1)
+DIVERGED = Judgement("memorization", {"memorization": None}, {}, None, 0.0)
+
+
+def test_a_judged_cell_in_one_line() -> None:
+    assert describe(visit("a", SCORED)) == "a: score 0.970 (xml 0.970)"
+    assert describe(visit("b", REJECTED)) == "b: rejected at xml (xml 0.810)"
+    assert describe(visit("c", FILTERED)) == "c: rejected at memorization (0.250)"
+    assert describe(visit("d", DIVERGED)) == "d: rejected at memorization (no finite metric)"
+
+
+def test_the_funnel_counts_candidates_alone() -> None:
+    visits = [
+        visit("gru", SCORED, "given"),
+        visit("a", SCORED),
+        visit("b", REJECTED),
+        visit("c", FILTERED),
+        visit("d", DIVERGED),
+    ]
+    assert funnel(visits) == "1 scored, 1 rejected at xml, 2 rejected at memorization"
+
+
+def test_durations() -> None:
+    assert [clock(s) for s in (0, 59.9, 61, 3600, 3725)] == ["0:00", "0:59", "1:01", "1h00", "1h02"]
+
+
+def test_the_table_fits_a_terminal_and_shows_every_number() -> None:
+    name = "gates_0123ab"
+    visits = [visit("gru", SCORED, "given"), visit(name, SCORED), visit("c", FILTERED)]
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    console.print(table_of(leaderboard(visits, ["gru"]), ["xml"]))
+    lines = text.getvalue().splitlines()
+    rows = [line.split() for line in lines if line.strip()[:1].isdigit()]
+    assert ["1", "gates_0123ab", "0.970", "0.970", "0", "0"] in rows
+    assert ["2", "gru", "(baseline)", "0.970", "0.970", "0", "0"] in rows
+    assert ["3", "c", "-", "0", "0", "memorization"] in rows
+    assert max(map(len, lines)) <= 80
