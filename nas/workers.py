@@ -118,7 +118,7 @@ class LocalWorkers(Workers):
             self._threads.shutdown(cancel_futures=True)
             with self._lock:  # all stop before the first join, which takes 0.2 s
                 for worker in self._workers:
-                    worker.pool.stop()  # type: ignore[no-untyped-call]
+                    worker.pool.stop()  # type: ignore[no-untyped-call]  # pebble's
                 for worker in self._workers:
                     worker.pool.join()
 
@@ -238,7 +238,7 @@ class _Worker:
             _ = self.pool.active  # starts the process
 
     def replace(self) -> None:
-        self.pool.stop()  # type: ignore[no-untyped-call]
+        self.pool.stop()  # type: ignore[no-untyped-call]  # pebble's
         self.pool.join()
         self._start()
 

@@ -77,6 +77,6 @@ def weight_of(plan: Plan, layer: EagerCell, i: int) -> Tensor:
     """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
     n, weight = plan.node(i), layer.weight_at(i)
     if n.op == "block_diagonal":
-        blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
+        blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]  # torch's
         return blocks
     return weight * block_mask(n, weight) if n.op == "masked" else weight.contiguous()

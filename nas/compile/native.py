@@ -207,6 +207,7 @@ def _run(command: list[str], place: Path) -> str:
     with process:
         try:
             said, _ = process.communicate(timeout=COMPILE_LIMIT_S)
+        # An interrupt too: the compiler has a session of its own and would go on without us.
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -70,7 +70,7 @@ class Gates(Space):
                 raise UserError(unknown("field", field, ALLOWED))
         opened = {field: _opened(field, given) for field, given in fields.items()}
         # `_opened` has checked each value against ALLOWED, which the type checker cannot follow.
-        return dataclasses.replace(cls(name), **opened)  # type: ignore[arg-type]
+        return dataclasses.replace(cls(name), **opened)  # type: ignore[arg-type]  # above
 
     @property
     def version(self) -> str:
