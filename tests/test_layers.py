@@ -23,7 +23,8 @@ ORDER = """
     nas.cell
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
     nas.lookup nas
-    nas.compile.reference nas.compile.rows nas.compile.eager nas.compile.formula nas.compile.plan
+    nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula
+    nas.compile.plan
     nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_backward nas.compile.emit
     nas.compile.hoist nas.compile.native
     nas.compile.buffers nas.compile.call nas.compile.gradients nas.compile.loop

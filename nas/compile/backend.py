@@ -12,12 +12,16 @@ from nas.compile import eager, loop
 from nas.compile.native import CompilerError
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
+from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 
 Backend = Literal["auto", "c", "eager"]
 Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 RunLayer = Callable[
     [EagerCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer
+]
+RunMembers = Callable[
+    [StackedCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer
 ]
 
 logger = logging.getLogger(__name__)
@@ -55,6 +59,19 @@ def choose(
         _warn(str(error))
         return eager.run_layer
     return loop.run_layer
+
+
+def choose_members(
+    backend: Backend, layer: StackedCell, x: Tensor | Tokens, states: Sequence[Tensor]
+) -> RunMembers:
+    """The function that runs the members of `layer` on `x` and `states`, (K, …).
+
+    Raises:
+        CellError: if "c" is asked for and cannot be had.
+    """
+    if backend == "c":
+        raise CellError(f"backend c cannot run cell {layer.cell.name}: it runs one member.")
+    return eager.run_members
 
 
 def _obstacle(layer: EagerCell, x: Tensor | Tokens, states: Sequence[Tensor]) -> str:
