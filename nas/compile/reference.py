@@ -67,6 +67,11 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+def of_numbers(n: Node, args: Sequence[float]) -> float:
+    """What an operation makes of numbers alone: in float64, whatever a module's dtype."""
+    return float(FUNCTIONS[n.op](*map(_tensor, args), *(value for _, value in n.attrs)))
+
+
 class EagerCell(nn.Module):
     """One step of a cell with its parameters, one torch function an op.
 
@@ -158,9 +163,9 @@ class EagerCell(nn.Module):
             return step.to(x.dtype) if isinstance(step, Tensor) else _tensor(float(step), x)
         if is_learned(n):
             return self._learned(i, n, args, x)
-        if not any(isinstance(arg, Tensor) for arg in args):
-            args = [_tensor(arg) for arg in args]
-            return float(FUNCTIONS[n.op](*args, *(value for _, value in n.attrs)))
+        numbers = [arg for arg in args if isinstance(arg, float)]
+        if len(numbers) == len(args):
+            return of_numbers(n, numbers)
         return FUNCTIONS[n.op](*args, *(value for _, value in n.attrs))
 
     def _learned(self, i: int, n: Node, args: list[Operand], x: Tensor) -> Tensor:
