@@ -20,6 +20,7 @@ ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
     nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.count
+    nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate
     nas.cell
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
     nas.lookup nas

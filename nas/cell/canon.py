@@ -63,6 +63,21 @@ def canonical_form(cell: Cell) -> str:
     return interface + canonical_text(algebra.terms, roots)
 
 
+def meaning(cell: Cell) -> list[tuple[Term, frozenset[str]]]:
+    """Of each output, a number that equal values share, and the inputs that it depends on.
+
+    Inputs are "input", "state 0", "state 1", …, "vertical 3"; by the algebra above, x - x depends
+    on nothing.
+    """
+    algebra = _Algebra(cell)
+    depends: list[frozenset[str]] = []
+    for label, args in algebra.terms:
+        own = {label} if label.startswith(("input", "state ", "vertical ")) else set[str]()
+        depends.append(frozenset(own.union(*(depends[arg] for _, arg in args))))
+    roots = (algebra.of_node[i] for i in cell.outputs)
+    return [(root, depends[root]) for root in roots]
+
+
 def _text(value: float) -> str:
     """Numbers that differ by rounding alone are one number."""
     rounded = float(f"{value:.12g}")

@@ -1,0 +1,194 @@
+"""A cell taken apart for mutation: nodes by a number that stays, every matrix a node of its own.
+
+Jozefowicz et al. 2015 mutate graphs in which each matrix is a node, so `linear(x, h)` becomes
+`linear(x) + linear(h)`, each with a bias; put together again, sums of matrices are one `linear`
+with one bias. Taking apart and putting together leaves a cell's key as it is.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+
+from nas.cell.arrange import arrange
+from nas.cell.graph import Cell, Node, make_node, node
+from nas.cell.ops import INPUTS, OPS
+
+NUMBERS = ("constant", "step", "scalar")
+"""Leaves of width 1, which the operators of the paper do not know."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A graph whose nodes name their arguments by number, in any order."""
+
+    nodes: Mapping[int, Node]
+    outputs: tuple[int, ...]
+    """y, the new states, the new verticals."""
+
+    @property
+    def states(self) -> list[int]:
+        """The states of the previous step, in order."""
+        return [i for i in sorted(self.nodes) if self.nodes[i].op == "state"]
+
+    @property
+    def new_states(self) -> tuple[int, ...]:
+        return self.outputs[1 : 1 + len(self.states)]
+
+    def below(self, roots: Iterable[int]) -> set[int]:
+        """The roots and all nodes that they depend on."""
+        found: set[int] = set()
+        wanted = list(roots)
+        while wanted:
+            index = wanted.pop()
+            if index not in found:
+                found.add(index)
+                wanted.extend(self.nodes[index].args)
+        return found
+
+    def ancestors(self, index: int) -> list[int]:
+        """The nodes that node `index` depends on, numbers left out."""
+        below = self.below(self.nodes[index].args)
+        return [i for i in sorted(below) if self.nodes[i].op not in NUMBERS]
+
+    def interior(self) -> list[int]:
+        """The operations on which an output depends, arguments first."""
+        live = self.below(self.outputs)
+        return [i for i in _in_order(self, live) if self.nodes[i].op not in INPUTS]
+
+    def n_uses(self, index: int) -> int:
+        """How often a node is read; leaving the cell as y and first new state is one use."""
+        args = sum(n.args.count(index) for n in self.nodes.values())
+        same = len(self.outputs) > 1 and self.outputs[0] == self.outputs[1]
+        return args + self.outputs[same:].count(index)
+
+    def with_node(self, new: Node) -> tuple["Draft", int]:
+        """A draft with one more node, and that node's number."""
+        index = max(self.nodes) + 1
+        return replace(self, nodes={**self.nodes, index: new}), index
+
+    def changed(self, index: int, new: Node) -> "Draft":
+        """A draft in which another node stands at `index`."""
+        return self.pruned({**self.nodes, index: new}, self.outputs)
+
+    def redirected(self, old: int, new: int) -> "Draft":
+        """A draft in which whatever read `old`, outputs included, reads `new`."""
+        nodes = {
+            i: replace(n, args=tuple(new if arg == old else arg for arg in n.args))
+            for i, n in self.nodes.items()
+        }
+        outputs = tuple(new if out == old else out for out in self.outputs)
+        return self.pruned(nodes, outputs)
+
+    def pruned(self, nodes: Mapping[int, Node], outputs: tuple[int, ...]) -> "Draft":
+        """A draft of these nodes without those that nothing depends on, inputs kept."""
+        live = Draft(nodes, outputs).below(outputs)
+        kept = {i: n for i, n in nodes.items() if i in live or n.op in INPUTS}
+        return Draft(kept, outputs)
+
+
+def take_apart(cell: Cell) -> Draft:
+    """The draft of a cell, without its dead nodes."""
+    nodes: dict[int, Node] = {}
+    place: dict[int, int] = {}
+
+    def add(new: Node) -> int:
+        nodes[len(nodes)] = new
+        return len(nodes) - 1
+
+    for i, n in enumerate(cell.nodes):
+        if i not in cell.live:
+            continue
+        args = [place[arg] for arg in n.args]
+        if n.op != "linear" or len(args) == 1:
+            place[i] = add(replace(n, args=tuple(args)))
+            continue
+        attrs = dict(n.attrs)
+        later = attrs | {"bias": None if attrs["bias"] is None else 0.0}
+        total = add(make_node("linear", args[:1], attrs))
+        for arg in args[1:]:
+            total = add(node("add", total, add(make_node("linear", [arg], later))))
+        nodes[total] = replace(nodes[total], name=n.name)
+        place[i] = total
+    return Draft(nodes, tuple(place[out] for out in cell.outputs))
+
+
+def put_together(draft: Draft, name: str, doc: str) -> Cell:
+    """The cell of a draft.
+
+    Raises:
+        CellError: if it breaks a rule of `verify`.
+    """
+    fused = _with_sums_of_matrices(draft)
+    order = _in_order(fused, {*fused.nodes})
+    place = {old: new for new, old in enumerate(order)}
+    moved = (fused.nodes[i] for i in order)
+    nodes = tuple(replace(n, args=tuple(place[arg] for arg in n.args)) for n in moved)
+    y, *rest = (place[out] for out in fused.outputs)
+    n_states = len(fused.states)
+    return arrange(Cell(name, nodes, y, tuple(rest[:n_states]), tuple(rest[n_states:]), doc))
+
+
+def _with_sums_of_matrices(draft: Draft) -> Draft:
+    """Write linear(a) + linear(b) as linear(a, b), where nothing else reads or names the parts."""
+    nodes = dict(draft.nodes)
+    uses = {i: draft.n_uses(i) for i in nodes}
+    for i in _in_order(draft, set(nodes)):
+        n = nodes[i]
+        if n.op != "add":
+            continue
+        one, other = (nodes[arg] for arg in n.args)
+        if all(_is_part(nodes[arg], uses[arg]) for arg in n.args) and (
+            one.attr("width") == other.attr("width")
+        ):
+            biases = [part.number("bias") for part in (one, other) if part.attr("bias") is not None]
+            attrs = dict(one.attrs) | {"bias": sum(biases) if biases else None}
+            nodes[i] = make_node("linear", one.args + other.args, attrs, n.name)
+    return draft.pruned(nodes, draft.outputs)
+
+
+def _is_part(n: Node, n_uses: int) -> bool:
+    return n.op == "linear" and not n.number("eye") and not n.name and n_uses == 1
+
+
+def _in_order(draft: Draft, wanted: set[int]) -> list[int]:
+    """The wanted nodes, arguments first and old ones before new ones; inputs as a cell has them."""
+    waits = {i: len({*draft.nodes[i].args}) for i in wanted}
+    readers: dict[int, list[int]] = {i: [] for i in wanted}
+    for i in wanted:
+        for arg in {*draft.nodes[i].args}:
+            readers[arg].append(i)
+    ready = [(_rank(draft.nodes[i]), i) for i in wanted if not waits[i]]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, i = heapq.heappop(ready)
+        order.append(i)
+        for reader in readers[i]:
+            waits[reader] -= 1
+            if not waits[reader]:
+                heapq.heappush(ready, (_rank(draft.nodes[reader]), reader))
+    assert len(order) == len(wanted), "an operator made a cycle"
+    return order
+
+
+def _rank(n: Node) -> int:
+    return INPUTS.index(n.op) if n.op in INPUTS else len(INPUTS)
+
+
+def n_operations(cell: Cell) -> int:
+    """Operations of a cell, each matrix and each addition to another one counted."""
+    live = (cell.nodes[i] for i in cell.live)
+    return sum(2 * len(n.args) - 1 if n.op == "linear" else OPS[n.op].kind != "leaf" for n in live)
+
+
+def n_matrices(cell: Cell) -> int:
+    """Matrices of a cell, in `linear` and in structured maps, peepholes left out."""
+    live = (cell.nodes[i] for i in cell.live)
+    return sum(len(n.args) for n in live if n.op in ("linear", "block_diagonal", "masked"))
+
+
+def pick(candidates: Iterable[int], rng: Random) -> int | None:
+    """One of the candidates, or None if there is none."""
+    given = list(candidates)
+    return rng.choice(given) if given else None
