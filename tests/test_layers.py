@@ -26,6 +26,8 @@ ORDER = """
     nas.lookup nas
     nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula
     nas.compile.plan
+    nas.compile.cost nas.compile.passes_rewrite nas.compile.passes_place
+    nas.compile.passes_verify nas.compile.passes nas.compile.debug
     nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_backward nas.compile.emit
     nas.compile.hoist nas.compile.native
     nas.compile.buffers nas.compile.call nas.compile.gradients nas.compile.loop

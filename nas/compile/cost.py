@@ -1,0 +1,191 @@
+"""What a plan costs: floating-point operations of a step, and bytes.
+
+Counted is what the backend executes, 2 for a multiply-add: equal expressions once, a product of
+independent blocks in the loop as the whole matrix that it is. Functions count as in the op table,
+padding not at all.
+"""
+
+import ast
+import functools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nas.cell.graph import is_learned
+from nas.cell.ops import OPS
+from nas.compile.formula import names
+from nas.compile.plan import MATRIX_OPS, Plan
+
+ARGUMENTS = ("a", "b", "c")
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations."""
+
+    products: float
+    """Of matrices with vectors."""
+    pointwise: float
+    """Of elementwise and row operations."""
+
+    @property
+    def total(self) -> float:
+        return self.products + self.pointwise
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step of one sequence costs, a row: operations by where they are executed."""
+
+    loop: Work
+    """Forward, inside the loop: what a step waits for."""
+    loop_back: Work
+    """Backward, inside the loop: gradients of the loop's values."""
+    loop_matrices: float
+    """Gradients of the loop's matrices: products over all steps, after the loop."""
+    hoisted: Work
+    """Forward, before the loop, for all steps at once; for tokens, once a symbol."""
+    hoisted_back: Work
+    """Gradients of what is before the loop, and of the matrices that read it."""
+    weight_bytes: int
+    """Matrices that a step of the loop reads, once for the whole batch, in whole vectors."""
+    kept_bytes: int
+    """Values of a row that the backward pass reads, in whole vectors."""
+    parameter_bytes: int
+    """All learned values of the layer."""
+
+    @property
+    def forward(self) -> float:
+        return self.loop.total + self.hoisted.total
+
+    @property
+    def backward(self) -> float:
+        return self.loop_back.total + self.loop_matrices + self.hoisted_back.total
+
+    def sequence(self, rows: int, inputs: int | None = None, *, backward: bool = True) -> float:
+        """Operations of a batch of sequences with `rows` steps together.
+
+        `inputs` is how many rows what is hoisted has: all of them, or one for each symbol.
+        """
+        loop, hoisted = self.loop.total, self.hoisted.total
+        if backward:
+            loop += self.loop_back.total + self.loop_matrices
+            hoisted += self.hoisted_back.total
+        return rows * loop + (rows if inputs is None else inputs) * hoisted
+
+
+def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
+    """The cost of a plan whose values have so many bytes; x that is data needs no gradient."""
+    moving = _differentiable(plan, x_is_data)
+    in_loop = [i for i in sorted(plan.depth) if plan.node(i).op not in MATRIX_OPS]
+    before = [i for i in sorted(plan.live) if i not in plan.depth]
+    pieces = list(_loop_products(plan))
+    multiplied = sum(flops for arg, flops in pieces if arg in plan.depth)
+    given = [(arg, flops) for arg, flops in pieces if arg not in plan.depth]
+    given += [piece for i in before for piece in _hoisted_products(plan, i)]
+    matrices = sum(flops for _, flops in given)
+    inputs = sum(flops for arg, flops in given if arg in moving)
+    size = plan.sizes
+    hidden = next((size[i] for i, width in enumerate(plan.cell.widths) if width == "hidden"), 1)
+    panels = (size[p.arg] * p.count for stage in plan.stages for p in stage.products)
+    return Cost(
+        loop=Work(multiplied, sum(_pointwise(plan, i) for i in in_loop)),
+        loop_back=Work(
+            multiplied,
+            sum(_pointwise_back(plan, i) for i in in_loop) + _additions(plan),
+        ),
+        loop_matrices=multiplied,
+        hoisted=Work(matrices, sum(_pointwise(plan, i) for i in before)),
+        hoisted_back=Work(
+            matrices + inputs,
+            sum(_pointwise_back(plan, i, moving) for i in before if i in moving),
+        ),
+        weight_bytes=value_bytes * sum(panels),
+        kept_bytes=value_bytes * sum(plan.padded(i) for i in kept(plan)),
+        parameter_bytes=value_bytes * plan.cell.n_params(size[0], hidden),
+    )
+
+
+def kept(plan: Plan) -> tuple[int, ...]:
+    """Values of the loop that the backward pass reads: in derivatives, and times gradients."""
+    found = {p.arg for stage in plan.stages for p in stage.products}
+    for i in plan.depth:
+        args = plan.args(i)
+        for formula in _derivatives(plan, i):
+            read = names(formula)
+            found |= {arg for arg, name in zip(args, ARGUMENTS, strict=False) if name in read}
+            found |= {i} if "y" in read else set()
+    return tuple(sorted(found.intersection(plan.depth)))
+
+
+def _loop_products(plan: Plan) -> Iterator[tuple[int, float]]:
+    """What each map of the loop multiplies, and the operations of that."""
+    for stage in plan.stages:
+        for product in (*stage.inputs, *stage.products):
+            for target in product.targets:
+                yield product.arg, 2.0 * target.width * plan.sizes[product.arg]
+
+
+def _hoisted_products(plan: Plan, i: int) -> Iterator[tuple[int, float]]:
+    n = plan.node(i)
+    if n.op in MATRIX_OPS:
+        blocks = n.number("blocks") if n.op == "block_diagonal" else 1
+        for arg in n.args:
+            yield arg, 2.0 * plan.sizes[i] * plan.sizes[arg] / blocks
+
+
+def _differentiable(plan: Plan, x_is_data: bool) -> set[int]:
+    """Nodes that the backward pass computes a gradient of."""
+    found: set[int] = set()
+    for i in sorted(plan.live):
+        n = plan.node(i)
+        leaf = n.op in ("state", "vertical") or (n.op == "input" and not x_is_data)
+        if leaf or is_learned(n) or found.intersection(n.args):
+            found.add(i)
+    return found
+
+
+def _pointwise(plan: Plan, i: int) -> float:
+    n = plan.node(i)
+    return plan.sizes[i] * (1 if n.op == "diagonal" else OPS[n.op].flops)
+
+
+def _derivatives(plan: Plan, i: int) -> tuple[str, ...]:
+    """One for each argument, and one for the vector of a diagonal map."""
+    n = plan.node(i)
+    return ("g * b", "g * a") if n.op == "diagonal" else OPS[n.op].vjp
+
+
+def _pointwise_back(plan: Plan, i: int, moving: set[int] | None = None) -> float:
+    """The loop makes gradients of all arguments but constants, autograd of those that need one."""
+    n, total = plan.node(i), 0.0
+    for k, formula in enumerate(_derivatives(plan, i)):
+        if k == len(n.args):
+            total += operations(formula) + 1  # added to that of the other rows
+        elif n.args[k] in moving if moving is not None else plan.constant(n.args[k]) is None:
+            total += operations(formula)
+    return plan.sizes[i] * total
+
+
+def _additions(plan: Plan) -> float:
+    """A value with several uses has the sum of their gradients; products add as they go."""
+    uses = Counter(plan.outputs)
+    for i in plan.depth:
+        if plan.node(i).op not in MATRIX_OPS:
+            uses.update(plan.args(i))
+    return sum(plan.sizes[i] * (n - 1) for i, n in uses.items() if i in plan.depth)
+
+
+@functools.cache
+def operations(formula: str) -> int:
+    """Floating-point operations of a formula of the op table, for an element."""
+    total = 0
+    for n in ast.walk(ast.parse(formula, mode="eval")):
+        if isinstance(n, ast.BinOp | ast.UnaryOp | ast.Compare):
+            total += 1
+        elif isinstance(n, ast.Call):
+            assert isinstance(n.func, ast.Name)
+            # Reductions, signs and choices are one; erf is most of gelu.
+            name = {"erf": "gelu"}.get(n.func.id, n.func.id)
+            total += OPS[name].flops if name in OPS else 1
+    return total

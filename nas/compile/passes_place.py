@@ -1,0 +1,66 @@
+"""Passes that give every node its place: before the loop, in a stage, or in a region."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nas.compile.plan import MATRIX_OPS, Plan, Product, Stage, Target
+
+
+def hoist(plan: Plan) -> Plan:
+    """What depends on no state leaves the loop; the rest gets its depth."""
+    depth: dict[int, int] = {}
+    for i in sorted(plan.live):
+        if plan.node(i).op == "state":
+            depth[i] = 0
+        elif below := [depth[arg] for arg in plan.args(i) if arg in depth]:
+            depth[i] = max(below) + (plan.node(i).op in MATRIX_OPS)
+    return replace(plan, depth=depth)
+
+
+def join_stages(plan: Plan) -> Plan:
+    """Linear maps of one depth become the columns of one matrix."""
+    deepest = max(plan.depth.values(), default=0)
+    return replace(plan, stages=tuple(_stage(plan, s) for s in range(1, deepest + 1)))
+
+
+def _stage(plan: Plan, s: int) -> Stage:
+    nodes = [i for i, d in plan.depth.items() if d == s and plan.node(i).op in MATRIX_OPS]
+    # Maps that read the same values lie side by side, so that each product is one block.
+    nodes.sort(key=lambda i: (plan.loop_args(i), plan.input_args(i), i))
+    targets, column = [], 0
+    for i in nodes:
+        targets.append(Target(i, column, plan.sizes[i], plan.whole(plan.sizes[i])))
+        column += targets[-1].padded
+    read = sorted({arg for i in nodes for arg in plan.args(i)})
+    products = [product for arg in read for product in _products(plan, arg, targets)]
+    return Stage(
+        tuple(targets),
+        tuple(p for p in products if p.arg not in plan.depth),
+        tuple(p for p in products if p.arg in plan.depth),
+        column,
+    )
+
+
+def _products(plan: Plan, arg: int, targets: Sequence[Target]) -> list[Product]:
+    """The runs of neighbouring columns whose maps read `arg`."""
+    runs: list[list[Target]] = []
+    for target in targets:
+        if arg not in plan.args(target.node):
+            continue
+        if runs and runs[-1][-1].column + runs[-1][-1].padded == target.column:
+            runs[-1].append(target)
+        else:
+            runs.append([target])
+    return [
+        Product(arg, tuple(run), run[0].column, sum(target.padded for target in run))
+        for run in runs
+    ]
+
+
+def group_regions(plan: Plan) -> Plan:
+    """Elementwise and row operations are computed as soon as the stage below them is."""
+    found: list[list[int]] = [[] for _ in range(len(plan.stages) + 1)]
+    for i in sorted(plan.depth):
+        if plan.node(i).op not in MATRIX_OPS and plan.node(i).op != "state":
+            found[plan.depth[i]].append(i)
+    return replace(plan, regions=tuple(tuple(region) for region in found))
