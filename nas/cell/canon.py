@@ -26,7 +26,8 @@ from below.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 
 from nas.cell.graph import Cell, Node
 from nas.cell.label import canonical_text
@@ -63,19 +64,27 @@ def canonical_form(cell: Cell) -> str:
     return interface + canonical_text(algebra.terms, roots)
 
 
-def meaning(cell: Cell) -> list[tuple[Term, frozenset[str]]]:
-    """Of each output, a number that equal values share, and the inputs that it depends on.
+@dataclass(frozen=True)
+class Meaning:
+    """What the algebra above knows of a value."""
 
-    Inputs are "input", "state 0", "state 1", …, "vertical 3"; by the algebra above, x - x depends
-    on nothing.
-    """
-    algebra = _Algebra(cell)
-    depends: list[frozenset[str]] = []
+    term: Term
+    """Equal for equal values of one cell."""
+    inputs: frozenset[str]
+    """What it depends on, of "input", "state 0", "state 1", …; x - x depends on nothing."""
+    number: float | None
+    """Its value, if that is always the same number."""
+
+
+def meanings(cell: Cell, known: Mapping[int, float] | None = None) -> list[Meaning]:
+    """What is known of each output, where the states `known` always have these values."""
+    algebra = _Algebra(cell, known or {})
+    inputs: list[frozenset[str]] = []
     for label, args in algebra.terms:
-        own = {label} if label.startswith(("input", "state ", "vertical ")) else set[str]()
-        depends.append(frozenset(own.union(*(depends[arg] for _, arg in args))))
+        own = {label} if label == "input" or label.startswith("state ") else set[str]()
+        inputs.append(frozenset(own.union(*(inputs[arg] for _, arg in args))))
     roots = (algebra.of_node[i] for i in cell.outputs)
-    return [(root, depends[root]) for root in roots]
+    return [Meaning(root, inputs[root], algebra.number(root)) for root in roots]
 
 
 def _text(value: float) -> str:
@@ -96,7 +105,7 @@ class _Algebra:
     A term is a label, and (edge label, term) for each argument, in any order.
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, known: Mapping[int, float] | None = None) -> None:
         self.cell = cell
         self.terms: list[tuple[str, tuple[tuple[str, Term], ...]]] = []
         self._looks: list[str] = []
@@ -107,7 +116,9 @@ class _Algebra:
         n_states = 0
         for i, n in enumerate(cell.nodes):
             if n.op == "state":
-                self.of_node[i] = self._term(f"state {n_states}")
+                value = (known or {}).get(n_states)
+                term = self._term(f"state {n_states}") if value is None else self._sum(value, {})
+                self.of_node[i] = term
                 n_states += 1
             elif i in cell.live:
                 self.of_node[i] = self._node(i, n)
@@ -196,7 +207,8 @@ class _Algebra:
     def _as_sum(self, term: Term) -> tuple[float, Linear]:
         return self._sums.get(term, (0.0, {term: 1.0}))
 
-    def _constant(self, term: Term) -> float | None:
+    def number(self, term: Term) -> float | None:
+        """The value of a term that is always the same number."""
         number, parts = self._as_sum(term)
         return number if not parts else None
 
@@ -223,7 +235,7 @@ class _Algebra:
     def _product(self, args: list[Term]) -> Term:
         number, factors = 1.0, list[Term]()
         for arg in args:
-            constant = self._constant(arg)
+            constant = self.number(arg)
             if constant is not None:
                 number *= constant
                 continue
@@ -239,7 +251,7 @@ class _Algebra:
         return self._add((number, term))
 
     def _inverse(self, term: Term) -> Term:
-        constant = self._constant(term)
+        constant = self.number(term)
         if constant:
             return self._sum(1 / constant, {})
         scale, base = self._scaled(term)
@@ -263,7 +275,7 @@ class _Algebra:
     # functions
 
     def _function(self, label: str, arg: Term) -> Term:
-        constant = self._constant(arg)
+        constant = self.number(arg)
         if constant is not None and label in FOLDED:
             try:
                 return self._sum(FOLDED[label](constant), {})
@@ -277,7 +289,7 @@ class _Algebra:
         for arg in args:
             label, inner = self.terms[arg]
             for term in [t for _, t in inner] if label == op else [arg]:
-                constant = self._constant(term)
+                constant = self.number(term)
                 terms.update([term] if constant is None else [])
                 constants.extend([] if constant is None else [constant])
         if constants:

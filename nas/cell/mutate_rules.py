@@ -6,7 +6,7 @@ also be one in which nothing is idle, by the algebra of `nas/cell/canon.py` and 
 
 - x reaches every state, within a step or through the steps before, so that each is written;
 - every state reaches y in the same way, so that each is read and y depends on x and the past;
-- no two states are copies of each other;
+- no two states are copies of each other, and none stays at its initial value (the h of h * x);
 - it is of a limited size, and has as many states as its parent unless the rules open that.
 
 All matrices are square: hidden values meet x elementwise, so x has the hidden width in most.
@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.cell.canon import meaning
+from nas.cell.canon import meanings
 from nas.cell.count import check_sizes
 from nas.cell.graph import Cell, Node, node
 from nas.cell.mutate_draft import n_matrices, n_operations
@@ -65,6 +65,8 @@ class Mutations:
     """Operations of a child, at least; without it, walks without selection end in tiny cells."""
     max_operations: int = 60
     """Operations of a child, at most; every matrix and addition to it counts, an LSTM has 21."""
+    min_matrices: int = 1
+    """Matrices of a child, at least."""
     max_matrices: int = 24
     """Matrices of a child, at most; an LSTM has 8."""
     change_states: bool = False
@@ -103,7 +105,11 @@ class Mutations:
         ):
             if (value := getattr(self, name)) < 1:
                 raise UserError(f"{name} must be at least 1, got {value}.")
-        for least, most in (("least", "most"), ("min_operations", "max_operations")):
+        for least, most in (
+            ("least", "most"),
+            ("min_operations", "max_operations"),
+            ("min_matrices", "max_matrices"),
+        ):
             low, high = getattr(self, least), getattr(self, most)
             if high < low:
                 raise UserError(f"{most} must be at least {least} = {low}, got {high}.")
@@ -161,7 +167,9 @@ def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> st
         return f"it has {found} operations, below min_operations = {rules.min_operations}"
     if found > rules.max_operations:
         return f"it has {found} operations, above max_operations = {rules.max_operations}"
-    if (found := n_matrices(cell)) > rules.max_matrices:
+    if (found := n_matrices(cell)) < rules.min_matrices:
+        return f"it has {found} matrices, below min_matrices = {rules.min_matrices}"
+    if found > rules.max_matrices:
         return f"it has {found} matrices, above max_matrices = {rules.max_matrices}"
     blocks = [int(n.number("blocks")) for n in cell.nodes if "blocks" in dict(n.attrs)]
     size = math.lcm(*blocks)
@@ -174,26 +182,38 @@ def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> st
 
 def idle_part(cell: Cell) -> str:
     """What of a cell does nothing, as the rule that it breaks, or an empty string."""
-    y, *rest = meaning(cell)
-    new_states = rest[: len(cell.states)]
+    y, *rest = meanings(cell)
+    new_states, above = rest[: len(cell.states)], rest[len(cell.states) :]
     labels = [f"state {k}" for k in range(len(new_states))]
-    reads = {label: new[1] for label, new in zip(labels, new_states, strict=True)}
-    written = _closure(
-        {"input"}, {a: {b for b in labels if a in reads[b]} for a in ("input", *labels)}
-    )
-    leaving = y[1].union(*(above[1] for above in rest[len(cell.states) :]))
-    read = _closure(set(leaving), reads)
-    for state, label in zip(cell.states, labels, strict=True):
+    reads = {label: new.inputs for label, new in zip(labels, new_states, strict=True)}
+    readers = {a: {b for b in labels if a in reads[b]} for a in ("input", *labels)}
+    written = _closure({"input"}, readers)
+    read = _closure({*y.inputs.union(*(one.inputs for one in above))}, reads)
+    kinds = [(new.term, state.initial) for new, state in zip(new_states, cell.states, strict=True)]
+    stuck = _stuck(cell)
+    for k, (state, label) in enumerate(zip(cell.states, labels, strict=True)):
         if label not in written:
             return f"x does not reach the state {state.name}"
         if label not in read:
             return f"the state {state.name} does not reach y"
-    kinds = [(new[0], s.initial, s.width) for new, s in zip(new_states, cell.states, strict=True)]
-    for k, kind in enumerate(kinds):
-        if kind in kinds[:k]:
-            twin = cell.states[kinds.index(kind)].name
-            return f"the states {twin} and {cell.states[k].name} are copies of each other"
+        if kinds[k] in kinds[:k]:
+            twin = cell.states[kinds.index(kinds[k])].name
+            return f"the states {twin} and {state.name} are copies of each other"
+        if k in stuck:
+            return f"the state {state.name} stays at {state.initial:g}"
     return ""
+
+
+def _stuck(cell: Cell) -> set[int]:
+    """The states that always keep their initial value, as the h of h * x does."""
+    known = {k: state.initial for k, state in enumerate(cell.states)}
+    while known:
+        after = meanings(cell, known)[1:]
+        kept = {k: value for k, value in known.items() if after[k].number == value}
+        if kept == known:
+            break
+        known = kept
+    return set(known)
 
 
 def _closure(start: set[str], edges: "dict[str, frozenset[str]] | dict[str, set[str]]") -> set[str]:

@@ -205,6 +205,13 @@ def test_every_zoo_cell_is_accepted(name: str) -> None:
         ("def f(x, h, c):\n    return tanh(linear(x, c)), h", ""),
         ("def f(x, h, c=1):\n    a = x + h + c\n    return a, a", ""),
         ("def f(x, h):\n    return h, linear(x)", ""),
+        ("def f(x, h):\n    return tanh(linear(x) * h)", "the state h stays at 0"),
+        ("def f(x, h=1):\n    return tanh(linear(x) * h)", ""),
+        ("def f(x, h=1):\n    return exp(linear(x) * (h - 1))", "the state h stays at 1"),
+        ("def f(x, h):\n    return tanh(linear(x) * h) + h * vector()", "the state h stays at 0"),
+        ("def f(x, h):\n    return x * linear(h)", ""),
+        ("def f(x, h, c):\n    return linear(x) * c, h * x", "the state h stays at 0"),
+        ("def f(x, h, c):\n    return c * x, x + h * c", ""),
         ("def f(x, h):\n    return linear(h), linear(x)", ""),
         (
             "def f(x, h, *, d):\n    return tanh(linear(x)), x + h, d",
@@ -226,6 +233,7 @@ def test_limits_are_kept() -> None:
         (Mutations(max_operations=16), "17 operations, above max_operations = 16"),
         (Mutations(min_operations=18), "17 operations, below min_operations = 18"),
         (Mutations(max_matrices=5), "6 matrices, above max_matrices = 5"),
+        (Mutations(min_matrices=7), "6 matrices, below min_matrices = 7"),
         (Mutations(change_states=True, max_states=1), ""),
     ):
         assert reason in broken_rule(gru, rules)
@@ -290,7 +298,7 @@ def test_every_operator_of_the_paper_and_every_number_of_mutations_occurs(visits
 
 
 def test_known_keys_are_not_given_again() -> None:
-    rules = Mutations(operators=("change_combination",), most=1)
+    rules = Mutations(operators=("change_combination",), most=1, min_matrices=0)
     rnn = loads("def f(x, h):\n    return tanh(x + h)\n")
     first = mutate(rnn, 0, rules)
     second = mutate(rnn, 0, rules, known={first.cell.key})
