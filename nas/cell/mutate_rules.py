@@ -183,12 +183,12 @@ def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> st
 def idle_part(cell: Cell) -> str:
     """What of a cell does nothing, as the rule that it breaks, or an empty string."""
     y, *rest = meanings(cell)
-    new_states, above = rest[: len(cell.states)], rest[len(cell.states) :]
+    new_states = rest[: len(cell.states)]
     labels = [f"state {k}" for k in range(len(new_states))]
     reads = {label: new.inputs for label, new in zip(labels, new_states, strict=True)}
     readers = {a: {b for b in labels if a in reads[b]} for a in ("input", *labels)}
     written = _closure({"input"}, readers)
-    read = _closure({*y.inputs.union(*(one.inputs for one in above))}, reads)
+    read = _closure({*y.inputs}, reads)
     kinds = [(new.term, state.initial) for new, state in zip(new_states, cell.states, strict=True)]
     stuck = _stuck(cell)
     for k, (state, label) in enumerate(zip(cell.states, labels, strict=True)):
