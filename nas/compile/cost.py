@@ -42,11 +42,11 @@ class Cost:
     loop_back: Work
     """Backward, inside the loop: gradients of the loop's values."""
     loop_matrices: float
-    """Gradients of the loop's matrices: products over all steps, after the loop."""
+    """Gradients of the loop's matrices, for which no step waits."""
     hoisted: Work
-    """Forward, before the loop, for all steps at once; for tokens, once a symbol."""
+    """Forward, of what depends on no state; for tokens, it is done once a symbol."""
     hoisted_back: Work
-    """Gradients of what is before the loop, and of the matrices that read it."""
+    """Gradients of what depends on no state, and of the matrices that read it."""
     weight_bytes: int
     """Matrices that a step of the loop reads, once for the whole batch, in whole vectors."""
     kept_bytes: int
@@ -86,7 +86,6 @@ def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
     matrices = sum(flops for _, flops in given)
     inputs = sum(flops for arg, flops in given if arg in moving)
     size = plan.sizes
-    hidden = next((size[i] for i, width in enumerate(plan.cell.widths) if width == "hidden"), 1)
     panels = (size[p.arg] * p.count for stage in plan.stages for p in stage.products)
     return Cost(
         loop=Work(multiplied, sum(_pointwise(plan, i) for i in in_loop)),
@@ -102,7 +101,7 @@ def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
         ),
         weight_bytes=value_bytes * sum(panels),
         kept_bytes=value_bytes * sum(plan.padded(i) for i in kept(plan)),
-        parameter_bytes=value_bytes * plan.cell.n_params(size[0], hidden),
+        parameter_bytes=value_bytes * plan.cell.n_params(size[0], plan.hidden_size),
     )
 
 

@@ -102,6 +102,12 @@ class Plan:
         return tuple(self.same[i] for i in self.cell.outputs)
 
     @property
+    def hidden_size(self) -> int:
+        """That of the cell; 1 where no value has it."""
+        found = (self.sizes[i] for i, width in enumerate(self.cell.widths) if width == "hidden")
+        return next(found, 1)
+
+    @property
     def dependent_stages(self) -> int:
         """How many matrix products of a step wait for one another."""
         return len(self.stages)
