@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nas.cell.graph import Cell
+from nas.compile import debug
 from nas.compile.call import Call, Loop, biased, learned
 from nas.compile.emit import emit
 from nas.compile.gradients import matrix_gradients
@@ -45,6 +46,7 @@ def _compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype)
     """The loop, or why there is none: what failed is not tried again for every batch."""
     plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
     source = emit(plan)
+    debug.show(plan, source.text, dtype.itemsize)
     try:
         loaded = library(source.text, dtype == torch.float64)
     except CompilerError as error:
