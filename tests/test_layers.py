@@ -20,7 +20,8 @@ ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
     nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.count
-    nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate
+    nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
+    nas.cell.mutate
     nas.cell
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
     nas.lookup nas
@@ -37,7 +38,9 @@ ORDER = """
     nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.corpus nas.tasks.memorization
     nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks
     nas.evaluation
-    nas.budget nas.model nas.windows nas.train nas.loading
+    nas.budget nas.model nas.stack nas.windows
+    nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
+    nas.training.losses nas.training.module nas.training.groups nas.training nas.train nas.loading
     nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces
     nas.samplers.point nas.samplers
     nas.settings nas.protocol
@@ -61,6 +64,7 @@ LIBRARIES = {
         "nas.rnn",
         "nas.convert",
         "nas.model",
+        "nas.stack",
         "nas.windows",
         "nas.train*",
         "nas.loading",

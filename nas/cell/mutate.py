@@ -3,7 +3,7 @@
     mutant = mutate(zoo["gru"], seed=0)
     mutant.cell, mutant.operators
 
-To add an operator, write a function like those of `nas/cell/mutate_paper.py` and a line in
+To add an operator, write a function like those of `nas/cell/mutate_more.py` and a line in
 MUTATIONS; it is off until the rules name it.
 """
 
@@ -13,6 +13,16 @@ from random import Random
 
 from nas.cell.graph import Cell, renamed
 from nas.cell.mutate_draft import Draft, put_together, take_apart
+from nas.cell.mutate_more import (
+    add_peephole,
+    couple_gates,
+    insert_complement,
+    insert_constant,
+    merge_states,
+    remove_peephole,
+    split_state,
+    swap_gate,
+)
 from nas.cell.mutate_paper import (
     change_activation,
     change_combination,
@@ -33,6 +43,15 @@ MUTATIONS: dict[str, Operator] = {
     "remove_node": remove_node,
     "replace_by_ancestor": replace_by_ancestor,
     "combine_ancestors": combine_ancestors,
+    # beyond the paper
+    "swap_gate": swap_gate,
+    "couple_gates": couple_gates,
+    "add_peephole": add_peephole,
+    "remove_peephole": remove_peephole,
+    "insert_constant": insert_constant,
+    "insert_complement": insert_complement,
+    "merge_states": merge_states,
+    "split_state": split_state,
 }
 
 PAPER = Mutations()

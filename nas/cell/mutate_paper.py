@@ -76,6 +76,5 @@ def combine_ancestors(draft: Draft, current: int, rng: Random, rules: Mutations)
         return None
     name = draft.nodes[current].name
     combined = make_node(rng.choice(rules.combinations), (own, other), {}, name)
-    draft = draft.changed(current, replace(draft.nodes[current], name=""))
     draft, new = draft.with_node(combined)
     return draft.redirected(current, new)
