@@ -45,20 +45,7 @@ def choose(
     Raises:
         CellError: if "c" is asked for and cannot be had.
     """
-    if backend == "eager":
-        return eager.run_layer
-    if reason := _obstacle(layer, x, states):
-        if backend == "c":
-            raise CellError(f"backend c cannot run cell {layer.cell.name}: {reason}.")
-        return eager.run_layer
-    try:
-        loop.compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
-    except CompilerError as error:
-        if backend == "c":
-            raise CellError(f"backend c cannot run cell {layer.cell.name}: {error}.") from None
-        _warn(str(error))
-        return eager.run_layer
-    return loop.run_layer
+    return loop.run_layer if _is_c(backend, layer, x, states) else eager.run_layer
 
 
 def choose_members(
@@ -69,12 +56,32 @@ def choose_members(
     Raises:
         CellError: if "c" is asked for and cannot be had.
     """
-    if backend == "c":
-        raise CellError(f"backend c cannot run cell {layer.cell.name}: it runs one member.")
-    return eager.run_members
+    return loop.run_members if _is_c(backend, layer, x, states) else eager.run_members
 
 
-def _obstacle(layer: EagerCell, x: Tensor | Tokens, states: Sequence[Tensor]) -> str:
+def _is_c(
+    backend: Backend,
+    layer: EagerCell | StackedCell,
+    x: Tensor | Tokens,
+    states: Sequence[Tensor],
+) -> bool:
+    if backend == "eager":
+        return False
+    if reason := _obstacle(layer, x, states):
+        if backend == "c":
+            raise CellError(f"backend c cannot run cell {layer.cell.name}: {reason}.")
+        return False
+    try:
+        loop.compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
+    except CompilerError as error:
+        if backend == "c":
+            raise CellError(f"backend c cannot run cell {layer.cell.name}: {error}.") from None
+        _warn(str(error))
+        return False
+    return True
+
+
+def _obstacle(layer: EagerCell | StackedCell, x: Tensor | Tokens, states: Sequence[Tensor]) -> str:
     if x.device.type != "cpu":
         return f"it runs on the CPU, got a tensor on {x.device}"
     if x.dtype not in loop.LANES:

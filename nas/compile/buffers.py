@@ -1,6 +1,7 @@
-"""Where the buffers of a loop lie: one block of memory each way, cut the same for equal shapes."""
+"""Where the buffers of a call lie: one block of memory each way, cut the same for equal shapes."""
 
-import functools
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,117 +10,161 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.compile.emit import Source
+from nas.compile.emit_forward import CHUNK
+from nas.compile.emit_shared import rounded, running
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
 
-ALIGNED = 16
-"""Values; a buffer begins at a multiple, so that rows of whole vectors stay on cache lines."""
+LINE = 64
+"""Bytes; a buffer begins at a multiple, so that rows of whole vectors stay on cache lines."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides how much memory a call takes, beside its plan."""
+
+    rows: Rows
+    n_inputs: int
+    """Rows of the input: symbols of a table, or one for every row of x."""
+    members: int
+    threads: int
+    keep: bool
+    """Whether a backward pass will follow."""
+    tokens: bool
 
 
 @dataclass
 class Block:
-    """Names cut out of one tensor."""
+    """Names cut out of a member's share of one tensor."""
 
-    place: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """(first value, rows, width)."""
+    slots: dict[str, int]
+    places: list[int] = field(default_factory=list)
+    first: list[int] = field(default_factory=list)
     size: int = 0
 
-    def add(self, name: str, rows: int, width: int) -> None:
-        self.place[name] = (self.size, rows, width)
-        self.size += -(-rows * width // ALIGNED) * ALIGNED
-
-    def view(self, memory: Tensor, name: str) -> Tensor:
-        first, rows, width = self.place[name]
-        return memory[first : first + rows * width].view(rows, width)
+    def add(self, name: str, count: int, itemsize: int) -> None:
+        if name in self.slots:
+            self.places.append(self.slots[name])
+            self.first.append(self.size)
+            self.size += -(-count * itemsize // LINE) * LINE
 
 
-@dataclass(frozen=True, eq=False)
 class Layout:
-    """The buffers of a plan for a shape of batch."""
+    """The buffers of a plan for a shape of call, and the part of its table of pointers that is
+    known without the call."""
 
-    forward: Block
-    backward: Block
-    slots: dict[str, int]
-    zeroed: tuple[str, ...]
-    """What the backward pass adds to, by the name of what it is the gradient of."""
+    def __init__(self, plan: Plan, source: Source, shape: Shape, itemsize: int) -> None:
+        self.shape = shape
+        self.total = shape.rows.total
+        forward, backward = Block(source.slots), Block(source.slots)
+        for name, count in _forward(plan, source, shape):
+            forward.add(name, count, itemsize)
+        for name, count in _backward(plan, source, shape):
+            backward.add(name, count, itemsize)
+        self.size = shape.members * forward.size // itemsize
+        self.back_size = shape.members * backward.size // itemsize
+        self.n_slots = len(source.slots) + 1  # the last for what the code never reads
+        self._forward = _pointers(forward, shape.members)
+        self._backward = _pointers(backward, shape.members)
+        counts, offsets = shape.rows.arrays
+        self._arrays = (counts, offsets)  # must live as long as the pointers to them
+        self.call = np.array(
+            [
+                *(shape.members, self.n_slots, len(shape.rows.counts), shape.rows.batch),
+                *(0, shape.n_inputs, shape.keep, shape.threads),
+                *(counts.ctypes.data, offsets.ctypes.data, 0),
+            ],
+            dtype=np.int64,
+        )
 
-    @property
-    def size(self) -> int:
-        return self.forward.size
-
-    @property
-    def back_size(self) -> int:
-        return self.backward.size
-
-    def view(self, memory: Tensor, name: str) -> Tensor:
-        return self.forward.view(memory, name)
-
-    def back_view(self, memory: Tensor, name: str) -> Tensor:
-        return self.backward.view(memory, name)
-
-    @functools.cached_property
-    def _forward(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return self._places(self.forward)
-
-    @functools.cached_property
-    def _backward(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return self._places(self.backward)
-
-    def _places(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        found = [(self.slots[n], at) for n, (at, _, _) in block.place.items() if n in self.slots]
-        slots, first = zip(*found, strict=True) if found else ((), ())
-        return np.array(slots, dtype=np.int64), np.array(first, dtype=np.int64)
-
-    def table(self, memory: Tensor) -> NDArray[np.int64]:
-        """The table of pointers, with those into the forward block filled in."""
-        table = np.zeros(max(1, len(self.slots)), dtype=np.int64)
-        slots, first = self._forward
-        table[slots] = memory.data_ptr() + first * memory.element_size()
+    def table(self, memory: Tensor, back: Tensor | None = None) -> NDArray[np.int64]:
+        """The table of pointers, (members, slots), with those into the blocks filled in."""
+        table = np.zeros((self.shape.members, self.n_slots), dtype=np.int64)
+        places, first = self._forward
+        table[:, places] = first + memory.data_ptr()
+        if back is not None:
+            places, first = self._backward
+            table[:, places] = first + back.data_ptr()
         return table
 
-    def point_back(self, table: NDArray[np.int64], memory: Tensor) -> None:
-        """Fill in the pointers into the backward block."""
-        slots, first = self._backward
-        table[slots] = memory.data_ptr() + first * memory.element_size()
+
+def _pointers(block: Block, members: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    places = np.array(block.places, dtype=np.int64)
+    first = np.array(block.first, dtype=np.int64)
+    return places, first + np.arange(members, dtype=np.int64)[:, None] * block.size
 
 
-@functools.lru_cache(maxsize=512)
-def layout_of(plan: Plan, source: Source, rows: Rows, n_inputs: int) -> Layout:
-    """Cut the memory for a plan, a batch and a number of rows (or symbols) of input."""
-    forward, backward = Block(), Block()
-    steps, batch, total = len(rows.counts), rows.batch, rows.total
-    states = range(1, len(plan.cell.states) + 1)
+def _forward(plan: Plan, source: Source, shape: Shape) -> Iterator[tuple[str, int]]:
+    """Names and values of the buffers that the forward pass writes."""
+    shared, rows = source.shared, shape.rows
+    every = rows.total if shape.keep else rows.batch
     for s, stage in enumerate(plan.stages):
-        forward.add(f"bias {s}", 1, stage.columns)
-        forward.add(f"base {s}", n_inputs if stage.inputs else 0, stage.columns)
-        forward.add(f"sums {s}", total if s in source.kept_stages else batch, stage.columns)
-        backward.add(f"grad sums {s}", total, stage.columns)
+        yield f"bias {s}", stage.columns
+        chunk = min(len(rows.counts), CHUNK // rows.batch + 1) * rows.batch
+        yield f"base {s}", (shape.n_inputs if shape.tokens else chunk) * stage.columns
+        yield f"sums {s}", (every if shared.stage_is_kept(s) else rows.batch) * stage.columns
         for q, product in enumerate(stage.inputs):
-            forward.add(f"panels in {s} {q}", plan.sizes[product.arg], product.count)
+            yield f"panels in {s} {q}", plan.sizes[product.arg] * product.count
         for q, product in enumerate(stage.products):
-            forward.add(f"panels {s} {q}", plan.sizes[product.arg], product.count)
-            backward.add(f"panels back {s} {q}", plan.padded(product.arg), product.count)
+            yield f"panels {s} {q}", plan.sizes[product.arg] * product.count
     for i in plan.diagonals:
-        forward.add(f"vector {i}", 1, plan.padded(i))
-    for p in states:
-        width = plan.padded(p)
-        forward.add(f"state {p}", (steps + 1) * batch, width)
-        for name in (f"grad state {p}", f"grad state {p} too", f"grad initial {p}"):
-            backward.add(name, batch, width)
-    for name in source.slots:
-        kind, _, which = name.rpartition(" ")
-        if kind == "value":
-            forward.add(name, total, plan.padded(int(which)))
-        elif kind == "grad value":
-            backward.add(name, batch, plan.padded(int(which)))
-    zeroed = [f"hoisted {i}" for i in plan.hoisted if f"grad hoisted {i}" in source.slots]
-    zeroed += [f"weight {i}" for i in plan.diagonals]
-    return Layout(forward, backward, source.slots, tuple(zeroed))
+        yield f"vector {i}", plan.padded(i)
+    for p in range(1, len(plan.cell.states) + 1):
+        steps = len(rows.counts) if shape.keep else 1
+        yield f"state {p}", (steps + 1) * rows.batch * plan.padded(p)
+    for i in shared.group_of:
+        yield f"value {i}", (every if i in shared.kept else rows.batch) * plan.padded(i)
 
 
-def gather_rows(history: Tensor, rows: Rows) -> Tensor:
-    """The active rows of (steps, batch, width), step after step."""
-    if rows.dense:
-        return history.flatten(0, 1)
-    parts = [step[:count] for step, count in zip(history, rows.counts, strict=True)]
-    return torch.cat(parts)
+def _backward(plan: Plan, source: Source, shape: Shape) -> Iterator[tuple[str, int]]:
+    """Names and values of the buffers that the backward pass writes."""
+    shared, rows = source.shared, shape.rows
+    for s, stage in enumerate(plan.stages):
+        yield f"grad sums {s}", rows.total * stage.columns
+        yield f"grad symbols {s}", shape.n_inputs * stage.columns if shape.tokens else 0
+        for q, product in enumerate(stage.inputs):
+            yield f"panels in back {s} {q}", rounded(plan, product.arg) * product.count
+        for q, product in enumerate(stage.products):
+            yield f"panels back {s} {q}", plan.padded(product.arg) * product.count
+    for p in range(1, len(plan.cell.states) + 1):
+        for name in (f"grad state {p}", f"grad state {p} too"):
+            yield name, rows.batch * plan.padded(p)
+    for i in shared.group_of:
+        yield f"grad value {i}", rows.batch * plan.padded(i)
+    for i in shared.multiplied:
+        for when in ("before", "after"):
+            yield f"gathered {when} {i}", 0 if rows.dense else rows.total * plan.padded(i)
+    for name, width in running(shared):
+        yield f"running {name}", shape.threads * width
+
+
+KEPT_BLOCKS = 8
+_pool: list[Tensor] = []
+_lock = threading.Lock()
+
+
+def block_of(size: int, like: Tensor) -> Tensor:
+    """Memory for `size` values, not cleared; that of an earlier call if nothing refers to it.
+
+    A fresh block of some megabytes costs a page fault every 4 KiB, which took a tenth of the time
+    of an LSTM of 128 units.
+    """
+    if torch.is_inference_mode_enabled():  # a block of it could not be saved for a backward pass
+        return like.new_empty(size)
+    with _lock:
+        for place, whole in enumerate(_pool):
+            fits = whole.dtype == like.dtype and size <= whole.numel() <= 2 * size + 4096
+            if fits and _is_free(whole):
+                _pool.append(_pool.pop(place))  # the most recently used comes last
+                return whole[:size]
+        whole = like.new_empty(size)
+        _pool.append(whole)
+        if len(_pool) > KEPT_BLOCKS:
+            _pool.pop(next((k for k, old in enumerate(_pool) if _is_free(old)), 0))
+        return whole[:size]
+
+
+def _is_free(whole: Tensor) -> bool:
+    """Whether the pool alone refers to a block: its tensor, and the storage asked about here."""
+    storage = whole.untyped_storage()
+    return torch._C._storage_Use_Count(storage._cdata) <= 2  # type: ignore[attr-defined,no-any-return]

@@ -7,35 +7,39 @@ from nas.compile.emit_forward import Forward
 from nas.compile.emit_shared import Shared, Slots
 from nas.compile.plan import Plan
 
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """The generated C of a plan, after `prelude.c` and the declarations of `gemm.c`."""
-
-    text: str
-    slots: dict[str, int]
-    kept: tuple[int, ...]
-    """Values of regions that are written to memory, one row for every row of x."""
-    kept_stages: tuple[int, ...]
-    """Stages whose sums the backward pass reads."""
-
-
-GEMM = """\
+PRODUCTS = """\
 extern void gemm(index_t, index_t, index_t, const real *, index_t, const real *, const real *,
                  index_t, real *, index_t);
+extern void outer(index_t, index_t, const real *, index_t, const real *, index_t, const map_t *,
+                  index_t, index_t, index_t);
+extern void total(index_t, const real *, index_t, index_t, index_t, real *, index_t, index_t);
+extern void by_symbol(index_t, index_t, const index_t *, const real *, real *, index_t, index_t,
+                      index_t);
 extern void pack(index_t, index_t, index_t, index_t, index_t, const real *, index_t, index_t,
                  real *);
 extern void pack_back(index_t, index_t, index_t, index_t, index_t, index_t, const real *, index_t,
                       index_t, real *);
+extern const real *history(const call_t *, const real *, index_t, index_t, const real *);
+extern void gather(const call_t *, const real *, index_t, index_t, real *);
+extern void run(const parts_t *, real **, const call_t *);
+
 """
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The generated C of a plan, after `prelude.c`, and where its buffers lie."""
+
+    text: str
+    shared: Shared
+    """Which values are kept, and for how long."""
+    slots: dict[str, int]
+    """The place of each buffer's pointer."""
 
 
 def emit(plan: Plan) -> Source:
     """Print the loop of a plan as C."""
     slots = Slots()
     shared = Shared(plan, slots)
-    forward = Forward(shared).text()
-    backward = Backward(shared).text()
-    kept = tuple(sorted(shared.kept))
-    stages = tuple(s for s in range(len(plan.stages)) if shared.stage_is_kept(s))
-    return Source(GEMM + forward + backward, slots.place, kept, stages)
+    text = PRODUCTS + Forward(shared).text() + Backward(shared).text()
+    return Source(text, shared, slots.place)

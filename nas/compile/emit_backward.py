@@ -2,11 +2,21 @@
 
 A step is gone through in reverse. A value's gradient is the sum of what flows back from each use;
 which contribution comes first is known when the code is printed, so it is written and the others
-are added.
+are added. Gradients of what all steps read are summed up by each thread for itself.
 """
 
 from nas.cell.ops import OPS
-from nas.compile.emit_shared import LOOP, SIGNATURE, RowLoops, Shared, is_vector, parts
+from nas.compile.emit_gradients import Gradients
+from nas.compile.emit_shared import (
+    LOOP,
+    Place,
+    RowLoops,
+    Shared,
+    is_vector,
+    parts,
+    rounded,
+    running,
+)
 from nas.compile.formula import Printer
 from nas.compile.plan import Product, Stage
 
@@ -27,41 +37,98 @@ class Backward:
             if place in self.states:
                 address = f"in{place} + r * {self.plan.padded(place)}"
             elif i in self.plan.depth:
-                address = f"{self.slots(f'grad output {place}')} + (o + r) * {self.plan.padded(i)}"
+                address = f"flow{place} + (o + r) * shift{place}"
             else:
                 continue  # y without a state: outside of the loop
             self.flows_in.setdefault(i, []).append(address)
 
     def text(self) -> str:
-        plan = self.plan
-        self.lines = [f"void backward{SIGNATURE} {{"]
-        for s, stage in enumerate(plan.stages):
+        rows = self._rows()
+        self.lines = ["static void backward_before(real **restrict p, const call_t *call) {"]
+        for s, stage in enumerate(self.plan.stages):
             for q, product in enumerate(stage.products):
-                k, wide, n = plan.sizes[product.arg], plan.padded(product.arg), product.count
-                if wide == 1:
-                    continue
-                panels = self.slots(f"panels back {s} {q}")
-                for target, weight, lead, add in parts(self.shared, product):
-                    self.lines.append(
-                        f"  pack_back({k}, {wide}, {n}, {target.column - product.first}, "
-                        f"{target.width}, {target.padded}, {weight}, {lead}, {add}, {panels});"
-                    )
-        for i in self.states:
+                wide = self.plan.padded(product.arg)
+                if wide > 1:
+                    self._pack(product, wide, self.slots(f"panels back {s} {q}"))
+            for q, product in enumerate(stage.inputs):
+                self.lines.append(f"  if ({self.slots(f'grad input {product.arg}')}) {{")
+                wide = rounded(self.plan, product.arg)
+                self._pack(product, wide, self.slots(f"panels in back {s} {q}"))
+                self.lines.append("  }")
+        for name, width in running(self.shared):
             self.lines.append(
-                f"  real *in{i} = {self.slots(f'grad state {i}')}, "
-                f"*out{i} = {self.slots(f'grad state {i} too')}, *swap{i};"
+                f"  memset({self.slots(f'running {name}')}, 0, BYTES(call->threads * {width}));"
             )
-        self.lines.append(LOOP.format(order="reverse ? k : steps - 1 - k"))
+        for i, place in self._histories().items():
+            self.lines.append(
+                f"  gather(call, {place.base}, {place.stride}, "
+                f"{'' if place.first == 'before' else '!'}call->reverse, "
+                f"{self.slots(f'gathered {place.first} {i}')});"
+            )
+        self.lines += ["}", "", *rows]
+        self.lines += Gradients(self.shared).lines()
+        self.lines += [
+            "void backward(real **table, const call_t *call) {",
+            "  static const parts_t parts = {backward_before, backward_rows, backward_columns, "
+            "backward_inputs};",
+            "  run(&parts, table, call);",
+            "}",
+        ]
+        return "\n".join(self.lines) + "\n"
+
+    def _pack(self, product: Product, wide: int, panels: str) -> None:
+        k, n = self.plan.sizes[product.arg], product.count
+        for target, weight, lead, add in parts(self.shared, product):
+            self.lines.append(
+                f"  pack_back({k}, {wide}, {n}, {target.column - product.first}, "
+                f"{target.width}, {target.padded}, {weight}, {lead}, {add}, {panels});"
+            )
+
+    def _histories(self) -> dict[int, Place]:
+        """Multiplied values that lie where states do: with rows of sequences that have ended."""
+        places = {i: self.shared.place(i) for i in sorted(self.shared.multiplied)}
+        return {i: place for i, place in places.items() if place.first in ("before", "after")}
+
+    def _rows(self) -> list[str]:
+        plan, slots = self.plan, self.slots
+        widest = max(rounded(plan, i) for i in (0, *plan.depth, *plan.matrix_inputs))
+        self.lines = [
+            f"static const real nil[{widest}];",
+            "static void backward_rows(real **restrict p, const call_t *call, index_t from, "
+            "index_t to, index_t thread) {",
+        ]
+        for i in self.states:
+            width, padded = plan.sizes[i], plan.padded(i)
+            first = f"+ from * {padded}"
+            self.lines += [
+                f"  real *in{i} = {slots(f'grad state {i}')} {first}, "
+                f"*out{i} = {slots(f'grad state {i} too')} {first}, *swap{i};",
+                f"  const real *given{i} = {slots(f'grad final {i}')};",
+                "  for (index_t r = 0; r < to - from; r++)",
+                f"    put_row(in{i} + r * {padded}, given{i} ? given{i} + (from + r) * {width} : "
+                f"0, {width}, {padded});",
+            ]
+        for place, i in enumerate(plan.outputs):
+            if place not in self.states and i in plan.depth:
+                given = slots(f"grad output {place}")
+                self.lines.append(
+                    f"  const real *flow{place} = {given} ? {given} : nil; "
+                    f"const index_t shift{place} = {given} ? {plan.padded(i)} : 0;"
+                )
+        self.lines.append(LOOP.format(order="reverse ? k : steps - 1 - k", keep="1"))
         self._step()
         for i in self.states:
             self._end_of_step(i)
         self.lines.append("  }")
         for i in self.states:
-            width = plan.padded(i)
-            into = self.slots(f"grad initial {i}")
-            self.lines.append(f"  memcpy({into}, in{i}, BYTES(batch * {width}));")
-        self.lines.append("}")
-        return "\n".join(self.lines) + "\n"
+            width, padded = plan.sizes[i], plan.padded(i)
+            into = slots(f"grad start {i}")
+            self.lines += [
+                f"  if ({into}) for (index_t r = 0; r < to - from; r++)",
+                f"    put_row({into} + (from + r) * {width}, in{i} + r * {padded}, {width}, "
+                f"{width});",
+            ]
+        return [*self.lines, "}", ""]
 
     def _step(self) -> None:
         for i in self.flows_in:
@@ -82,7 +149,8 @@ class Backward:
         if i not in self.written:
             self.lines.append(f"    memset(out{i}, 0, BYTES(n * {width}));")
         self.lines.append(
-            f"    memcpy(out{i} + n * {width}, in{i} + n * {width}, BYTES((batch - n) * {width}));"
+            f"    memcpy(out{i} + n * {width}, in{i} + n * {width}, "
+            f"BYTES((to - from - n) * {width}));"
         )
         self.lines.append(f"    swap{i} = in{i}; in{i} = out{i}; out{i} = swap{i};")
 
@@ -97,9 +165,9 @@ class Backward:
             columns = plan.stages[s].columns
             return f"{slots(f'grad sums {s}')} + (o + r) * {columns} + {target.column}"
         if i in self.shared.group_of:
-            return f"{slots(f'grad value {i}')} + r * {width}"
+            return f"{slots(f'grad value {i}')} + (from + r) * {width}"
         if is_vector(plan, i):
-            return slots(f"grad hoisted {i}")
+            return f"{slots(f'running hoisted {i}')} + thread * {width}"
         return f"{slots(f'grad hoisted {i}')} + (o + r) * {width}"
 
     def _adds(self, i: int) -> bool:
@@ -161,12 +229,12 @@ class Backward:
 
     def _product(self, product: Product, name: str, gradients: str, columns: int) -> None:
         arg, count = product.arg, product.count
-        target_row = self._address(arg).replace("(o + r)", "o").replace(" + r * ", " + 0 * ")
+        block = self._address(arg).replace("+ r)", ")").replace("+ r *", "+ 0 *")
         lead = self._lead(arg)
-        init, init_lead = (target_row, lead) if self._adds(arg) else (self.slots("zeros"), 0)
+        init, init_lead = (block, lead) if self._adds(arg) else ("nil", 0)
         self.lines.append(
             f"    gemm(n, {count}, {self.plan.padded(arg)}, {gradients}, {columns}, "
-            f"{self.slots(f'panels back {name}')}, {init}, {init_lead}, {target_row}, {lead});"
+            f"{self.slots(f'panels back {name}')}, {init}, {init_lead}, {block}, {lead});"
         )
 
     def _narrow_product(self, product: Product, name: str, gradients: str, columns: int) -> None:
@@ -211,11 +279,11 @@ class Backward:
     def _uses(self, i: int) -> list[tuple[int, str]]:
         """Each argument of an operation with the C of its gradient."""
         n, arguments = self.plan.node(i), self.plan.args(i)
-        loads = [self.shared.load(arg) for arg in arguments]
+        loads = [self.shared.load_back(arg) for arg in arguments]
         if n.op == "diagonal":
             weight = self._weight(i)
             return [(arguments[0], f"g{i} * {weight}")]
-        values = self.shared.formula_values(i, loads, self.shared.load(i))
+        values = self.shared.formula_values(i, loads, self.shared.load_back(i))
         values["g"] = f"g{i}"
         return [
             (arg, Printer(values).print(formula))
@@ -227,9 +295,10 @@ class Backward:
         return f"load({weight} + j)" if self.plan.padded(i) > 1 else f"splat(*{weight})"
 
     def _vector_gradient(self, i: int) -> list[str]:
-        address = self.slots(f"grad vector {i}")
-        arg = self.shared.load(self.plan.args(i)[0])
-        if self.plan.padded(i) == 1:
+        width = self.plan.padded(i)
+        address = f"({self.slots(f'running weight {i}')} + thread * {width})"
+        arg = self.shared.load_back(self.plan.args(i)[0])
+        if width == 1:
             return [f"        *{address} += (g{i} * {arg})[0];"]
         return [f"        store({address} + j, load({address} + j) + g{i} * {arg});"]
 
@@ -265,7 +334,9 @@ class Backward:
         arg = self.plan.args(i)[0]
         self.lines.append("    for (index_t r = 0; r < n; r++) {")
         rows = RowLoops(self.shared, arg, self.lines, f"b{i}")
-        values = self.shared.formula_values(i, [self.shared.load(arg)], self.shared.load(i))
+        values = self.shared.formula_values(
+            i, [self.shared.load_back(arg)], self.shared.load_back(i)
+        )
         values["g"] = f"({' + '.join(parts)})"
         text = Printer(values, rows.reduce).print(OPS[self.plan.node(i).op].vjp[0])
         address, adds = self._address(arg), self._adds(arg)

@@ -1,34 +1,61 @@
 """The forward half of a plan's C source."""
 
 from nas.cell.ops import OPS
-from nas.compile.emit_shared import LOOP, SIGNATURE, RowLoops, Shared, parts
+from nas.compile.emit_shared import LOOP, RowLoops, Shared, parts
 from nas.compile.formula import FORWARD, Printer
 from nas.compile.plan import Product, Stage, Target
 
+CHUNK = 128
+"""Rows of x at least, whose products with matrices are made at once: no fewer, so that a panel is used
+while it is near; not all, which would be as much memory as all other values together."""
+
 
 class Forward:
+    """Prints `forward`: packs matrices, then goes over the steps."""
+
     def __init__(self, shared: Shared) -> None:
         self.shared, self.plan, self.slots = shared, shared.plan, shared.slots
         self.lines: list[str] = []
 
     def text(self) -> str:
-        plan = self.plan
-        self.lines = [f"void forward{SIGNATURE} {{"]
-        for s, stage in enumerate(plan.stages):
+        self.lines = ["static void forward_before(real **restrict p, const call_t *call) {"]
+        for s, stage in enumerate(self.plan.stages):
             self._pack(s, stage)
-        for i in plan.diagonals:
-            width, padded = plan.sizes[i], plan.padded(i)
+        for i in self.plan.diagonals:
+            width, padded = self.plan.sizes[i], self.plan.padded(i)
             source = self.slots(f"weight {i}")
             self.lines.append(
                 f"  put_row({self.slots(f'vector {i}')}, {source}, {width}, {padded});"
             )
+        self.lines += ["}", ""]
+        self._rows()
+        self.lines += [
+            "void forward(real **table, const call_t *call) {",
+            "  static const parts_t parts = {forward_before, forward_rows, 0, 0};",
+            "  run(&parts, table, call);",
+            "}",
+        ]
+        return "\n".join(self.lines) + "\n\n"
+
+    def _rows(self) -> None:
+        plan = self.plan
+        self.lines += [
+            "static void forward_rows(real **restrict p, const call_t *call, index_t from, "
+            "index_t to, index_t thread) {",
+            "  const index_t keep = call->keep;",
+        ]
         for i in range(1, len(plan.cell.states) + 1):
             width, padded = plan.sizes[i], plan.padded(i)
-            to = f"{self.slots(f'state {i}')} + ((reverse ? steps : 0) * batch + r) * {padded}"
-            self.lines.append("  for (index_t r = 0; r < batch; r++)")
-            source = f"{self.slots(f'start {i}')} + r * {width}"
-            self.lines.append(f"    put_row({to}, {source}, {width}, {padded});")
-        self.lines.append(LOOP.format(order="reverse ? steps - 1 - k : k"))
+            first = "(keep && call->reverse ? call->steps : 0) * call->batch + r"
+            self.lines.append("  for (index_t r = from; r < to; r++)")
+            self.lines.append(
+                f"    put_row({self.slots(f'state {i}')} + ({first}) * {padded}, "
+                f"{self.slots(f'start {i}')} + r * {width}, {width}, {padded});"
+            )
+        if any(stage.inputs for stage in plan.stages):
+            self.lines.append(f"  index_t first = 0, chunk = {CHUNK} / call->batch + 1;")
+        self.lines.append(LOOP.format(order="reverse ? steps - 1 - k : k", keep="keep"))
+        self._chunks()
         groups = iter(self.shared.groups)
         for s, region in enumerate(plan.regions):
             if s > 0:
@@ -39,12 +66,20 @@ class Forward:
                 left -= len(group)
                 self._group(group)
         self._outputs()
-        self.lines += ["  }", "}"]
-        return "\n".join(self.lines) + "\n"
+        self.lines.append("  }")
+        for i in range(1, len(plan.cell.states) + 1):
+            width, padded = plan.sizes[i], plan.padded(i)
+            last = "(call->keep ? (reverse ? 0 : steps) : (steps & 1)) * batch + r"
+            self.lines.append("  for (index_t r = from; r < to; r++)")
+            self.lines.append(
+                f"    put_row({self.slots(f'final {i}')} + r * {width}, "
+                f"{self.slots(f'state {i}')} + ({last}) * {padded}, {width}, {width});"
+            )
+        self.lines += ["}", ""]
 
     def _pack(self, s: int, stage: Stage) -> None:
-        """Biases, panels of all matrices, and the products of hoisted values for all steps."""
-        bias, base, columns = self.slots(f"bias {s}"), self.slots(f"base {s}"), stage.columns
+        """Biases, panels of all matrices, and what each symbol gives."""
+        bias, columns = self.slots(f"bias {s}"), stage.columns
         for target in stage.targets:
             given = "0"
             if self.plan.node(target.node).op == "linear":
@@ -54,20 +89,12 @@ class Forward:
             )
         for q, product in enumerate(stage.products):
             self._panels(product, self.slots(f"panels {s} {q}"))
-        whole = [p.count == columns for p in stage.inputs]
-        if stage.inputs and not whole[0]:
-            self.lines.append("  for (index_t r = 0; r < inputs; r++)")
-            self.lines.append(f"    memcpy({base} + r * {columns}, {bias}, BYTES({columns}));")
         for q, product in enumerate(stage.inputs):
-            k, n, first = self.plan.sizes[product.arg], product.count, product.first
-            panels = self.slots(f"panels in {s} {q}")
-            self._panels(product, panels)
-            to = f"{base} + {first}"
-            start = f"{bias}, 0" if q == 0 and whole[0] else f"{to}, {columns}"
-            values = self.slots(f"input {product.arg}")
-            self.lines.append(
-                f"  gemm(inputs, {k}, {n}, {values}, {k}, {panels}, {start}, {to}, {columns});"
-            )
+            self._panels(product, self.slots(f"panels in {s} {q}"))
+        if stage.inputs:
+            self.lines.append("  if (call->tokens) {")
+            self._input_products(s, stage, "0", "call->inputs", self.slots(f"base {s}"))
+            self.lines.append("  }")
 
     def _panels(self, product: Product, panels: str) -> None:
         k, n = self.plan.sizes[product.arg], product.count
@@ -77,21 +104,59 @@ class Forward:
                 f"{target.padded}, {weight}, {lead}, {add}, {panels});"
             )
 
+    def _input_products(self, s: int, stage: Stage, first: str, rows: str, to: str) -> None:
+        """Bias and products of `rows` rows of the input, to a block of rows."""
+        bias, columns = self.slots(f"bias {s}"), stage.columns
+        whole = stage.inputs[0].count == columns
+        if not whole:
+            self.lines.append(f"      for (index_t r = 0; r < {rows}; r++)")
+            self.lines.append(f"        memcpy({to} + r * {columns}, {bias}, BYTES({columns}));")
+        for q, product in enumerate(stage.inputs):
+            k, n, column = self.plan.sizes[product.arg], product.count, product.first
+            start = f"{bias}, 0" if q == 0 and whole else f"{to} + {column}, {columns}"
+            values = f"{self.slots(f'input {product.arg}')} + ({first}) * {k}"
+            self.lines.append(
+                f"      gemm({rows}, {k}, {n}, {values}, {k}, {self.slots(f'panels in {s} {q}')}, "
+                f"{start}, {to} + {column}, {columns});"
+            )
+
+    def _chunks(self) -> None:
+        """Products of the input for some steps at once; threads have their own rows of each."""
+        staged = [(s, stage) for s, stage in enumerate(self.plan.stages) if stage.inputs]
+        if not staged:
+            return
+        self.lines += [
+            "    if (!call->tokens && k % chunk == 0) {",
+            "      const index_t end = k + chunk < steps ? k + chunk : steps;",
+            "      const index_t last = reverse ? t : end - 1;",
+            "      const index_t begin = reverse ? steps - end : k;",
+            "      first = call->offset[begin];",
+            "      const index_t all = from == 0 && to == batch;",
+            "      for (index_t u = begin; u <= last; u++) {",
+            "        index_t row = call->offset[u] + from;",
+            "        index_t some = (call->rows[u] < to ? call->rows[u] : to) - from;",
+            "        if (all) some = call->offset[last] + call->rows[last] - first, u = last;",
+            "        if (some <= 0) break;",
+        ]
+        for s, stage in staged:
+            to = f"{self.slots(f'base {s}')} + (row - first) * {stage.columns}"
+            self._input_products(s, stage, "row", "some", to)
+        self.lines += ["      }", "    }"]
+
     def _stage(self, s: int, stage: Stage) -> None:
         """Sums start from the hoisted part of each map, or from what earlier products gave."""
-        sums, stride = self.shared.sums(s), stage.columns
+        place = self.shared.sums(s)
+        sums, stride = place.block, stage.columns
         base, shift = f"base{s}", f"shift{s}"
         if stage.inputs:
             every = self.slots(f"base {s}")
             self.lines += [
-                f"    const real *{base} = {every} + o * {stride};",
+                f"    const real *{base} = {sums};",
                 f"    const index_t {shift} = {stride};",
-                "    if (tokens) {",
-                "      for (index_t r = 0; r < n; r++)",
-                f"        memcpy({sums} + r * {stride}, {every} + tokens[o + r] * {stride}, "
+                f"    if (!call->tokens) {base} = {every} + (o - first) * {stride};",
+                "    else for (index_t r = 0; r < n; r++)",
+                f"      memcpy({place.row}, {every} + call->tokens[o + r] * {stride}, "
                 f"BYTES({stride}));",
-                f"      {base} = {sums};",
-                "    }",
             ]
         else:
             self.lines += [
@@ -101,8 +166,7 @@ class Forward:
         done: set[int] = set()
         for q, product in enumerate(stage.products):
             fresh = [t.node not in done for t in product.targets]
-            arg = self._argument(product)
-            lead = self._lead(product)
+            arg = self.shared.place(product.arg)
             panels = self.slots(f"panels {s} {q}")
             start = f"{sums} + {product.first}"
             init, init_lead = f"{base} + {product.first}", shift
@@ -111,26 +175,18 @@ class Forward:
                     self._copy(s, target, base, shift)
                 init, init_lead = start, str(stride)
             self.lines.append(
-                f"    gemm(n, {self.plan.sizes[product.arg]}, {product.count}, {arg}, {lead}, "
-                f"{panels}, {init}, {init_lead}, {start}, {stride});"
+                f"    gemm(n, {self.plan.sizes[product.arg]}, {product.count}, {arg.block}, "
+                f"{arg.stride}, {panels}, {init}, {init_lead}, {start}, {stride});"
             )
             done |= {t.node for t in product.targets}
 
     def _copy(self, s: int, target: Target, base: str, shift: str) -> None:
-        sums, columns = self.shared.sums(s), self.plan.stages[s].columns
-        self.lines.append(f"    if ({base} != {sums}) for (index_t r = 0; r < n; r++)")
+        place = self.shared.sums(s)
+        self.lines.append(f"    if ({base} != {place.block}) for (index_t r = 0; r < n; r++)")
         self.lines.append(
-            f"      memcpy({sums} + r * {columns} + {target.column}, {base} + r * {shift} + "
+            f"      memcpy({place.row} + {target.column}, {base} + r * {shift} + "
             f"{target.column}, BYTES({target.padded}));"
         )
-
-    def _argument(self, product: Product) -> str:
-        return self.shared.row(product.arg).replace("+ r)", ")").replace(" + r * ", " + 0 * ")
-
-    def _lead(self, product: Product) -> int:
-        if product.arg in self.shared.stage_of:
-            return self.plan.stages[self.shared.stage_of[product.arg][0]].columns
-        return self.plan.padded(product.arg)
 
     def _group(self, group: list[int]) -> None:
         width = self.plan.padded(group[0])
@@ -158,11 +214,11 @@ class Forward:
         else:
             text = Printer(self.shared.formula_values(i, arguments)).print(FORWARD[n.op])
         self.lines.append(f"        vec v{i} = {text};")
-        if i in self.shared.kept or i in self.plan.outputs:
+        if i in self.shared.stored:
             self._store(i)
 
     def _store(self, i: int) -> None:
-        address = self.shared.row(i)
+        address = self.shared.place(i).row
         if self.plan.padded(i) == 1:
             self.lines.append(f"        *{address} = v{i}[0];")
         else:
@@ -186,21 +242,23 @@ class Forward:
         for place, i in enumerate(plan.outputs):
             if 1 <= place <= n_states:
                 width = plan.padded(place)
-                target = f"{self.slots(f'state {place}')} + (after * batch + r) * {width}"
-                self._copy_row(i, target, width)
-                old = f"{self.slots(f'state {place}')} + (before * batch + r) * {width}"
-                self.lines.append("    for (index_t r = n; r < batch; r++)")
-                self.lines.append(f"      memcpy({target}, {old}, BYTES({width}));")
+                state = self.slots(f"state {place}")
+                target = f"({state} + (after + r) * {width})"
+                if self.shared.state_of.get(i) != place:
+                    self._copy_row(i, target, width)
+                self.lines.append("    for (index_t r = n; r < to - from; r++)")
+                self.lines.append(
+                    f"      memcpy({target}, {state} + (before + r) * {width}, BYTES({width}));"
+                )
             elif i in plan.depth:
-                name = f"output {place}"
                 width = plan.padded(i)
-                self._copy_row(i, f"{self.slots(name)} + (o + r) * {width}", width)
+                self._copy_row(i, f"({self.slots(f'output {place}')} + (o + r) * {width})", width)
 
     def _copy_row(self, i: int, target: str, width: int) -> None:
         if self.plan.padded(i) == width and self.plan.node(i).op != "constant":
-            body = f"memcpy({target}, {self.shared.row(i)}, BYTES({width}));"
+            body = f"memcpy({target}, {self.shared.place(i).row}, BYTES({width}));"
         elif width == 1:
-            body = f"*({target}) = {self.shared.load(i)}[0];"
+            body = f"*{target} = {self.shared.load(i)}[0];"
         else:
             body = (
                 f"for (index_t j = 0; j < {width}; j += LANES) "

@@ -1,16 +1,19 @@
-/* Products of a few rows with a matrix that is packed once a sequence: panels of two vectors of columns,
-   so that a tile of ROWS x 2 sums stays in registers. After prelude.c. */
-#define ROWS 6
+/* Products of matrices, and how a call is shared out among threads. After prelude.c.
+
+   Sums stay in registers: a tile is up to HIGH rows by two vectors of columns, and 5 to 10 rows reach the
+   machine's peak, so rows are shared out evenly among tiles. Sums are made in pieces of PIECE terms and
+   are then rounded about as often as those of other libraries. */
+#define HIGH 10
 #define PIECE 128
 
 INLINE void tile(int m, int v, index_t k, const real *a, index_t lda, const real *panel,
                  const real *init, index_t ldi, real *c, index_t ldc) {
-  vec sum[ROWS][2];
+  vec sum[HIGH][2];
   for (int i = 0; i < m; i++)
     for (int j = 0; j < v; j++) sum[i][j] = splat(0);
   for (index_t l = 0; l < k; l++, panel += v * LANES) {
     vec b0 = load(panel), b1 = v > 1 ? load(panel + LANES) : b0;
-#pragma GCC unroll 6
+#pragma GCC unroll 10
     for (int i = 0; i < m; i++) {
       real s = a[i * lda + l];
       sum[i][0] += s * b0;
@@ -22,21 +25,23 @@ INLINE void tile(int m, int v, index_t k, const real *a, index_t lda, const real
       store(c + i * ldc + j * LANES, load(init + i * ldi + j * LANES) + sum[i][j]);
 }
 
+#define TILES(call) \
+  switch (high) { \
+    case 1: call(1); break; case 2: call(2); break; case 3: call(3); break; case 4: call(4); break; \
+    case 5: call(5); break; case 6: call(6); break; case 7: call(7); break; case 8: call(8); break; \
+    case 9: call(9); break; default: call(10); \
+  }
+
 INLINE void rows_of(int v, index_t m, index_t k, const real *a, index_t lda, const real *panel,
                     const real *init, index_t ldi, real *c, index_t ldc) {
-  for (; m >= ROWS; m -= ROWS, a += ROWS * lda, init += ROWS * ldi, c += ROWS * ldc)
-    tile(ROWS, v, k, a, lda, panel, init, ldi, c, ldc);
-  switch (m) {
-    case 1: tile(1, v, k, a, lda, panel, init, ldi, c, ldc); break;
-    case 2: tile(2, v, k, a, lda, panel, init, ldi, c, ldc); break;
-    case 3: tile(3, v, k, a, lda, panel, init, ldi, c, ldc); break;
-    case 4: tile(4, v, k, a, lda, panel, init, ldi, c, ldc); break;
-    case 5: tile(5, v, k, a, lda, panel, init, ldi, c, ldc); break;
+  for (index_t tiles = (m + HIGH - 1) / HIGH; tiles; tiles--) {
+    index_t high = (m + tiles - 1) / tiles;
+#define TILE(h) tile(h, v, k, a, lda, panel, init, ldi, c, ldc)
+    TILES(TILE)
+    m -= high, a += high * lda, init += high * ldi, c += high * ldc;
   }
 }
 
-/* The products of two or one vectors of columns, in pieces of k: sums of some hundred terms are rounded
-   about as often as those of other libraries. */
 INLINE void columns_of(int v, index_t m, index_t k, const real *a, index_t lda, const real *panel,
                        const real *init, index_t ldi, real *c, index_t ldc) {
   for (; k > PIECE; k -= PIECE, a += PIECE, panel += PIECE * v * LANES, init = c, ldi = ldc)
@@ -51,6 +56,107 @@ void gemm(index_t m, index_t k, index_t n, const real *a, index_t lda, const rea
   for (; j + 2 * LANES <= n; j += 2 * LANES, panels += k * 2 * LANES)
     columns_of(2, m, k, a, lda, panels, init + j, ldi, c + j, ldc);
   if (j < n) columns_of(1, m, k, a, lda, panels, init + j, ldi, c + j, ldc);
+}
+
+/* `m` rows of a gradient: c[i][j] += sum over n rows of a[l][i] b[l][j], of which `some` columns are there. */
+INLINE void outer_tile(int m, int v, index_t n, const real *a, index_t lda, const real *panel,
+                       index_t add, real *c, index_t ldc, index_t some) {
+  vec sum[HIGH][2];
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < v; j++) sum[i][j] = splat(0);
+  for (index_t l = 0; l < n; l++, panel += v * LANES, a += lda) {
+    vec b0 = load(panel), b1 = v > 1 ? load(panel + LANES) : b0;
+#pragma GCC unroll 10
+    for (int i = 0; i < m; i++) {
+      real s = a[i];
+      sum[i][0] += s * b0;
+      if (v > 1) sum[i][1] += s * b1;
+    }
+  }
+  for (int i = 0; i < m; i++)
+    for (int j = 0; j < v; j++) {
+      real *to = c + i * ldc + j * LANES;
+      if ((j + 1) * LANES <= some)
+        store(to, add ? load(to) + sum[i][j] : sum[i][j]);
+      else
+        for (index_t l = 0; j * LANES + l < some; l++) to[l] = add ? to[l] + sum[i][j][l] : sum[i][j][l];
+    }
+}
+
+INLINE void outer_rows(int v, index_t m, index_t n, const real *a, index_t lda, const real *panel,
+                       index_t add, real *c, index_t ldc, index_t some) {
+  for (index_t tiles = (m + HIGH - 1) / HIGH; tiles; tiles--) {
+    index_t high = (m + tiles - 1) / tiles;
+#define OUTER(h) outer_tile(h, v, n, a, lda, panel, add, c, ldc, some)
+    TILES(OUTER)
+    m -= high, a += high, c += high * ldc;
+  }
+}
+
+/* The gradients of the maps that read one value: of each, c = (gradients of its sums)^T (the value), over
+   all n rows, for sums from `from` to `to`; the value has k columns. Rows are taken in pieces, whose
+   values are packed once. */
+void outer(index_t n, index_t k, const real *sums, index_t lds, const real *value, index_t ldv,
+           const map_t *maps, index_t count, index_t from, index_t to) {
+  real panel[PIECE * 2 * LANES] __attribute__((aligned(64)));
+  for (index_t l = 0; l < n; l += PIECE) {
+    index_t piece = n - l < PIECE ? n - l : PIECE;
+    for (index_t j = 0; j < k; j += 2 * LANES) {
+      index_t some = k - j < 2 * LANES ? k - j : 2 * LANES, wide = some > LANES ? 2 * LANES : LANES;
+      const real *source = value + l * ldv + j;
+      for (index_t i = 0; i < piece; i++, source += ldv)
+        for (index_t q = 0; q < wide; q += LANES)
+          store(panel + i * wide + q, q + LANES <= some ? load(source + q) : start(source + q, some - q));
+      for (const map_t *map = maps; map < maps + count; map++) {
+        index_t first = map->column > from ? map->column : from;
+        index_t end = map->column + map->width < to ? map->column + map->width : to;
+        if (!map->c || end <= first) continue;
+        const real *a = sums + l * lds + first;
+        real *c = map->c + (first - map->column) * map->ldc + j;
+        if (wide > LANES) outer_rows(2, end - first, piece, a, lds, panel, l > 0, c, map->ldc, some);
+        else outer_rows(1, end - first, piece, a, lds, panel, l > 0, c, map->ldc, some);
+      }
+    }
+  }
+}
+
+/* c[j] = the sum over n rows of a[l][column + j], for those columns of [from, to). */
+void total(index_t n, const real *a, index_t lda, index_t column, index_t width, real *c,
+           index_t from, index_t to) {
+  for (index_t j = 0; j < width; j += LANES) {
+    if (column + j < from || column + j >= to) continue;
+    index_t some = width - j < LANES ? width - j : LANES;
+    vec sum = splat(0);
+    for (index_t l = 0; l < n; l += PIECE) {
+      vec part = splat(0);
+      for (index_t i = l; i < n && i < l + PIECE; i++) part += load(a + i * lda + column + j);
+      sum += part;
+    }
+    for (index_t q = 0; q < some; q++) c[j + q] = sum[q];
+  }
+}
+
+/* Gradients of sums by symbol: row s of c is the sum of the rows of a whose token is s. */
+void by_symbol(index_t n, index_t symbols, const index_t *tokens, const real *a, real *c, index_t lda,
+               index_t from, index_t to) {
+  for (index_t s = 0; s < symbols; s++) memset(c + s * lda + from, 0, BYTES(to - from));
+  for (index_t l = 0; l < n; l++) {
+    real *row = c + tokens[l] * lda;
+    for (index_t j = from; j < to; j += LANES) store(row + j, load(row + j) + load(a + l * lda + j));
+  }
+}
+
+/* Where a state's values at each row of x begin; without the rows of sequences that have ended. */
+const real *history(const call_t *call, const real *state, index_t width, index_t shift, const real *gathered) {
+  if (call->rows[0] == call->rows[call->steps - 1]) return state + (shift ? call->batch * width : 0);
+  return gathered;
+}
+
+void gather(const call_t *call, const real *state, index_t width, index_t shift, real *gathered) {
+  if (call->rows[0] == call->rows[call->steps - 1]) return;
+  for (index_t t = 0; t < call->steps; t++)
+    memcpy(gathered + call->offset[t] * width, state + (t + (shift ? 1 : 0)) * call->batch * width,
+           BYTES(call->rows[t] * width));
 }
 
 /* The panels that `gemm` reads, from a map's weight w: row j of w holds the weights of column j, and the
@@ -89,4 +195,70 @@ void pack_back(index_t k, index_t padded_k, index_t rows, index_t first, index_t
       }
     }
   }
+}
+
+/* Threads own members, or sequences of the batch: none waits for another within the loop. */
+typedef struct {
+  const parts_t *parts;
+  real **table;
+  const call_t *call;
+  index_t part, count;
+} share_t;
+
+static void *members_of(void *given) {
+  const share_t *s = given;
+  index_t members = s->call->members;
+  for (index_t m = members * s->part / s->count; m < members * (s->part + 1) / s->count; m++) {
+    real **p = s->table + m * s->call->slots;
+    s->parts->before(p, s->call);
+    s->parts->rows(p, s->call, 0, s->call->batch, 0);
+    if (s->parts->columns) s->parts->columns(p, s->call, 0, 1);
+    if (s->parts->inputs) s->parts->inputs(p, s->call, 0, 1);
+  }
+  return 0;
+}
+
+static void *rows_of_batch(void *given) {
+  const share_t *s = given;
+  index_t batch = s->call->batch;
+  s->parts->rows(s->table, s->call, batch * s->part / s->count, batch * (s->part + 1) / s->count, s->part);
+  return 0;
+}
+
+static void *columns_of_sums(void *given) {
+  const share_t *s = given;
+  s->parts->columns(s->table, s->call, s->part, s->count);
+  return 0;
+}
+
+static void *rows_of_input(void *given) {
+  const share_t *s = given;
+  s->parts->inputs(s->table, s->call, s->part, s->count);
+  return 0;
+}
+
+static void share(void *(*body)(void *), const parts_t *parts, real **table, const call_t *call,
+                  index_t threads) {
+  unsigned long ids[MOST_THREADS];
+  share_t shares[MOST_THREADS];
+  int fails[MOST_THREADS];
+  for (index_t w = 0; w < threads; w++) shares[w] = (share_t){parts, table, call, w, threads};
+  for (index_t w = 1; w < threads; w++) fails[w] = pthread_create(ids + w, 0, body, shares + w);
+  body(shares);
+  for (index_t w = 1; w < threads; w++) {
+    if (fails[w]) body(shares + w);
+    else pthread_join(ids[w], 0);
+  }
+}
+
+void run(const parts_t *parts, real **table, const call_t *call) {
+  index_t threads = call->threads;
+  if (call->members > 1 || threads < 2) {
+    share(members_of, parts, table, call, threads < call->members ? threads : call->members);
+    return;
+  }
+  parts->before(table, call);
+  share(rows_of_batch, parts, table, call, threads);
+  if (parts->columns) share(columns_of_sums, parts, table, call, threads);
+  if (parts->inputs) share(rows_of_input, parts, table, call, threads);
 }

@@ -1,5 +1,6 @@
 """The part of a layer that depends on no state, computed outside of its time loop."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from nas.compile.emit_shared import is_vector
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell, Operand, block_mask
 from nas.compile.rows import Rows
+from nas.compile.stacked import StackedCell
 
 
 def padded(value: Tensor, width: int) -> Tensor:
@@ -62,6 +64,14 @@ class Hoist:
         """A value with one row for every row of the sequence."""
         return self._gathered(self.layer.row(self.value(i), i, self.x))
 
+    def weight(self, i: int) -> Tensor:
+        """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
+        n, weight = self.plan.node(i), self.layer.weight_at(i)
+        if n.op == "block_diagonal":
+            blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]  # torch's
+            return blocks
+        return weight * block_mask(n, weight) if n.op == "masked" else weight
+
     def operand(self, i: int) -> Tensor:
         """A value as the loop reads it: padded, and a single row if it is the same for all."""
         value = self.value(i)
@@ -73,10 +83,48 @@ class Hoist:
         return self._gathered(whole).contiguous()
 
 
-def weight_of(plan: Plan, layer: EagerCell, i: int) -> Tensor:
-    """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
-    n, weight = plan.node(i), layer.weight_at(i)
-    if n.op == "block_diagonal":
-        blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]  # torch's
-        return blocks
-    return weight * block_mask(n, weight) if n.op == "masked" else weight.contiguous()
+class StackedHoist:
+    """`Hoist` for members; with a leading member dimension everywhere.
+
+    Each member is computed by itself, so that it gives what it gives alone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        layer: StackedCell,
+        x: Tensor,
+        tokens: Tensor | None,
+        rows: Rows,
+        verticals: Sequence[Tensor],
+        reverse: bool,
+    ) -> None:
+        self.plan, self.layer, self.x = plan, layer, x
+        self.rest = (tokens, rows, reverse)
+        self.verticals = verticals
+
+    @functools.cached_property
+    def members(self) -> list[Hoist]:
+        tokens, rows, reverse = self.rest
+        above = zip(*(vertical.unbind() for vertical in self.verticals), strict=True)
+        verticals = list(above) or [()] * self.layer.members
+        return [
+            Hoist(self.plan, layer, x, tokens, rows, vertical, reverse)
+            for layer, x, vertical in zip(
+                self.layer.alone(), self.x.unbind(), verticals, strict=True
+            )
+        ]
+
+    def matrix_input(self, i: int) -> Tensor:
+        return self.x if i == 0 else torch.stack([m.matrix_input(i) for m in self.members])
+
+    def rows_of(self, i: int) -> Tensor:
+        return torch.stack([member.rows_of(i) for member in self.members])
+
+    def weight(self, i: int) -> Tensor:
+        if self.plan.node(i).op in ("block_diagonal", "masked"):
+            return torch.stack([member.weight(i) for member in self.members])
+        return self.layer.weight_at(i)
+
+    def operand(self, i: int) -> Tensor:
+        return torch.stack([member.operand(i) for member in self.members])

@@ -1,8 +1,8 @@
 """A layer's time loop as one call of generated C each way.
 
 The loop is one autograd function of the parameters as they are, of hoisted values and of the
-initial states. The gradient of a matrix is one product after the loop. All buffers of a call lie in
-one block of memory, so that a call costs a few torch operations, however many values the cell has.
+initial states. All buffers of a call lie in one block of memory, so that a call costs a few torch
+operations, however many values the cell has. Members of a stacked layer are gone through in C.
 """
 
 import ctypes
@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from nas.cell.graph import Cell
-from nas.compile import debug
-from nas.compile.call import Call, Loop, biased, learned
+from nas.compile import call, debug
+from nas.compile.call import Loop, Request, biased, learned
 from nas.compile.emit import emit
-from nas.compile.gradients import matrix_gradients
-from nas.compile.hoist import Hoist, weight_of
+from nas.compile.hoist import Hoist, StackedHoist
 from nas.compile.native import CompilerError, library
 from nas.compile.plan import make_plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
+from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 
-VOID, LONG = ctypes.c_void_p, ctypes.c_long
 LANES = {torch.float32: 16, torch.float64: 8}
+Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 
 
 def compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop:
@@ -51,9 +51,8 @@ def _compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype)
         loaded = library(source.text, dtype == torch.float64)
     except CompilerError as error:
         return str(error)
-    # table, steps, batch, rows, offsets, reverse, inputs, tokens
-    arguments = (VOID, LONG, LONG, VOID, VOID, LONG, LONG, VOID)
-    forward, backward = (loaded.function(name, *arguments) for name in ("forward", "backward"))
+    pointers = ctypes.c_void_p, ctypes.c_void_p
+    forward, backward = (loaded.function(name, *pointers) for name in ("forward", "backward"))
     return Loop(plan, source, forward, backward)
 
 
@@ -64,7 +63,7 @@ def run_layer(
     states: Sequence[Tensor],
     verticals: Sequence[Tensor],
     reverse: bool,
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+) -> Layer:
     """All steps of a layer: x (rows of all steps, width), states (batch, width).
 
     Returns y and the new verticals like x, and the final states.
@@ -73,14 +72,49 @@ def run_layer(
     if isinstance(x, Tokens):
         x, tokens = (x.table, x.places()) if _folds(layer.cell, x) else (x.rows(), None)
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
-    plan, hoist = loop.plan, Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
+    hoist = Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
+    return _run(layer, loop, hoist, Request(rows, reverse, None, x.shape[0]), tokens, states)
+
+
+def run_members(
+    layer: StackedCell,
+    x: Tensor | Tokens,
+    rows: Rows,
+    states: Sequence[Tensor],
+    verticals: Sequence[Tensor],
+    reverse: bool,
+) -> Layer:
+    """`run_layer` for K members, with a leading member dimension everywhere.
+
+    What a member gives does not depend on the others: bit for bit it is what it gives alone.
+    """
+    tokens = None
+    if isinstance(x, Tokens):
+        x, tokens = (x.table, x.places()) if _folds(layer.cell, x) else (x.rows(), None)
+    loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
+    hoist = StackedHoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
+    request = Request(rows, reverse, layer.members, x.shape[1])
+    return _run(layer, loop, hoist, request, tokens, states)
+
+
+def _run(
+    layer: EagerCell | StackedCell,
+    loop: Loop,
+    hoist: Hoist | StackedHoist,
+    request: Request,
+    tokens: Tensor | None,
+    states: Sequence[Tensor],
+) -> Layer:
+    plan = loop.plan
     given = [hoist.matrix_input(i) for i in plan.matrix_inputs]
     given += [hoist.operand(i) for i in plan.hoisted]
-    given += [weight_of(plan, layer, i) for i in learned(plan)]
-    biases = [layer.bias_of(i) for i in biased(plan)]
-    result = _Run.apply(  # type: ignore[no-untyped-call]  # torch's
-        loop, rows, reverse, tokens, *given, *biases, *states
-    )
+    given += [hoist.weight(i) for i in learned(plan)]
+    tensors = (*given, *(layer.bias_of(i) for i in biased(plan)), *states)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        result = _Run.apply(loop, request, tokens, *tensors)  # type: ignore[no-untyped-call]
+    else:
+        whole = [_whole(tensor, request) for tensor in tensors]
+        _, result = call.forward(loop, request, tokens, whole, keep=False)
     n_states = len(states)
     outputs = iter(result[n_states:])
     leaving = [
@@ -88,14 +122,23 @@ def run_layer(
         for place, i in enumerate(plan.outputs)
         if place == 0 or place > n_states
     ]
-    above = [vertical.expand(-1, layer.hidden_size) for vertical in leaving[1:]]
+    above = [v.expand(*v.shape[:-1], layer.hidden_size) for v in leaving[1:]]
     return leaving[0], list(result[:n_states]), above
+
+
+def _whole(tensor: Tensor | None, request: Request) -> Tensor | None:
+    """A tensor as C reads it: without gaps, but for those between members."""
+    if tensor is None or tensor.is_contiguous():
+        return tensor
+    if request.members is not None and tensor[0].is_contiguous():
+        return tensor
+    return tensor.contiguous()
 
 
 def _folds(cell: Cell, tokens: Tokens) -> bool:
     """Whether what is hoisted depends on the symbol alone, and symbols are fewer than rows."""
     clocked = any(n.op in ("step", "vertical") for n in cell.nodes)
-    return not clocked and tokens.table.shape[0] < tokens.index.shape[0]
+    return not clocked and tokens.table.shape[-2] < tokens.index.shape[0]
 
 
 class _Run(torch.autograd.Function):
@@ -103,20 +146,16 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        loop: Loop,
-        rows: Rows,
-        reverse: bool,
-        tokens: Tensor | None,
-        *tensors: Tensor | None,
+        ctx: Any, loop: Loop, request: Request, tokens: Tensor | None, *tensors: Tensor | None
     ) -> Any:
-        call = Call(loop, rows, reverse, tokens, tensors)
+        tensors = tuple(_whole(tensor, request) for tensor in tensors)
+        memory, result = call.forward(loop, request, tokens, tensors, keep=True)
         # Saved, not held by ctx: autograd then frees them after use, and refuses a gradient if a
         # weight was changed in between.
-        ctx.shape = (loop, rows, reverse)
-        ctx.save_for_backward(call.memory, tokens, *tensors)
+        ctx.shape = (loop, request)
+        ctx.save_for_backward(memory, tokens, *tensors)
         ctx.set_materialize_grads(False)
-        return call.forward()
+        return tuple(result)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -125,11 +164,9 @@ class _Run(torch.autograd.Function):
                 "backend c gives no gradients of gradients (create_graph=True): take "
                 'backend="eager".'
             )
-        loop, rows, reverse = ctx.shape
+        loop, request = ctx.shape
         memory, tokens, *tensors = ctx.saved_tensors
-        call = Call(loop, rows, reverse, tokens, tensors, memory)
-        found = call.backward(gradients)
-        needed = zip(call.names, ctx.needs_input_grad[4:], strict=True)
-        wanted = {name for name, need in needed if need}
-        matrix_gradients(call, wanted, found)
-        return (*[None] * 4, *(found.get(n) if n in wanted else None for n in call.names))
+        wanted = ctx.needs_input_grad[3:]
+        found = call.backward(loop, request, tokens, tensors, memory, gradients, wanted)
+        needed = zip(found, wanted, strict=True)
+        return (None, None, None, *(g if want else None for g, want in needed))

@@ -180,7 +180,7 @@ def _machine(command: tuple[str, ...]) -> str:
 def _compile(source: str, double: bool, command: tuple[str, ...], place: Path) -> Path:
     (place / "loop.c").write_text(source)
     define = ["-DDOUBLE"] if double else []
-    _run([*command, *FLAGS, *define, "-o", "loop.so", "loop.c", "-lm"], place)
+    _run([*command, *FLAGS, *define, "-o", "loop.so", "loop.c", "-lm", "-lpthread"], place)
     made = place / "loop.so"
     if not made.is_file():
         raise CompilerError(f"the C compiler {command[0]} writes nothing: {ADVICE}")

@@ -7,24 +7,47 @@ typedef long integer;
 #define LANES 8
 #define SUFFIX(name) name
 #define SIGN (1L << 63)
-#define gemm nas_gemm_f64
-#define pack nas_pack_f64
-#define pack_back nas_pack_back_f64
+#define PRODUCT(name) nas_##name##_f64
 #else
 typedef float real;
 typedef int integer;
 #define LANES 16
 #define SUFFIX(name) name##f
 #define SIGN (1 << 31)
-#define gemm nas_gemm_f32
-#define pack nas_pack_f32
-#define pack_back nas_pack_back_f32
+#define PRODUCT(name) nas_##name##_f32
 #endif
+#define gemm PRODUCT(gemm)
+#define outer PRODUCT(outer)
+#define total PRODUCT(total)
+#define by_symbol PRODUCT(by_symbol)
+#define history PRODUCT(history)
+#define gather PRODUCT(gather)
+#define pack PRODUCT(pack)
+#define pack_back PRODUCT(pack_back)
+#define run PRODUCT(run)
 typedef real vec __attribute__((vector_size(64), aligned(4)));
 typedef integer ivec __attribute__((vector_size(64), aligned(4)));
 #define INLINE static inline __attribute__((always_inline))
 #define BYTES(count) ((unsigned long)(count) * sizeof(real))
 
+/* What a call of a loop is told beside the pointers to its values. */
+typedef struct {
+  index_t members, slots, steps, batch, reverse, inputs, keep, threads;
+  const index_t *rows, *offset, *tokens;
+} call_t;
+/* What each member of a call goes through: once before the loop; the loop, over some sequences; after it
+   what columns of sums lead to, then what rows of the input do. */
+typedef struct {
+  void (*before)(real **, const call_t *);
+  void (*rows)(real **, const call_t *, index_t from, index_t to, index_t thread);
+  void (*columns)(real **, const call_t *, index_t part, index_t parts);
+  void (*inputs)(real **, const call_t *, index_t part, index_t parts);
+} parts_t;
+/* The gradient of a map's matrix, of which each row belongs to one of `width` sums from `column` on. */
+typedef struct { index_t column, width; real *c; index_t ldc; } map_t;
+#define MOST_THREADS 64
+extern int pthread_create(unsigned long *, const void *, void *(*)(void *), void *);
+extern int pthread_join(unsigned long, void **);
 extern void *memcpy(void *, const void *, unsigned long);
 extern void *memset(void *, int, unsigned long);
 extern real SUFFIX(log)(real), SUFFIX(log1p)(real), SUFFIX(sin)(real), SUFFIX(cos)(real);
@@ -117,6 +140,12 @@ INLINE real row_largest(vec a) {
 /* The first `count` lanes; the others are zero. */
 INLINE vec only(vec a, index_t count) {
   for (index_t i = 0; i < LANES; i++) a[i] = i < count ? a[i] : 0;
+  return a;
+}
+/* A vector of which `count` values are there, zeros after them. */
+INLINE vec start(const real *p, index_t count) {
+  vec a = splat(0);
+  for (index_t i = 0; i < count; i++) a[i] = p[i];
   return a;
 }
 /* A row of `width` values, zero up to `padded`; all zero without a source. */

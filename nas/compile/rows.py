@@ -80,9 +80,9 @@ class Tokens:
             CellError: if a symbol is not in the table.
         """
         low, high = (int(bound) for bound in self.index.aminmax())
-        if low < 0 or high >= self.table.shape[0]:
+        if low < 0 or high >= self.table.shape[-2]:
             raise CellError(
-                f"tokens must be at least 0 and below {self.table.shape[0]}, the rows of the "
+                f"tokens must be at least 0 and below {self.table.shape[-2]}, the rows of the "
                 f"table, got {low if low < 0 else high}."
             )
         return self.index.long().contiguous()

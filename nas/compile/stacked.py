@@ -75,6 +75,17 @@ class StackedCell(nn.Module):
         bias: Tensor | None = getattr(self, f"{self.labels[i]}_bias", None)
         return bias
 
+    def alone(self) -> list[EagerCell]:
+        """The members as layers of their own, whose parameters lead back to the stacked ones."""
+        found = []
+        parts = {name: tensor.unbind() for name, tensor in self.named_parameters()}
+        for k in range(self.members):
+            one = copy.copy(self.template)
+            # As functional_call does; the parts are tensors with a history, not parameters.
+            one._parameters = {name: part[k] for name, part in parts.items()}  # type: ignore[assignment]
+            found.append(one)
+        return found
+
     def member_state(self, k: int) -> dict[str, Tensor]:
         """The state_dict of member k alone, as views."""
         return {name: tensor.detach()[k] for name, tensor in self.named_parameters()}

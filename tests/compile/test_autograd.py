@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import nas
+from nas.compile import buffers
 from nas.errors import CellError
 from nas.rnn import RNN
 from tests.tensors import assert_close, normal
@@ -249,20 +250,41 @@ def test_calls_do_not_leak() -> None:
     assert sizes[-1] - sizes[49] < 10e6
 
 
-@pytest.mark.parametrize("dropped", ["graph", "gradient"])
-def test_memory_is_freed_with_the_graph_or_after_the_gradient(dropped: str) -> None:
-    y, h = module()(normal(4, 2, D))
+def memory_of(y: torch.Tensor) -> torch.Tensor:
+    """The block of memory that a call keeps for its gradient."""
     saved = y.grad_fn
     while not hasattr(saved, "saved_tensors"):
         saved = saved.next_functions[0][0]
-    memory = weakref.ref(saved.saved_tensors[0].untyped_storage())
-    if dropped == "graph":
-        del y, h, saved
-        assert memory() is None
-    else:
+    return saved.saved_tensors[0]
+
+
+def test_memory_is_used_again_when_the_graph_is_gone_and_not_before() -> None:
+    rnn, x = module(), normal(4, 2, D)
+    first, _ = rnn(x)
+    second, _ = rnn(x)
+    places = [memory_of(y).data_ptr() for y in (first, second)]
+    assert places[0] != places[1]
+    del first
+    third, _ = rnn(x)
+    assert memory_of(third).data_ptr() == places[0]
+    second.sum().backward()
+    fourth, _ = rnn(x)
+    assert memory_of(fourth).data_ptr() != places[0]
+
+
+def test_memory_is_freed_after_the_gradient() -> None:
+    y, _ = module()(normal(4, 2, D))
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        memory_of(y)
+
+
+def test_memory_that_waits_for_use_is_bounded() -> None:
+    graphs = [module()(normal(4 + 40 * k, 2, D)) for k in range(3 * buffers.KEPT_BLOCKS)]
+    assert len(buffers._pool) <= buffers.KEPT_BLOCKS
+    for y, _ in graphs:
         y.sum().backward()
-        with pytest.raises(RuntimeError, match="already been freed"):
-            _ = saved.saved_tensors
+    assert len(buffers._pool) <= buffers.KEPT_BLOCKS
 
 
 def test_a_module_frees_its_weights() -> None:

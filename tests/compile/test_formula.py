@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.cell import OPS, loads
-from nas.compile.emit import GEMM
+from nas.compile.emit import PRODUCTS as DECLARED
 from nas.compile.formula import FORWARD, Printer, names
 from nas.compile.native import library
 from nas.compile.reference import FUNCTIONS
@@ -168,7 +168,7 @@ def address(*arrays: Array) -> list[int]:
 @pytest.mark.parametrize("start", ["one row", "rows", "itself"])
 def test_products_are_those_of_numpy(start):
     arguments = (*[LONG] * 4, *[VOID] * 3, LONG, VOID, LONG, VOID, VOID)
-    function = library(GEMM + PRODUCTS, True).function("product", *arguments)
+    function = library(DECLARED + PRODUCTS, True).function("product", *arguments)
     rng = np.random.default_rng(0)
     for m, k, width, other in SIZES:
         w, v, a = (rng.normal(size=(r, c)) for r, c in ((width, k), (other, k), (m, k + 3)))
@@ -189,7 +189,7 @@ def test_products_are_those_of_numpy(start):
 
 def test_products_with_the_transpose_are_those_of_numpy():
     arguments = (*[LONG] * 4, *[VOID] * 6)
-    function = library(GEMM + PRODUCTS, True).function("transposed", *arguments)
+    function = library(DECLARED + PRODUCTS, True).function("transposed", *arguments)
     rng = np.random.default_rng(0)
     for m, k, width, other in SIZES:
         n, wide = upwards(width) + upwards(other), upwards(k)
