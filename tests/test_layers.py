@@ -29,9 +29,10 @@ ORDER = """
     nas.compile.plan
     nas.compile.cost nas.compile.passes_rewrite nas.compile.passes_place
     nas.compile.passes_verify nas.compile.passes nas.compile.debug
-    nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_backward nas.compile.emit
+    nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_gradients
+    nas.compile.emit_backward nas.compile.emit
     nas.compile.hoist nas.compile.native
-    nas.compile.buffers nas.compile.call nas.compile.gradients nas.compile.loop
+    nas.compile.buffers nas.compile.call nas.compile.loop
     nas.compile.backend nas.compile
     nas.rnn nas.convert
     nas.resources
@@ -41,7 +42,8 @@ ORDER = """
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
     nas.training.losses nas.training.module nas.training.groups nas.training nas.train nas.loading
-    nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces
+    nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces.graph
+    nas.spaces
     nas.samplers.point nas.samplers
     nas.settings nas.protocol
     nas.study

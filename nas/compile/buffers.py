@@ -167,4 +167,4 @@ def block_of(size: int, like: Tensor) -> Tensor:
 def _is_free(whole: Tensor) -> bool:
     """Whether the pool alone refers to a block: its tensor, and the storage asked about here."""
     storage = whole.untyped_storage()
-    return torch._C._storage_Use_Count(storage._cdata) <= 2  # type: ignore[attr-defined,no-any-return]
+    return int(torch._C._storage_Use_Count(storage._cdata)) <= 2

@@ -6,8 +6,8 @@ from nas.compile.formula import FORWARD, Printer
 from nas.compile.plan import Product, Stage, Target
 
 CHUNK = 128
-"""Rows of x at least, whose products with matrices are made at once: no fewer, so that a panel is used
-while it is near; not all, which would be as much memory as all other values together."""
+"""Rows of x at least, whose products with matrices are made at once: no fewer, so that a panel is
+used while it is near; not all, which would take as much memory as all else."""
 
 
 class Forward:
@@ -79,7 +79,7 @@ class Forward:
 
     def _pack(self, s: int, stage: Stage) -> None:
         """Biases, panels of all matrices, and what each symbol gives."""
-        bias, columns = self.slots(f"bias {s}"), stage.columns
+        bias = self.slots(f"bias {s}")
         for target in stage.targets:
             given = "0"
             if self.plan.node(target.node).op == "linear":

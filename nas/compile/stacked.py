@@ -82,7 +82,7 @@ class StackedCell(nn.Module):
         for k in range(self.members):
             one = copy.copy(self.template)
             # As functional_call does; the parts are tensors with a history, not parameters.
-            one._parameters = {name: part[k] for name, part in parts.items()}  # type: ignore[assignment]
+            one.__dict__["_parameters"] = {name: part[k] for name, part in parts.items()}
             found.append(one)
         return found
 
