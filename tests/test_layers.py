@@ -31,8 +31,8 @@ ORDER = """
     nas.compile.passes_verify nas.compile.passes nas.compile.debug
     nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_gradients
     nas.compile.emit_backward nas.compile.emit
-    nas.compile.hoist nas.compile.native
-    nas.compile.buffers nas.compile.call nas.compile.loop
+    nas.compile.hoist nas.compile.cache nas.compile.native
+    nas.compile.buffers nas.compile.call nas.compile.loop nas.compile.ahead
     nas.compile.backend nas.compile
     nas.rnn nas.convert
     nas.resources

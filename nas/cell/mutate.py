@@ -58,6 +58,10 @@ PAPER = Mutations()
 """The rules of Jozefowicz et al. 2015."""
 
 
+class NoMutant(CellError):
+    """No mutant of the cell is accepted."""
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A child, and how it came from its parent."""
@@ -80,14 +84,14 @@ def mutate(
     The same cell, seed, rules and known keys give the same mutant.
 
     Raises:
-        CellError: if none was accepted in `rules.max_draws` draws, with the last one's reason.
+        NoMutant: if none was accepted in `rules.max_draws` draws, with the last one's reason.
         UserError: if a field of the rules is not sound.
     """
     rules.check(tuple(MUTATIONS))
     rng = seed if isinstance(seed, Random) else Random(seed)
     parent = take_apart(cell)
     if not parent.interior():
-        raise CellError(f"cell {cell.name} has no operation that could be mutated.")
+        raise NoMutant(f"cell {cell.name} has no operation that could be mutated.")
     reason = ""
     for n_draws in range(1, rules.max_draws + 1):
         draft, operators = _mutated(parent, rng, rules)
@@ -104,7 +108,7 @@ def mutate(
             reason = f"its key {child.key} is known"
         if not reason:
             return Mutant(renamed(child, f"mutant_{child.key[:6]}"), operators, n_draws)
-    raise CellError(
+    raise NoMutant(
         f"cell {cell.name}: none of {rules.max_draws} mutants was accepted, the last one because "
         f"{reason}: open more operators, or raise the limits."
     )
@@ -143,7 +147,7 @@ def random_walk(
     """Return `n` cells of different keys, each a mutant of the one before, from `cell` on.
 
     Raises:
-        CellError: if a cell on the way has no further mutant.
+        NoMutant: if a cell on the way has no further mutant.
     """
     rng = seed if isinstance(seed, Random) else Random(seed)
     known = {cell.key}

@@ -11,11 +11,13 @@ from nas.errors import UserError, unknown
 from nas.resources import find
 from nas.spaces.base import Params, Scalar, Space
 from nas.spaces.gates import Gates
+from nas.spaces.graph import Graph
 
-__all__ = ["SPACES", "Gates", "Params", "Scalar", "Space", "load_space"]
+__all__ = ["SPACES", "Gates", "Graph", "Params", "Scalar", "Space", "load_space"]
 
 SPACES: dict[str, type[Space]] = {
     "gates": Gates,
+    "graph": Graph,
 }
 
 

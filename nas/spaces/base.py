@@ -60,6 +60,13 @@ class Space(ABC):
         None if it is outside, or if the space cannot tell.
         """
 
+    def vary(self, params: Params, seed: int) -> Params | None:
+        """The suggestions of a cell one mutation away from another one's, for samplers that evolve.
+
+        None: the space has no mutations of its own, and one choice is changed.
+        """
+        return None
+
     @abstractmethod
     def size(self) -> int | None:
         """The number of distinct cells, by key; None if it is unbounded or unknown."""

@@ -1,0 +1,184 @@
+"""The space of free graphs: cells that mutations lead to, from known cells on.
+
+A point is a start cell and the seeds of the mutations that follow it, one a generation, so that a
+trial's parameters give its cell again. Drawn at random, it is the end of a random walk whose length
+is log-uniform; a sampler that evolves continues the walk of a good cell (`vary`).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from random import Random
+from typing import TYPE_CHECKING, Any, Self
+
+from nas.cell import Cell, renamed
+from nas.cell.mutate import MUTATIONS, NoMutant, mutate
+from nas.cell.mutate_rules import Mutations, idle_part
+from nas.errors import CellError, UserError, unknown
+from nas.lookup import cell as look_up
+from nas.spaces.base import Params, Space
+from nas.zoo import ZOO
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+REVISION = 1
+"""Raised whenever the same fields and suggestions would give other cells."""
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Graph(Space):
+    """Mutants of known cells; `search_spaces/graph.yaml` explains the fields."""
+
+    name: str = "graph"
+    start: tuple[Cell, ...] = (ZOO["lstm"], ZOO["gru"])
+    """The cells of generation 1."""
+    max_generation: int = 64
+    """How many mutants, one of the other, may follow a start cell, and 1."""
+    rules: Mutations = field(default_factory=Mutations)
+
+    @classmethod
+    def read(cls, name: str, fields: Mapping[str, object]) -> Self:
+        known = ("start", "max_generation", *(f.name for f in dataclasses.fields(Mutations)))
+        for given in fields:
+            if given not in known:
+                raise UserError(unknown("field", given, known))
+        values = {one: _read(one, given) for one, given in fields.items()}
+        rules = Mutations(**{k: v for k, v in values.items() if k in known[2:]})
+        rules.check(tuple(MUTATIONS))
+        own = {k: v for k, v in values.items() if k in known[:2]}
+        return dataclasses.replace(cls(name, rules=rules), **own)._checked()
+
+    def _checked(self) -> Self:
+        if self.max_generation < 2:
+            raise UserError(f"max_generation must be at least 2, got {self.max_generation}.")
+        names = [cell.name for cell in self.start]
+        for cell in self.start:
+            if names.count(cell.name) > 1:
+                raise UserError(f"start must name each cell once, got {cell.name} twice.")
+            if reason := idle_part(cell):
+                raise UserError(f"start cell {cell.name} cannot be mutated: {reason}.")
+        return self
+
+    @property
+    def version(self) -> str:
+        rules = {**vars(self.rules), "library": [str(cell) for cell in self.rules.library]}
+        parts = [REVISION, [str(cell) for cell in self.start], self.max_generation, rules]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return f"graph-{digest[:12]}"
+
+    def propose(self, trial: "BaseTrial") -> Cell:
+        names = tuple(cell.name for cell in self.start)
+        start = names[0]
+        if len(names) > 1:
+            start = trial.suggest_categorical("start", names)
+        generation = trial.suggest_int("generation", 1, self.max_generation, log=True)
+        seeds = tuple(
+            trial.suggest_int(_seed_of(k), 0, LARGEST_SEED) for k in range(2, generation + 1)
+        )
+        cell = _descendant(self, names.index(start), seeds)
+        known = ZOO.named(cell.key) if seeds else ""
+        return renamed(cell, known) if known else cell
+
+    def contains(self, cell: Cell) -> bool:
+        if cell.key in {start.key for start in self.start}:
+            return True
+        count = len(cell.states)
+        fits = count <= self.rules.max_states
+        if not self.rules.change_states:
+            fits = count in {len(start.states) for start in self.start}
+        return fits and not idle_part(cell)
+
+    def params_of(self, cell: Cell) -> Params | None:
+        for start in self.start:
+            if start.key == cell.key:
+                named: Params = {"start": start.name} if len(self.start) > 1 else {}
+                return {**named, "generation": 1}
+        return None
+
+    def vary(self, params: Params, seed: int) -> Params:
+        generation = min(int(params["generation"]) + 1, self.max_generation)
+        own = Random(seed).randint(0, LARGEST_SEED)
+        return {**params, "generation": generation, _seed_of(generation): own}
+
+    def size(self) -> None:
+        return None
+
+    def describe(self) -> str:
+        names = " and ".join(cell.name for cell in self.start)
+        return (
+            f"{self.name}: mutants of {names} without number, {len(self.rules.operators)} "
+            f"operators, up to {self.rules.max_operations} operations"
+        )
+
+
+def _seed_of(generation: int) -> str:
+    """The name of the suggestion that leads to a generation."""
+    return f"mutation_{generation}"
+
+
+@lru_cache(maxsize=4096)  # parents are proposed again with each of their children
+def _descendant(space: Graph, start: int, seeds: tuple[int, ...]) -> Cell:
+    if not seeds:
+        return space.start[start]
+    parent = _descendant(space, start, seeds[:-1])
+    try:
+        return mutate(parent, seeds[-1], space.rules).cell
+    except NoMutant:
+        return parent  # a walk that cannot go on ends there
+
+
+def _read(name: str, given: object) -> Any:
+    """The value of a field of the file."""
+    if name in ("start", "library"):
+        return tuple(_cell(name, source) for source in _listed(name, given))
+    if name in ("operators", "activations", "combinations"):
+        return _once(name, tuple(_text(name, one) for one in _listed(name, given)))
+    if name == "constants":
+        return _once(name, tuple(_number(name, one) for one in _listed(name, given)))
+    if name == "visits":
+        return _text(name, given)
+    if name == "change_states":
+        if not isinstance(given, bool):
+            raise UserError(f"{name} must be true or false, got {given!r}.")
+        return given
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise UserError(f"{name} must be a whole number, got {given!r}.")
+    return given
+
+
+def _listed(name: str, given: object) -> list[object]:
+    values = given if isinstance(given, list) else [given]
+    if not values and name == "start":
+        raise UserError(f"{name} needs at least one cell, got an empty list.")
+    return values
+
+
+def _once(name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in values:
+        if values.count(value) > 1:
+            raise UserError(f"{name} must name each choice once, got {value} twice.")
+    return values
+
+
+def _text(name: str, given: object) -> str:
+    if not isinstance(given, str):
+        raise UserError(f"{name} must be text, got {given!r}.")
+    return given
+
+
+def _number(name: str, given: object) -> float:
+    if not isinstance(given, (int, float)) or isinstance(given, bool):
+        raise UserError(f"{name} must be numbers, got {given!r}.")
+    return float(given)
+
+
+def _cell(name: str, source: object) -> Cell:
+    try:
+        return look_up(_text(name, source))
+    except CellError as error:
+        raise UserError(f"{name}: {error}") from None
