@@ -1,9 +1,8 @@
-"""C source to functions: the machine's compiler, a cache on disk, and how to do without.
+"""C source to functions: the machine's compiler, and how to do without.
 
-A library is found by the hash of its source, the compiler's version and the processor's flags. It
-is compiled elsewhere, copied under another name and moved into place, so that processes may compile
-the same at once; its own hash stands at its end, so that one that a full disk or a power cut left
-half written is not loaded.
+A library is found in the cache by the hash of its source, the compiler's version and the
+processor's flags, and compiled elsewhere if it is not there. The functions of a source bear its
+hash in their names, so that one library can hold those of many sources.
 """
 
 import _ctypes
@@ -13,21 +12,25 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.compile import cache
+
 FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -shared -fPIC -w".split()
 COMPILE_LIMIT_S = 60.0
-CACHED = 2000
-"""Libraries that stay in the cache; the least recently used go."""
 HERE = Path(__file__).parent
 ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
+DEFINED = re.compile(r"^(?:static )?void (\w+)\(", re.MULTILINE)
+"""The functions that a source defines."""
 
 
 class Library:
@@ -37,15 +40,21 @@ class Library:
     map left.
     """
 
-    def __init__(self, path: Path, mode: int) -> None:
-        """Load; OSError if it cannot be."""
+    def __init__(self, path: Path, mode: int, suffix: str) -> None:
+        """Load; OSError if it cannot be. `suffix` stands behind the names of functions."""
+        self._suffix = suffix
         self._handle = _ctypes.dlopen(str(path), mode)
         # Not at exit: other threads may still be in the code.
         weakref.finalize(self, _ctypes.dlclose, self._handle).atexit = False
 
+    def check(self, symbol: str) -> None:
+        """Raise OSError if a symbol is not there."""
+        _ctypes.dlsym(self._handle, symbol)
+
     def function(self, name: str, *arguments: Any) -> Any:
         """A function without a result, from the ctypes of its arguments."""
-        function = ctypes.CFUNCTYPE(None, *arguments)(_ctypes.dlsym(self._handle, name))
+        address = _ctypes.dlsym(self._handle, name + self._suffix)
+        function = ctypes.CFUNCTYPE(None, *arguments)(address)
         function.library = self  # type: ignore[attr-defined]  # keeps it loaded
         return function
 
@@ -73,30 +82,55 @@ def compiler() -> tuple[str, ...]:
     raise CompilerError(f"no C compiler is installed: {ADVICE}")
 
 
-def cache_folder() -> Path | None:
-    """Where compiled loops are kept: NAS_CACHE_DIR, else the user's cache folder; None without."""
-    if given := os.environ.get("NAS_CACHE_DIR"):
-        return Path(given)
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given) / "nas"
-    try:
-        return Path.home() / ".cache" / "nas"
-    except RuntimeError:  # a user without a home
-        return None
-
-
 def library(source: str, double: bool) -> Library:
     """The loaded library of a loop's source, compiled if it is not in the cache.
 
     Raises:
         CompilerError: if it cannot be compiled or loaded.
     """
+    prelude, command = _ready(double)
+    digest = _digest(prelude + source, double, command)
+    return _load(prelude + _named(source, digest), digest, double, command, f"_{digest}")
+
+
+def compile_together(sources: Sequence[str], double: bool) -> None:
+    """Put the libraries of sources into the cache by one run of the compiler.
+
+    Raises:
+        CompilerError: if they cannot be compiled, or the cache cannot be written.
+    """
+    prelude, command = _ready(double)
+    found = {_digest(prelude + source, double, command): source for source in sources}
+    text = prelude + "".join(_named(source, digest) for digest, source in found.items())
+    places = [place for digest in found if (place := cache.place(digest))]
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            made = _compile(text, double, command, Path(folder))
+            if not places or not cache.store(made, places):
+                raise CompilerError(f"the cache {cache.cache_folder()} cannot be written")
+    except OSError as error:  # no room for temporary files
+        raise CompilerError(f"compiled loops cannot be made: {error}") from None
+
+
+def is_cached(source: str, double: bool) -> bool:
+    """Whether a source's library is in the cache; it then counts as used now.
+
+    Raises:
+        CompilerError: without a working C compiler.
+    """
+    prelude, command = _ready(double)
+    place = cache.place(_digest(prelude + source, double, command))
+    return place is not None and cache.is_whole(place)
+
+
+def _ready(double: bool) -> tuple[str, tuple[str, ...]]:
+    """The text before every loop and the compiler's command, once the products are loaded."""
     prelude, gemm = ((HERE / name).read_text() for name in ("prelude.c", "gemm.c"))
     command = compiler()
     products = _products(prelude + gemm, double, command)
     if isinstance(products, str):
         raise CompilerError(products)
-    return _load(prelude + source, double, command, ctypes.RTLD_LOCAL)
+    return prelude, command
 
 
 @functools.cache
@@ -106,62 +140,64 @@ def _products(source: str, double: bool, command: tuple[str, ...]) -> Library | 
     Either is found out once: a compiler that hangs must not do so for every cell.
     """
     try:
-        return _load(source, double, command, ctypes.RTLD_GLOBAL)
+        digest = _digest(source, double, command)
+        return _load(source + _mark(digest), digest, double, command, "", ctypes.RTLD_GLOBAL)
     except CompilerError as error:
         return str(error)
 
 
-def _load(source: str, double: bool, command: tuple[str, ...], mode: int) -> Library:
+def _digest(source: str, double: bool, command: tuple[str, ...]) -> str:
     try:
-        digest = hashlib.sha256(f"{source} {double} {_machine(command)}".encode()).hexdigest()
-        folder = cache_folder()
-        stored = folder / f"loop-{digest[:32]}.so" if folder else None
-        if stored and (loaded := _load_stored(stored, mode)):
+        return hashlib.sha256(f"{source} {double} {_machine(command)}".encode()).hexdigest()[:32]
+    except OSError as error:  # no room for temporary files
+        raise CompilerError(f"a compiled loop cannot be made: {error}") from None
+
+
+def _named(source: str, digest: str) -> str:
+    """A source whose functions bear its hash, behind their names."""
+    names = [str(name) for name in DEFINED.findall(source)]
+    before = "".join(f"#define {name} {name}_{digest}\n" for name in names)
+    after = "".join(f"#undef {name}\n" for name in names)
+    return f"{before}{source}{after}{_mark(digest)}"
+
+
+def _mark(digest: str) -> str:
+    """What a library holds for each of its sources, by which one under a wrong name is seen."""
+    return f"const char nas_{digest} = 1;\n"
+
+
+def _load(
+    text: str,
+    digest: str,
+    double: bool,
+    command: tuple[str, ...],
+    suffix: str,
+    mode: int = ctypes.RTLD_LOCAL,
+) -> Library:
+    place = cache.place(digest)
+    try:
+        if place and (loaded := _load_stored(place, digest, suffix, mode)):
             return loaded
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-            made = _compile(source, double, command, Path(place))
-            if stored and _store(made, stored) and (loaded := _load_stored(stored, mode)):
-                return loaded
-            return Library(made, mode)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            made = _compile(text, double, command, Path(folder))
+            if place and cache.store(made, [place]):
+                if loaded := _load_stored(place, digest, suffix, mode):
+                    return loaded
+            return Library(made, mode, suffix)
     except OSError as error:  # no room for temporary files, or they may not be loaded
         raise CompilerError(f"a compiled loop cannot be made or loaded: {error}") from None
 
 
-def _load_stored(path: Path, mode: int) -> Library | None:
+def _load_stored(path: Path, digest: str, suffix: str, mode: int) -> Library | None:
     """The library at a place of the cache, if there is a whole one that loads."""
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
-            return None
-        with contextlib.suppress(OSError):  # a cache may be read-only
-            os.utime(path)
-        return Library(path, mode)
-    except OSError:  # not there, or a library of another machine on a shared disk
+    if not cache.is_whole(path):
         return None
-
-
-def _store(made: Path, path: Path) -> bool:
-    """Put a library into the cache, followed by its hash; False where it cannot be written."""
-    part = path.with_name(f"{path.stem}-{os.urandom(8).hex()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = made.read_bytes()
-        part.write_bytes(content + hashlib.sha256(content).digest())
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        return False
-    _bound(path.parent)
-    return True
-
-
-def _bound(folder: Path) -> None:
-    """Keep the cache bounded; other processes may do the same at once."""
-    with contextlib.suppress(OSError):
-        found = sorted(folder.glob("loop-*"), key=lambda path: path.stat().st_mtime)
-        for path in found[:-CACHED]:
-            path.unlink(missing_ok=True)
+        loaded = Library(path, mode, suffix)
+        loaded.check(f"nas_{digest}")
+        return loaded
+    except OSError:  # a library of another machine on a shared disk
+        return None
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.compile import native
+from nas.compile import cache, native
 from nas.rnn import RNN
 from tests.compile.compiling import (
     X,
@@ -103,7 +103,7 @@ def test_a_read_only_cache_is_read(fresh, tmp_path):
     assert_right()
     forget()
     refused = functools.partial(refuse, OSError(30, "Read-only file system"))
-    fresh.setattr(native.os, "utime", refused)
+    fresh.setattr(cache.os, "utime", refused)
     fresh.setattr(Path, "write_bytes", refused)
     assert n_compiled(assert_right) == 0
 
@@ -123,21 +123,21 @@ def test_without_a_home_there_is_no_cache(fresh):
     fresh.delenv("NAS_CACHE_DIR")
     fresh.delenv("XDG_CACHE_HOME", raising=False)
     fresh.setattr(Path, "home", functools.partial(refuse, RuntimeError("no home")))
-    assert native.cache_folder() is None
+    assert cache.cache_folder() is None
     assert_right()
 
 
 def test_the_place_of_the_cache(fresh, tmp_path):
-    assert native.cache_folder() == tmp_path / "cache"
+    assert cache.cache_folder() == tmp_path / "cache"
     fresh.delenv("NAS_CACHE_DIR")
     fresh.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert native.cache_folder() == tmp_path / "nas"
+    assert cache.cache_folder() == tmp_path / "nas"
     fresh.delenv("XDG_CACHE_HOME")
-    assert native.cache_folder() == Path.home() / ".cache" / "nas"
+    assert cache.cache_folder() == Path.home() / ".cache" / "nas"
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_used(fresh, tmp_path):
-    fresh.setattr(native, "CACHED", 3)
+    fresh.setattr(cache, "CACHED", 3)
     assert_right()
     used = {path.name for path in stored(tmp_path / "cache")}
     other = tmp_path / "cache" / "mine.so"

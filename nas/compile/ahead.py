@@ -1,0 +1,80 @@
+"""Many loops compiled before they are needed, several in each run of the C compiler.
+
+    from nas.compile.ahead import compile_ahead
+    compile_ahead([(cell, 64, 64, torch.float32) for cell in cells])
+
+A run for one loop spends a part of its time on starting, on what all loops share and on linking;
+and several runs can go on at once.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from nas.cell.count import check_sizes
+from nas.cell.graph import Cell
+from nas.compile import native
+from nas.compile.emit import emit
+from nas.compile.loop import LANES
+from nas.compile.native import CompilerError
+from nas.compile.plan import make_plan
+
+Layer = tuple[Cell, int, int, torch.dtype]
+"""A cell, its input size, its hidden size, and float32 or float64."""
+TOGETHER = 32
+"""Most loops in a run of the compiler: they take it some 3 s, of a limit of 60."""
+
+logger = logging.getLogger(__name__)
+
+
+def compile_ahead(layers: Iterable[Layer], jobs: int = 0) -> int:
+    """Compile the loops of layers that are not in the cache; return how many.
+
+    `nas.RNN` then finds them there, in this process and in others. `jobs` is how many compilers
+    run at once, 0 for one a core. Without a working compiler or a cache that can be written there
+    is one warning; so there is if a loop does not compile, and what is left is then compiled when
+    it is first used.
+
+    Raises:
+        CellError: if a cell cannot have the sizes.
+    """
+    groups, n_compiled = [], 0
+    try:
+        for double, sources in _missing(layers).items():
+            groups += [(group, double) for group in _split(sources, jobs or _n_cores())]
+        with ThreadPoolExecutor(jobs or _n_cores()) as pool:
+            runs = [pool.submit(native.compile_together, *group) for group in groups]
+            try:
+                for run, (group, _) in zip(runs, groups, strict=True):
+                    run.result()
+                    n_compiled += len(group)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+    except CompilerError as error:
+        logger.warning("cells are not compiled ahead: %s", error)
+    return n_compiled
+
+
+def _missing(layers: Iterable[Layer]) -> dict[bool, list[str]]:
+    """The sources that are not in the cache, each once, by whether they are of float64."""
+    missing: dict[bool, list[str]] = {}
+    for cell, input_size, hidden_size, dtype in dict.fromkeys(layers):
+        check_sizes(cell, input_size, hidden_size)
+        double = dtype == torch.float64
+        source = emit(make_plan(cell, input_size, hidden_size, LANES[dtype])).text
+        if not native.is_cached(source, double):
+            missing.setdefault(double, []).append(source)
+    return {double: list(dict.fromkeys(sources)) for double, sources in missing.items()}
+
+
+def _split(sources: Sequence[str], jobs: int) -> list[list[str]]:
+    """Groups of about one size, as many as there are jobs, or more if there are many sources."""
+    n_groups = min(len(sources), max(jobs, -(-len(sources) // TOGETHER)))
+    return [list(sources[k::n_groups]) for k in range(n_groups)]
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
