@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from nas.errors import UserError, unknown
+from nas.evolution import EvolutionConfig
 from nas.protocol import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.tasks import TASKS
@@ -62,7 +63,8 @@ class SearchConfig:
     space: str = "gates"
     """Search space: a name that comes with nas, or the path of a YAML file."""
     sampler: str = "tpe"
-    """How candidates are drawn: tpe, random, nsgaii, qmc, or module:Class of your own."""
+    """How candidates are drawn: tpe, nsgaii, qmc, random, jozefowicz, regularized, or module:Class
+    of your own."""
     n_candidates: int = 100
     """Candidates to draw, given cells not counted."""
     time_budget: str = ""
@@ -74,6 +76,7 @@ class SearchConfig:
     tasks: TasksConfig = field(default_factory=TasksConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     settings: SettingsGrid = field(default_factory=SettingsGrid)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     in_flight: int = 4
     """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
     workers: int = 0
@@ -105,6 +108,7 @@ class SearchConfig:
         seconds("evaluation_time_limit", self.evaluation_time_limit)
         self.protocol.check()
         self.settings.check()
+        self.evolution.check()
         self.tasks.check()
         if self.protocol.filter:
             self.tasks.memorization.check()

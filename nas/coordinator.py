@@ -17,8 +17,9 @@ import optuna
 from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome, Result
+from nas.evolution import EvolutionConfig
 from nas.protocol import REFERENCE, Judging, NeedReference, Request, Staged
-from nas.samplers import Repeatable, find_sampler
+from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.spaces.base import Space
 from nas.study import Study, Visit
@@ -64,6 +65,7 @@ class Coordinator:
     seed: int
     n_candidates: int
     in_flight: int
+    evolution: EvolutionConfig = DEFAULT_EVOLUTION
     observers: Sequence[Observer] = ()
     deadline: float | None = None
     """When to stop, on `clock`; None: when all candidates are judged."""
@@ -75,7 +77,9 @@ class Coordinator:
 
     def __post_init__(self) -> None:
         self._arrived: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
-        self._make_sampler = find_sampler(self.sampler)
+        self._make_sampler = find_sampler(
+            self.sampler, self.space, self.evolution, self.protocol.n_turns
+        )
 
     @property
     def total(self) -> int:
@@ -157,7 +161,9 @@ class Coordinator:
 
     def _begin(self, visit: Visit) -> None:
         protocol = self.protocol
-        if visit.kind == "drawn":
+        if visit.turn:
+            judging = protocol.revisit(visit.cell, visit.key, visit.turn)
+        elif visit.kind == "drawn":
             judging = protocol.judge(visit.cell, visit.key)
         else:
             is_reference = visit.key == self._reference_key

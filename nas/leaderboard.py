@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas.evaluation import Outcome
 from nas.protocol import REFERENCE
 
 if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
@@ -40,18 +41,30 @@ def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row
     """A row for each cell that was judged: scored ones by score, then rejected ones by how far they
     came. `baselines` are keys."""
     rows: dict[str, Row] = {}
+    outcomes = outcomes_by_key(visits)
     for visit in visits:
         known = rows.get(visit.key)
-        # A cell may be rejected as a candidate and measured on everything once the user names it.
-        fuller = known is not None and known.rejected and visit.kind == "given"
+        # A cell may be rejected as a candidate and measured on everything once the user names it,
+        # or visited again on further settings.
+        fuller = known is not None and (
+            (known.rejected and visit.kind == "given") or visit.turn > known.visit.turn
+        )
         if visit.judgement is not None and (known is None or fuller):
-            rows[visit.key] = _row(visit, baselines)
+            rows[visit.key] = _row(visit, baselines, outcomes[visit.key])
     return sorted(rows.values(), key=lambda r: (r.rejected, -(r.score or 0.0), -r.value, r.key))
 
 
-def _row(visit: "Visit", baselines: Sequence[str]) -> Row:
+def outcomes_by_key(visits: "Sequence[Visit]") -> dict[str, list[Outcome]]:
+    """The outcomes of each cell, of all its visits."""
+    found: dict[str, list[Outcome]] = {}
+    for visit in visits:
+        own = (one for evaluated in visit.evaluated.values() for one in evaluated.outcomes)
+        found.setdefault(visit.key, []).extend(own)
+    return found
+
+
+def _row(visit: "Visit", baselines: Sequence[str], outcomes: Sequence[Outcome]) -> Row:
     assert visit.judgement is not None
-    outcomes = [o for e in visit.evaluated.values() for o in e.outcomes]
     given = "baseline" if visit.key in baselines else "included"
     return Row(
         visit.name,

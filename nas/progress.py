@@ -87,8 +87,7 @@ class Progress:
                 what = f"{visit.name} on {evaluation.task.name}, {clock(running_s)}"
                 table.add_row("training" if number == 0 else "", what)
         drawn = [v for v in study.visits if v and v.kind == "drawn"]
-        unique = len({v.key for v in drawn})
-        table.add_row("candidates", f"{len(drawn)} drawn, {unique} different; {funnel(finished)}")
+        table.add_row("candidates", f"{counts(drawn)}; {funnel(finished)}")
         # Of the candidates, once there are any: the reference scores 1 from the start.
         scored = [v for v in finished if v.judgement and v.judgement.score is not None]
         scored = [v for v in scored if v.kind == "drawn"] or scored
@@ -130,9 +129,21 @@ def describe(visit: Visit) -> str:
     return f"{visit.name}: rejected at {judgement.stage} ({got})"
 
 
+def counts(drawn: list[Visit]) -> str:
+    """How many candidates there are, how many of them differ, and what it took to find them."""
+    unique = len({visit.key for visit in drawn})
+    text = f"{len(drawn)} candidates, {unique} different"
+    if again := sum(visit.turn > 0 for visit in drawn):
+        text += f", {again} re-evaluated"
+    n_draws = sum(visit.n_draws for visit in drawn)
+    known = n_draws - unique - again
+    return text + (f" ({n_draws} drawn, {known} known before)" if known else "")
+
+
 def funnel(finished: list[Visit]) -> str:
     """How many candidates were scored, and where the others were rejected."""
-    stages = Counter(v.judgement.stage for v in finished if v.judgement and v.kind == "drawn")
+    first = (v for v in finished if v.kind == "drawn" and not v.turn)
+    stages = Counter(v.judgement.stage for v in first if v.judgement)
     scored = stages.pop("scored", 0)
     rejected = ", ".join(f"{count} rejected at {stage}" for stage, count in stages.items())
     return f"{scored} scored" + (f", {rejected}" if rejected else "")

@@ -13,6 +13,7 @@ from nas.errors import SearchError, UserError
 from nas.evaluation import Evaluation, Outcome, Settings
 from nas.settings import SettingsGrid
 from nas.tasks.base import Task
+from nas.zoo import ZOO
 
 REFERENCE = "gru"
 """The cell whose best metric, at the same budget, is the unit of every ratio."""
@@ -83,6 +84,7 @@ class NeedReference:
 Request = tuple[Evaluation, ...] | NeedReference
 Answer = Sequence[Sequence[Outcome]] | Mapping[str, float]
 """The outcomes of each evaluation, or the reference's best metric on each task."""
+Requests = list[tuple[Task, tuple[Evaluation, ...]]]
 Judging = Generator[Request, Answer, Judgement]
 
 
@@ -118,6 +120,30 @@ class Staged:
         score = min(ratios.values())
         return Judgement("scored", best, ratios, score, score)
 
+    def revisit(self, cell: str, key: str, turn: int) -> Judging:
+        """An accepted candidate on fresh settings: it is measured on every task, never rejected.
+
+        Its best setting of all turns is compared with the GRU's best of the same turns, so that
+        both have had the same tuning budget.
+        """
+        own = self._measurements(cell, key, range(turn + 1))
+        gru = ZOO[REFERENCE]
+        further = [
+            (task, self._turns(str(gru), gru.key, task, range(1, turn + 1))) for task in self.tasks
+        ]
+        answer = yield tuple(one for _, evaluations in (*own, *further) for one in evaluations)
+        outcomes = _outcomes(answer)
+        best = _best_of_each(own, outcomes)
+        fresh = _best_of_each(further, outcomes[sum(len(evaluations) for _, evaluations in own) :])
+        first = yield NeedReference()
+        assert isinstance(first, Mapping)
+        reference = {
+            task.name: _better(task, first[task.name], fresh[task.name]) for task in self.tasks
+        }
+        ratios = {task.name: _ratio(task, best[task.name], reference) for task in self.tasks}
+        score = min(ratios.values())
+        return Judgement("scored", best, ratios, score, score)
+
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
         """A given cell (a baseline, or one that the user named): every task, never rejected.
 
@@ -126,15 +152,9 @@ class Staged:
         Raises:
             SearchError: if the reference learns too little for any candidate to be judged by it.
         """
-        requests = [(task, self.evaluations(cell, key, task)) for task in self.tasks]
-        if self.filter is not None:
-            requests.insert(0, (self.filter, self._filter_evaluations(cell, key, self.filter)))
+        requests = self._measurements(cell, key)
         answer = yield tuple(one for _, evaluations in requests for one in evaluations)
-        outcomes = _outcomes(answer)
-        best: dict[str, float | None] = {}
-        for task, evaluations in requests:
-            best[task.name] = _best_of(task, outcomes[: len(evaluations)])
-            outcomes = outcomes[len(evaluations) :]
+        best = _best_of_each(requests, _outcomes(answer))
         if is_reference:
             reference: Answer = self._as_reference(best)
         else:
@@ -143,6 +163,13 @@ class Staged:
         ratios = {task.name: _ratio(task, best[task.name], reference) for task in self.tasks}
         score = min(ratios.values())
         return Judgement("scored", best, ratios, score, score)
+
+    def _measurements(self, cell: str, key: str, turns: Sequence[int] = (0,)) -> Requests:
+        """The filter and every task, with what a cell is tried on for each."""
+        requests = [(task, self._turns(cell, key, task, turns)) for task in self.tasks]
+        if self.filter is not None:
+            requests.insert(0, (self.filter, self._filter_evaluations(cell, key, self.filter)))
+        return requests
 
     def _as_reference(self, best: Mapping[str, float | None]) -> dict[str, float]:
         known: dict[str, float] = {}
@@ -179,21 +206,32 @@ class Staged:
         settings = self.grid.draw(task, 1, self.seed)
         return (Evaluation(cell, key, task, settings, self.seed, self.config.fidelity),)
 
-    def settings_of(self, task: Task) -> tuple[Settings, ...]:
-        """The settings that every cell is tried on for a task of the score."""
-        return self.grid.draw(task, self.config.n_settings, self.seed)
+    @property
+    def n_turns(self) -> int:
+        """How often a cell can be visited until there is no task with fresh settings."""
+        count = self.config.n_settings
+        return max(self.grid.n_turns(task, count) for task in self.tasks)
 
-    def _chunks(self, task: Task) -> list[tuple[Settings, ...]]:
-        settings = self.settings_of(task)
-        size = self.config.settings_per_evaluation or len(settings)
+    def settings_of(self, task: Task, turn: int = 0) -> tuple[Settings, ...]:
+        """The settings that every cell is tried on for a task of the score, at one visit."""
+        return self.grid.draw(task, self.config.n_settings, self.seed, turn)
+
+    def _chunks(self, task: Task, turn: int) -> list[tuple[Settings, ...]]:
+        settings = self.settings_of(task, turn)
+        size = self.config.settings_per_evaluation or max(1, len(settings))
         return [settings[i : i + size] for i in range(0, len(settings), size)]
 
-    def evaluations(self, cell: str, key: str, task: Task) -> tuple[Evaluation, ...]:
-        """What a cell is tried on for a task of the score."""
+    def evaluations(self, cell: str, key: str, task: Task, turn: int = 0) -> tuple[Evaluation, ...]:
+        """What a cell is tried on for a task of the score, at one visit."""
         return tuple(
             Evaluation(cell, key, task, chunk, self.seed, self.config.fidelity)
-            for chunk in self._chunks(task)
+            for chunk in self._chunks(task, turn)
         )
+
+    def _turns(
+        self, cell: str, key: str, task: Task, turns: Sequence[int]
+    ) -> tuple[Evaluation, ...]:
+        return tuple(one for turn in turns for one in self.evaluations(cell, key, task, turn))
 
 
 def _outcomes(answer: Answer) -> list[Sequence[Outcome]]:
@@ -215,6 +253,21 @@ def best_outcome(task: Task, outcomes: Sequence[Outcome]) -> Outcome | None:
 def _best_of(task: Task, answers: Sequence[Sequence[Outcome]]) -> float | None:
     best = best_outcome(task, [outcome for outcomes in answers for outcome in outcomes])
     return best.best if best else None
+
+
+def _best_of_each(
+    requests: Requests, outcomes: Sequence[Sequence[Outcome]]
+) -> dict[str, float | None]:
+    """The best metric on each task, of the outcomes of all evaluations in order."""
+    best: dict[str, float | None] = {}
+    for task, evaluations in requests:
+        best[task.name] = _best_of(task, outcomes[: len(evaluations)])
+        outcomes = outcomes[len(evaluations) :]
+    return best
+
+
+def _better(task: Task, first: float, further: float | None) -> float:
+    return first if further is None or not task.metric.better(further, first) else further
 
 
 def _ratio(task: Task, value: float | None, reference: Mapping[str, float]) -> float:

@@ -103,7 +103,8 @@ class Recorder:
         copy = dataclasses.replace(visit, evaluated=dict(self._evaluated[visit.key]))
         with self._changed:
             before = self._pending.get(visit.key)
-            if before is None or (before.kind == "drawn" and visit.kind == "given"):
+            given = before is not None and before.kind == "drawn" and visit.kind == "given"
+            if before is None or given or visit.turn > before.turn:
                 self._pending[visit.key] = copy
                 self._changed.notify_all()
 
@@ -135,7 +136,7 @@ class Recorder:
             return next(iter(self._pending.values()), None)
 
     def _record(self, store: Store, visit: Visit) -> None:
-        if not store.holds(visit.key, kind_of(visit, self._baselines)):
+        if not store.holds(visit.key, kind_of(visit, self._baselines), visit.turn):
             store.write(entry(visit, self._study, self._tasks, self._baselines))
         with self._changed:
             if self._pending.get(visit.key) is visit:

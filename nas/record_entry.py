@@ -93,6 +93,8 @@ def entry(visit: Visit, study: str, tasks: Sequence[Task], baselines: Sequence[s
         "nas.study": study,
         "nas.trial": str(visit.number),
     }
+    if visit.turn:
+        tags["nas.turn"] = str(visit.turn)
     return Entry(
         visit.key,
         visit.name,

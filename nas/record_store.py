@@ -41,6 +41,8 @@ class _Known:
     run_id: str
     start_ms: int
     kind: str
+    turn: int
+    """Of the visit that was recorded; later ones know the results on further settings."""
     finished: bool
 
 
@@ -60,14 +62,14 @@ class Store:
                 if key not in self._known or known.finished:
                     self._known[key] = known
 
-    def holds(self, key: str, kind: str) -> bool:
+    def holds(self, key: str, kind: str, turn: int = 0) -> bool:
         """Whether the cell needs no more writing.
 
         A cell that was drawn before it was given is written again: given cells go through all
-        tasks, drawn ones may have been rejected before.
+        tasks, drawn ones may have been rejected before. So is one that was visited again.
         """
         known = self._known.get(key)
-        if known is None or not known.finished:
+        if known is None or not known.finished or known.turn < turn:
             return False
         return known.kind != "candidate" or kind == "candidate"
 
@@ -78,7 +80,8 @@ class Store:
         twice changes nothing.
         """
         known = self._known.pop(entry.key, None)
-        if known is not None and known.kind != entry.kind:
+        turn = int(entry.tags.get("nas.turn", 0))
+        if known is not None and (known.kind, known.turn) != (entry.kind, turn):
             self._client.delete_run(known.run_id)
             known = None
         if known is None:
@@ -93,7 +96,7 @@ class Store:
             self._client.log_artifacts(known.run_id, folder)
         end_ms = known.start_ms + round(1000 * entry.seconds)
         self._client.set_terminated(known.run_id, entry.status, end_ms)
-        self._known[entry.key] = _Known(known.run_id, known.start_ms, entry.kind, True)
+        self._known[entry.key] = _Known(known.run_id, known.start_ms, entry.kind, turn, True)
 
     def _log(self, known: _Known, entry: Entry) -> None:
         from mlflow.entities import Metric, Param
@@ -120,7 +123,8 @@ class Store:
 def _known(run: "Run") -> _Known:
     finished = run.info.status != "RUNNING"
     kind = run.data.tags.get("nas.kind", "")
-    return _Known(run.info.run_id, run.info.start_time, kind, finished)
+    turn = int(run.data.tags.get("nas.turn", 0))
+    return _Known(run.info.run_id, run.info.start_time, kind, turn, finished)
 
 
 def open_store(

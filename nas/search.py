@@ -17,7 +17,7 @@ from nas.cell.graph import Cell
 from nas.cli import guarded, parse
 from nas.config import SearchConfig, seconds
 from nas.errors import UserError, hidden
-from nas.leaderboard import BASELINES, leaderboard, verdict
+from nas.leaderboard import BASELINES, Row, leaderboard, verdict, winner
 from nas.lookup import cell as look_up
 from nas.protocol import Staged
 from nas.settings import SettingsGrid
@@ -46,7 +46,7 @@ def search(config: SearchConfig) -> int:
     from nas.spaces import load_space
 
     space = load_space(config.space)
-    find_sampler(config.sampler)
+    find_sampler(config.sampler, space)
     cells = _given(config.include)
     protocol = _protocol(config)
     for task in protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks):
@@ -159,6 +159,7 @@ class _Search:
             config.seed,
             config.n_candidates,
             config.in_flight,
+            config.evolution,
             (store, progress),
             None if budget is None else began + budget - spent,
         )
@@ -179,6 +180,13 @@ class _Search:
             return self._interrupted()
         self._conclude(complete, progress.utilisation, best is not None)
         return 0
+
+    def _n_settings(self, rows: Sequence[Row]) -> int:
+        """Settings a task that the best cell was tried on."""
+        best = winner(rows)
+        turns = range(1 + (best.visit.turn if best else 0))
+        tasks = self.protocol.tasks
+        return max(sum(len(self.protocol.settings_of(task, t)) for t in turns) for task in tasks)
 
     def _note_time(self, spent: float, began: float) -> None:
         self.study.set_attr("spent_s", spent + time.monotonic() - began)
@@ -220,15 +228,13 @@ class _Search:
         return EXIT_INTERRUPTED
 
     def _conclude(self, complete: bool, utilisation: float, has_winner: bool) -> None:
-        from nas.progress import funnel, table_of
+        from nas.progress import counts, funnel, table_of
 
         rows = leaderboard(self.study.finished(), self.baselines)
         self.console.print(table_of(rows, list(self.config.tasks.use)))
         drawn = [v for v in self.study.finished() if v.kind == "drawn"]
-        unique = len({v.key for v in drawn})
-        self._say(f"{len(drawn)} candidates judged, {unique} different: {funnel(drawn)}.")
-        settings = [len(self.protocol.settings_of(task)) for task in self.protocol.tasks]
-        self._say(verdict(rows, max(settings)))
+        self._say(f"{counts(drawn)}: {funnel(drawn)}.")
+        self._say(verdict(rows, self._n_settings(rows)))
         if not complete:
             self._say("The time budget is used up; with a larger one the same command goes on.")
         if has_winner:
@@ -250,9 +256,13 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
     if config.protocol.filter:
         tasks["filter"] = config.tasks.memorization
     grid: SettingsGrid = config.settings
+    from nas.samplers import SAMPLERS
+
+    evolves = {} if config.sampler in SAMPLERS else {"evolution": asdict(config.evolution)}
     return {
         "space": space.version,
         "sampler": config.sampler,
+        **evolves,
         "seed": config.seed,
         "in_flight": config.in_flight,
         "tasks.use": list(config.tasks.use),

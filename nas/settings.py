@@ -4,11 +4,11 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nas.errors import UserError
-from nas.evaluation import Settings
+from nas.evaluation import ADDED, Settings
 from nas.tasks.base import Task
 
 
@@ -32,14 +32,22 @@ class SettingsGrid:
     """Probability of dropping a value between layers and before the output layer."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """sgd, as in the paper, or adamw, which wants learning rates of about 0.001 to 0.01."""
+    momentum: tuple[float, ...] = field(default=(0.0,), metadata=ADDED)
+    """Of sgd, in [0, 1): the share of the last step that is taken again."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
         for name in ("init_scale", "learning_rate", "clip_norm", "num_layers"):
             self._check_values(name, positive=True)
-        self._check_values("dropout", positive=False)
-        if max(self.dropout) >= 1:
-            raise UserError(f"settings.dropout must be below 1, got {max(self.dropout)}.")
+        for name in ("dropout", "momentum"):
+            self._check_values(name, positive=False)
+            if (most := max(getattr(self, name))) >= 1:
+                raise UserError(f"settings.{name} must be below 1, got {most}.")
+        if self.optimizer != "sgd" and any(self.momentum):
+            raise UserError(
+                f"settings.momentum is of sgd and must be 0 with {self.optimizer}, got "
+                f"{max(self.momentum)}."
+            )
 
     def _check_values(self, name: str, *, positive: bool) -> None:
         values: Sequence[float] = getattr(self, name)
@@ -59,18 +67,29 @@ class SettingsGrid:
             self.learning_rate,
             self.clip_norm,
             self.dropout,
+            self.momentum,
         )
         settings = (
-            Settings(budget, layers, scale, rate, norm, self.optimizer, dropout)
-            for budget, layers, scale, rate, norm, dropout in itertools.product(*axes)
+            Settings(budget, layers, scale, rate, norm, self.optimizer, dropout, momentum)
+            for budget, layers, scale, rate, norm, dropout, momentum in itertools.product(*axes)
         )
         return list(dict.fromkeys(settings))
 
-    def draw(self, task: Task, count: int, seed: int) -> tuple[Settings, ...]:
+    def draw(self, task: Task, count: int, seed: int, turn: int = 0) -> tuple[Settings, ...]:
         """`count` different settings for a task, or all if there are fewer.
 
-        The same for every cell of a study: equal tuning budgets, and less noise between cells.
+        The same for every cell of a study: equal tuning budgets, and less noise between cells. Each
+        further `turn` draws `count` fresh ones, until none is left.
         """
         points = self.points(task.n_params)
         generator = random.Random(f"{seed} {task.name}")
-        return tuple(generator.sample(points, min(count, len(points))))
+        first = generator.sample(points, min(count, len(points)))
+        if turn == 0:
+            return tuple(first)
+        rest = [point for point in points if point not in {*first}]
+        random.Random(f"{seed} {task.name} further").shuffle(rest)
+        return tuple(rest[(turn - 1) * count : turn * count])
+
+    def n_turns(self, task: Task, count: int) -> int:
+        """How many turns of `count` settings the grid has for a task."""
+        return -(-len(self.points(task.n_params)) // count)

@@ -9,7 +9,6 @@ a file lock.
 import dataclasses
 import json
 import logging
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +22,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.cell.graph import Cell
-from nas.errors import UserError, hidden
+from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome, Settings
 from nas.protocol import Judgement
+from nas.samplers.propose import PROPOSED
+from nas.storage import load_or_create
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class Evaluated:
     seed: int
     fidelity: float
     outcomes: tuple[Outcome, ...]
+    key: str = ""
+    """Of the cell, where it is not the trial's own: the reference on a later visit's settings."""
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Evaluated":
@@ -68,6 +71,14 @@ class Visit:
     judgement: Judgement | None = None
     told: bool = False
     """Whether the sampler may see the result."""
+    beside: dict[str, Evaluated] = field(default_factory=dict)
+    """The same of the reference, which a later visit compares with on fresh settings."""
+    turn: int = 0
+    """Counts the visits of a cell that were asked for to try it on fresh settings."""
+    parent: int | None = None
+    """The trial whose cell was mutated, if there is one."""
+    n_draws: int = 1
+    """Points that the sampler drew until one was new to the study."""
 
 
 class Study:
@@ -78,7 +89,12 @@ class Study:
         self.folder = folder
         self._study = study
         self.visits = [_visit(trial) for trial in self._frozen()]
-        self.cache = {digest: e for v in self.visits if v for digest, e in v.evaluated.items()}
+        self.cache = {
+            digest: evaluated
+            for visit in self.visits
+            if visit
+            for digest, evaluated in (visit.evaluated | visit.beside).items()
+        }
         """Every finished evaluation, by digest: an index, not a second store."""
 
     def _frozen(self) -> list[FrozenTrial]:
@@ -120,7 +136,12 @@ class Study:
         visit = Visit(
             number, trial._trial_id, kind, cell.name, str(cell), cell.key, dict(trial.params)
         )
-        for attr in ("kind", "name", "key", "cell"):  # the cell last: it says that all is there
+        proposed = self._frozen()[number].user_attrs.get(PROPOSED, {})
+        visit.parent, visit.n_draws = proposed.get("parent"), proposed.get("n_draws", 1)
+        if proposed.get("again"):
+            visit.turn = 1 + max(v.turn for v in self.visits[:number] if v and v.key == cell.key)
+        # The cell last: it says that all is there.
+        for attr in ("kind", "name", "key", "parent", "n_draws", "turn", "cell"):
             trial.set_user_attr(attr, getattr(visit, attr))
         self.visits[number] = visit
         return visit
@@ -135,9 +156,10 @@ class Study:
             evaluation.seed,
             evaluation.fidelity,
             outcomes,
+            "" if evaluation.key == visit.key else evaluation.key,
         )
         self._set_attr(visit, EVALUATION + digest, dataclasses.asdict(evaluated))
-        visit.evaluated[digest] = evaluated
+        (visit.beside if evaluated.key else visit.evaluated)[digest] = evaluated
         self.cache[digest] = evaluated
 
     def judge(self, visit: Visit, judgement: Judgement) -> None:
@@ -174,9 +196,13 @@ def _visit(trial: FrozenTrial) -> "Visit | None":
         attrs["cell"],
         attrs["key"],
         dict(trial.params),
-        evaluated,
+        {digest: one for digest, one in evaluated.items() if not one.key},
         judgement,
         trial.state == TrialState.COMPLETE,
+        {digest: one for digest, one in evaluated.items() if one.key},
+        attrs.get("turn", 0),
+        attrs.get("parent"),
+        attrs.get("n_draws", 1),
     )
 
 
@@ -216,7 +242,7 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage or f"sqlite:///{folder / 'study.db'}"
-    study = _load_or_create(name, url)
+    study = load_or_create(name, url)
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")
@@ -239,56 +265,3 @@ def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | No
                 return found
         return None
     return None if was == now else (path, was, now)
-
-
-def _load_or_create(name: str, url: str) -> optuna.Study:
-    storage = _storage(url)
-    try:
-        return optuna.create_study(
-            study_name=name, storage=storage, direction="maximize", load_if_exists=True
-        )
-    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
-        raise UserError(
-            f"storage {hidden(url)} does not hold studies of this Optuna: {_reason(url, error)}; "
-            "choose another with --storage, or another --study name."
-        ) from None
-
-
-def _storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage behind a URL, SQLite in write-ahead mode.
-
-    Raises:
-        UserError: in one sentence without the password, if it does not answer.
-    """
-    import sqlalchemy
-
-    if re.fullmatch(r"sqlite(\+\w+)?:(///?)?(:memory:.*)?", url):
-        raise UserError(
-            f"storage {url} is in memory and would not outlive the search; give a file."
-        )
-    is_sqlite = url.startswith("sqlite")
-    wait = {"timeout": 60} if is_sqlite else {"connect_timeout": 10}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = optuna.storages.RDBStorage(
-                url,
-                engine_kwargs={"connect_args": wait, **({} if is_sqlite else {"pool_size": 2})},
-            )
-        if is_sqlite:
-            with storage.engine.connect() as connection:
-                connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError, ValueError, TypeError) as error:
-        raise UserError(f"storage {hidden(url)} does not answer: {_reason(url, error)}.") from None
-    return storage
-
-
-def _reason(url: str, error: Exception) -> str:
-    """The cause in one line, with the way out where it is known."""
-    if isinstance(error, ImportError):
-        extra = ", pip install 'recurrent-nas[postgresql]'" if url.startswith("postgres") else ""
-        return f"its database driver is not installed{extra}"
-    original = getattr(error, "orig", None) or error
-    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return hidden(text).rstrip(".")

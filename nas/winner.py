@@ -40,9 +40,9 @@ class WeightStore(Observer):
 
     def judged(self, visit: Visit) -> None:
         rows = leaderboard(self.study.finished(), self.baselines)
-        leading = [row.visit for row in rows if row.kind != "baseline" and not row.rejected][:KEPT]
-        waiting = [v for v in self.study.visits if v and not v.judgement]
-        wanted = {digest for v in (*leading, *waiting) for digest in v.evaluated}
+        leading = [row.key for row in rows if row.kind != "baseline" and not row.rejected][:KEPT]
+        visits = [v for v in self.study.visits if v and (v.key in leading or not v.judgement)]
+        wanted = {digest for v in visits for digest in v.evaluated}
         for path in self.folder.glob("*.safetensors"):
             if path.stem not in wanted:
                 path.unlink(missing_ok=True)
@@ -86,7 +86,10 @@ def write_winner(
 def _weights(
     row: Row, task: Task, protocol: Staged, store: WeightStore, workers: Workers
 ) -> bytes | None:
-    evaluations = protocol.evaluations(row.visit.cell, row.key, task)
+    turns = range(row.visit.turn + 1)
+    evaluations = [
+        one for turn in turns for one in protocol.evaluations(row.visit.cell, row.key, task, turn)
+    ]
     known = [(e, store.study.cache[e.digest()].outcomes) for e in evaluations]
     best = best_outcome(task, [outcome for _, outcomes in known for outcome in outcomes])
     if best is None:

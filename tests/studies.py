@@ -61,10 +61,12 @@ def stored(folder: Path, name: str = "small") -> Study:
     """The study as it lies on disk; opened without its definition being checked."""
     import optuna
 
-    from nas.study import _storage
+    from nas.storage import open_storage
 
     where = folder / "studies" / name
-    study = optuna.load_study(study_name=name, storage=_storage(f"sqlite:///{where / 'study.db'}"))
+    study = optuna.load_study(
+        study_name=name, storage=open_storage(f"sqlite:///{where / 'study.db'}")
+    )
     return Study(name, where, study)
 
 

@@ -44,9 +44,11 @@ ORDER = """
     nas.training.losses nas.training.module nas.training.groups nas.training nas.train nas.loading
     nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces.graph
     nas.spaces
-    nas.samplers.point nas.samplers
+    nas.evolution
+    nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
+    nas.samplers
     nas.settings nas.protocol
-    nas.study
+    nas.storage nas.study
     nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
@@ -76,6 +78,7 @@ LIBRARIES = {
     "optuna": (
         "nas.spaces*",
         "nas.samplers*",
+        "nas.storage",
         "nas.study",
         "nas.coordinator",
         "nas.search",

@@ -11,7 +11,7 @@ from optuna.trial import FixedTrial, FrozenTrial
 
 from nas.cell import Cell
 from nas.errors import UserError
-from nas.samplers import SAMPLERS, Repeatable, find_sampler
+from nas.samplers import NAMES, Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.spaces import load_space
 from nas.zoo import ZOO
@@ -70,7 +70,7 @@ def drawn(name: str, seed: int, value: Callable[[Cell], float] = fewest) -> list
     study = optuna.create_study(direction="maximize")
     keys: list[str] = []
     for number in range(N):
-        study.sampler = Repeatable(find_sampler(name), seed, number)
+        study.sampler = Repeatable(find_sampler(name, SPACE), seed, number)
         trial = study.ask()
         cell = SPACE.propose(trial)
         keys.append(cell.key)
@@ -78,7 +78,7 @@ def drawn(name: str, seed: int, value: Callable[[Cell], float] = fewest) -> list
     return keys
 
 
-BY_NAME = [*SAMPLERS, f"{__name__}:Own"]
+BY_NAME = [*NAMES, f"{__name__}:Own"]
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -106,7 +106,7 @@ def test_a_sampler_is_told_when_a_trial_begins() -> None:
 def test_what_a_sampler_draws_together_is_taken() -> None:
     study = optuna.create_study()
     for number in range(10):
-        study.sampler = Repeatable(find_sampler(f"{__name__}:Relative"), 0, number)
+        study.sampler = Repeatable(find_sampler(f"{__name__}:Relative", SPACE), 0, number)
         assert len(SPACE.propose(study.ask()).states) == 1
 
 
@@ -138,7 +138,8 @@ def not_a_sampler(seed: int) -> object:
     [
         (
             "tpee",
-            r'no sampler "tpee"\. Did you mean "tpe"\? Known: nsgaii, qmc, random, tpe\. Or m',
+            r'no sampler "tpee"\. Did you mean "tpe"\? '
+            r"Known: jozefowicz, nsgaii, qmc, random, regularized, tpe\. Or m",
         ),
         ("", r'no sampler ""\. Known: .* Or module:Class of your own'),
         ("no_such:Class", r'"no_such:Class" cannot be imported: No module named'),
@@ -151,4 +152,4 @@ def not_a_sampler(seed: int) -> object:
 )
 def test_a_sampler_that_is_none_is_refused_at_once(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        find_sampler(name)
+        find_sampler(name, SPACE)

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import optuna
@@ -18,6 +19,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError, unknown
+from nas.evolution import EvolutionConfig
+from nas.samplers.jozefowicz import Jozefowicz
+from nas.samplers.propose import Proposer, RandomWalk
+from nas.samplers.regularized import Regularized
+from nas.spaces.base import Space
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -42,27 +48,45 @@ def _qmc(seed: int) -> BaseSampler:
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": _tpe,
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "qmc": _qmc,
 }
+"""Optuna's own, by what makes one from a seed."""
+
+PROPOSERS: dict[str, type[Proposer]] = {
+    "random": RandomWalk,
+    "jozefowicz": Jozefowicz,
+    "regularized": Regularized,
+}
+"""Those that draw whole cells, and draw again what the study knows."""
+
+NAMES = (*SAMPLERS, *PROPOSERS)
+DEFAULT_EVOLUTION = EvolutionConfig()
 
 
-def find_sampler(name: str) -> Callable[[int], BaseSampler]:
-    """The maker of a sampler from a seed: a name of the table, or module:Class.
+def find_sampler(
+    name: str, space: Space, config: EvolutionConfig = DEFAULT_EVOLUTION, n_turns: int = 1
+) -> Callable[[int], BaseSampler]:
+    """The maker of a sampler from a seed: a name of the tables, or module:Class.
+
+    `n_turns` is how often the protocol can visit a cell, each time on fresh settings.
 
     Raises:
         UserError: if there is none, with the nearest name.
     """
     if name in SAMPLERS:
         return SAMPLERS[name]
+    if name in PROPOSERS:
+        return partial(PROPOSERS[name], space=space, config=config, n_turns=n_turns)
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise UserError(unknown("sampler", name, SAMPLERS) + " Or module:Class of your own.")
+        raise UserError(unknown("sampler", name, NAMES) + " Or module:Class of your own.")
     try:
         maker = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f'sampler "{name}" cannot be imported: {error}.') from None
+    if isinstance(maker, type) and issubclass(maker, Proposer):
+        return partial(maker, space=space, config=config, n_turns=n_turns)
     try:
         made = maker(seed=0)
     except TypeError as error:

@@ -1,0 +1,35 @@
+"""The configuration of samplers that draw whole cells and evolve them; read by `nas/samplers/`."""
+
+from dataclasses import dataclass
+
+from nas.errors import UserError
+
+
+@dataclass(frozen=True)
+class EvolutionConfig:
+    """How the samplers jozefowicz, regularized and random draw."""
+
+    list_size: int = 100
+    """jozefowicz: how many of the best cells are mutated and re-evaluated."""
+    propose: float = 0.8
+    """jozefowicz: probability that a trial proposes a mutant; else it re-evaluates a cell of the
+    list on fresh settings."""
+    population: int = 20
+    """regularized: how many of the youngest cells live; so many are drawn at random first."""
+    tournament: int = 5
+    """regularized: how many of the living are drawn, of which the best is mutated."""
+    n_redraws: int = 100
+    """How often a cell that the study knows is drawn again."""
+
+    def check(self) -> None:
+        """Raise UserError if a value is out of range."""
+        for name, least in (
+            ("list_size", 1),
+            ("population", 1),
+            ("tournament", 1),
+            ("n_redraws", 0),
+        ):
+            if (value := getattr(self, name)) < least:
+                raise UserError(f"evolution.{name} must be at least {least}, got {value}.")
+        if not 0 < self.propose <= 1:
+            raise UserError(f"evolution.propose must be in (0, 1], got {self.propose}.")

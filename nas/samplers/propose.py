@@ -1,0 +1,152 @@
+"""Samplers that draw whole cells, and draw again what the study knows already.
+
+A subclass says where a point comes from: nowhere (`RandomWalk`), or from results. All that it sees
+are the trials before its own: their keys, and the values of those that were told.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
+
+from nas.evolution import EvolutionConfig
+from nas.spaces.base import Params, Space
+
+PROPOSED = "proposed"
+"""User attribute of a trial: {"n_draws", "parent", "again"}."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Which point a trial takes, and where it comes from."""
+
+    params: Params
+    parent: int | None = None
+    """The trial that was mutated."""
+    again: bool = False
+    """Whether a known cell is to be re-evaluated on fresh settings."""
+
+
+class Proposer(BaseSampler, ABC):
+    """Draws the whole point of one trial at once; made anew for each trial.
+
+    All choices of a point are drawn together, so that a trial that a crash cut short goes on with
+    the same point.
+    """
+
+    def __init__(self, seed: int, space: Space, config: EvolutionConfig, n_turns: int = 1) -> None:
+        """`n_turns` is how often a cell can be visited, each time on fresh settings."""
+        self.space, self.config, self.n_turns = space, config, n_turns
+        self._seed = seed
+        self._chosen: dict[str, Any] = {}
+
+    @abstractmethod
+    def proposal(self, past: "Past", rng: Random) -> Proposal:
+        """A point for the next trial."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        rng = Random(self._seed)
+        trials = study.get_trials(deepcopy=False)
+        past = Past(self.space, tuple(t for t in trials if t.number < trial.number))
+        known = {t.user_attrs.get("key") for t in past.trials}
+        n_draws, is_new = 0, False
+        while not is_new and n_draws <= self.config.n_redraws:
+            n_draws += 1
+            proposal = self.proposal(past, rng)
+            point = FilledTrial(proposal.params, rng)
+            cell = self.space.propose(point)
+            is_new = proposal.again or cell.key not in known
+        noted = {"n_draws": n_draws, "parent": proposal.parent, "again": proposal.again}
+        study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, noted)
+        self._chosen = dict(point.params)
+        return {n: d for n, d in point.distributions.items() if not d.single()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {name: self._chosen[name] for name in search_space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        raise AssertionError(
+            f"space {self.space.name} asks for {param_name} in a trial, and not where the point "
+            "was drawn: propose must follow from the trial's suggestions alone."
+        )
+
+
+class RandomWalk(Proposer):
+    """Every choice at random; in the space of free graphs, walks of random lengths."""
+
+    def proposal(self, past: "Past", rng: Random) -> Proposal:
+        return Proposal({})
+
+
+@dataclass(frozen=True)
+class Past:
+    """The trials before the one that is drawn."""
+
+    space: Space
+    trials: tuple[FrozenTrial, ...]
+
+    @property
+    def told(self) -> list[FrozenTrial]:
+        """Points with a result that may be used, oldest first."""
+        return [t for t in self.trials if t.state == TrialState.COMPLETE and t.params]
+
+    def mutant(self, parent: FrozenTrial, rng: Random) -> Proposal:
+        """A point one mutation away from a trial's."""
+        return Proposal(varied(self.space, parent.params, rng), parent.number)
+
+
+def varied(space: Space, params: Params, rng: Random) -> Params:
+    """The suggestions of a neighbour: the space's own mutation, or one choice drawn anew."""
+    own = space.vary(params, rng.getrandbits(32))
+    if own is not None:
+        return own
+    old = FixedTrial(params)
+    space.propose(old)
+    names = [name for name, of in old.distributions.items() if not of.single()]
+    if not names:
+        return params
+    name = rng.choice(names)
+    while (new := _drawn(name, old.distributions[name], rng)) == params[name]:
+        pass
+    return {**params, name: new}
+
+
+class FilledTrial(FixedTrial):
+    """Answers with the given values, and at random where there is none."""
+
+    def __init__(self, params: Mapping[str, Any], rng: Random) -> None:
+        super().__init__(dict(params))
+        self._rng = rng
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._params:
+            self._params[name] = _drawn(name, distribution, self._rng)
+        return super()._suggest(name, distribution)
+
+
+def _drawn(name: str, distribution: BaseDistribution, rng: Random) -> Any:
+    """A value drawn as Optuna's random sampler does, which looks at no study."""
+    sampler: Any = RandomSampler(seed=rng.getrandbits(32))
+    return sampler.sample_independent(None, None, name, distribution)
+
+
+def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Of each cell its last trial, which knows its results on all settings."""
+    by_key = {trial.user_attrs.get("key", trial.number): trial for trial in trials}
+    return list(by_key.values())
