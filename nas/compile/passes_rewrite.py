@@ -1,7 +1,7 @@
 """Passes that make a cell smaller without changing a bit of what it gives.
 
 A node may become a constant, or another node may be read in its place. Gradients stay what they
-were too, up to the order in which the contributions of several uses are summed.
+were too, but for the rounding where those of several uses are summed at another place.
 """
 
 import math
