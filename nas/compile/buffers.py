@@ -12,11 +12,9 @@ from torch import Tensor
 from nas.compile.emit import Source
 from nas.compile.emit_forward import CHUNK
 from nas.compile.emit_shared import rounded, running
+from nas.compile.hoist import LINE
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
-
-LINE = 64
-"""Bytes; a buffer begins at a multiple, so that rows of whole vectors stay on cache lines."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class Block:
     size: int = 0
 
     def add(self, name: str, count: int, itemsize: int) -> None:
+        """Buffers begin on cache lines, so that whole vectors stay within one."""
         if name in self.slots:
             self.places.append(self.slots[name])
             self.first.append(self.size)

@@ -1,7 +1,8 @@
 """The part of a layer that depends on no state, computed outside of its time loop."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell, Operand, block_mask
 from nas.compile.rows import Rows
 from nas.compile.stacked import StackedCell
+
+LINE = 64
+"""Bytes of a cache line."""
 
 
 def padded(value: Tensor, width: int) -> Tensor:
@@ -83,6 +87,31 @@ class Hoist:
         return self._gathered(whole).contiguous()
 
 
+class _Aligned(torch.autograd.Function):
+    """The same tensor at the start of a cache line, and its gradient too.
+
+    Libraries round products otherwise where memory is otherwise aligned, as one member's part of a
+    stacked tensor may be.
+    """
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor) if tensor.data_ptr() % LINE == 0 else tensor.clone()
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return gradient if gradient.data_ptr() % LINE == 0 else gradient.clone()
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    aligned: Tensor = _Aligned.apply(tensor)  # type: ignore[no-untyped-call]  # torch's
+    return aligned
+
+
+def _stacked(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack([_aligned(part) for part in parts])
+
+
 class StackedHoist:
     """`Hoist` for members; with a leading member dimension everywhere.
 
@@ -106,25 +135,24 @@ class StackedHoist:
     @functools.cached_property
     def members(self) -> list[Hoist]:
         tokens, rows, reverse = self.rest
-        above = zip(*(vertical.unbind() for vertical in self.verticals), strict=True)
-        verticals = list(above) or [()] * self.layer.members
+        verticals = [[_aligned(v) for v in vertical.unbind()] for vertical in self.verticals]
         return [
-            Hoist(self.plan, layer, x, tokens, rows, vertical, reverse)
-            for layer, x, vertical in zip(
-                self.layer.alone(), self.x.unbind(), verticals, strict=True
+            Hoist(self.plan, one, _aligned(x), tokens, rows, [v[k] for v in verticals], reverse)
+            for k, (one, x) in enumerate(
+                zip(self.layer.alone(_aligned), self.x.unbind(), strict=True)
             )
         ]
 
     def matrix_input(self, i: int) -> Tensor:
-        return self.x if i == 0 else torch.stack([m.matrix_input(i) for m in self.members])
+        return self.x if i == 0 else _stacked(m.matrix_input(i) for m in self.members)
 
     def rows_of(self, i: int) -> Tensor:
-        return torch.stack([member.rows_of(i) for member in self.members])
+        return _stacked(member.rows_of(i) for member in self.members)
 
     def weight(self, i: int) -> Tensor:
         if self.plan.node(i).op in ("block_diagonal", "masked"):
-            return torch.stack([member.weight(i) for member in self.members])
+            return _stacked(member.weight(i) for member in self.members)
         return self.layer.weight_at(i)
 
     def operand(self, i: int) -> Tensor:
-        return torch.stack([member.operand(i) for member in self.members])
+        return _stacked(member.operand(i) for member in self.members)

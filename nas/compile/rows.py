@@ -61,7 +61,7 @@ class Tokens:
     """A layer's input as symbols: row k is the embedding `table[index[k]]`."""
 
     table: Tensor
-    """(vocabulary, width)."""
+    """(vocabulary, width), or (members, vocabulary, width)."""
     index: Tensor
     """(rows of all steps,), whole numbers."""
 
@@ -88,5 +88,7 @@ class Tokens:
         return self.index.long().contiguous()
 
     def rows(self) -> Tensor:
-        """The input as a tensor (rows of all steps, width)."""
+        """The input as a tensor (rows of all steps, width), after the dimension of members if any."""
+        if self.table.dim() > 2:
+            return self.table.index_select(-2, self.index)
         return F.embedding(self.index, self.table)

@@ -5,7 +5,7 @@ autograd and the optimizer once.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -75,10 +75,14 @@ class StackedCell(nn.Module):
         bias: Tensor | None = getattr(self, f"{self.labels[i]}_bias", None)
         return bias
 
-    def alone(self) -> list[EagerCell]:
-        """The members as layers of their own, whose parameters lead back to the stacked ones."""
+    def alone(self, through: Callable[[Tensor], Tensor]) -> list[EagerCell]:
+        """The members as layers of their own, whose parameters lead back to the stacked ones
+        `through` a function."""
         found = []
-        parts = {name: tensor.unbind() for name, tensor in self.named_parameters()}
+        parts = {
+            name: [through(part) for part in tensor.unbind()]
+            for name, tensor in self.named_parameters()
+        }
         for k in range(self.members):
             one = copy.copy(self.template)
             # As functional_call does; the parts are tensors with a history, not parameters.
