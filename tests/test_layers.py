@@ -27,10 +27,9 @@ ORDER = """
     nas.lookup nas
     nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula
     nas.compile.plan
-    nas.compile.cost nas.compile.passes_rewrite nas.compile.passes_place
-    nas.compile.passes_verify nas.compile.passes nas.compile.debug
-    nas.compile.emit_shared nas.compile.emit_forward nas.compile.emit_gradients
-    nas.compile.emit_backward nas.compile.emit
+    nas.compile.passes_rewrite nas.compile.passes_place nas.compile.passes_verify nas.compile.passes
+    nas.compile.emit_shared nas.compile.cost nas.compile.debug
+    nas.compile.emit_forward nas.compile.emit_gradients nas.compile.emit_backward nas.compile.emit
     nas.compile.hoist nas.compile.cache nas.compile.native
     nas.compile.buffers nas.compile.call nas.compile.loop nas.compile.ahead
     nas.compile.backend nas.compile
@@ -58,7 +57,7 @@ ORDER = """
     nas.bench.config nas.bench.clock nas.bench.flops nas.bench.machine nas.bench.arms
     nas.bench.training nas.bench.report nas.bench.picture nas.bench.command nas.bench.__main__
     nas.bench
-    nas.testing.tasks nas.testing.spaces nas.testing
+    nas.testing.tasks nas.testing.spaces nas.testing.samplers nas.testing
 """.split()
 
 # Where each library may be named, in functions too.

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 from nas.cell.graph import is_learned
 from nas.cell.ops import OPS
-from nas.compile.formula import names
+from nas.compile.emit_shared import Shared, Slots
 from nas.compile.plan import MATRIX_OPS, Plan
-
-ARGUMENTS = ("a", "b", "c")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Cost:
     loop: Work
     """Forward, inside the loop: what a step waits for."""
     loop_back: Work
-    """Backward, inside the loop: gradients of the loop's values."""
+    """Backward, inside the loop: gradients of its values, and what is computed again for them."""
     loop_matrices: float
     """Gradients of the loop's matrices, for which no step waits."""
     hoisted: Work
@@ -50,7 +48,7 @@ class Cost:
     weight_bytes: int
     """Matrices that a step of the loop reads, once for the whole batch, in whole vectors."""
     kept_bytes: int
-    """Values of a row that the backward pass reads, in whole vectors."""
+    """Values of a row that stay until the backward pass, in whole vectors."""
     parameter_bytes: int
     """All learned values of the layer."""
 
@@ -91,7 +89,9 @@ def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
         loop=Work(multiplied, sum(_pointwise(plan, i) for i in in_loop)),
         loop_back=Work(
             multiplied,
-            sum(_pointwise_back(plan, i) for i in in_loop) + _additions(plan),
+            sum(_pointwise_back(plan, i) for i in in_loop)
+            + sum(_pointwise(plan, i) for i in computed_again(plan))
+            + _additions(plan),
         ),
         loop_matrices=multiplied,
         hoisted=Work(matrices, sum(_pointwise(plan, i) for i in before)),
@@ -100,21 +100,29 @@ def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
             sum(_pointwise_back(plan, i, moving) for i in before if i in moving),
         ),
         weight_bytes=value_bytes * sum(panels),
-        kept_bytes=value_bytes * sum(plan.padded(i) for i in kept(plan)),
+        kept_bytes=value_bytes * _row_of_kept(plan),
         parameter_bytes=value_bytes * plan.cell.n_params(size[0], plan.hidden_size),
     )
 
 
 def kept(plan: Plan) -> tuple[int, ...]:
-    """Values of the loop that the backward pass reads: in derivatives, and times gradients."""
-    found = {p.arg for stage in plan.stages for p in stage.products}
-    for i in plan.depth:
-        args = plan.args(i)
-        for formula in _derivatives(plan, i):
-            read = names(formula)
-            found |= {arg for arg, name in zip(args, ARGUMENTS, strict=False) if name in read}
-            found |= {i} if "y" in read else set()
-    return tuple(sorted(found.intersection(plan.depth)))
+    """Values of the loop that the backward pass finds in memory."""
+    shared = Shared(plan, Slots())
+    return tuple(sorted(shared.read_back.intersection(plan.depth) - shared.again.keys()))
+
+
+def computed_again(plan: Plan) -> tuple[int, ...]:
+    """Values of the loop that the backward pass makes anew rather than read them."""
+    return tuple(sorted(Shared(plan, Slots()).again))
+
+
+def _row_of_kept(plan: Plan) -> int:
+    """Values in memory for each row: states, whole stages, and what regions keep."""
+    shared = Shared(plan, Slots())
+    states = sum(plan.padded(p) for p in range(1, len(plan.cell.states) + 1))
+    sums = sum(stage.columns for s, stage in enumerate(plan.stages) if shared.stage_is_kept(s))
+    others = shared.kept - shared.state_of.keys()  # a value that is a new state lies there
+    return states + sums + sum(plan.padded(i) for i in others)
 
 
 def _loop_products(plan: Plan) -> Iterator[tuple[int, float]]:
