@@ -110,6 +110,14 @@ def test_blocks_are_a_whole_matrix_in_the_loop_alone() -> None:
     assert (cost.loop.products, cost.hoisted.products) == (2 * 16, 2 * 8)
 
 
+def test_a_learned_vector_costs_three_operations_backward() -> None:
+    """One for its argument, two for itself: its gradient is summed over rows."""
+    text = "def f(x, h):\n    return tanh(linear(x) + diagonal(h))\n"
+    cost = make_plan(loads(text), D, H, 1).cost()
+    assert cost.loop == Work(0, (1 + 1 + 10) * H)
+    assert cost.loop_back == Work(0, (3 + 3 + 1) * H)  # and y and h are one value
+
+
 def test_a_map_that_reads_a_value_twice_multiplies_it_once() -> None:
     cost = make_plan(loads("def f(x, h):\n    return tanh(linear(h, h))\n"), D, H, 1).cost()
     assert cost.loop.products == 2 * H * H

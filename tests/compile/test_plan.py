@@ -38,7 +38,7 @@ def ops(plan: Plan, nodes: tuple[int, ...]) -> list[str]:
 
 @pytest.mark.parametrize("name", N_STAGES)
 def test_number_of_dependent_products(name: str) -> None:
-    assert len(make_plan(ZOO[name], 32, 32, 8).stages) == N_STAGES[name]
+    assert make_plan(ZOO[name], 32, 32, 8).dependent_stages == N_STAGES[name]
 
 
 def test_products_of_one_depth_are_one_matrix() -> None:
@@ -88,6 +88,16 @@ def test_what_knows_no_state_is_hoisted() -> None:
 
 def test_a_constant_stands_in_the_code() -> None:
     plan = plan_of("(x, h):\n    return 2 * h")
+    assert plan.hoisted == ()
+
+
+def test_a_folded_number_is_a_constant_at_its_place() -> None:
+    plan = plan_of("(x, h):\n    k = exp(0) - 3\n    return k * h")
+    place = [n.name for n in plan.cell.nodes].index("k")
+    assert plan.node(place).op == "constant"
+    assert plan.constant(place) == -2
+    assert plan.cell.nodes[place].op == "sub"
+    assert plan.args(plan.outputs[0]) == (place, 1)
     assert plan.hoisted == ()
 
 
