@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.compile import native
+from nas.compile import cache, native
 from tests.compile.compiling import forget
 
 
@@ -17,3 +17,15 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mo
     forget()
     yield monkeypatch
     forget()
+
+
+@pytest.fixture(scope="session")
+def products() -> Path:
+    """The library of float32's matrix products, which takes a while to compile."""
+    prelude, command = native._ready(False)
+    text = prelude + (native.HERE / "gemm.c").read_text()
+    path = cache.place(native._digest(text, False, command))
+    assert path
+    if not path.exists():  # this process has it from elsewhere
+        native._products.__wrapped__(text, False, command)
+    return path

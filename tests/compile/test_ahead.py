@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import functools
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -172,7 +173,9 @@ for name in sys.argv[1:]:
 """
 
 
-def test_processes_compile_the_same_ahead_at_once(fresh, tmp_path):
+def test_processes_compile_the_same_ahead_at_once(fresh, tmp_path, products):
+    (tmp_path / "cache").mkdir()
+    shutil.copy(products, tmp_path / "cache")
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, *NAMES],

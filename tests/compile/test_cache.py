@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -162,7 +163,9 @@ print(rnn(torch.ones(3, 2, 4))[0].sum().item())
 """
 
 
-def test_processes_compile_the_same_at_once(fresh, tmp_path):
+def test_processes_compile_the_same_at_once(fresh, tmp_path, products):
+    (tmp_path / "cache").mkdir()
+    shutil.copy(products, tmp_path / "cache")
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT],
