@@ -134,7 +134,7 @@ class RNN(nn.Module):
         if not n_steps:
             raise CellError(f"RNN takes sequences of at least one step, got {tuple(input.shape)}.")
         states = self._initial(state, time_first[0], batched=batched)
-        rows = Rows((batch,) * n_steps)
+        rows = Rows.equal(n_steps, batch)
         outputs, finals = self._run(time_first.flatten(0, 1), rows, states)
         stacked = outputs.view(n_steps, batch, -1)
         if not batched:
@@ -164,7 +164,7 @@ class RNN(nn.Module):
         n_steps, batch = time_first.shape
         states = self._initial(state, table[:1].expand(batch, -1), batched=True)
         x = Tokens(table, time_first.flatten())
-        outputs, finals = self._run(x, Rows((batch,) * n_steps), states)
+        outputs, finals = self._run(x, Rows.equal(n_steps, batch), states)
         stacked = outputs.view(n_steps, batch, -1)
         return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
 
@@ -222,13 +222,13 @@ class RNN(nn.Module):
         finals: list[list[Tensor]] = []
         zeros = [states[0].new_zeros(rows.total, self.hidden_size) for _ in self.cell.verticals]
         below = [zeros] * directions
+        modules = iter(self.layers)
+        every_start = zip(*(state.unbind() for state in states), strict=True)
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(directions):
-                k = layer * directions + direction
-                module = self.layers[k]
+                module, starts = next(modules), next(every_start)
                 assert isinstance(module, EagerCell)
-                starts = [s[k] for s in states]
                 run = choose(self.backend, module, x, starts)
                 out, final, below[direction] = run(
                     module, x, rows, starts, below[direction], direction == 1
@@ -239,6 +239,8 @@ class RNN(nn.Module):
             if self.dropout and self.training and layer < self.num_layers - 1:
                 y = nn.functional.dropout(y, self.dropout)
             x = y
+        if len(finals) == 1:  # a view costs less than a stack of one
+            return y, [final.unsqueeze(0) for final in finals[0]]
         return y, [torch.stack(layers) for layers in zip(*finals, strict=True)]
 
 

@@ -86,8 +86,9 @@ def _obstacle(layer: EagerCell | StackedCell, x: Tensor | Tokens, states: Sequen
         return f"it runs on the CPU, got a tensor on {x.device}"
     if x.dtype not in loop.LANES:
         return f"it computes in float32 and float64, got {x.dtype}"
+    dtype = x.dtype
     for tensor in (*layer._parameters.values(), *states):
-        if tensor is not None and (tensor.dtype, tensor.device) != (x.dtype, x.device):
+        if tensor is not None and not (tensor.dtype == dtype and tensor.is_cpu):
             return (
                 f"input, weights and states must have one dtype and device, got input of {x.dtype} "
                 f"and {tensor.dtype} on {tensor.device}"

@@ -17,6 +17,10 @@ from nas.compile.plan import Plan
 from nas.compile.rows import Rows
 
 
+REVERSE, TOKENS = 4, 10
+"""Places in `call_t` (prelude.c) that differ between calls of one shape."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """What decides how much memory a call takes, beside its plan."""
@@ -63,8 +67,8 @@ class Layout:
         self.size = shape.members * forward.size // itemsize
         self.back_size = shape.members * backward.size // itemsize
         self.n_slots = len(source.slots) + 1  # the last for what the code never reads
-        self._forward = _pointers(forward, shape.members)
-        self._backward = _pointers(backward, shape.members)
+        self._forward = _pointers(forward, shape.members, self.n_slots)
+        self._backward = _pointers(backward, shape.members, self.n_slots)
         counts, offsets = shape.rows.arrays
         self._arrays = (counts, offsets)  # must live as long as the pointers to them
         self.call = np.array(
@@ -78,19 +82,24 @@ class Layout:
 
     def table(self, memory: Tensor, back: Tensor | None = None) -> NDArray[np.int64]:
         """The table of pointers, (members, slots), with those into the blocks filled in."""
-        table = np.zeros((self.shape.members, self.n_slots), dtype=np.int64)
         places, first = self._forward
-        table[:, places] = first + memory.data_ptr()
+        table: NDArray[np.int64] = places * memory.data_ptr()
+        table += first
         if back is not None:
             places, first = self._backward
-            table[:, places] = first + back.data_ptr()
+            table += places * back.data_ptr()
+            table += first
         return table
 
 
-def _pointers(block: Block, members: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    places = np.array(block.places, dtype=np.int64)
-    first = np.array(block.first, dtype=np.int64)
-    return places, first + np.arange(members, dtype=np.int64)[:, None] * block.size
+def _pointers(
+    block: Block, members: int, n_slots: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """1 where a slot points into the block, and how many bytes behind its start."""
+    places, first = np.zeros((2, members, n_slots), dtype=np.int64)
+    places[:, block.places] = 1
+    first[:, block.places] = np.array(block.first) + np.arange(members)[:, None] * block.size
+    return places, first
 
 
 def _forward(plan: Plan, source: Source, shape: Shape) -> Iterator[tuple[str, int]]:

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.compile.buffers import Layout, Shape, block_of
+from nas.compile.buffers import REVERSE, TOKENS, Layout, Shape, block_of
 from nas.compile.emit import Source
 from nas.compile.emit_shared import rounded
+from nas.compile.hoist import padded as padded_to
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
 
@@ -57,29 +58,38 @@ class Loop:
         """Places and nodes of the outputs that the loop computes."""
         slots = source.slots
         spare = len(slots)  # a place for what the code never reads
-        self.given_slots = [slots.get(name, spare) for name, _ in self.given]
-        self.grad_slots = [slots.get(f"grad {name}", spare) for name, _ in self.given]
-        self.final_slots = [slots[f"final {p}"] for p in states]
-        self.output_slots = [slots[f"output {place}"] for place, _ in self.leaving]
-        self.grad_final_slots = [slots[f"grad final {p}"] for p in states]
-        self.grad_output_slots = [slots[f"grad output {place}"] for place, _ in self.leaving]
+        names = [name for name, _ in self.given]
+        results = [f"final {p}" for p in states]
+        results += [f"output {place}" for place, _ in self.leaving]
+        self.forward_slots = np.array([slots.get(name, spare) for name in names + results])
+        """Places of pointers: to what is given, to final states, to outputs."""
+        names += [f"grad {name}" for name in results + names]
+        self.backward_slots = np.array([slots.get(name, spare) for name in names])
+        """To what is given, to gradients of results, to gradients of what is given."""
+        self.n_states = len(states)
         self.macs = sum(
             plan.sizes[product.arg] * product.count
             for stage in plan.stages
             for product in (*stage.inputs, *stage.products)
         )
-        self._layouts: dict[tuple[Shape, torch.dtype], Layout] = {}
+        self._layouts: dict[tuple[object, ...], Layout] = {}
 
-    def layout(self, shape: Shape, like: Tensor) -> Layout:
-        key = (shape, like.dtype)
-        if key not in self._layouts:
+    def layout(self, request: "Request", like: Tensor, *, keep: bool, tokens: bool) -> Layout:
+        """The memory of a call, cut once for equal requests."""
+        threads = request.threads(self)
+        key = (request.rows, request.n_inputs, request.members, threads, keep, tokens)
+        found = self._layouts.get(key)
+        if found is None:
             if len(self._layouts) >= 64:  # packed batches differ all the time
                 self._layouts.clear()
-            self._layouts[key] = Layout(self.plan, self.source, shape, like.element_size())
-        return self._layouts[key]
+            members = request.members or 1
+            shape = Shape(request.rows, request.n_inputs, members, threads, keep, tokens)
+            found = Layout(self.plan, self.source, shape, like.element_size())
+            self._layouts[key] = found
+        return found
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Request:
     """What is asked of a loop, beside tensors."""
 
@@ -89,18 +99,15 @@ class Request:
     """How many members all tensors have as their first dimension; None: they have none."""
     n_inputs: int
 
-    @property
-    def lead(self) -> tuple[int, ...]:
-        return () if self.members is None else (self.members,)
-
-    def shape(self, loop: Loop, *, keep: bool, tokens: bool) -> Shape:
-        members, rows = self.members or 1, self.rows
+    def threads(self, loop: Loop) -> int:
         threads = torch.get_num_threads()
-        if threads > 1:
-            wanted = members if members > 1 else rows.batch // ROWS_A_THREAD
-            small = members * loop.macs * rows.total < MULTIPLIED
-            threads = 1 if small else max(1, min(threads, wanted))
-        return Shape(rows, self.n_inputs, members, threads, keep, tokens)
+        if threads == 1:
+            return 1
+        members = self.members or 1
+        if members * loop.macs * self.rows.total < MULTIPLIED:
+            return 1
+        wanted = members if members > 1 else self.rows.batch // ROWS_A_THREAD
+        return max(1, min(threads, wanted))
 
 
 def forward(
@@ -113,22 +120,20 @@ def forward(
     """The memory of a forward pass; final states, and what else leaves the loop."""
     like = tensors[-1]
     assert like is not None, "a cell has a state"
-    plan, lead, rows = loop.plan, request.lead, request.rows
-    layout = loop.layout(request.shape(loop, keep=keep, tokens=tokens is not None), like)
+    plan, batch = loop.plan, request.rows.batch
+    layout = loop.layout(request, like, keep=keep, tokens=tokens is not None)
     memory = block_of(layout.size, like)
+    lead = () if request.members is None else (request.members,)
+    sizes = plan.sizes[1 : 1 + loop.n_states]
+    results = [like.new_empty((*lead, batch, size)) for size in sizes]
+    results += [like.new_empty((*lead, layout.total, plan.padded(i))) for _, i in loop.leaving]
     table = layout.table(memory)
-    _point(table, loop.given_slots, tensors, request)
-    n_states = len(loop.final_slots)
-    finals = [like.new_empty(*lead, rows.batch, plan.sizes[p]) for p in range(1, n_states + 1)]
-    outputs = [like.new_empty(*lead, layout.total, plan.padded(i)) for _, i in loop.leaving]
-    _point(table, loop.final_slots, finals, request)
-    _point(table, loop.output_slots, outputs, request)
+    _point(table, loop.forward_slots, (*tensors, *results), request)
     _run(loop.forward, table, layout, request, tokens)
-    narrow = [
-        whole if plan.sizes[i] == plan.padded(i) else whole[..., : plan.sizes[i]].contiguous()
-        for (_, i), whole in zip(loop.leaving, outputs, strict=True)
-    ]
-    return memory, finals + narrow
+    for k, (_, i) in enumerate(loop.leaving, start=loop.n_states):
+        if plan.sizes[i] != plan.padded(i):
+            results[k] = results[k][..., : plan.sizes[i]].contiguous()
+    return memory, results
 
 
 def backward(
@@ -143,24 +148,20 @@ def backward(
     """Gradients of what a forward pass was given, where they are wanted."""
     like = tensors[-1]
     assert like is not None, "a cell has a state"
-    plan = loop.plan
-    layout = loop.layout(request.shape(loop, keep=True, tokens=tokens is not None), like)
+    plan, n_states = loop.plan, loop.n_states
+    layout = loop.layout(request, like, keep=True, tokens=tokens is not None)
     back = block_of(layout.back_size, like)
-    table = layout.table(memory, back)
-    _point(table, loop.given_slots, tensors, request)
-    n_states = len(loop.final_slots)
-    finals = [None if g is None else g.contiguous() for g in gradients[:n_states]]
-    outputs = [
-        None if given is None else _padded(given, plan.padded(i)).contiguous()
-        for (_, i), given in zip(loop.leaving, gradients[n_states:], strict=True)
-    ]
-    _point(table, loop.grad_final_slots, finals, request)
-    _point(table, loop.grad_output_slots, outputs, request)
+    coming = [None if g is None else g.contiguous() for g in gradients]
+    for k, (_, i) in enumerate(loop.leaving, start=n_states):
+        given = coming[k]
+        if given is not None and plan.sizes[i] != plan.padded(i):
+            coming[k] = padded_to(given, plan.padded(i))
     found = [
-        _gradient(name, padded, tensor, want)
+        _gradient(name, padded, tensor) if want or name.startswith("hoisted") else None
         for (name, padded), tensor, want in zip(loop.given, tensors, wanted, strict=True)
     ]
-    _point(table, loop.grad_slots, found, request)
+    table = layout.table(memory, back)
+    _point(table, loop.backward_slots, (*tensors, *coming, *found), request)
     _run(loop.backward, table, layout, request, tokens)
     for k, (_, padded) in enumerate(loop.given):
         grad, tensor = found[k], tensors[k]
@@ -169,33 +170,24 @@ def backward(
     return found
 
 
-def _gradient(name: str, padded: int, tensor: Tensor | None, want: bool) -> Tensor | None:
+def _gradient(name: str, padded: int, tensor: Tensor | None) -> Tensor | None:
     """Where a gradient is to be written."""
     if tensor is None:
         return None
     if name.startswith("hoisted"):  # written whether it is wanted or not, and not in every row
         return torch.zeros_like(tensor)
-    if not want:
-        return None
     if padded and padded != tensor.shape[-1]:
-        return tensor.new_empty(*tensor.shape[:-1], padded)
+        return tensor.new_empty((*tensor.shape[:-1], padded))
     # Not empty_like, which keeps the strides of members that lie apart.
     return tensor.new_empty(tensor.shape)
 
 
-def _padded(value: Tensor, width: int) -> Tensor:
-    missing = width - value.shape[-1]
-    return torch.nn.functional.pad(value, (0, missing)) if missing else value
-
-
 def _point(
     table: NDArray[np.int64],
-    slots: Sequence[int],
+    slots: NDArray[np.int64],
     tensors: Sequence[Tensor | None],
     request: Request,
 ) -> None:
-    if not slots:
-        return
     first = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
     if request.members is None:
         table[0, slots] = first
@@ -213,6 +205,6 @@ def _run(
     tokens: Tensor | None,
 ) -> None:
     call = layout.call.copy()
-    call[4] = request.reverse
-    call[10] = 0 if tokens is None else tokens.data_ptr()
+    call[REVERSE] = request.reverse
+    call[TOKENS] = 0 if tokens is None else tokens.data_ptr()
     function(table.ctypes.data, call.ctypes.data)

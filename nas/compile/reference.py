@@ -186,17 +186,23 @@ class EagerCell(nn.Module):
             self.bias_of(i),
         )
 
-    # By attribute, so that torch.func.functional_call and parametrizations may replace them.
+    # By attribute where they are no plain parameters (a module's own look-up takes twice as long):
+    # parametrizations replace them.
 
     def weight_at(self, i: int) -> Tensor:
         """The weight of a node."""
-        weight: Tensor = getattr(self, f"{self.labels[i]}_weight")
+        name = f"{self.labels[i]}_weight"
+        weight: Tensor | None = self._parameters.get(name)
+        if weight is None:
+            weight = getattr(self, name)
+        assert isinstance(weight, Tensor)
         return weight
 
     def bias_of(self, i: int) -> Tensor | None:
         """The bias of a linear map, if it has one."""
-        bias: Tensor | None = getattr(self, f"{self.labels[i]}_bias", None)
-        return bias
+        name = f"{self.labels[i]}_bias"
+        bias: Tensor | None = self._parameters.get(name)
+        return getattr(self, name, None) if bias is None else bias
 
     def row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
         """A value as (batch, width), where constants and learned leaves are smaller."""

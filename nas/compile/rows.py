@@ -21,11 +21,24 @@ class Rows:
 
     counts: tuple[int, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(self.counts)
+
+    @staticmethod
+    @functools.lru_cache(maxsize=256)
+    def equal(n_steps: int, batch: int) -> "Rows":
+        """Sequences of one length."""
+        return Rows((batch,) * n_steps)
+
     @property
     def batch(self) -> int:
         return self.counts[0]
 
-    @property
+    @functools.cached_property
     def total(self) -> int:
         return sum(self.counts)
 
@@ -88,7 +101,7 @@ class Tokens:
         return self.index.long().contiguous()
 
     def rows(self) -> Tensor:
-        """The input as a tensor (rows of all steps, width), after the dimension of members if any."""
+        """The input as a tensor (rows of all steps, width), with the dimension of members if any."""
         if self.table.dim() > 2:
             return self.table.index_select(-2, self.index)
         return F.embedding(self.index, self.table)

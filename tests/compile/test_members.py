@@ -115,16 +115,16 @@ def test_threads_share_members() -> None:
 @pytest.mark.usefixtures("three_threads")
 def test_a_call_asks_for_the_threads_that_it_gets(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    real = call.Request.shape
+    real = call.Request.threads
 
-    def shape(*given, **named):
-        seen.append(real(*given, **named))
+    def threads(*given):
+        seen.append(real(*given))
         return seen[-1]
 
-    monkeypatch.setattr(call.Request, "shape", shape)
+    monkeypatch.setattr(call.Request, "threads", threads)
     run(Problem(ZOO["lstm"], 7, (20, 20)), "c", torch.float32)
     run(Problem(ZOO["lstm"], 7, (2, 1)), "c", torch.float32)
-    assert [s.threads for s in seen] == [3, 3, 2, 2]
+    assert seen == [3, 3, 2, 2]
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -148,7 +148,7 @@ def test_a_pass_without_a_gradient_takes_memory_for_a_step() -> None:
     compiled = loop.compiled(layer.cell, 35, 32, torch.float32)
     request = call.Request(rows, False, None, rows.total)
     sizes = {
-        keep: compiled.layout(request.shape(compiled, keep=keep, tokens=False), torch.empty(0)).size
+        keep: compiled.layout(request, torch.empty(0), keep=keep, tokens=False).size
         for keep in (True, False)
     }
     assert sizes[False] < sizes[True] / 20
