@@ -16,7 +16,6 @@ from nas.compile.hoist import LINE
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
 
-
 REVERSE, TOKENS = 4, 10
 """Places in `call_t` (prelude.c) that differ between calls of one shape."""
 

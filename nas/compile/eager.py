@@ -11,6 +11,17 @@ from nas.compile.stacked import StackedCell
 
 Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 
+LINE_BYTES = 64
+"""A line of memory, as wide as the widest vectors of a CPU."""
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy that begins a line of memory, as a member does that is alone.
+
+    The library's matrix products round differently where their operands lie differently.
+    """
+    return tensor if tensor.data_ptr() % LINE_BYTES == 0 else tensor.clone()
+
 
 def run_layer(
     layer: EagerCell,
@@ -78,7 +89,7 @@ def _in_turn(
     # Unbound, since the gradient of `x[k]` would be zeros for all other members.
     parts = zip(
         _members(list(layer.parameters()), members),
-        x.unbind(),
+        map(aligned, x.unbind()),
         _members(states, members),
         _members(verticals, members),
         strict=True,
@@ -132,7 +143,7 @@ class _Loop(nn.Module):
 def _members(tensors: Sequence[Tensor], members: int) -> list[list[Tensor]]:
     """Each member's part of each tensor."""
     unbound = [tensor.unbind() for tensor in tensors]
-    return [[parts[k] for parts in unbound] for k in range(members)]
+    return [[aligned(parts[k]) for parts in unbound] for k in range(members)]
 
 
 def _stacked(members: Sequence[list[Tensor]]) -> list[Tensor]:

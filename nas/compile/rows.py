@@ -101,7 +101,7 @@ class Tokens:
         return self.index.long().contiguous()
 
     def rows(self) -> Tensor:
-        """The input as a tensor (rows of all steps, width), with the dimension of members if any."""
+        """The input as (rows of all steps, width), or (members, rows of all steps, width)."""
         if self.table.dim() > 2:
             return self.table.index_select(-2, self.index)
         return F.embedding(self.index, self.table)
