@@ -10,7 +10,8 @@ class EvolutionConfig:
     """How the samplers jozefowicz, regularized and random draw."""
 
     list_size: int = 100
-    """jozefowicz: how many of the best cells are mutated and re-evaluated."""
+    """jozefowicz: how many of the best cells that passed every stage are mutated and re-evaluated;
+    the paper's 100 are meant for 10,000 candidates."""
     propose: float = 0.8
     """jozefowicz: probability that a trial proposes a mutant; else it re-evaluates a cell of the
     list on fresh settings."""

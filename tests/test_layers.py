@@ -45,7 +45,7 @@ ORDER = """
     nas.spaces
     nas.evolution
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
-    nas.samplers
+    nas.samplers.quasi nas.samplers
     nas.settings nas.protocol
     nas.storage nas.study
     nas.workers

@@ -22,6 +22,7 @@ from nas.errors import UserError, unknown
 from nas.evolution import EvolutionConfig
 from nas.samplers.jozefowicz import Jozefowicz
 from nas.samplers.propose import Proposer, RandomWalk
+from nas.samplers.quasi import QuasiRandom
 from nas.samplers.regularized import Regularized
 from nas.spaces.base import Space
 
@@ -41,7 +42,7 @@ def _qmc(seed: int) -> BaseSampler:
     # choices, which quasi-random points do not cover, are drawn independently.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.QMCSampler(
+        return QuasiRandom(
             seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
         )
 

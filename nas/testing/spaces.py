@@ -33,7 +33,7 @@ def check_space(space: Space, start_cells: Iterable[Cell] = ()) -> None:
     _check_identity(space)
     for cell in start_cells:
         _check_start(space, cell)
-    with _quiet():
+    with quiet():
         draws = _draws(space)
         for sampler in SAMPLERS:
             trials = _trials(space, sampler())
@@ -153,7 +153,8 @@ def _trials(space: Space, sampler: BaseSampler) -> Drawn:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep Optuna from reporting each trial."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

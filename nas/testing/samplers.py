@@ -1,0 +1,207 @@
+"""A conformance suite for samplers: `check_sampler("module:Sampler", space)` in a test of yours.
+
+Every check runs small studies as the coordinator does: a sampler is made anew for each trial, and
+trial n is drawn when the results of trials 0 … n - IN_FLIGHT, and no others, have been told.
+"""
+
+from collections.abc import Callable
+
+import optuna
+from optuna import Study
+from optuna.samplers import BaseSampler
+from optuna.trial import Trial
+
+from nas.cell import Cell
+from nas.evolution import EvolutionConfig
+from nas.samplers import Repeatable, find_sampler
+from nas.spaces.base import Params, Space
+from nas.testing.spaces import quiet
+
+N_TRIALS = 60
+N_LEARNING = 100
+N_SEEDS = 4
+IN_FLIGHT = 4
+N_TURNS = 3
+SIZE = 8
+"""Input and hidden size at which the toy counts parameters."""
+TOY = EvolutionConfig(list_size=10, population=15, tournament=5)
+"""Selection that is felt within so few trials."""
+LEAST_GAIN = 1.1
+"""How much better the last third of a learner's candidates must be than that of random ones."""
+
+Make = Callable[[int], BaseSampler]
+Value = Callable[[Cell], float]
+Drawn = list[tuple[Params, Cell]]
+
+
+def many_parameters(cell: Cell) -> float:
+    """The toy: the more parameters a cell has, the better."""
+    return float(cell.n_params(SIZE, SIZE))
+
+
+def few_parameters(cell: Cell) -> float:
+    """The toy turned round."""
+    return -many_parameters(cell)
+
+
+def check_sampler(name: str, space: Space, *, learns: bool = True) -> None:
+    """Raise AssertionError, with the rule and the value, unless the sampler fits the coordinator.
+
+    `name` is one of `nas.samplers` or module:Class. With `learns`, it must also be better than
+    random draws at finding cells of many parameters.
+    """
+    make = find_sampler(name, space, TOY, N_TURNS)
+    with quiet():
+        drawn = run(make, space, seed=0)
+        keys = keys_of(drawn)
+        _require(name, run(make, space, seed=0) == drawn, "the same seed must give the same cells.")
+        _require(name, keys_of(run(make, space, seed=1)) != keys, "another seed must give others.")
+        n_unique = len(set(keys))
+        _require(
+            name, n_unique > N_TRIALS // 2, f"cells must differ, got {n_unique} of {N_TRIALS}."
+        )
+        for params, cell in drawn:
+            _require(name, space.contains(cell), f"cells must be in the space, got {params}.")
+        _check_window(name, make, space)
+        _check_resume(name, make, space)
+        if learns:
+            _check_learning(name, make, space)
+
+
+def run(
+    make: Make,
+    space: Space,
+    seed: int,
+    value: Value = many_parameters,
+    n_trials: int = N_TRIALS,
+    untold: Value | None = None,
+) -> Drawn:
+    """What a small study draws; `untold` values are known of judged trials that are not told."""
+    study = optuna.create_study(direction="maximize")
+    drawn: Drawn = []
+    for number in range(n_trials):
+        if number >= IN_FLIGHT:
+            told = number - IN_FLIGHT
+            _judge(study, told, value(drawn[told][1]))
+            study.tell(told, value(drawn[told][1]))
+        for late in range(max(0, number - IN_FLIGHT + 1), number):
+            _judge(study, late, (untold or value)(drawn[late][1]))
+        drawn.append(_ask(study, make, space, seed, number))
+    return drawn
+
+
+def keys_of(drawn: Drawn) -> list[str]:
+    """The keys of the cells, in order."""
+    return [cell.key for _, cell in drawn]
+
+
+def _ask(study: Study, make: Make, space: Space, seed: int, number: int) -> tuple[Params, Cell]:
+    study.sampler = Repeatable(make, seed, number)
+    trial = study.ask()
+    return _propose(trial, space)
+
+
+def _propose(trial: Trial, space: Space) -> tuple[Params, Cell]:
+    cell = space.propose(trial)
+    trial.set_user_attr("key", cell.key)
+    trial.set_user_attr("kind", "drawn")
+    return dict(trial.params), cell
+
+
+def _judge(study: Study, number: int, score: float) -> None:
+    """Store what the coordinator stores of a judged trial, told or not."""
+    trial_id = study.get_trials(deepcopy=False)[number]._trial_id
+    study._storage.set_trial_user_attr(trial_id, "judgement", {"score": score, "value": score})
+
+
+def _check_window(name: str, make: Make, space: Space) -> None:
+    """Results that were not told change nothing, told ones at most what comes after them."""
+    n = N_TRIALS // 2
+    drawn = run(make, space, 0, n_trials=n)
+    other = run(make, space, 0, n_trials=n, untold=few_parameters)
+    _require(name, drawn == other, "results that were not told must not change the candidates.")
+
+
+def _check_resume(name: str, make: Make, space: Space) -> None:
+    """A trial that is drawn in another process, or that a crash cut short, is the same."""
+    for number in (0, IN_FLIGHT + 1, N_TRIALS // 2):
+        study = _study_before(make, space, number)
+        trials, attrs = study.get_trials(), study._storage.get_study_system_attrs(study._study_id)
+        params, cell = _ask(study, make, space, 0, number)
+        for n_choices in range(0, len(params), max(1, len(params) // 3)):
+            again = optuna.create_study(direction="maximize")
+            again.add_trials(trials)
+            for attr, kept in attrs.items():
+                again._storage.set_study_system_attr(again._study_id, attr, kept)
+            resumed = _cut_short(again, make, space, number, n_choices)
+            _require(
+                name,
+                resumed == (params, cell),
+                f"trial {number}, begun again after {n_choices} choices, must be {params}, got "
+                f"{resumed[0]}.",
+            )
+
+
+def _study_before(make: Make, space: Space, number: int) -> Study:
+    """A study in which trial `number` is the next."""
+    study = optuna.create_study(direction="maximize")
+    for k in range(number):
+        _, cell = _ask(study, make, space, 0, k)
+        study.tell(k, many_parameters(cell))
+    return study
+
+
+def _cut_short(
+    study: Study, make: Make, space: Space, number: int, n_choices: int
+) -> tuple[Params, Cell]:
+    study.sampler = Repeatable(make, 0, number)
+    trial = study.ask()
+    try:
+        space.propose(_Dying(study, trial._trial_id, n_choices))
+    except _Crash:
+        pass
+    study.sampler = Repeatable(make, 0, number)
+    return _propose(Trial(study, trial._trial_id), space)
+
+
+class _Crash(Exception):
+    pass
+
+
+class _Dying(Trial):
+    """A trial whose process dies after some choices."""
+
+    def __init__(self, study: Study, trial_id: int, n_choices: int) -> None:
+        super().__init__(study, trial_id)
+        self.left = n_choices
+
+    def _suggest(self, name: str, distribution: optuna.distributions.BaseDistribution) -> object:
+        if self.left == 0:
+            raise _Crash
+        self.left -= 1
+        return super()._suggest(name, distribution)
+
+
+def _check_learning(name: str, make: Make, space: Space) -> None:
+    random = find_sampler("random", space)
+    ours, theirs = (
+        sum(_last_third(run(one, space, seed, n_trials=N_LEARNING)) for seed in range(N_SEEDS))
+        for one in (make, random)
+    )
+    _require(
+        name,
+        ours > LEAST_GAIN * theirs,
+        f"its last candidates must have {LEAST_GAIN} times the parameters of random ones, got "
+        f"{ours / N_SEEDS:.0f} and {theirs / N_SEEDS:.0f}.",
+    )
+
+
+def _last_third(drawn: Drawn) -> float:
+    last = [many_parameters(cell) for _, cell in drawn[-len(drawn) // 3 :]]
+    return sum(last) / len(last)
+
+
+def _require(name: str, holds: bool, message: str) -> None:
+    """Not an `assert`, which `python -O` leaves out."""
+    if not holds:
+        raise AssertionError(f"sampler {name}: {message}")
