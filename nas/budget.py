@@ -17,6 +17,14 @@ def count_params(cell: Cell, vocabulary_size: int, hidden_size: int, num_layers:
     return embedding + layers + (output + 1) * vocabulary_size
 
 
+def forward_flops(cell: Cell, vocabulary_size: int, hidden_size: int, num_layers: int) -> float:
+    """Floating-point operations of such a model for one symbol."""
+    output = _output_size(cell, hidden_size)
+    layers = cell.flops(hidden_size, hidden_size)
+    layers += (num_layers - 1) * cell.flops(output, hidden_size)
+    return layers + 2 * output * vocabulary_size
+
+
 def _output_size(cell: Cell, hidden_size: int) -> int:
     width = cell.widths[cell.y]
     return width if isinstance(width, int) else hidden_size

@@ -11,7 +11,23 @@ from typing import Any, Literal
 
 from nas.tasks.base import Task
 
-Status = Literal["ok", "diverged", "failed", "out of memory", "timed out"]
+Status = Literal["ok", "cut", "diverged", "failed", "out of memory", "timed out"]
+"""Of a training run; "cut" is one that others were preferred to before its end."""
+
+ADDED = {"added": True}
+"""Metadata of fields that the first studies did not have; see `described`."""
+
+
+def described(data: Any) -> dict[str, Any]:
+    """The fields of a dataclass, nested, without added ones that have their default.
+
+    So seeds and digests of what was possible before a field was added stay what they were.
+    """
+    plain = dataclasses.asdict(data)
+    for field in dataclasses.fields(data):
+        if field.metadata.get("added") and getattr(data, field.name) == field.default:
+            del plain[field.name]
+    return plain
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,8 @@ class Settings:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     dropout: float = 0.0
     """Probability of dropping a value between layers and before the output layer."""
+    momentum: float = dataclasses.field(default=0.0, metadata=ADDED)
+    """Of sgd, in [0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +105,18 @@ class Evaluation:
     """Of the weights and dropout, and of the data, which all cells of a study share."""
     fidelity: float = 1.0
     """Share of the task's epochs to train, in (0, 1]."""
+    halving: int = 0
+    """Successive halving: the best 1/halving of the settings go on at each rung; 0: all do."""
 
     def digest(self) -> str:
         """What the cache of outcomes is indexed by: of the cell its key, not its text."""
         parts = [
             self.key,
             self.task.version,
-            [dataclasses.asdict(settings) for settings in self.settings],
+            [described(settings) for settings in self.settings],
             self.seed,
             self.fidelity,
+            *([self.halving] if self.halving else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

@@ -42,7 +42,7 @@ class Progress:
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
         self.busy_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
         for outcome in result.outcomes:
-            if outcome.status != "ok":
+            if outcome.status not in ("ok", "cut"):
                 self._say(
                     f"{visit.name} on {evaluation.task.name}: {outcome.status}, {outcome.message}"
                 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas.errors import SearchError, UserError
-from nas.evaluation import Evaluation, Outcome, Settings
+from nas.evaluation import ADDED, Evaluation, Outcome, Settings
 from nas.settings import SettingsGrid
 from nas.tasks.base import Task
 from nas.zoo import ZOO
@@ -35,6 +35,9 @@ class ProtocolConfig:
     """Settings that one worker trains in one go; 0: all of a task's."""
     fidelity: float = 1.0
     """Share of each task's epochs that is trained, in (0, 1]."""
+    halving: int = field(default=0, metadata=ADDED)
+    """Successive halving: at 1/halving of the epochs, and at its powers, only the best 1/halving of
+    an evaluation's settings go on; 0: all are trained to their end."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
@@ -49,6 +52,8 @@ class ProtocolConfig:
         if self.settings_per_evaluation < 0:
             value = self.settings_per_evaluation
             raise UserError(f"protocol.settings_per_evaluation must be at least 0, got {value}.")
+        if self.halving < 0 or self.halving == 1:
+            raise UserError(f"protocol.halving must be 0 or at least 2, got {self.halving}.")
 
 
 @dataclass(frozen=True)
@@ -223,8 +228,9 @@ class Staged:
 
     def evaluations(self, cell: str, key: str, task: Task, turn: int = 0) -> tuple[Evaluation, ...]:
         """What a cell is tried on for a task of the score, at one visit."""
+        config = self.config
         return tuple(
-            Evaluation(cell, key, task, chunk, self.seed, self.config.fidelity)
+            Evaluation(cell, key, task, chunk, self.seed, config.fidelity, config.halving)
             for chunk in self._chunks(task, turn)
         )
 

@@ -17,6 +17,7 @@ from nas.cell.graph import Cell
 from nas.cli import guarded, parse
 from nas.config import SearchConfig, seconds
 from nas.errors import UserError, hidden
+from nas.evaluation import described
 from nas.leaderboard import BASELINES, Row, leaderboard, verdict, winner
 from nas.lookup import cell as look_up
 from nas.protocol import Staged
@@ -267,8 +268,8 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         "in_flight": config.in_flight,
         "tasks.use": list(config.tasks.use),
         "tasks": {name: {**asdict(task), "version": task.version} for name, task in tasks.items()},
-        "protocol": asdict(config.protocol),
-        "settings": asdict(grid),
+        "protocol": described(config.protocol),
+        "settings": described(grid),
     }
 
 

@@ -1,9 +1,10 @@
 """The windows of a task as tensors, and what is counted over them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -11,98 +12,136 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from nas.tasks.base import Split, Task, Window
 
+WINDOWS_PER_BATCH = 10
+"""Windows that Lightning hands on at a time: its 0.4 ms a batch are then 0.04 ms a window."""
+
 
 @dataclass(frozen=True)
 class TensorWindow:
-    """A `Window` as torch tensors."""
+    """A `Window` as torch tensors, with what depends on the scored positions worked out once."""
 
     inputs: Tensor
+    """Tokens, (time, batch)."""
     targets: Tensor
-    scored: Tensor
+    """Of the scored positions, (scored,)."""
+    places: Tensor | None
+    """The scored ones of the time * batch positions, (scored,); None if all are."""
     fresh: bool
     marks: dict[str, Tensor]
+    """Which of the scored positions are marked, (scored,) each."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "TensorWindow":
         """The window on another device; Lightning calls it on every batch."""
         if self.inputs.device == device:
             return self
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=non_blocking)
+
         return TensorWindow(
-            self.inputs.to(device, non_blocking=non_blocking),
-            self.targets.to(device, non_blocking=non_blocking),
-            self.scored.to(device, non_blocking=non_blocking),
+            moved(self.inputs),
+            moved(self.targets),
+            None if self.places is None else moved(self.places),
             self.fresh,
-            {name: mark.to(device, non_blocking=non_blocking) for name, mark in self.marks.items()},
+            {name: moved(mark) for name, mark in self.marks.items()},
         )
 
 
-def _to_tensors(window: Window) -> TensorWindow:
-    marks = {name: torch.from_numpy(marked) for name, marked in window.marks.items()}
-    arrays = (window.inputs, window.targets, window.scored)
-    inputs, targets, scored = (torch.from_numpy(array) for array in arrays)
-    return TensorWindow(inputs, targets, scored, window.fresh, marks)
+def to_tensors(window: Window) -> TensorWindow:
+    """The window for torch."""
+    scored = window.scored.reshape(-1)
+    return TensorWindow(
+        torch.from_numpy(window.inputs),
+        torch.from_numpy(window.targets.reshape(-1)[scored]),
+        None if scored.all() else torch.from_numpy(np.flatnonzero(scored)),
+        window.fresh,
+        {name: torch.from_numpy(m.reshape(-1)[scored]) for name, m in window.marks.items()},
+    )
 
 
 @lru_cache(maxsize=64)
 def _windows(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWindow, ...]:
     """All candidates of a study read the same windows, so a worker makes them once."""
-    return tuple(_to_tensors(window) for window in task.windows(split, seed, epoch))
+    return tuple(to_tensors(window) for window in task.windows(split, seed, epoch))
 
 
-class _Epochs(IterableDataset[TensorWindow]):
+Batch = tuple[TensorWindow, ...]
+"""Consecutive windows."""
+
+
+class _Epochs(IterableDataset[Batch]):
     """The windows of a split; each pass over the training split is the next epoch."""
 
-    def __init__(self, task: Task, split: Split, seed: int) -> None:
+    def __init__(self, task: Task, split: Split, seed: int, first_epoch: int) -> None:
         self.task, self.split, self.seed = task, split, seed
-        self.epoch = 0
+        self.epoch = first_epoch
 
-    def __iter__(self) -> Iterator[TensorWindow]:
-        windows = _windows(self.task, self.split, self.seed, self.epoch)
-        self.epoch += self.split == "train"
-        return iter(windows)
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self.epoch if self.split == "train" else 0
+        windows, size = _windows(self.task, self.split, self.seed, epoch), WINDOWS_PER_BATCH
+        self.epoch += 1
+        return (windows[first : first + size] for first in range(0, len(windows), size))
 
 
 class WindowData(pl.LightningDataModule):
     """The training and validation windows of a task; a search never sees the test split."""
 
-    def __init__(self, task: Task, seed: int) -> None:
+    def __init__(self, task: Task, seed: int, first_epoch: int = 0) -> None:
         super().__init__()
-        self.task, self.seed = task, seed
+        self.task, self.seed, self.first_epoch = task, seed, first_epoch
 
-    def train_dataloader(self) -> DataLoader[TensorWindow]:
-        return DataLoader(_Epochs(self.task, "train", self.seed), batch_size=None)
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader[TensorWindow]:
-        return DataLoader(_Epochs(self.task, "validation", self.seed), batch_size=None)
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader("validation")
+
+    def _loader(self, split: Split) -> DataLoader[Batch]:
+        return DataLoader(_Epochs(self.task, split, self.seed, self.first_epoch), batch_size=None)
 
 
 class Totals:
-    """Sums over the scored positions of the windows of an epoch."""
+    """Sums over the scored positions of the windows of an epoch, for each member."""
 
-    def __init__(self) -> None:
+    def __init__(self, members: int) -> None:
         self.count = 0
-        self.total_loss = 0.0
-        self.hits = 0
-        self.marked: dict[str, tuple[int, int]] = {}
+        self.loss = torch.zeros(members, dtype=torch.float64)
+        self.hits = torch.zeros(members, dtype=torch.int64)
+        self.marked: dict[str, tuple[Tensor, int]] = {}
 
-    def add(
-        self, losses: Tensor, right: Tensor, window: TensorWindow, marks: dict[str, Tensor]
-    ) -> None:
-        self.count += losses.numel()
-        self.total_loss += float(losses.detach().sum())
-        self.hits += int(right.sum())
-        for name, marked in marks.items():
-            hits, count = self.marked.get(name, (0, 0))
-            inside = marked[window.scored]
-            self.marked[name] = (hits + int(right[inside].sum()), count + int(inside.sum()))
+    def add(self, losses: Tensor, window: TensorWindow, right: Tensor | None = None) -> None:
+        """Add a window's losses, (members,), and whether each position was right."""
+        self.count += len(window.targets)
+        self.loss += losses.detach().to(self.loss)
+        if right is None:
+            return
+        self.hits += right.sum(1).to(self.hits)
+        for name, mark in window.marks.items():
+            hits, count = self.marked.get(name, (torch.zeros_like(self.hits), 0))
+            inside = (right & mark).sum(1).to(self.hits)
+            self.marked[name] = (hits + inside, count + int(mark.sum()))
 
-    @property
-    def loss(self) -> float:
-        return self.total_loss / max(1, self.count)
-
-    @property
-    def accuracy(self) -> float:
-        return self.hits / max(1, self.count)
+    def keep(self, indices: Sequence[int]) -> None:
+        """Keep these members."""
+        self.loss, self.hits = self.loss[list(indices)], self.hits[list(indices)]
+        self.marked = {name: (hits[list(indices)], n) for name, (hits, n) in self.marked.items()}
 
     @property
-    def marks(self) -> dict[str, float]:
-        return {name: hits / max(1, count) for name, (hits, count) in self.marked.items()}
+    def losses(self) -> list[float]:
+        """A scored position, by member."""
+        return _shares(self.loss, self.count)
+
+    @property
+    def accuracies(self) -> list[float]:
+        """By member."""
+        return _shares(self.hits, self.count)
+
+    @property
+    def marks(self) -> list[dict[str, float]]:
+        """The accuracy on each marked set, by member."""
+        shares = {name: _shares(hits, n) for name, (hits, n) in self.marked.items()}
+        return [{name: of[k] for name, of in shares.items()} for k in range(len(self.hits))]
+
+
+def _shares(sums: Tensor, count: int) -> list[float]:
+    return [value / max(1, count) for value in sums.tolist()]

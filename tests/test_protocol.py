@@ -310,6 +310,12 @@ def test_the_best_outcome_is_the_first_of_equals(task: Task, place: int) -> None
     assert best_outcome(task, outcomes[:1]) is None
 
 
+def test_halving_is_of_the_settings_of_a_task() -> None:
+    halved = dataclasses.replace(STAGED, config=ProtocolConfig(n_settings=3, halving=2))
+    assert {e.halving for e in halved.evaluations("def …", "key", XML)} == {2}
+    assert {e.halving for e in STAGED.evaluations("def …", "key", XML)} == {0}
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -320,6 +326,8 @@ def test_the_best_outcome_is_the_first_of_equals(task: Task, place: int) -> None
         ({"pass_ratio": float("nan")}, r"protocol\.pass_ratio must be at least 0, got nan"),
         ({"n_settings": 0}, r"protocol\.n_settings must be at least 1, got 0"),
         ({"settings_per_evaluation": -1}, r"settings_per_evaluation must be at least 0, got -1"),
+        ({"halving": -2}, r"protocol\.halving must be 0 or at least 2, got -2"),
+        ({"halving": 1}, r"protocol\.halving must be 0 or at least 2, got 1"),
     ],
     ids=str,
 )

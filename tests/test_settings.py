@@ -31,6 +31,12 @@ def test_a_value_that_is_written_twice_counts_once() -> None:
     assert len(twice.points((1000, 1000))) == 6 * 7 * 4
 
 
+def test_momentum_is_a_further_axis() -> None:
+    points = dataclasses.replace(GRID, momentum=(0.0, 0.9)).points(ONE.n_params)
+    assert len(set(points)) == 2 * 840
+    assert [p for p in points if not p.momentum] == GRID.points(ONE.n_params)
+
+
 def test_draws_are_from_the_grid_without_repetition() -> None:
     drawn = GRID.draw(TWO, 200, seed=0)
     assert len(set(drawn)) == len(drawn) == 200
@@ -68,6 +74,12 @@ NAN = float("nan")
         ({"num_layers": (0,)}, r"settings\.num_layers must be positive, got 0"),
         ({"dropout": (-0.1,)}, r"settings\.dropout must be at least 0, got -0\.1"),
         ({"dropout": (0.0, 1.0)}, r"settings\.dropout must be below 1, got 1\.0"),
+        ({"momentum": (-0.1,)}, r"settings\.momentum must be at least 0, got -0\.1"),
+        ({"momentum": (0.9, 1.0)}, r"settings\.momentum must be below 1, got 1\.0"),
+        (
+            {"momentum": (0.0, 0.9), "optimizer": "adamw"},
+            r"settings\.momentum is of sgd and must be 0 with adamw, got 0\.9",
+        ),
     ],
     ids=str,
 )

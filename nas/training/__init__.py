@@ -1,0 +1,1 @@
+"""The batched training run: its schedule, optimizer, losses, Lightning module and groups."""

@@ -1,0 +1,161 @@
+"""Runs in groups that can be stacked, each trained by Lightning; cuts are made across all groups.
+
+What a run gives depends on no other run, so groups may be split to fit into memory.
+"""
+
+import gc
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+from nas.cell.count import size
+from nas.cell.graph import Cell
+from nas.stack import StackedModel
+from nas.tasks.base import Task
+from nas.training.halving import rungs, survivors
+from nas.training.module import Training
+from nas.training.run import Run
+from nas.windows import WindowData
+
+STACK_BYTES = 1 << 30
+"""A stack is not made larger than about this: wide members gain nothing from being many."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all runs of an evaluation share."""
+
+    cell: Cell
+    task: Task
+    seed: int
+    """Of the data."""
+
+
+@dataclass
+class _Group:
+    """Runs that train as one stack, from `epoch` on; None where nothing was trained yet."""
+
+    runs: list[Run]
+    training: Training | None = None
+    epoch: int = 0
+
+
+def train_runs(work: Work, runs: Sequence[Run], n_epochs: int, halving: int) -> None:
+    """Train every run to its end. With `halving`, only the best 1/halving pass each rung."""
+    groups = [_Group(members) for members in _grouped(work, runs)]
+    rivals = list(runs)
+    for epoch in (*rungs(n_epochs, len(runs), halving), n_epochs):
+        groups = [part for group in groups for part in _advanced(work, group, epoch)]
+        if epoch < n_epochs:
+            rivals = _cut(rivals, work.task, halving, epoch)
+            for group in groups:
+                if group.training is not None:
+                    group.training.drop_ended()
+
+
+def _cut(rivals: list[Run], task: Task, halving: int, epoch: int) -> list[Run]:
+    """End the runs that others are preferred to; a run that has ended by itself keeps its place."""
+    best = [run.schedule.best for run in rivals]
+    kept = survivors(best, task.metric, halving)
+    for place, run in enumerate(rivals):
+        if place not in kept and not run.ended:
+            run.end("cut", f"not among the best {len(kept)} of {len(rivals)} at epoch {epoch}")
+    return [rivals[place] for place in kept]
+
+
+def _grouped(work: Work, runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """Runs of one width, depth and optimizer, as many as a stack may have."""
+    groups: dict[tuple[int, int, str], list[Run]] = {}
+    for run in runs:
+        settings = run.settings
+        kind = (run.hidden_size, settings.num_layers, settings.optimizer)
+        groups.setdefault(kind, []).append(run)
+    for group in groups.values():
+        most = max(1, STACK_BYTES // _member_bytes(work, group[0]))
+        for first in range(0, len(group), most):
+            yield group[first : first + most]
+
+
+def _member_bytes(work: Work, run: Run) -> int:
+    """About what a member takes: each node's value and gradient, parameters, their moments."""
+    width, task = run.hidden_size, work.task
+    values = run.settings.num_layers * sum(size(w, width, width) for w in work.cell.widths)
+    rows = task.window * task.batch_size
+    return 4 * (2 * rows * values + 2 * rows * width + 6 * run.n_params)
+
+
+def _advanced(work: Work, group: _Group, epoch: int) -> list[_Group]:
+    """Train a group up to an epoch. If memory runs out, halves of it begin anew."""
+    try:
+        _train(work, group, epoch)
+        return [group]
+    except (RuntimeError, MemoryError) as error:
+        if not _is_full(error):
+            raise
+        message = str(error).split("\n")[0] or "memory ran out"
+    group.training = None
+    gc.collect()  # Lightning's objects refer to each other and to the tensors
+    left = [run for run in group.runs if not run.ended]
+    if len(left) == 1:
+        left[0].end("out of memory", message)
+        return []
+    for run in left:
+        run.begin()
+    middle = len(left) // 2
+    halves = (_Group(left[:middle]), _Group(left[middle:]))
+    return [part for half in halves for part in _advanced(work, half, epoch)]
+
+
+def _is_full(error: BaseException) -> bool:
+    # torch has no class of its own for this on the CPU
+    known = ("allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in known)
+
+
+def _train(work: Work, group: _Group, epoch: int) -> None:
+    if group.training is None:
+        group.training = _begun(work, group.runs)
+    if group.training.runs:
+        group.training.start_clock()
+        fit(group.training, WindowData(work.task, work.seed, group.epoch), epoch - group.epoch)
+        group.training.share_time()
+    group.epoch = epoch
+
+
+def _begun(work: Work, runs: Sequence[Run]) -> Training:
+    model = StackedModel(
+        work.cell,
+        work.task.vocabulary_size,
+        runs[0].hidden_size,
+        runs[0].settings.num_layers,
+        [run.settings.dropout for run in runs],
+    )
+    scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]
+    model.reset_parameters(scales, seeds)
+    return Training(model, work.task, runs)
+
+
+def fit(training: Training, data: WindowData, n_epochs: int) -> None:
+    """Let Lightning train for some epochs, fewer if no run is left."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # advice about loader workers, loggers and checkpoints
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=n_epochs,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            # Not the batch system's environment, whose variables it would read.
+            plugins=[LightningEnvironment()],
+        )
+        trainer.fit(training, datamodule=data)

@@ -1,0 +1,132 @@
+"""The Lightning module that trains a stack of runs.
+
+Members end at different times: one that diverges leaves the stack at that step, before it can touch
+anything, one that its schedule stops leaves at the end of that epoch. The gradient is that of the
+loss summed over the steps of a window and averaged over the minibatch.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from nas.evaluation import Epoch
+from nas.stack import StackedModel, StackedStates
+from nas.tasks.base import Task
+from nas.training.losses import losses, measure
+from nas.training.optimizer import StackedOptimizer
+from nas.training.run import Run
+from nas.training.schedule import advance
+from nas.windows import Batch, TensorWindow, Totals
+
+
+class Training(pl.LightningModule):
+    """Trains runs of one cell, width, depth and optimizer; `runs` are those that still train."""
+
+    def __init__(self, model: StackedModel, task: Task, runs: Sequence[Run]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.task, self.runs = model, task, list(runs)
+        settings = [run.settings for run in runs]
+        self.optimizer = StackedOptimizer(list(model.parameters()), settings)
+        self.state: StackedStates | None = None
+        self.train_total = Totals(len(self.runs))
+        self.clock_s = 0.0
+
+    def configure_optimizers(self) -> None:
+        """None of Lightning's: a step is taken for all members at once."""
+
+    def training_step(self, batch: Batch, _: int) -> None:
+        for window in batch:
+            if self.runs:
+                self._update(window)
+
+    def _update(self, window: TensorWindow) -> None:
+        y, state = self._outputs(window)
+        found = losses(y, self.model.head_weight, self.model.head_bias, window)
+        self.train_total.add(found, window)
+        self.manual_backward(found.sum() / window.inputs.shape[1])
+        self.state = [[tensor.detach() for tensor in layer] for layer in state]
+        for run in self.runs:
+            run.steps += 1
+            run.tokens += window.inputs.numel()
+        norms = self.optimizer.take_gradients()
+        finite = torch.isfinite(norms + found.detach())
+        if not finite.all():
+            for run, is_finite in zip(self.runs, finite.tolist(), strict=True):
+                if not is_finite:
+                    run.diverge()
+            norms = norms[finite]
+            self.share_time()
+            self.drop_ended()
+        if self.runs:
+            self.optimizer.step(norms)
+
+    def _outputs(self, window: TensorWindow) -> tuple[Tensor, StackedStates]:
+        return self.model.outputs(window.inputs, None if window.fresh else self.state)
+
+    def on_validation_epoch_start(self) -> None:
+        self.train_state, self.state = self.state, None
+        self.validation_total = Totals(len(self.runs))
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        for window in batch:
+            if self.runs:
+                y, self.state = self._outputs(window)
+                found = measure(y, self.model.head_weight, self.model.head_bias, window)
+                self.validation_total.add(found[0], window, found[1])
+
+    def on_validation_epoch_end(self) -> None:
+        self.state = self.train_state
+        if not self.runs:
+            return
+        total, rates = self.validation_total, [run.schedule.rate for run in self.runs]
+        parts = (self.train_total.losses, total.losses, total.accuracies, rates, total.marks)
+        for place, (run, *epoch) in enumerate(zip(self.runs, *parts, strict=True)):
+            self._follow(place, run, Epoch(*epoch))
+        self.share_time()
+        self.drop_ended()
+        self.train_total = Totals(len(self.runs))
+        self.optimizer.set_rates([run.schedule.rate for run in self.runs])
+
+    def _follow(self, place: int, run: Run, epoch: Epoch) -> None:
+        """Add an epoch to a run's curve and do what its schedule says."""
+        if not math.isfinite(epoch.loss):
+            run.diverge()
+            return
+        run.curve.append(epoch)
+        metric = self.task.metric
+        value = epoch.accuracy if metric.name == "accuracy" else epoch.loss
+        run.schedule = advance(run.schedule, value, metric, self.task.stop_at)
+        if run.schedule.improved:
+            state = self.model.member_state(place)
+            run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
+        if run.schedule.finished:
+            run.end("ok")
+
+    def drop_ended(self) -> None:
+        """Take runs that have ended out of the stack, and stop if none is left."""
+        kept = [place for place, run in enumerate(self.runs) if not run.ended]
+        everyone = len(kept) == len(self.runs)
+        self.runs = [self.runs[place] for place in kept]
+        if not kept:
+            self.trainer.should_stop = True
+        elif not everyone:
+            self.model.keep(kept)
+            self.optimizer.keep(kept)
+            self.train_total.keep(kept)
+            self.state = [[tensor[kept] for tensor in layer] for layer in self.state or []]
+
+    def start_clock(self) -> None:
+        """Count time from now on."""
+        self.clock_s = time.perf_counter()
+
+    def share_time(self) -> None:
+        """Divide the time since the last call, of this or `start_clock`, between the runs."""
+        now = time.perf_counter()
+        for run in self.runs:
+            run.wall_s += (now - self.clock_s) / len(self.runs)
+        self.clock_s = now

@@ -1,0 +1,117 @@
+"""Gradient steps for all members at once: SGD with momentum, or AdamW, with the formulas of torch.
+
+Each member has its own rate, momentum and clip norm. A member's parameters are one row of a matrix,
+so that a step is a few torch operations whatever the number of members and of parameters.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas.evaluation import Settings
+
+SLOT = 16
+"""Every parameter begins at a multiple of this many values: 64 bytes of float32, a memory line."""
+ROW = 32
+"""Every member begins at a multiple of this many values, two of the widest vectors: no vector
+operation then ends inside a member, where its last values could be rounded in another way."""
+BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = 0.9, 0.999, 1e-8, 0.01
+"""Of AdamW (Loshchilov & Hutter 2019), as torch has them."""
+
+
+class StackedOptimizer:
+    """Owns the memory of stacked parameters, (members, …) each, and of their gradients.
+
+    The settings' optimizer must be one for all members.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], settings: Sequence[Settings]) -> None:
+        self.parameters = list(parameters)
+        self.kind = settings[0].optimizer
+        assert all(one.optimizer == self.kind for one in settings)
+        self.n_steps = 0
+        self._pack()
+        self.rates = self._column([one.learning_rate for one in settings])
+        self.clip_norms = self._column([one.clip_norm for one in settings])
+        self.momenta = self._column([one.momentum for one in settings])
+        n_moments = {"sgd": int(any(one.momentum for one in settings)), "adamw": 2}[self.kind]
+        self.moments = [torch.zeros_like(self.values) for _ in range(n_moments)]
+
+    def _column(self, values: Sequence[float]) -> Tensor:
+        # By float64: a rate beyond float32 is infinite, and its member diverges.
+        return torch.tensor(values, dtype=torch.float64).to(self.values).unsqueeze(1)
+
+    @torch.no_grad()
+    def _pack(self) -> None:
+        """Lay the parameters into rows, of which they become views."""
+        starts, end = [], 0
+        for parameter in self.parameters:
+            starts.append(end)
+            end += _rounded(parameter[0].numel(), SLOT)
+        first = self.parameters[0]
+        self.values = first.new_zeros((len(first), _rounded(end, ROW)))
+        self.gradients = torch.zeros_like(self.values)
+        self.places = [
+            slice(start, start + parameter[0].numel())
+            for start, parameter in zip(starts, self.parameters, strict=True)
+        ]
+        for parameter, place in zip(self.parameters, self.places, strict=True):
+            parameter.data = self.values[:, place].view(parameter.shape).copy_(parameter)
+            parameter.grad = None
+
+    @torch.no_grad()
+    def take_gradients(self) -> Tensor:
+        """Move the parameters' gradients here; return the length of each member's, (members,)."""
+        for parameter, place in zip(self.parameters, self.places, strict=True):
+            if parameter.grad is not None:  # else it is zero, as it was before
+                self.gradients[:, place].view(parameter.shape).copy_(parameter.grad)
+                parameter.grad = None
+        norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=1)
+        return norms
+
+    @torch.no_grad()
+    def step(self, norms: Tensor) -> None:
+        """Scale each gradient down to its clip norm and take a step.
+
+        `norms` are what `take_gradients` returned, all finite.
+        """
+        self.n_steps += 1
+        scales = (self.clip_norms / (norms.unsqueeze(1) + 1e-6)).clamp_(max=1.0)
+        steps = self.gradients.mul_(scales)
+        if self.kind == "adamw":
+            self._adamw(steps)
+        else:  # a member without momentum is rounded alike, whether others have one or not
+            if self.moments:
+                steps = self.moments[0].mul_(self.momenta).add_(steps)
+            self.values.addcmul_(steps, -self.rates)
+
+    def _adamw(self, gradients: Tensor) -> None:
+        mean, square = self.moments
+        self.values.mul_(1 - self.rates * WEIGHT_DECAY)
+        mean.lerp_(gradients, 1 - BETA_1)
+        square.mul_(BETA_2).addcmul_(gradients, gradients, value=1 - BETA_2)
+        root = math.sqrt(1 - BETA_2**self.n_steps)
+        divisor = square.sqrt().div_(root).add_(EPSILON)
+        step_sizes = self.rates / -(1 - BETA_1**self.n_steps)
+        self.values.addcmul_(mean / divisor, step_sizes)
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        self.rates = self._column(rates)
+
+    @torch.no_grad()
+    def keep(self, indices: Sequence[int]) -> None:
+        """Keep these members; the parameters must have been cut down to them before."""
+        index = torch.tensor(indices, dtype=torch.long, device=self.values.device)
+        gradients = self.gradients[index]
+        self.moments = [moment[index] for moment in self.moments]
+        self.rates, self.clip_norms, self.momenta = (
+            column[index] for column in (self.rates, self.clip_norms, self.momenta)
+        )
+        self._pack()
+        self.gradients.copy_(gradients)
+
+
+def _rounded(number: int, unit: int) -> int:
+    return -(-number // unit) * unit

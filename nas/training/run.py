@@ -1,0 +1,61 @@
+"""What is known of one training run: its settings, and how far it has come."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from nas.evaluation import Cost, Epoch, Outcome, Settings, Status
+from nas.training.schedule import Schedule
+
+
+@dataclass
+class Run:
+    """One setting's run, which trains as a member of a stack; it changes as it goes."""
+
+    settings: Settings
+    seed: int
+    """Of its weights and dropout."""
+    hidden_size: int
+    n_params: int
+    flops: float
+    """Of a training step, a symbol."""
+    schedule: Schedule = field(init=False)
+    status: Status = "ok"
+    message: str = ""
+    ended: bool = False
+    """Whether it trains no more, for whatever reason."""
+    curve: list[Epoch] = field(default_factory=list)
+    best_weights: dict[str, Tensor] | None = None
+    steps: int = 0
+    tokens: int = 0
+    wall_s: float = 0.0
+    """Its share of the time of the stacks that it was a member of."""
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all training but the time that it took."""
+        self.schedule = Schedule(self.settings.learning_rate)
+        self.curve, self.best_weights = [], None
+        self.steps = self.tokens = 0
+
+    def end(self, status: Status, message: str = "") -> None:
+        """Train no more."""
+        self.ended, self.status, self.message = True, status, message
+
+    def diverge(self) -> None:
+        self.end("diverged", f"the loss or its gradient was not finite at step {self.steps}")
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(
+            self.status,
+            self.schedule.best,
+            self.schedule.best_epoch,
+            tuple(self.curve),
+            self.n_params,
+            self.hidden_size,
+            Cost(self.steps, self.tokens, self.tokens * self.flops, self.wall_s),
+            self.message,
+        )

@@ -1,0 +1,129 @@
+"""The output layer's loss and gradients against torch's cross entropy and autograd."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas.tasks.base import Window
+from nas.training.losses import losses, measure
+from nas.windows import TensorWindow, Totals, to_tensors
+from tests.tensors import seeded
+from tests.tolerances import SAME_FORMULA
+
+STEPS, BATCH = 5, 3
+
+
+def window(symbols: int, share: float, seed: int = 0) -> Window:
+    """A window of which a share of the positions is scored."""
+    random = np.random.default_rng(seed)
+    inputs, targets = random.integers(symbols, size=(2, STEPS, BATCH))
+    scored, marked = random.random((2, STEPS, BATCH)) < np.array([[[share]], [[0.5]]])
+    return Window(inputs, targets, scored, True, {"some": marked})
+
+
+def drawn(members: int, width: int, symbols: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    generator = seeded()
+    shapes = [(STEPS * BATCH, width), (symbols, width), (symbols,)]
+    return tuple(
+        torch.randn((members, *shape), generator=generator, dtype=dtype).requires_grad_()
+        for shape in shapes
+    )
+
+
+def plain(values: tuple[Tensor, ...], k: int, given: Window) -> tuple[Tensor, Tensor]:
+    """Member k's summed loss, and what is right, by torch."""
+    y, weight, bias = (value[k] for value in values)
+    scored = torch.from_numpy(given.scored.reshape(-1))
+    logits = F.linear(y, weight, bias)[scored]
+    targets = torch.from_numpy(given.targets.reshape(-1))[scored]
+    return F.cross_entropy(logits, targets, reduction="sum"), logits.argmax(-1) == targets
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4, 0.0], ids=["all", "some", "none"])
+def test_losses_and_gradients_are_torchs(share: float) -> None:
+    given, values = window(7, share), drawn(3, 4, 7, torch.float64)
+    tensors = to_tensors(given)
+    assert (tensors.places is None) == (share == 1)
+    ours = losses(*values, tensors)
+    theirs = torch.stack([plain(values, k, given)[0] for k in range(3)])
+    torch.testing.assert_close(ours, theirs, **SAME_FORMULA)
+    weights = torch.tensor([0.3, -2.0, 1.0], dtype=torch.float64)
+    both = [torch.autograd.grad((found * weights).sum(), values) for found in (ours, theirs)]
+    for mine, their in zip(*both, strict=True):
+        torch.testing.assert_close(mine, their, **SAME_FORMULA)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_what_is_measured_is_what_was_lost_and_what_was_right(share: float) -> None:
+    given, values = window(3, share), drawn(3, 4, 3, torch.float64)
+    found, right = measure(*values, to_tensors(given))
+    for k in range(3):
+        loss, hits = plain(values, k, given)
+        torch.testing.assert_close(found[k], loss.detach(), **SAME_FORMULA)
+        assert torch.equal(right[k], hits)
+    assert 0 < right.sum() < right.numel(), "the comparison must see both"
+
+
+def test_of_equal_logits_the_first_symbol_is_the_guess() -> None:
+    values = [torch.zeros_like(value) for value in drawn(1, 4, 3, torch.float64)]
+    given = window(3, 1.0)
+    _, right = measure(*values, to_tensors(given))
+    assert torch.equal(right[0], torch.from_numpy(given.targets.reshape(-1) == 0))
+
+
+@pytest.mark.parametrize("width", [1, 7, 32, 33])
+@pytest.mark.parametrize("symbols", [5, 30, 103])
+def test_a_member_does_not_depend_on_the_others(width: int, symbols: int) -> None:
+    """To the bit, wherever a member's values begin in memory."""
+    values = drawn(20, width, symbols, torch.float32)
+    for share in (1.0, 0.4):
+        tensors = to_tensors(window(symbols, share))
+        together = losses(*values, tensors)
+        whole = torch.autograd.grad(together.sum() / BATCH, values)
+        measured = measure(*values, tensors)
+        for k in range(20):
+            one = [value.detach()[k : k + 1].clone().requires_grad_() for value in values]
+            loss = losses(*one, tensors)  # type: ignore[arg-type]
+            assert torch.equal(loss[0], together[k])
+            for mine, all_of_them in zip(
+                torch.autograd.grad(loss.sum() / BATCH, one), whole, strict=True
+            ):
+                assert torch.equal(mine[0], all_of_them[k])
+            for mine, all_of_them in zip(measure(*one, tensors), measured, strict=True):  # type: ignore[arg-type]
+                assert torch.equal(mine[0], all_of_them[k])
+
+
+def test_what_is_not_finite_stays_with_its_member() -> None:
+    values = [value.detach().clone() for value in drawn(3, 4, 7, torch.float64)]
+    values[0][1, 2] = math.inf
+    values[1][2, 0] = math.nan
+    leaves = [value.requires_grad_() for value in values]
+    found = losses(*leaves, to_tensors(window(7, 1.0)))  # type: ignore[arg-type]
+    assert found.isfinite().tolist() == [True, False, False]
+    for gradient in torch.autograd.grad(found.sum(), leaves):
+        assert gradient[0].isfinite().all()
+
+
+def test_totals_are_means_over_all_scored_positions() -> None:
+    windows = [window(3, share, seed) for seed, share in enumerate((1.0, 0.4, 0.7))]
+    values, totals = drawn(2, 4, 3, torch.float64), Totals(3)
+    totals.keep([2, 0])
+    parts: list[list[tuple[float, Tensor, TensorWindow]]] = [[], []]
+    for given in windows:
+        tensors = to_tensors(given)
+        found, right = measure(*values, tensors)
+        totals.add(found, tensors, right)
+        for k in range(2):
+            parts[k].append((float(found[k]), right[k], tensors))
+    count = sum(int(given.scored.sum()) for given in windows)
+    marked = sum(int((given.scored & given.marks["some"]).sum()) for given in windows)
+    for k in range(2):
+        assert totals.losses[k] == pytest.approx(sum(loss for loss, _, _ in parts[k]) / count)
+        hits = sum(int(right.sum()) for _, right, _ in parts[k])
+        assert totals.accuracies[k] == pytest.approx(hits / count)
+        inside = sum(int(right[t.marks["some"]].sum()) for _, right, t in parts[k])
+        assert totals.marks[k] == {"some": pytest.approx(inside / marked)}
