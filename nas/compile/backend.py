@@ -1,6 +1,7 @@
 """Which backend runs a layer: generated C where it can, the eager reference elsewhere."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal, get_args
@@ -16,6 +17,7 @@ from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 
 Backend = Literal["auto", "c", "eager"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 RunLayer = Callable[
     [EagerCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer
@@ -29,9 +31,21 @@ logger = logging.getLogger(__name__)
 
 def check_backend(name: str) -> None:
     """Raise CellError if there is no such backend."""
-    if name not in get_args(Backend):
-        known = ", ".join(get_args(Backend))
-        raise CellError(f'backend must be one of {known}, got "{name}".')
+    if name not in BACKENDS:
+        raise CellError(f'backend must be one of {", ".join(BACKENDS)}, got "{name}".')
+
+
+def usual() -> Backend:
+    """What "auto" means: the variable NAS_BACKEND, which workers of a search inherit, or "auto".
+
+    Raises:
+        CellError: if it names no backend.
+    """
+    name = os.environ.get("NAS_BACKEND") or "auto"
+    for known in BACKENDS:
+        if name == known:
+            return known
+    raise CellError(f'the variable NAS_BACKEND must be one of {", ".join(BACKENDS)}, got "{name}".')
 
 
 def choose(
@@ -40,7 +54,7 @@ def choose(
     """The function that runs `layer` on `x` and `states`.
 
     "auto" is C for float32 and float64 on the CPU, and eager elsewhere, or where no compiler works,
-    with one warning.
+    with one warning; unless the variable NAS_BACKEND says what it is.
 
     Raises:
         CellError: if "c" is asked for and cannot be had.
@@ -65,6 +79,8 @@ def _is_c(
     x: Tensor | Tokens,
     states: Sequence[Tensor],
 ) -> bool:
+    if backend == "auto":
+        backend = usual()
     if backend == "eager":
         return False
     if reason := _obstacle(layer, x, states):
