@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.coordinator import Coordinator
-from nas.evaluation import Evaluation, Outcome
+from nas.evaluation import Evaluation, Outcome, Result
 from nas.evolution import EvolutionConfig
 from nas.leaderboard import leaderboard
 from nas.protocol import Judgement, NeedReference, ProtocolConfig, Staged
@@ -223,6 +223,14 @@ def test_the_leaderboard_shows_the_last_visit_and_all_costs(undisturbed: Study) 
         assert row.seconds == pytest.approx(0.01 * n_outcomes)
 
 
+class WithWeights(Shuffled):
+    """Weights that say of which evaluation they are."""
+
+    def _run(self, evaluation: Evaluation, wait_s: float) -> Result:
+        result = super()._run(evaluation, wait_s)
+        return dataclasses.replace(result, weights=evaluation.digest().encode())
+
+
 def test_the_winner_has_the_weights_of_its_best_setting_of_all_visits(
     tmp_path: Path,
 ) -> None:
@@ -235,7 +243,7 @@ def test_the_winner_has_the_weights_of_its_best_setting_of_all_visits(
         better = fresh and evaluation.key != GRU.key and evaluation.task.name != "memorization"
         return dataclasses.replace(of, best=1.5) if better else of
 
-    workers = Shuffled(2, 0, made)
+    workers = WithWeights(2, 0, made)
     run = coordinator(opened, workers)
     store = WeightStore(opened, (GRU.key, LSTM.key))
     assert run.run()
@@ -244,6 +252,13 @@ def test_the_winner_has_the_weights_of_its_best_setting_of_all_visits(
     assert best.visit.turn > 0
     assert best.score == pytest.approx(1.5)
     assert (tmp_path / "winner" / "cell.cell").read_text() == best.visit.cell
+    for task in TASKS:
+        digest = (tmp_path / "winner" / f"{task.name}.safetensors").read_text()
+        assert digest in {
+            evaluation.digest()
+            for turn in range(1, best.visit.turn + 1)
+            for evaluation in STAGED.evaluations(best.visit.cell, best.key, task, turn)
+        }
 
 
 def test_a_visit_that_is_not_judged_has_no_row() -> None:
