@@ -1,5 +1,6 @@
 """Whatever happens in between, each cell is recorded once, and the search goes on."""
 
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import nas.record
 import nas.record_store
+from nas.protocol import Judgement
 from nas.record_store import Store
 from tests.record.visits import (
     GRU,
@@ -22,7 +24,9 @@ from tests.record.visits import (
     WAIT_S,
     client,
     curve,
+    evaluated,
     experiment,
+    outcome,
     record,
     recorder,
     rejected,
@@ -87,6 +91,21 @@ def test_a_cell_given_after_it_was_drawn_is_written_again(folder: Path) -> None:
     assert record(folder, rejected(0, MGU), scored(1, MGU, "given"), scored(2, MGU)) == 0
     run = runs(folder)["mgu"]
     assert (run.info.status, run.data.tags["nas.kind"]) == ("FINISHED", "included")
+
+
+def test_a_cell_that_is_visited_again_is_written_again(folder: Path) -> None:
+    first = scored(0, MGU)
+    fresh = {"x2": evaluated("xml", [outcome(0.7)])}
+    best: dict[str, float | None] = {"xml": 0.7, "text": 1.6}
+    judgement = Judgement("scored", best, {"xml": 1.4, "text": 0.8}, 0.8, 0.8)
+    again = dataclasses.replace(visit(5, MGU, "drawn", fresh, judgement), turn=1)
+    assert record(folder, first) == 0
+    for visits in ((first, again), (again, first), (first,)):
+        assert record(folder, *visits) == 0
+        [run] = runs(folder).values()
+        assert run.data.metrics["ratio.xml"] == 1.4
+        assert run.data.metrics["n_outcomes"] == 1 + 3 + 3 + 1, "of both visits"
+        assert (run.data.tags["nas.trial"], run.data.tags["nas.turn"]) == ("5", "1")
 
 
 def test_evaluations_that_lie_with_another_visit_are_recorded(folder: Path) -> None:
