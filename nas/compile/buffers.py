@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nas.compile.emit import Source
 from nas.compile.emit_forward import CHUNK
+from nas.compile.emit_gradients import PIECE, widest
 from nas.compile.emit_shared import rounded, running
 from nas.compile.hoist import LINE
 from nas.compile.plan import Plan
@@ -143,6 +144,8 @@ def _backward(plan: Plan, source: Source, shape: Shape) -> Iterator[tuple[str, i
             yield f"gathered {when} {i}", 0 if rows.dense else rows.total * plan.padded(i)
     for name, width in running(shared):
         yield f"running {name}", shape.threads * width
+    # The last: vectors that are read at the end of other buffers may reach into it.
+    yield "scratch", shape.threads * PIECE * widest(plan) + LINE
 
 
 KEPT_BLOCKS = 8

@@ -11,7 +11,7 @@ PRODUCTS = """\
 extern void gemm(index_t, index_t, index_t, const real *, index_t, const real *, const real *,
                  index_t, real *, index_t);
 extern void outer(index_t, index_t, const real *, index_t, const real *, index_t, const map_t *,
-                  index_t, index_t, index_t);
+                  index_t, index_t, index_t, real *);
 extern void total(index_t, const real *, index_t, index_t, index_t, real *, index_t, index_t);
 extern void by_symbol(index_t, index_t, const index_t *, const real *, real *, index_t, index_t,
                       index_t);

@@ -4,7 +4,16 @@ Threads have columns of sums each for matrices and biases, then rows each for in
 """
 
 from nas.compile.emit_shared import Shared, rounded, running
-from nas.compile.plan import Stage
+from nas.compile.plan import Plan, Stage
+
+PIECE = 128
+"""Rows that are multiplied at once, as in gemm.c."""
+
+
+def widest(plan: Plan) -> int:
+    """Columns of the widest value that a matrix multiplies, as whole vectors."""
+    args = {p.arg for stage in plan.stages for p in (*stage.inputs, *stage.products)}
+    return max((rounded(plan, arg) for arg in args), default=1)
 
 
 class Gradients:
@@ -16,7 +25,8 @@ class Gradients:
     def lines(self) -> list[str]:
         head = "(real **restrict p, const call_t *call, index_t part, index_t parts) {"
         rows = "  const index_t all = call->offset[call->steps - 1] + call->rows[call->steps - 1];"
-        lines = [f"static void backward_columns{head}", rows]
+        scratch = f"{self.slots('scratch')} + part * {PIECE * widest(self.plan)}"
+        lines = [f"static void backward_columns{head}", rows, f"  real *scratch = {scratch};"]
         for s, stage in enumerate(self.plan.stages):
             lines += self._columns(s, stage)
         lines.append("  if (part) return;")
@@ -94,7 +104,7 @@ class Gradients:
             "    {",
             f"      const map_t maps[] = {{{', '.join(maps)}}};",
             f"      outer({rows}, {self.plan.sizes[arg]}, {sums}, {stage.columns}, {values[0]}, "
-            f"{values[1]}, maps, {len(maps)}, from, to);",
+            f"{values[1]}, maps, {len(maps)}, from, to, scratch);",
             "    }",
         ]
 

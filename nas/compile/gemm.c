@@ -58,10 +58,17 @@ void gemm(index_t m, index_t k, index_t n, const real *a, index_t lda, const rea
   if (j < n) columns_of(1, m, k, a, lda, panels, init + j, ldi, c + j, ldc);
 }
 
+#define WIDE 16 /* columns of sums that are packed together: a cache line or two */
+#define HALF_TILES(call) \
+  switch (high) { \
+    case 1: call(1); break; case 2: call(2); break; case 3: call(3); break; case 4: call(4); break; \
+    case 5: call(5); break; case 6: call(6); break; case 7: call(7); break; default: call(8); \
+  }
+
 /* `m` rows of a gradient: c[i][j] += sum over n rows of a[l][i] b[l][j], of which `some` columns are there. */
-INLINE void outer_tile(int m, int v, index_t n, const real *a, index_t lda, const real *panel,
-                       index_t add, real *c, index_t ldc, index_t some) {
-  vec sum[HIGH][2];
+INLINE void outer_tile(int m, int v, index_t n, const real *a, index_t lda, const real *panel, index_t add,
+                       real *c, index_t ldc, index_t some) {
+  vec sum[WIDE / 2][2];
   for (int i = 0; i < m; i++)
     for (int j = 0; j < v; j++) sum[i][j] = splat(0);
   for (index_t l = 0; l < n; l++, panel += v * LANES, a += lda) {
@@ -83,38 +90,53 @@ INLINE void outer_tile(int m, int v, index_t n, const real *a, index_t lda, cons
     }
 }
 
-INLINE void outer_rows(int v, index_t m, index_t n, const real *a, index_t lda, const real *panel,
-                       index_t add, real *c, index_t ldc, index_t some) {
-  for (index_t tiles = (m + HIGH - 1) / HIGH; tiles; tiles--) {
-    index_t high = (m + tiles - 1) / tiles;
-#define OUTER(h) outer_tile(h, v, n, a, lda, panel, add, c, ldc, some)
-    TILES(OUTER)
-    m -= high, a += high, c += high * ldc;
+/* All columns of up to WIDE / 2 rows. */
+static void outer_row(index_t high, index_t n, index_t k, const real *a, index_t lda, const real *panels,
+                      index_t add, real *c, index_t ldc) {
+  for (index_t j = 0; j < k; j += 2 * LANES, panels += n * 2 * LANES) {
+    index_t some = k - j;
+#define OUTER_2(h) outer_tile(h, 2, n, a, lda, panels, add, c + j, ldc, some)
+#define OUTER_1(h) outer_tile(h, 1, n, a, lda, panels, add, c + j, ldc, some)
+    if (some > LANES) HALF_TILES(OUTER_2)
+    else HALF_TILES(OUTER_1)
   }
 }
 
 /* The gradients of the maps that read one value: of each, c = (gradients of its sums)^T (the value), over
-   all n rows, for sums from `from` to `to`; the value has k columns. Rows are taken in pieces, whose
-   values are packed once. */
+   all n rows, for sums from `from` to `to`; the value has k columns. Rows are taken in pieces, which are
+   packed where a tile reads them more than once; `scratch` has room for PIECE rows of the value. */
 void outer(index_t n, index_t k, const real *sums, index_t lds, const real *value, index_t ldv,
-           const map_t *maps, index_t count, index_t from, index_t to) {
-  real panel[PIECE * 2 * LANES] __attribute__((aligned(64)));
+           const map_t *maps, index_t count, index_t from, index_t to, real *scratch) {
+  real packed[PIECE * WIDE] __attribute__((aligned(64)));
   for (index_t l = 0; l < n; l += PIECE) {
     index_t piece = n - l < PIECE ? n - l : PIECE;
     for (index_t j = 0; j < k; j += 2 * LANES) {
       index_t some = k - j < 2 * LANES ? k - j : 2 * LANES, wide = some > LANES ? 2 * LANES : LANES;
+      real *panel = scratch + j * piece;
       const real *source = value + l * ldv + j;
       for (index_t i = 0; i < piece; i++, source += ldv)
         for (index_t q = 0; q < wide; q += LANES)
           store(panel + i * wide + q, q + LANES <= some ? load(source + q) : start(source + q, some - q));
-      for (const map_t *map = maps; map < maps + count; map++) {
-        index_t first = map->column > from ? map->column : from;
-        index_t end = map->column + map->width < to ? map->column + map->width : to;
-        if (!map->c || end <= first) continue;
+    }
+    for (const map_t *map = maps; map < maps + count; map++) {
+      index_t first = map->column > from ? map->column : from;
+      index_t end = map->column + map->width < to ? map->column + map->width : to;
+      if (!map->c) continue;
+      for (; first < end; first += WIDE) {
         const real *a = sums + l * lds + first;
-        real *c = map->c + (first - map->column) * map->ldc + j;
-        if (wide > LANES) outer_rows(2, end - first, piece, a, lds, panel, l > 0, c, map->ldc, some);
-        else outer_rows(1, end - first, piece, a, lds, panel, l > 0, c, map->ldc, some);
+        index_t lda = lds;
+        if (k > 2 * LANES) {
+          for (index_t i = 0; i < piece; i++, a += lds) {
+            __builtin_prefetch(a + WIDE);
+            for (index_t q = 0; q < WIDE; q += LANES) store(packed + i * WIDE + q, load(a + q));
+          }
+          a = packed, lda = WIDE;
+        }
+        index_t rows = end - first < WIDE ? end - first : WIDE, high = (rows + 1) / 2;
+        real *c = map->c + (first - map->column) * map->ldc;
+        outer_row(high, piece, k, a, lda, scratch, l > 0, c, map->ldc);
+        c += high * map->ldc;
+        if (rows > high) outer_row(rows - high, piece, k, a + high, lda, scratch, l > 0, c, map->ldc);
       }
     }
   }
@@ -169,11 +191,14 @@ void pack(index_t k, index_t n, index_t first, index_t width, index_t padded, co
     index_t wide = n - panel * 2 * LANES < 2 * LANES ? LANES : 2 * LANES;
     real *to = panels + panel * 2 * LANES * k + within;
     index_t some = width - j < LANES ? width - j : LANES;
-    for (index_t l = 0; l < LANES; l++) {
-      const real *from = w + (j + l) * ld;
-      for (index_t i = 0; i < k; i++) {
-        real value = l < some ? from[i] : 0;
-        to[i * wide + l] = add ? to[i * wide + l] + value : value;
+    for (index_t first = 0; first < k; first += LANES) { /* blocks that stay in the nearest cache */
+      index_t end = k - first < LANES ? k : first + LANES;
+      for (index_t l = 0; l < LANES; l++) {
+        const real *from = w + (j + l) * ld;
+        for (index_t i = first; i < end; i++) {
+          real value = l < some ? from[i] : 0;
+          to[i * wide + l] = add ? to[i * wide + l] + value : value;
+        }
       }
     }
   }

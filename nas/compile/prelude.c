@@ -77,58 +77,84 @@ BY_LANE(v_erf, SUFFIX(erf)(x))
 
 /* exp, tanh after Cephes (Moshier): argument reduction, then a polynomial or a rational function. */
 #ifdef DOUBLE
-INLINE vec two_to(vec n) { return (vec)((__builtin_convertvector(n, ivec) + 1023) << 52); }
+#define P "pd"
+#define LOG2_E 1.4426950408889634073599
+#define LN2_HIGH 6.93145751953125E-1
+#define LN2_LOW 1.42860682030941723212E-6
+#define WHOLE 6755399441055744.0 /* added and taken away, it rounds to a whole number */
+#define HIGHEST 709.782712893384
+#define LOWEST -745.2
+#define BIAS 1023
+#define MANTISSA 52
+#else
+#define P "ps"
+#define LOG2_E 1.44269504088896341f
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW -2.12194440e-4f
+#define WHOLE 12582912.0f
+#define HIGHEST 88.72283905f
+#define LOWEST -104.0f
+#define BIAS 127
+#define MANTISSA 23
+#endif
+INLINE vec whole(vec a) { return (a + WHOLE) - WHOLE; }
+#ifdef __AVX512F__
+/* By instruction: of two values a minimum gives the second if one is not a number; a scaling overflows to
+   infinity and underflows to zero by itself. */
+INLINE vec within(vec a, vec low, vec high) {
+  __asm__("vmin" P " %1, %2, %0" : "=v"(a) : "v"(a), "v"(high));
+  __asm__("vmax" P " %1, %2, %0" : "=v"(a) : "v"(a), "v"(low));
+  return a;
+}
+INLINE vec scaled(vec a, vec n, vec given) {
+  (void)given;
+  __asm__("vscalef" P " %2, %1, %0" : "=v"(a) : "v"(a), "v"(n));
+  return a;
+}
+#else
+INLINE vec within(vec a, vec low, vec high) { return pick(a > high, high, pick(a < low, low, a)); }
+INLINE vec two_to(vec n) { return (vec)((__builtin_convertvector(n, ivec) + BIAS) << MANTISSA); }
+INLINE vec scaled(vec a, vec n, vec given) {
+  vec half = whole(n * 0.5f);
+  vec y = pick(given > HIGHEST, splat(__builtin_inf()), a * two_to(half) * two_to(n - half));
+  return pick(given < LOWEST, splat(0), y);
+}
+#endif
 INLINE vec v_exp(vec a) {
-  vec x = pick(a > 709.8, splat(709.8), pick(a < -745.2, splat(-745.2), a));
-  vec n = x * 1.4426950408889634073599;
-  n = (n + 6755399441055744.0) - 6755399441055744.0;
-  vec r = x - n * 6.93145751953125E-1 - n * 1.42860682030941723212E-6;
+  vec x = within(a, splat(LOWEST - 1), splat(HIGHEST + 1));
+  vec n = whole(x * LOG2_E);
+  vec r = x - n * LN2_HIGH - n * LN2_LOW;
+#ifdef DOUBLE
   vec z = r * r;
   vec p = r * ((1.26177193074810590878E-4 * z + 3.02994407707441961300E-2) * z + 9.99999999999999999910E-1);
   vec q = ((3.00198505138664455042E-6 * z + 2.52448340349684104192E-3) * z + 2.27265548208155028766E-1) * z + 2.0;
-  vec half = n * 0.5;
-  half = (half + 6755399441055744.0) - 6755399441055744.0;
-  vec y = (1.0 + 2.0 * (p / (q - p))) * two_to(half) * two_to(n - half);
-  y = pick(a > 709.782712893384, splat(__builtin_inf()), y);
-  return pick(a < -745.2, splat(0), y);
-}
-INLINE vec v_tanh(vec a) {
-  vec z = a * a;
-  vec p = (-9.64399179425052238628E-1 * z - 9.92877231001918586564E1) * z - 1.61468768441708447952E3;
-  vec q = ((z + 1.12811678491632931402E2) * z + 2.23548839060100448583E3) * z + 4.84406305325125486048E3;
-  vec m = v_abs(a), near = m + m * z * (p / q);
-  vec far = 1.0 - 2.0 / (v_exp(2.0 * m) + 1.0);
-  return with_sign(pick(m < 0.625, near, far), a);
-}
+  vec y = 1.0 + 2.0 * (p / (q - p));
 #else
-INLINE vec two_to(vec n) { return (vec)((__builtin_convertvector(n, ivec) + 127) << 23); }
-INLINE vec v_exp(vec a) {
-  vec x = pick(a > 88.8f, splat(88.8f), pick(a < -104.0f, splat(-104.0f), a));
-  vec n = x * 1.44269504088896341f;
-  n = (n + 12582912.0f) - 12582912.0f;
-  vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
   vec p = 1.9875691500E-4f * r + 1.3981999507E-3f;
   p = p * r + 8.3334519073E-3f;
   p = p * r + 4.1665795894E-2f;
   p = p * r + 1.6666665459E-1f;
   p = p * r + 5.0000001201E-1f;
-  vec half = n * 0.5f;
-  half = (half + 12582912.0f) - 12582912.0f;
-  vec y = (p * (r * r) + r + 1.0f) * two_to(half) * two_to(n - half);
-  y = pick(a > 88.72283905f, splat(__builtin_inff()), y);
-  return pick(a < -104.0f, splat(0), y);
+  vec y = p * (r * r) + r + 1.0f;
+#endif
+  return scaled(y, n, a);
 }
 INLINE vec v_tanh(vec a) {
-  vec z = a * a;
+  vec z = a * a, m = v_abs(a);
+#ifdef DOUBLE
+  vec p = (-9.64399179425052238628E-1 * z - 9.92877231001918586564E1) * z - 1.61468768441708447952E3;
+  vec q = ((z + 1.12811678491631932402E2) * z + 2.23548839060100448583E3) * z + 4.84406305325125486048E3;
+  vec near = m + m * z * (p / q);
+#else
   vec p = -5.70498872745E-3f * z + 2.06390887954E-2f;
   p = p * z - 5.37397155531E-2f;
   p = p * z + 1.33314422036E-1f;
   p = p * z - 3.33332819422E-1f;
-  vec m = v_abs(a), near = m + m * z * p;
-  vec far = 1.0f - 2.0f / (v_exp(2.0f * m) + 1.0f);
-  return with_sign(pick(m < 0.625f, near, far), a);
-}
+  vec near = m + m * z * p;
 #endif
+  vec far = 1 - 2 / (v_exp(2 * m) + 1);
+  return with_sign(pick(m < (real)0.625, near, far), a);
+}
 INLINE vec v_sigmoid(vec a) { return 1 / (1 + v_exp(-a)); }
 INLINE vec v_softplus(vec a) { return v_relu(a) + v_log1p(v_exp(-v_abs(a))); }
 INLINE real row_total(vec a) { real sum = 0; for (int i = 0; i < LANES; i++) sum += a[i]; return sum; }
