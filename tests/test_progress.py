@@ -1,11 +1,12 @@
 """What a running search shows."""
 
+import dataclasses
 import io
 
 from rich.console import Console
 
 from nas.leaderboard import leaderboard
-from nas.progress import clock, describe, funnel, table_of
+from nas.progress import clock, counts, describe, funnel, table_of
 from nas.protocol import Judgement
 from nas.study import Visit
 
@@ -36,6 +37,17 @@ def test_the_funnel_counts_candidates_alone() -> None:
         visit("d", DIVERGED),
     ]
     assert funnel(visits) == "1 scored, 1 rejected at xml, 2 rejected at memorization"
+
+
+def test_counts_of_what_was_drawn() -> None:
+    first = [visit(name, SCORED) for name in "abc"]
+    assert counts(first) == "3 candidates, 3 different"
+    again = dataclasses.replace(visit("a", SCORED), turn=1)
+    redrawn = dataclasses.replace(visit("d", FILTERED), n_draws=5)
+    expected = "5 candidates, 4 different, 1 re-evaluated (9 drawn, 4 known before)"
+    assert counts([*first, again, redrawn]) == expected
+    assert funnel([*first, again, redrawn]) == "3 scored, 1 rejected at memorization"
+    assert counts([*first, visit("a", SCORED)]).endswith("(4 drawn, 1 known before)")
 
 
 def test_durations() -> None:

@@ -198,11 +198,23 @@ def test_unknown_field(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_runs_in_the_space(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["random", "jozefowicz", "regularized"])
+def test_a_search_runs_in_the_space(tmp_path: Path, sampler: str) -> None:
     write_config(tmp_path)
-    done = run("tests.fake_training", tmp_path, "--space", "graph", "--sampler", "random")
+    done = run("tests.fake_training", tmp_path, "--space", "graph", "--sampler", sampler)
     assert done.returncode == 0, done.stderr
     visits = [v for v in stored(tmp_path).visits if v and v.kind == "drawn"]
     assert len(visits) == 5
     for visit in visits:
         assert str(proposed(visit.params)) == visit.cell
+
+
+@pytest.mark.slow
+def test_cells_of_the_space_are_trained(tmp_path: Path) -> None:
+    write_config(tmp_path, n_candidates=4, filter_accuracy=0.01)
+    done = run("nas.search", tmp_path, "--space", "graph", "--sampler", "random")
+    assert done.returncode == 0, done.stderr
+    visits = [v for v in stored(tmp_path).visits if v and v.kind == "drawn"]
+    outcomes = [o for v in visits for e in v.evaluated.values() for o in e.outcomes]
+    assert {o.status for o in outcomes} <= {"ok", "diverged"}
+    assert any(o.status == "ok" for o in outcomes)
