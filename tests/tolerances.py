@@ -20,3 +20,8 @@ TWICE_EAGER = {"factor": 2.0, "slack": 1e-6}
 
 UNITS = 3.0
 """Of the last place: elementary functions in vectors against libm's, which has half of one."""
+BFLOAT16_SUMS = {"rtol": 1e-5, "atol": 2e-5}
+"""Products of factors that are rounded alike: what is left is float32's rounding of sums of up to
+some hundred terms, and which of two equally near bfloat16 values a sum of two matrices becomes."""
+BFLOAT16_FACTORS = 0.02
+"""Of the largest value: factors of 8 binary digits, over some steps."""

@@ -17,10 +17,8 @@ import torch
 from nas.cell.count import check_sizes
 from nas.cell.graph import Cell
 from nas.compile import native
-from nas.compile.emit import emit
-from nas.compile.loop import LANES
+from nas.compile.loop import source_of
 from nas.compile.native import CompilerError
-from nas.compile.plan import make_plan
 
 Layer = tuple[Cell, int, int, torch.dtype]
 """A cell, its input size, its hidden size, and float32 or float64."""
@@ -64,7 +62,7 @@ def _missing(layers: Iterable[Layer]) -> dict[bool, list[str]]:
     for cell, input_size, hidden_size, dtype in dict.fromkeys(layers):
         check_sizes(cell, input_size, hidden_size)
         double = dtype == torch.float64
-        source = emit(make_plan(cell, input_size, hidden_size, LANES[dtype])).text
+        source = source_of(cell, input_size, hidden_size, dtype)[1].text
         if not native.is_cached(source, double):
             missing.setdefault(double, []).append(source)
     return {double: list(dict.fromkeys(sources)) for double, sources in missing.items()}

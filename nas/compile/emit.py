@@ -37,9 +37,23 @@ class Source:
     """The place of each buffer's pointer."""
 
 
-def emit(plan: Plan) -> Source:
-    """Print the loop of a plan as C."""
+BFLOAT16 = "".join(
+    f"#undef {name}\n#define {name} nas_{name}_b16\n"
+    for name in ("gemm", "outer", "pack", "pack_back")
+)
+"""Products of bfloat16 factors (bfloat.c) in the place of those of gemm.c."""
+
+
+def emit(plan: Plan, *, bfloat16: bool = False) -> Source:
+    """Print the loop of a plan as C; `bfloat16` is for plans that `takes_bfloat16`."""
     slots = Slots()
     shared = Shared(plan, slots)
     text = PRODUCTS + Forward(shared).text() + Backward(shared).text()
-    return Source(text, shared, slots.place)
+    return Source((BFLOAT16 if bfloat16 else "") + text, shared, slots.place)
+
+
+def takes_bfloat16(plan: Plan) -> bool:
+    """Whether the products of a plan may have bfloat16 factors: none is of a value of width 1,
+    whose gradient reads the matrix itself."""
+    products = [product for stage in plan.stages for product in stage.products]
+    return bool(products) and all(plan.padded(product.arg) > 1 for product in products)

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from nas.cell.graph import Cell
-from nas.compile import call, debug
+from nas.compile import call, debug, native
 from nas.compile.call import Loop, Request, biased, learned
-from nas.compile.emit import emit
+from nas.compile.emit import Source, emit, takes_bfloat16
 from nas.compile.hoist import Hoist, StackedHoist
-from nas.compile.native import CompilerError, library
-from nas.compile.plan import make_plan
+from nas.compile.native import CompilerError
+from nas.compile.plan import Plan, make_plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell
@@ -32,23 +32,48 @@ Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 def compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop:
     """The loop of a layer; compiled, or loaded from the cache, when it is first asked for.
 
+    With `torch.set_float32_matmul_precision("medium")` products of float32 have bfloat16 factors
+    and float32 sums, on processors that have an instruction for it.
+
     Raises:
         CompilerError: without a working C compiler.
     """
-    result = _compiled(cell, input_size, hidden_size, dtype)
+    result = _compiled(cell, input_size, hidden_size, dtype, _rounds(dtype))
     if isinstance(result, str):
         raise CompilerError(result)
     return result
 
 
-@functools.lru_cache(maxsize=256)
-def _compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop | str:
-    """The loop, or why there is none: what failed is not tried again for every batch."""
+def source_of(
+    cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype
+) -> tuple[Plan, Source]:
+    """The plan of a layer's loop, and the C that `compiled` compiles.
+
+    Raises:
+        CompilerError: without a working C compiler, where it decides what the C is.
+    """
     plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
-    source = emit(plan)
+    return plan, emit(plan, bfloat16=_rounds(dtype) and takes_bfloat16(plan))
+
+
+def _rounds(dtype: torch.dtype) -> bool:
+    """Whether factors are to be rounded to bfloat16."""
+    medium = dtype == torch.float32 and torch.get_float32_matmul_precision() == "medium"
+    return medium and native.has_bfloat16()
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(
+    cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype, rounds: bool
+) -> Loop | str:
+    """The loop, or why there is none: what failed is not tried again for every batch.
+
+    `rounds` only tells apart what `source_of` gives at different times.
+    """
+    plan, source = source_of(cell, input_size, hidden_size, dtype)
     debug.show(plan, source.text, dtype.itemsize)
     try:
-        loaded = library(source.text, dtype == torch.float64)
+        loaded = native.library(source.text, dtype == torch.float64)
     except CompilerError as error:
         return str(error)
     pointers = ctypes.c_void_p, ctypes.c_void_p

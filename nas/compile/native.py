@@ -31,6 +31,7 @@ LOOP_FLAGS = "-O2 -fno-tree-pre -fno-gcse -fno-tree-vrp".split()
 compiled in half of the time (GCC 12)."""
 COMPILE_LIMIT_S = 60.0
 HERE = Path(__file__).parent
+PRODUCTS = ("prelude.c", "gemm.c", "bfloat.c")
 ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
 DEFINED = re.compile(r"^(?:static )?void (\w+)\(", re.MULTILINE)
 """The functions that a source defines."""
@@ -126,14 +127,35 @@ def is_cached(source: str, double: bool) -> bool:
     return place is not None and cache.is_whole(place)
 
 
+def has_bfloat16() -> bool:
+    """Whether there are products with bfloat16 factors: a matter of the processor.
+
+    Raises:
+        CompilerError: without a working C compiler.
+    """
+    try:
+        _loaded(False).check("nas_gemm_b16")
+        return True
+    except OSError:
+        return False
+
+
 def _ready(double: bool) -> tuple[str, tuple[str, ...]]:
     """The text before every loop and the compiler's command, once the products are loaded."""
-    prelude, gemm = ((HERE / name).read_text() for name in ("prelude.c", "gemm.c"))
-    command = compiler()
-    products = _products(prelude + gemm, double, command)
+    _loaded(double)
+    return _text("prelude.c"), compiler()
+
+
+def _loaded(double: bool) -> Library:
+    products = _products("".join(map(_text, PRODUCTS)), double, compiler())
     if isinstance(products, str):
         raise CompilerError(products)
-    return prelude, command
+    return products
+
+
+@functools.cache
+def _text(name: str) -> str:
+    return (HERE / name).read_text()
 
 
 @functools.cache

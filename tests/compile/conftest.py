@@ -22,8 +22,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mo
 @pytest.fixture(scope="session")
 def products() -> Path:
     """The library of float32's matrix products, which takes a while to compile."""
-    prelude, command = native._ready(False)
-    text = prelude + (native.HERE / "gemm.c").read_text()
+    _, command = native._ready(False)
+    text = "".join(map(native._text, native.PRODUCTS))
     path = cache.place(native._digest(text, False, command))
     assert path
     if not path.exists():  # this process has it from elsewhere

@@ -37,7 +37,7 @@ def test_the_variable_says_what_auto_is_and_nothing_else(monkeypatch, variable, 
 
 def test_under_c_what_cannot_be_compiled_is_an_error(monkeypatch):
     monkeypatch.setenv("NAS_BACKEND", "c")
-    with pytest.raises(CellError, match="backend c cannot run cell gru: .*float16"):
+    with pytest.raises(CellError, match=r"backend c cannot run cell gru: .*float16"):
         choose("auto", LAYER, X.half(), [STATE])
 
 
