@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.bench.arms import TWINS, make_arms, twin, work
 from nas.bench.clock import Ratio, compare, take_turns
 from nas.bench.command import bench, main
-from nas.bench.config import INPUTS, MODES, Shape, parse
+from nas.bench.config import INPUTS, MODES, Shape
+from nas.bench.flags import parse
 from nas.bench.flops import folds, matrix_flops
 from nas.bench.report import Report, Row, missing
 from nas.compile import loop
@@ -35,16 +36,29 @@ class Smoke:
     printed: str
     data: dict[str, Any]
     png: bytes
+    markdown: str
+
+
+ROWS = "--smoke --no-training --members 0 --mutants 0 --no-memory --workers 0".split()
+PARTS = (
+    "compiled ahead",
+    "nas.train",
+    "summed over members",
+    "GFLOP/s of random mutants",
+)
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     place = tmp_path_factory.mktemp("bench")
-    written = ["--json", str(place / "b.json"), "--png", str(place / "b.png")]
+    names = {"--json": "b.json", "--png": "b.png", "--markdown": "b.md"}
+    written = [word for flag, name in names.items() for word in (flag, str(place / name))]
+    quick = ["--smoke", "--no-memory", "--workers", "0"]  # processes, in tests/test_bench_parts.py
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = main(["--smoke", *written])
+        code = main([*quick, *written])
     data = json.loads((place / "b.json").read_text())
-    return Smoke(code, out.getvalue(), data, (place / "b.png").read_bytes())
+    png, markdown = (place / "b.png").read_bytes(), (place / "b.md").read_text()
+    return Smoke(code, out.getvalue(), data, png, markdown)
 
 
 # --- the output ---
@@ -52,8 +66,9 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
 
 def test_the_smoke_run_succeeds_and_prints_every_part(smoke: Smoke) -> None:
     assert smoke.code == 0
-    for part in ("nn.LSTM", "(nn.LSTM)", "Peak of torch.mm", "from a cell to a loop", "nas.train"):
+    for part in ("nn.LSTM", "(nn.LSTM)", "Peak of torch.mm", "from a cell to a loop", *PARTS):
         assert part in smoke.printed
+        assert part in smoke.markdown
     assert smoke.png.startswith(b"\x89PNG")
 
 
@@ -68,6 +83,7 @@ def test_every_row_is_there_with_all_rounds_of_all_arms(smoke: Smoke) -> None:
         assert min(row["times_s"]["c"] + row["times_s"]["nn.LSTM"]) > 0
         assert row["times_s"]["eager"][1] is None, "the eager arm takes part seldom"
         assert (row["hidden"], row["batch"], row["steps"], row["vocabulary"]) == (16, 4, 8, 10)
+        assert row["threads"] == 1
 
 
 def test_ratios_and_speeds_follow_from_the_raw_times(smoke: Smoke) -> None:
@@ -81,7 +97,7 @@ def test_ratios_and_speeds_follow_from_the_raw_times(smoke: Smoke) -> None:
         quartiles = (row["ratios"]["nn.LSTM"]["low"], row["ratios"]["nn.LSTM"]["high"])
         assert quartiles == pytest.approx(np.percentile(each, (25, 75)))
         assert row["gflops"] == pytest.approx(row["matrix_flops"] / ours / 1e9)
-        peak = smoke.data["peak_gflops"]
+        peak = smoke.data["peak_gflops"]["1"]
         assert row["share_of_peak"] == pytest.approx(row["gflops"] / peak)
 
 
@@ -94,9 +110,11 @@ def test_arms_of_one_cell_give_the_same_output(smoke: Smoke) -> None:
 
 def test_the_json_says_how_it_was_made(smoke: Smoke) -> None:
     data = smoke.data
-    assert data["command"].startswith("python -m nas.bench --smoke --json ")
+    assert data["command"].startswith("python -m nas.bench --smoke --no-memory ")
     assert data["versions"]["torch"] == torch.__version__
-    assert (data["machine"]["threads"], data["machine"]["dtype"]) == (1, "float32")
+    assert (data["config"]["threads"], data["machine"]["dtype"]) == ([1], "float32")
+    assert data["wall_s"] > 0
+    assert data["command"] in smoke.markdown
     assert data["machine"]["processor"]
     assert data["machine"]["compiler"]
     assert data["config"]["rounds"] == 2
@@ -120,7 +138,7 @@ def test_a_run_leaves_the_process_as_it_was(
 ) -> None:
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path))
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-    tiny = ["--smoke", "--no-training", "--cells", "rnn", "--modes", "fwd", "--inputs", "data"]
+    tiny = [*ROWS, "--cells", "rnn", "--modes", "fwd", "--inputs", "data"]
     with contextlib.redirect_stdout(io.StringIO()):
         assert main(tiny) == 0
     assert torch.get_num_threads() == threads
@@ -136,7 +154,7 @@ def test_without_a_compiler_the_rest_runs(
 
     monkeypatch.setattr(loop, "compiled", refuse)
     path = tmp_path / "b.json"
-    tiny = ["--smoke", "--no-training", "--cells", "gru_v1", "--inputs", "tokens", "--json"]
+    tiny = [*ROWS, "--cells", "gru_v1", "--inputs", "tokens", "--json"]
     config = parse([*tiny, str(path)])
     assert bench(config, tiny) == 0
     said = "backend c cannot run cell gru_v1: no C compiler is installed."
@@ -147,14 +165,14 @@ def test_without_a_compiler_the_rest_runs(
 
 
 def test_what_is_missing_is_seen() -> None:
-    config = parse(["--smoke", "--modes", "fwd", "--inputs", "data", "--cells", "lstm"])
+    config = parse([*ROWS, "--modes", "fwd", "--inputs", "data", "--cells", "lstm"])
     times = {"c": [1.0, 1.0], "nn.LSTM": [2.0, 2.0]}
     shape = config.shapes[0]
-    row = Row("lstm", shape, "data", "fwd", "c", "nn.LSTM", True, times, 1.0, {"nn.LSTM": 0.0})
+    row = Row("lstm", shape, "data", "fwd", 1, "c", "nn.LSTM", True, times, 1.0, {"nn.LSTM": 0.0})
     empty = Report("", config, {}, {})
-    assert list(missing(empty)) == ["0 of 1 rows", "training"]
+    assert list(missing(empty)) == ["0 of 1 rows"]
     whole = dataclasses.replace(empty, rows=[row])
-    assert list(missing(whole)) == ["0 of 1 compile times", "training"]
+    assert list(missing(whole)) == ["0 of 1 compile times", "the time of compiling ahead"]
     short = dataclasses.replace(row, times_s={"c": [1.0], "nn.LSTM": [2.0]})
     assert "times of c" in next(missing(dataclasses.replace(empty, rows=[short])))
     for difference in (1.0, None):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.bench.command import main
-from nas.bench.config import parse
+from nas.bench.flags import parse
 from nas.errors import UserError
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +32,12 @@ SLOW = {"torch", "optuna", "mlflow", "pytorch_lightning", "matplotlib", "rich"}
         (["--hidden"], "--hidden: expected at least one argument; --help lists all flags."),
         (["--hiden", "3"], "unrecognized arguments: --hiden 3; --help lists all flags."),
         (["--json", "no/folder/b.json"], "--json no/folder/b.json cannot be written: No such file"),
+        (["--members", "-1"], '--members must be a whole number, 0 or more, got "-1".'),
+        (["--mutants", "x"], '--mutants must be a whole number, 0 or more, got "x".'),
+        (["--workers", "1.5"], '--workers must be a whole number, 0 or more, got "1.5".'),
+        (["--search", "few"], '--search must be a whole number, 0 or more, got "few".'),
+        (["--threads", "0"], '--threads must be a positive whole number, got "0".'),
+        (["--markdown", "."], "--markdown . cannot be written: Is a directory."),
         (["--png", "."], "--png . cannot be written: Is a directory."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

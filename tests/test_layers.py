@@ -54,8 +54,10 @@ ORDER = """
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
     nas.config nas.cli nas.search
-    nas.bench.config nas.bench.clock nas.bench.flops nas.bench.machine nas.bench.arms
-    nas.bench.training nas.bench.report nas.bench.picture nas.bench.command nas.bench.__main__
+    nas.bench.config nas.bench.flags nas.bench.goals nas.bench.clock nas.bench.flops
+    nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
+    nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report
+    nas.bench.parts nas.bench.tables nas.bench.picture nas.bench.command nas.bench.__main__
     nas.bench
     nas.testing.tasks nas.testing.spaces nas.testing.samplers nas.testing
 """.split()

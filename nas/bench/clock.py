@@ -35,13 +35,14 @@ def take_turns(
     rounds: int,
     round_s: float = 0.0,
     seldom: Collection[str] = (),
+    warm_up: int = WARM_UP,
 ) -> dict[str, Times]:
     """Time every arm in every round, in an order that rotates, so that drift meets all alike.
 
     An arm is called several times in a round if it is quick, so that a round takes about
     `round_s`; its time is that of one call.
     """
-    calls = {name: _calls(arm, round_s) for name, arm in arms.items()}
+    calls = {name: _calls(arm, round_s, warm_up) for name, arm in arms.items()}
     names = list(arms)
     times: dict[str, Times] = {name: [] for name in names}
     with _no_garbage():
@@ -53,9 +54,9 @@ def take_turns(
     return times
 
 
-def _calls(arm: Callable[[], object], round_s: float) -> int:
+def _calls(arm: Callable[[], object], round_s: float, warm_up: int) -> int:
     """Warm up; how many calls make a round."""
-    for _ in range(WARM_UP - 1):
+    for _ in range(warm_up - 1):
         arm()
     return max(1, min(MOST_CALLS, math.ceil(round_s / max(1e-9, _timed(arm, 1)))))
 

@@ -2,19 +2,20 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nas.bench.config import BenchConfig, Input, Shape, parse
+from nas.bench.config import BenchConfig, Input, Shape
+from nas.bench.flags import parse
 from nas.cell.graph import Cell
 from nas.cli import EXIT_FAILED, guarded
-from nas.errors import UserError
 from nas.provenance import provenance
 
 if TYPE_CHECKING:
     from nas.bench.report import Report, Row
 
-WIDTH = 140
+WIDTH = 160
 """Columns of the tables where the output is no terminal."""
 
 
@@ -30,19 +31,26 @@ def bench(config: BenchConfig, arguments: Sequence[str]) -> int:
     import torch
     from rich.console import Console
 
-    from nas.bench.machine import machine, one_thread
-    from nas.bench.report import Report, missing, show, write_json
+    from nas.bench.machine import machine, threads
+    from nas.bench.parts import measure_parts
+    from nas.bench.report import Report, missing, write_json
+    from nas.bench.tables import show, write_markdown
 
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    began = time.perf_counter()
+    with threads(1), torch.random.fork_rng(devices=[]):
         command = shlex.join(["python", "-m", "nas.bench", *arguments])
         report = Report(command, config, provenance(), machine())
-        _measure(report)
+        _measure_rows(report)
+        measure_parts(report, progress)
+    report.wall_s = time.perf_counter() - began
     console = Console(soft_wrap=True)
     if not console.is_terminal:
         console = Console(soft_wrap=True, width=WIDTH)
     show(report, console)
     if config.json:
         write_json(report, config.json)
+    if config.markdown:
+        write_markdown(report, config.markdown)
     if config.png:
         from nas.bench.picture import draw
 
@@ -53,35 +61,50 @@ def bench(config: BenchConfig, arguments: Sequence[str]) -> int:
     return EXIT_FAILED if wrong else 0
 
 
-def _measure(report: "Report") -> None:
-    from nas.bench.machine import peak_gflops
-
-    config = report.config
-    load, processors = report.machine["load_average"], report.machine["processors"]
-    if load is not None and processors and load > processors / 2:
-        report.note(f"the load average is {load:.1f} on {processors} processors: times are noisy.")
-    report.peak_gflops = peak_gflops(config.peak_size)
-    cells, done = config.look_up(), 0
-    total = len(cells) * len(config.shapes) * len(config.inputs)
-    for cell in cells:
-        _measure_compiler(report, cell)
-        for shape in config.shapes:
-            for given in config.inputs:
-                done += 1
-                _progress(f"{done}/{total} {cell.name}, H {shape.hidden}, {given}")
-                report.rows.extend(_rows(config, cell, shape, given))
-    report.peak_gflops = max(report.peak_gflops, peak_gflops(config.peak_size))
-    if config.training:
-        _progress("training")
-        _measure_training(report)
-
-
-def _progress(line: str) -> None:
+def progress(line: str) -> None:
     if sys.stderr.isatty():
         print(line, file=sys.stderr)
 
 
-def _rows(config: BenchConfig, cell: Cell, shape: Shape, given: Input) -> list["Row"]:
+def _measure_rows(report: "Report") -> None:
+    from nas.bench.compiling import compile_time
+    from nas.bench.machine import peak_gflops, threads
+
+    config, peaks = report.config, report.peak_gflops
+    load, processors = report.machine["load_average"], report.machine["processors"]
+    if load is not None and processors and load > processors / 2:
+        report.note(f"the load average is {load:.1f} on {processors} processors: times are noisy.")
+    cells = config.look_up()
+    for cell in cells:
+        for hidden in _compilable(report, cell):
+            report.compile_times.append(compile_time(cell, hidden))
+    for n_threads in config.threads:
+        with threads(n_threads):
+            peaks[n_threads] = peak_gflops(config.peak_size)
+            for cell in cells:
+                for shape in config.shapes:
+                    for given in config.inputs:
+                        progress(f"{cell.name}, H {shape.hidden}, {given}, {n_threads} threads")
+                        report.rows.extend(_rows(config, cell, shape, given, n_threads))
+            peaks[n_threads] = max(peaks[n_threads], peak_gflops(config.peak_size))
+
+
+def _compilable(report: "Report", cell: Cell) -> list[int]:
+    """The widths at which a cell can be compiled; why not is noted."""
+    from nas.bench.arms import obstacle
+
+    widths = []
+    for hidden in report.config.hidden:
+        if reason := obstacle(cell, hidden):
+            report.note(f"{reason} Its rows compare the eager backend.")
+        else:
+            widths.append(hidden)
+    return widths
+
+
+def _rows(
+    config: BenchConfig, cell: Cell, shape: Shape, given: Input, n_threads: int
+) -> list["Row"]:
     """All modes of one cell, shape and input."""
     from nas.bench.arms import make_arms, work
     from nas.bench.clock import take_turns
@@ -97,28 +120,6 @@ def _rows(config: BenchConfig, cell: Cell, shape: Shape, given: Input) -> list["
         times = take_turns(todo, config.rounds, config.round_s, seldom)
         folding, backward = arms.ours == "c", mode != "fwd"
         flops = matrix_flops(cell, shape, given, backward=backward, folding=folding)
-        about = (cell.name, shape, given, mode, arms.ours, arms.torch, arms.same_cell)
+        about = (cell.name, shape, given, mode, n_threads, arms.ours, arms.torch, arms.same_cell)
         rows.append(Row(*about, times, flops, differences))
     return rows
-
-
-def _measure_compiler(report: "Report", cell: Cell) -> None:
-    """Compile times at each width, where there is a compiler and the cell can be compiled."""
-    from nas.bench.arms import obstacle
-    from nas.bench.machine import compile_time
-
-    for hidden in report.config.hidden:
-        if reason := obstacle(cell, hidden):
-            report.note(f"{reason} Its rows compare the eager backend.")
-        else:
-            report.compile_times.append(compile_time(cell, hidden))
-
-
-def _measure_training(report: "Report") -> None:
-    from nas.bench.training import ROUNDS, throughput
-
-    config = report.config
-    try:
-        report.training = throughput(config.training_steps, min(config.rounds, ROUNDS))
-    except UserError as error:  # a Python without its documentation, which is the text
-        report.note(f"training was left out: {error}")

@@ -1,59 +1,124 @@
-"""The ratios of a report as a picture; matplotlib is imported only for this."""
+"""A report as a picture; matplotlib is imported only for this."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.bench import goals
+from nas.bench.clock import compare
 from nas.bench.report import Report, Row
 from nas.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Panel = Callable[["Axes", Report], None]
+
 
 def draw(report: Report, path: Path) -> None:
-    """One panel for each input and mode: ratio to torch's module over the hidden width."""
+    """Ratios over the width, a panel for each input and mode, and below them the other parts."""
     from matplotlib.figure import Figure
 
     inputs = list(dict.fromkeys(row.input for row in report.rows))
     modes = list(dict.fromkeys(row.mode for row in report.rows))
-    figure = Figure(figsize=(4 * len(modes), 3 * len(inputs)), layout="tight")
-    widths = sorted({row.shape.hidden for row in report.rows})
-    panels = figure.subplots(len(inputs), len(modes), sharex=True, sharey=True, squeeze=False)
+    others = _others(report)
+    columns = max(len(modes), len(others))
+    lines = len(inputs) + bool(others)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * lines), layout="tight")
+    panels = figure.subplots(lines, columns, squeeze=False)
     for line, given in enumerate(inputs):
         for column, mode in enumerate(modes):
             panel = panels[line][column]
-            for label, rows in _curves(report, given, mode).items():
-                _line(panel, label, rows)
-            panel.axhline(1, color="grey", linewidth=0.8)
-            panel.set_title(f"{given}, {mode}")
-            panel.set_xscale("log")
-            panel.set_xticks(widths, labels=[str(width) for width in widths])
-            panel.minorticks_off()
-    figure.supxlabel("hidden width")
-    figure.supylabel("times as fast as torch's module")
-    panels[0][0].legend(fontsize="small")
+            _ratios(panel, report, given, mode)
+            if line == column == 0:
+                panel.legend(fontsize="x-small")
+    for column, other in enumerate(others):
+        other(panels[-1][column], report)
+    for panel in panels.flat:
+        panel.set_visible(panel.has_data())
     try:
-        figure.savefig(path, format="png", dpi=150)
+        figure.savefig(path, format="png", dpi=120)
     except OSError as error:
         raise UserError(f"--png {path} cannot be written: {error.strerror}.") from None
 
 
-def _line(panel: "Axes", label: str, rows: list[Row]) -> None:
-    """Ratios with their quartiles; a median of few rounds may lie outside of them."""
-    ratios = [row.ratios[row.torch] for row in rows]
-    below = [max(0.0, ratio.ratio - ratio.low) for ratio in ratios]
-    above = [max(0.0, ratio.high - ratio.ratio) for ratio in ratios]
-    widths, values = [row.shape.hidden for row in rows], [ratio.ratio for ratio in ratios]
-    panel.errorbar(widths, values, (below, above), marker="o", capsize=2, label=label)
+def _ratios(panel: "Axes", report: Report, given: str, mode: str) -> None:
+    """Lines with quartiles, and the goals as dashes of the same colour."""
+    for label, rows in _curves(report, given, mode).items():
+        ratios = [row.ratios[row.torch] for row in rows]
+        # A median of few rounds may lie outside of the quartiles.
+        below = [max(0.0, ratio.ratio - ratio.low) for ratio in ratios]
+        above = [max(0.0, ratio.high - ratio.ratio) for ratio in ratios]
+        widths, values = [row.shape.hidden for row in rows], [ratio.ratio for ratio in ratios]
+        drawn = panel.errorbar(widths, values, (below, above), marker="o", capsize=2, label=label)
+        wanted = {row.shape.hidden: row.goals[row.torch] for row in rows if row.torch in row.goals}
+        panel.plot(list(wanted), list(wanted.values()), "--", color=drawn[0].get_color())
+    panel.axhline(1, color="grey", linewidth=0.8)
+    panel.set_title(f"{given}, {mode}", fontsize="medium")
+    panel.set_ylabel("times as fast as torch's", fontsize="small")
+    _by_width(panel, sorted({row.shape.hidden for row in report.rows}))
 
 
 def _curves(report: Report, given: str, mode: str) -> dict[str, list[Row]]:
     """Rows of a panel by what a line stands for, narrow first."""
     rows = [row for row in report.rows if (row.input, row.mode) == (given, mode)]
     several = len({(row.shape.batch, row.shape.steps) for row in rows}) > 1
+    threads = len({row.threads for row in rows}) > 1
     curves: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.shape.hidden):
         label = f"{row.cell} against {row.torch}"
         label += f", B {row.shape.batch}, T {row.shape.steps}" if several else ""
+        label += f", {row.threads} threads" if threads else ""
         curves.setdefault(label, []).append(row)
     return curves
+
+
+def _by_width(panel: "Axes", widths: list[int]) -> None:
+    panel.set_xscale("log")
+    panel.set_xticks(widths, labels=[str(width) for width in widths])
+    panel.minorticks_off()
+    panel.set_xlabel("hidden width", fontsize="small")
+
+
+def _others(report: Report) -> list[Panel]:
+    """The panels of the parts that were measured."""
+    parts: tuple[tuple[object, Panel], ...] = (
+        (report.mutants, _mutants),
+        (report.members, _members),
+        (report.memory, _memory),
+        (report.search, _search),
+    )
+    return [panel for found, panel in parts if found]
+
+
+def _mutants(panel: "Axes", report: Report) -> None:
+    widths = sorted({mutant.shape.hidden for mutant in report.mutants})
+    shares = [[m.share for m in report.mutants if m.shape.hidden == width] for width in widths]
+    panel.boxplot(shares, whis=(0, 100))
+    wanted = [goals.MUTANTS.get(width, float("nan")) for width in widths]
+    panel.plot(range(1, 1 + len(widths)), wanted, "--", color="C0")
+    panel.set_xticks(range(1, 1 + len(widths)), labels=[str(width) for width in widths])
+    panel.set_xlabel("hidden width", fontsize="small")
+    panel.set_title("GFLOP/s of random mutants / the LSTM's", fontsize="medium")
+
+
+def _members(panel: "Axes", report: Report) -> None:
+    gains = [compare(one.times_s["in turn"], one.times_s["together"]) for one in report.members]
+    labels = [f"H {one.hidden}" for one in report.members]
+    panel.bar(labels, [gain.ratio for gain in gains])
+    panel.axhline(1, color="grey", linewidth=0.8)
+    panel.set_title(f"{report.members[0].members} members: together / in turn", fontsize="medium")
+
+
+def _memory(panel: "Axes", report: Report) -> None:
+    labels = [f"{one.cell}\n{one.hidden}, {one.batch}, {one.steps}" for one in report.memory]
+    shares = [one.peak_bytes["c"] / one.peak_bytes[one.torch] for one in report.memory]
+    panel.bar(labels, shares)
+    panel.tick_params(axis="x", labelsize="x-small")
+    panel.axhline(1, color="grey", linewidth=0.8)
+    panel.set_title("peak memory: ours / torch's (H, B, T)", fontsize="medium")
+
+
+def _search(panel: "Axes", report: Report) -> None:
+    panel.bar([one.backend for one in report.search], [one.per_minute for one in report.search])
+    panel.set_title("cells judged a minute, quickstart", fontsize="medium")

@@ -1,4 +1,4 @@
-"""What was measured, as tables, as JSON, and whether it is all there."""
+"""What was measured, as data and as JSON, and whether it is all there."""
 
 import json
 import math
@@ -7,16 +7,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from nas.bench.clock import Ratio, Times, compare, median_s
+from nas.bench.compiling import AheadTime, CompileTime
 from nas.bench.config import BenchConfig, Input, Mode, Shape
-from nas.bench.machine import CompileTime
+from nas.bench.goals import goal
 from nas.errors import UserError
 
-if TYPE_CHECKING:  # it imports Lightning, which a run without training does not need
+if TYPE_CHECKING:  # they import what a run without these parts does not need
+    from nas.bench.members import Members
+    from nas.bench.memory import Memory
+    from nas.bench.mutants import MutantRow
+    from nas.bench.search import Search
     from nas.bench.training import Throughput
+    from nas.bench.workers import Workers
 
 AGREEMENT = 1e-4
 """Most that outputs with equal weights may differ in float32, after tens of steps."""
@@ -30,6 +33,7 @@ class Row:
     shape: Shape
     input: Input
     mode: Mode
+    threads: int
     ours: str
     torch: str
     same_cell: bool
@@ -46,6 +50,15 @@ class Row:
         }
 
     @property
+    def goals(self) -> dict[str, float]:
+        """The ratios that the project aims at, by arm."""
+        found = {
+            arm: goal(self.cell, arm, self.input, self.mode, self.shape.hidden)
+            for arm in self.times_s
+        }
+        return {arm: ratio for arm, ratio in found.items() if ratio is not None}
+
+    @property
     def gflops(self) -> float:
         """Of the matrix products, a second of ours."""
         return self.matrix_flops / median_s(self.times_s[self.ours]) / 1e9
@@ -59,15 +72,27 @@ class Report:
     config: BenchConfig
     versions: dict[str, str]
     machine: dict[str, Any]
+    peak_gflops: dict[int, float] = field(default_factory=dict)
+    """Of torch.mm, by threads."""
     rows: list[Row] = field(default_factory=list)
     compile_times: list[CompileTime] = field(default_factory=list)
+    ahead: AheadTime | None = None
     training: "Throughput | None" = None
-    peak_gflops: float = 0.0
+    members: "list[Members]" = field(default_factory=list)
+    mutants: "list[MutantRow]" = field(default_factory=list)
+    memory: "list[Memory]" = field(default_factory=list)
+    workers: "list[Workers]" = field(default_factory=list)
+    search: "list[Search]" = field(default_factory=list)
+    wall_s: float = 0.0
+    """Of the whole run."""
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
         if sentence and sentence not in self.notes:
             self.notes.append(sentence)
+
+    def share_of_peak(self, row: Row) -> float:
+        return row.gflops / self.peak_gflops[row.threads]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -77,12 +102,23 @@ def as_json(report: Report) -> dict[str, Any]:
         plain |= plain.pop("shape")
         plain["median_s"] = {arm: median_s(times) for arm, times in row.times_s.items()}
         plain["ratios"] = {arm: asdict(ratio) for arm, ratio in row.ratios.items()}
+        plain["goals"] = row.goals
         plain["gflops"] = row.gflops
-        plain["share_of_peak"] = row.gflops / report.peak_gflops
+        plain["share_of_peak"] = report.share_of_peak(row)
     if training := report.training:
         arms = training.times_s
         data["training"]["steps_per_s"] = {arm: training.steps_per_s(arm) for arm in arms}
         data["training"]["overhead"] = training.overhead
+    for part, plain in zip(report.members, data["members"], strict=True):
+        plain["steps_per_s"] = {arm: part.steps_per_s(arm) for arm in part.times_s}
+    for mutant, plain in zip(report.mutants, data["mutants"], strict=True):
+        plain |= plain.pop("shape")
+        plain |= {"gflops": mutant.gflops, "share": mutant.share}
+    for crew, plain in zip(report.workers, data["workers"], strict=True):
+        plain["per_minute"] = {arm: crew.per_minute(arm) for arm in crew.times_s}
+        plain["gain"] = crew.gain
+    for one, plain in zip(report.search, data["search"], strict=True):
+        plain["per_minute"] = one.per_minute
     return data
 
 
@@ -98,84 +134,42 @@ def missing(report: Report) -> Iterator[str]:
     """What a complete run of the configuration has and the report has not, or has wrong."""
     config = report.config
     cells = len(config.look_up())
-    expected = cells * len(config.shapes) * len(config.modes) * len(config.inputs)
-    if len(report.rows) != expected:
-        yield f"{len(report.rows)} of {expected} rows"
+    shapes = len(config.shapes) * len(config.modes) * len(config.inputs) * len(config.threads)
+    if len(report.rows) != cells * shapes:
+        yield f"{len(report.rows)} of {cells * shapes} rows"
     for row in report.rows:
-        name = f"{row.cell} {row.shape.hidden} {row.input} {row.mode}"
-        for arm, times in row.times_s.items():
-            if len(times) != config.rounds or any(t is not None and not t > 0 for t in times):
-                yield f"{name}: times of {arm}: {times}"
-        for arm, difference in row.differences.items():
-            if difference is None or difference > AGREEMENT:
-                yield f"{name}: output differs from that of {arm} by {difference}"
-        if not all(math.isfinite(ratio.ratio) for ratio in row.ratios.values()):
-            yield f"{name}: ratios {row.ratios}"
+        yield from _wrong(row, config.rounds)
     compiled = cells * len(config.hidden) if any(row.ours == "c" for row in report.rows) else 0
     if len(report.compile_times) < compiled:
         yield f"{len(report.compile_times)} of {compiled} compile times"
+    if compiled and report.ahead is None:
+        yield "the time of compiling ahead"
     if config.training and report.training is None:
         yield "training"
+    parts = config.parts
+    expected = {
+        "members": len(parts.member_hidden) if config.members else 0,
+        "mutants": config.mutants * len(config.hidden),
+        "workers": len(parts.worker_params) if config.workers else 0,
+        "search": 2 if config.search else 0,
+    }
+    for name, count in expected.items():
+        if (found := len(getattr(report, name))) != count:
+            yield f"{found} of {count} results of {name}"
+    if config.memory and len(report.memory) < len(parts.memory_shapes):
+        yield "memory"
+    for part in report.members:
+        if not part.same:
+            yield f"members of {part.cell} {part.hidden} differ from those that train alone"
 
 
-def show(report: Report, console: Console) -> None:
-    """Print all tables."""
-    console.print(_table_of_rows(report))
-    console.print(
-        f"Peak of torch.mm, float32, one thread: {report.peak_gflops:.0f} GFLOP/s. GFLOP/s in the "
-        "table are those of the matrix products that ours executes.",
-        highlight=False,
-    )
-    if report.compile_times:
-        console.print(_table_of_compile_times(report.compile_times))
-    if report.training:
-        console.print(_training(report.training), highlight=False)
-    for note in report.notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
-
-
-def _table_of_rows(report: Report) -> Table:
-    table = Table(title="Median milliseconds; ratio: baseline / ours", title_justify="left")
-    for name in ("cell", "H", "B", "T", "input", "mode", "ours", "ms", "against", "ms"):
-        left = name in ("cell", "input", "mode", "ours", "against")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
-    for name in ("ratio", "quartiles", "eager ms", "ratio", "GFLOP/s", "% of peak"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in report.rows:
-        shape, torch = row.shape, row.ratios[row.torch]
-        against = row.torch if row.same_cell else f"({row.torch})"
-        eager = ("", "")
-        if row.ours != "eager" and "eager" in row.times_s:
-            eager = (_ms(row.times_s["eager"]), f"{row.ratios['eager'].ratio:.2f}")
-        table.add_row(
-            row.cell,
-            *(str(n) for n in (shape.hidden, shape.batch, shape.steps)),
-            *(row.input, row.mode, row.ours, _ms(row.times_s[row.ours])),
-            *(against, _ms(row.times_s[row.torch]), f"{torch.ratio:.2f}"),
-            *(f"{torch.low:.2f}-{torch.high:.2f}", *eager),
-            *(f"{row.gflops:.1f}", f"{100 * row.gflops / report.peak_gflops:.0f}"),
-        )
-    return table
-
-
-def _ms(times: Times) -> str:
-    return f"{1000 * median_s(times):.3g}"
-
-
-def _table_of_compile_times(found: list[CompileTime]) -> Table:
-    table = Table(title="Milliseconds from a cell to a loop", title_justify="left")
-    for name in ("cell", "H", "cold", "cached"):
-        table.add_column(name, justify="left" if name == "cell" else "right")
-    for one in found:
-        cached = median_s(one.cached_s)
-        table.add_row(one.cell, str(one.hidden), f"{1000 * one.cold_s:.0f}", f"{1000 * cached:.1f}")
-    return table
-
-
-def _training(training: "Throughput") -> str:
-    speeds = ", ".join(f"{arm} {training.steps_per_s(arm):.0f}" for arm in training.times_s)
-    return (
-        f"Training steps a second (text, LSTM, H {training.hidden}, B {training.batch}, "
-        f"T {training.window}): {speeds}. Of nas.train's time, {training.overhead:.0%} is not in "
-        "the same steps by hand."
-    )
+def _wrong(row: Row, rounds: int) -> Iterator[str]:
+    name = f"{row.cell} {row.shape.hidden} {row.input} {row.mode}"
+    for arm, times in row.times_s.items():
+        if len(times) != rounds or any(t is not None and not t > 0 for t in times):
+            yield f"{name}: times of {arm}: {times}"
+    for arm, difference in row.differences.items():
+        if difference is None or difference > AGREEMENT:
+            yield f"{name}: output differs from that of {arm} by {difference}"
+    if not all(math.isfinite(ratio.ratio) for ratio in row.ratios.values()):
+        yield f"{name}: ratios {row.ratios}"

@@ -20,8 +20,6 @@ LIGHTNING = "nas.train"
 SAME_MODEL = "by hand"
 TORCH = "by hand, nn.LSTM"
 CELL = "lstm"
-ROUNDS = 5
-"""Each is an epoch: they are few."""
 
 Steps = list[tuple[Tensor, Tensor]]
 

@@ -1,0 +1,41 @@
+"""The ratios that the project aims at."""
+
+from dataclasses import dataclass
+
+from nas.bench.config import INPUTS, Input, Mode
+
+WIDTHS = (32, 64, 128, 256, 512)
+MODES: tuple[Mode, ...] = ("fwd+bwd", "train")
+"""Goals are for training."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How often as fast as a baseline ours is to be, by hidden width."""
+
+    cells: tuple[str, ...]
+    against: str
+    inputs: tuple[Input, ...]
+    ratios: tuple[float, float, float, float, float]
+
+
+GOALS = (
+    Goal(("lstm",), "nn.LSTM", ("data",), (1.5, 1.3, 1.2, 1.1, 1.05)),
+    Goal(("lstm",), "nn.LSTM", ("tokens",), (2.0, 1.9, 1.8, 1.8, 1.7)),
+    Goal(("gru_v1",), "nn.GRU", INPUTS, (4.0, 2.5, 1.7, 1.4, 1.2)),
+    Goal(("lstm_peephole", "mut1", "mgu"), "eager", INPUTS, (6.0, 4.0, 2.5, 2.0, 1.7)),
+)
+MUTANTS = dict(zip(WIDTHS, (0.6, 0.7, 0.8, 0.85, 0.9), strict=True))
+"""GFLOP/s of a random mutant as a share of the LSTM's."""
+WORKERS = {2: 1.9}
+"""Throughput of so many workers, in that of one."""
+
+
+def goal(cell: str, against: str, given: Input, mode: Mode, hidden: int) -> float | None:
+    """The ratio that a row aims at; None if there is none."""
+    if mode not in MODES or hidden not in WIDTHS:
+        return None
+    for one in GOALS:
+        if cell in one.cells and against == one.against and given in one.inputs:
+            return one.ratios[WIDTHS.index(hidden)]
+    return None
