@@ -30,6 +30,11 @@ class TensorWindow:
     marks: dict[str, Tensor]
     """Which of the scored positions are marked, (scored,) each."""
 
+    @property
+    def n_streams(self) -> int:
+        """Sequences side by side: the size of the minibatch."""
+        return self.inputs.shape[1]
+
     def to(self, device: torch.device, non_blocking: bool = False) -> "TensorWindow":
         """The window on another device; Lightning calls it on every batch."""
         if self.inputs.device == device:
@@ -110,9 +115,9 @@ class Totals:
         self.marked: dict[str, tuple[Tensor, int]] = {}
 
     def add(self, losses: Tensor, window: TensorWindow, right: Tensor | None = None) -> None:
-        """Add a window's losses, (members,), and whether each position was right."""
+        """Add a window's losses a stream, (members,), and whether each position was right."""
         self.count += len(window.targets)
-        self.loss += losses.detach().to(self.loss)
+        self.loss += losses.detach().to(self.loss) * window.n_streams
         if right is None:
             return
         self.hits += right.sum(1).to(self.hits)

@@ -20,7 +20,12 @@ def aligned(tensor: Tensor) -> Tensor:
 
     The library's matrix products round differently where their operands lie differently.
     """
-    return tensor if tensor.data_ptr() % LINE_BYTES == 0 else tensor.clone()
+    return tensor if is_aligned(tensor) else tensor.clone()
+
+
+def is_aligned(tensor: Tensor) -> bool:
+    """Whether the tensor begins a line of memory."""
+    return tensor.data_ptr() % LINE_BYTES == 0
 
 
 def run_layer(

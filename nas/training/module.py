@@ -48,7 +48,7 @@ class Training(pl.LightningModule):
         y, state = self._outputs(window)
         found = losses(y, self.model.head_weight, self.model.head_bias, window)
         self.train_total.add(found, window)
-        self.manual_backward(found.sum() / window.inputs.shape[1])
+        self.manual_backward(found.sum())
         self.state = [[tensor.detach() for tensor in layer] for layer in state]
         for run in self.runs:
             run.steps += 1
