@@ -29,9 +29,7 @@ def losses(y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow) -> Ten
 
 
 @torch.no_grad()
-def measure(
-    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow
-) -> tuple[Tensor, Tensor]:
+def measure(y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow) -> tuple[Tensor, Tensor]:
     """The same losses, and whether the likeliest symbol is right: (members, scored positions)."""
     found = []
     for rows, *layer in zip(y, weight, bias, strict=True):

@@ -103,9 +103,7 @@ def test_a_member_does_not_depend_on_the_others(width: int, symbols: int) -> Non
             one = [value.detach()[k : k + 1].clone().requires_grad_() for value in values]
             loss = losses(*one, tensors)  # type: ignore[arg-type]
             assert torch.equal(loss[0], together[k])
-            for mine, all_of_them in zip(
-                torch.autograd.grad(loss.sum(), one), whole, strict=True
-            ):
+            for mine, all_of_them in zip(torch.autograd.grad(loss.sum(), one), whole, strict=True):
                 assert torch.equal(mine[0], all_of_them[k])
             for mine, all_of_them in zip(measure(*one, tensors), measured, strict=True):  # type: ignore[arg-type]
                 assert torch.equal(mine[0], all_of_them[k])
@@ -136,7 +134,9 @@ def test_totals_are_means_over_all_scored_positions() -> None:
     count = sum(int(given.scored.sum()) for given in windows)
     marked = sum(int((given.scored & given.marks["some"]).sum()) for given in windows)
     for k in range(2):
-        assert totals.losses[k] == pytest.approx(BATCH * sum(loss for loss, _, _ in parts[k]) / count)
+        assert totals.losses[k] == pytest.approx(
+            BATCH * sum(loss for loss, _, _ in parts[k]) / count
+        )
         hits = sum(int(right.sum()) for _, right, _ in parts[k])
         assert totals.accuracies[k] == pytest.approx(hits / count)
         inside = sum(int(right[t.marks["some"]].sum()) for _, right, t in parts[k])
