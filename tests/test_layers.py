@@ -47,7 +47,7 @@ ORDER = """
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers
     nas.settings nas.protocol
-    nas.storage nas.study
+    nas.visit nas.storage nas.study
     nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
