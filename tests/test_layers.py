@@ -29,7 +29,8 @@ ORDER = """
     nas.compile.plan
     nas.compile.passes_rewrite nas.compile.passes_place nas.compile.passes_verify nas.compile.passes
     nas.compile.emit_shared nas.compile.cost nas.compile.debug
-    nas.compile.emit_forward nas.compile.emit_gradients nas.compile.emit_backward nas.compile.emit
+    nas.compile.emit_forward nas.compile.emit_gradients nas.compile.emit_step_back
+    nas.compile.emit_backward nas.compile.emit
     nas.compile.hoist nas.compile.cache nas.compile.native
     nas.compile.buffers nas.compile.call nas.compile.loop nas.compile.ahead
     nas.compile.backend nas.compile
