@@ -22,7 +22,8 @@ from nas.protocol import REFERENCE, Judging, NeedReference, Request, Staged
 from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.spaces.base import Space
-from nas.study import Study, Visit
+from nas.study import Study
+from nas.visit import Visit
 from nas.workers import Workers
 
 POLL_S = 0.5

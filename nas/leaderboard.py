@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.evaluation import Outcome
 from nas.protocol import REFERENCE
 
 if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
-    from nas.study import Visit
+    from nas.visit import Visit
 
 BASELINES = (REFERENCE, "lstm")
 """Cells of the zoo that every study measures first."""
@@ -41,7 +40,7 @@ def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row
     """A row for each cell that was judged: scored ones by score, then rejected ones by how far they
     came. `baselines` are keys."""
     rows: dict[str, Row] = {}
-    outcomes = outcomes_by_key(visits)
+    costs = _cost_by_key(visits)
     for visit in visits:
         known = rows.get(visit.key)
         # A cell may be rejected as a candidate and measured on everything once the user names it,
@@ -50,20 +49,21 @@ def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row
             (known.rejected and visit.kind == "given") or visit.turn > known.visit.turn
         )
         if visit.judgement is not None and (known is None or fuller):
-            rows[visit.key] = _row(visit, baselines, outcomes[visit.key])
+            rows[visit.key] = _row(visit, baselines, *costs.get(visit.key, (0, 0.0)))
     return sorted(rows.values(), key=lambda r: (r.rejected, -(r.score or 0.0), -r.value, r.key))
 
 
-def outcomes_by_key(visits: "Sequence[Visit]") -> dict[str, list[Outcome]]:
-    """The outcomes of each cell, of all its visits."""
-    found: dict[str, list[Outcome]] = {}
+def _cost_by_key(visits: "Sequence[Visit]") -> dict[str, tuple[int, float]]:
+    """Of each cell the parameters of its largest model and its training time, over all visits."""
+    found: dict[str, tuple[int, float]] = {}
     for visit in visits:
-        own = (one for evaluated in visit.evaluated.values() for one in evaluated.outcomes)
-        found.setdefault(visit.key, []).extend(own)
+        for one in visit.summaries():
+            n_params, wall_s = found.get(visit.key, (0, 0.0))
+            found[visit.key] = max(n_params, one.n_params), wall_s + one.wall_s
     return found
 
 
-def _row(visit: "Visit", baselines: Sequence[str], outcomes: Sequence[Outcome]) -> Row:
+def _row(visit: "Visit", baselines: Sequence[str], n_params: int, wall_s: float) -> Row:
     assert visit.judgement is not None
     given = "baseline" if visit.key in baselines else "included"
     return Row(
@@ -74,8 +74,8 @@ def _row(visit: "Visit", baselines: Sequence[str], outcomes: Sequence[Outcome]) 
         visit.judgement.value,
         visit.judgement.ratios,
         visit.judgement.stage,
-        max((outcome.n_params for outcome in outcomes), default=0),
-        sum(outcome.cost.wall_s for outcome in outcomes),
+        n_params,
+        wall_s,
         visit,
     )
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from nas.coordinator import Coordinator
 from nas.evaluation import Evaluation, Result
 from nas.leaderboard import Row
-from nas.study import Visit
+from nas.visit import Visit
 
 
 class Progress:

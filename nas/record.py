@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import textwrap
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import hidden
@@ -17,8 +17,8 @@ from nas.evaluation import Evaluation, Result
 from nas.record_entry import entry, kind_of
 from nas.record_place import check_tracking_uri, place
 from nas.record_store import Store, open_store
-from nas.study import Evaluated, Visit
 from nas.tasks.base import Task
+from nas.visit import Evaluated, Visit, joined
 
 __all__ = ["Recorder", "check_tracking_uri"]
 
@@ -50,8 +50,9 @@ class Recorder:
         first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
         self._tasks = (*first, *tasks)
         self._baselines = tuple(baselines)
-        self._evaluated: dict[str, dict[str, Evaluated]] = {}
-        """All that is known of each key: a cell's evaluations may lie with several visits."""
+        self._evaluated: dict[str, dict[int, Mapping[str, Evaluated]]] = {}
+        """All that is known of each key: a cell's evaluations may lie with several visits,
+        which are told apart by number."""
         self._changed = threading.Condition()
         self._pending: dict[str, Visit] = {}
         """Cells that are not recorded yet, by key, in the order in which they are tried."""
@@ -96,11 +97,12 @@ class Recorder:
             return len(self._pending) + len(self._given_up)
 
     def _learn(self, visit: Visit) -> None:
-        self._evaluated.setdefault(visit.key, {}).update(visit.evaluated)
+        self._evaluated.setdefault(visit.key, {})[visit.number] = visit.evaluated
 
     def _add(self, visit: Visit) -> None:
         # A copy, because the coordinator goes on changing its own.
-        copy = dataclasses.replace(visit, evaluated=dict(self._evaluated[visit.key]))
+        known = list(self._evaluated[visit.key].values())
+        copy = dataclasses.replace(visit, evaluated=joined(known))
         with self._changed:
             before = self._pending.get(visit.key)
             given = before is not None and before.kind == "drawn" and visit.kind == "given"

@@ -15,8 +15,8 @@ from nas.cell.json import to_json
 from nas.cell.text import loads
 from nas.evaluation import Outcome, Settings
 from nas.protocol import Judgement, best_outcome
-from nas.study import Evaluated, Visit
 from nas.tasks.base import Task
+from nas.visit import Evaluated, Visit
 
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 BROKEN = ("failed", "out of memory", "timed out")

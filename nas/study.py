@@ -1,20 +1,18 @@
 """A study: the Optuna storage that holds the whole state of a search.
 
-A trial is one visit of a cell, given or drawn. Its user attributes hold the cell's text and key,
+A trial is one visit of a cell (`nas/visit.py`). Its user attributes hold the cell's text and key,
 the outcomes of each finished evaluation as soon as it is finished, and at the end the judgement; so
 whatever stops the coordinator, the same command goes on from there. One coordinator writes, behind
 a file lock.
 """
 
-import dataclasses
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -23,62 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.cell.graph import Cell
 from nas.errors import UserError
-from nas.evaluation import Evaluation, Outcome, Settings
+from nas.evaluation import Evaluation, Outcome
 from nas.protocol import Judgement
 from nas.samplers.propose import PROPOSED
-from nas.storage import load_or_create
+from nas.storage import load_or_create, storage_of
+from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
 logger = logging.getLogger(__name__)
-
-Kind = Literal["given", "drawn"]
-EVALUATION = "evaluation "
-"""Prefix of the user attribute that holds an evaluation's outcomes; its digest follows."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A finished evaluation as it is stored with its trial."""
-
-    task: str
-    task_version: str
-    settings: tuple[Settings, ...]
-    seed: int
-    fidelity: float
-    outcomes: tuple[Outcome, ...]
-    key: str = ""
-    """Of the cell, where it is not the trial's own: the reference on a later visit's settings."""
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> "Evaluated":
-        settings = tuple(Settings(**one) for one in data["settings"])
-        outcomes = tuple(Outcome.from_json(one) for one in data["outcomes"])
-        return Evaluated(**{**data, "settings": settings, "outcomes": outcomes})
-
-
-@dataclass
-class Visit:
-    """A trial as the search sees it."""
-
-    number: int
-    trial_id: int
-    kind: Kind
-    name: str
-    cell: str
-    key: str
-    params: dict[str, Any] = field(default_factory=dict)
-    evaluated: dict[str, Evaluated] = field(default_factory=dict)
-    """By the digest of the evaluation."""
-    judgement: Judgement | None = None
-    told: bool = False
-    """Whether the sampler may see the result."""
-    beside: dict[str, Evaluated] = field(default_factory=dict)
-    """The same of the reference, which a later visit compares with on fresh settings."""
-    turn: int = 0
-    """Counts the visits of a cell that were asked for to try it on fresh settings."""
-    parent: int | None = None
-    """The trial whose cell was mutated, if there is one."""
-    n_draws: int = 1
-    """Points that the sampler drew until one was new to the study."""
 
 
 class Study:
@@ -88,14 +37,15 @@ class Study:
         self.name = name
         self.folder = folder
         self._study = study
-        self.visits = [_visit(trial) for trial in self._frozen()]
-        self.cache = {
-            digest: evaluated
-            for visit in self.visits
-            if visit
-            for digest, evaluated in (visit.evaluated | visit.beside).items()
-        }
+        self._storage = storage_of(study)
+        self.cache = Archive(self._storage.evaluation)
         """Every finished evaluation, by digest: an index, not a second store."""
+        own: dict[int, list[str]] = {}
+        for trial_id, digest in self._storage.evaluations(study._study_id):
+            own.setdefault(trial_id, []).append(digest)
+        self.visits = [
+            _visit(trial, self.cache, own.get(trial._trial_id, ())) for trial in self._frozen()
+        ]
 
     def _frozen(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -124,43 +74,43 @@ class Study:
         The sampler is seeded by the number, so the same results before it give the same cell.
         """
         self._study.sampler = sampler
-        if number == len(self.visits):
-            trial = self._study.ask()
-            self.visits.append(None)
-        else:
-            trial = optuna.Trial(self._study, self._frozen()[number]._trial_id)
-        assert trial.number == number, "one coordinator asks, in order"
-        with warnings.catch_warnings():
+        # In one transaction: a crash leaves a trial without choices, which is drawn again.
+        with self._storage.together() as noted, warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            cell = propose(trial)
-        visit = Visit(
-            number, trial._trial_id, kind, cell.name, str(cell), cell.key, dict(trial.params)
-        )
-        proposed = self._frozen()[number].user_attrs.get(PROPOSED, {})
-        visit.parent, visit.n_draws = proposed.get("parent"), proposed.get("n_draws", 1)
-        if proposed.get("again"):
-            visit.turn = 1 + max(v.turn for v in self.visits[:number] if v and v.key == cell.key)
-        # The cell last: it says that all is there.
-        for attr in ("kind", "name", "key", "parent", "n_draws", "turn", "cell"):
-            trial.set_user_attr(attr, getattr(visit, attr))
+            if number == len(self.visits):
+                trial = self._study.ask()
+                self.visits.append(None)
+            else:
+                trial = optuna.Trial(self._study, self._frozen()[number]._trial_id)
+            assert trial.number == number, "one coordinator asks, in order"
+            visit = self._visit_of(trial, propose(trial), kind)
+            proposed = noted.get((visit.trial_id, PROPOSED), {})
+            visit.parent, visit.n_draws = proposed.get("parent"), proposed.get("n_draws", 1)
+            if proposed.get("again"):
+                before = [v.turn for v in self.visits[:number] if v and v.key == visit.key]
+                visit.turn = 1 + max(before)
+            for name, value in visit.attributes().items():
+                trial.set_user_attr(name, value)
         self.visits[number] = visit
         return visit
+
+    def _visit_of(self, trial: optuna.Trial, cell: Cell, kind: Kind) -> Visit:
+        about = (trial.number, trial._trial_id, kind, cell.name, str(cell), cell.key)
+        shelves = Shelf(self.cache), Shelf(self.cache)
+        return Visit(*about, dict(trial.params), shelves[0], beside=shelves[1])
 
     def store(self, visit: Visit, evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> None:
         """Keep the outcomes of a finished evaluation with its trial."""
         digest = evaluation.digest()
-        evaluated = Evaluated(
-            evaluation.task.name,
-            evaluation.task.version,
-            evaluation.settings,
-            evaluation.seed,
-            evaluation.fidelity,
-            outcomes,
-            "" if evaluation.key == visit.key else evaluation.key,
-        )
-        self._set_attr(visit, EVALUATION + digest, dataclasses.asdict(evaluated))
-        (visit.beside if evaluated.key else visit.evaluated)[digest] = evaluated
-        self.cache[digest] = evaluated
+        evaluated = Evaluated.of(evaluation, outcomes, visit.key)
+        with self._storage.together():
+            for name, value in stored_as(digest, evaluated).items():
+                self._set_attr(visit, name, value)
+        shelf = visit.beside if evaluated.key else visit.evaluated
+        assert isinstance(shelf, Shelf)
+        shelf.summaries[digest] = Summary.of(evaluated)
+        self.cache.place(digest, visit.trial_id)
+        self.cache.keep(digest, evaluated)
 
     def judge(self, visit: Visit, judgement: Judgement) -> None:
         """Keep the judgement; the sampler does not see it before `tell`."""
@@ -177,17 +127,20 @@ class Study:
         self._study._storage.set_trial_user_attr(visit.trial_id, name, value)
 
 
-def _visit(trial: FrozenTrial) -> "Visit | None":
-    """A stored trial; None if the cell had not been stored when the coordinator died."""
+def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit | None":
+    """A stored trial; None if the cell had not been stored when the coordinator died.
+
+    `own` are the digests of its evaluations. Studies of before there were summaries have none.
+    """
     attrs = trial.user_attrs
     if "cell" not in attrs:
         return None
-    evaluated = {
-        name.removeprefix(EVALUATION): Evaluated.from_json(record)
-        for name, record in attrs.items()
-        if name.startswith(EVALUATION)
-    }
-    judgement = Judgement(**attrs["judgement"]) if "judgement" in attrs else None
+    evaluated, beside = Shelf(archive), Shelf(archive)
+    for digest in own:
+        archive.place(digest, trial._trial_id)
+        known = attrs.get(SUMMARY + digest)
+        summary = Summary(**known) if known else Summary.of(archive[digest])
+        (beside if summary.key else evaluated).summaries[digest] = summary
     return Visit(
         trial.number,
         trial._trial_id,
@@ -196,10 +149,10 @@ def _visit(trial: FrozenTrial) -> "Visit | None":
         attrs["cell"],
         attrs["key"],
         dict(trial.params),
-        {digest: one for digest, one in evaluated.items() if not one.key},
-        judgement,
+        evaluated,
+        Judgement(**attrs["judgement"]) if "judgement" in attrs else None,
         trial.state == TrialState.COMPLETE,
-        {digest: one for digest, one in evaluated.items() if one.key},
+        beside,
         attrs.get("turn", 0),
         attrs.get("parent"),
         attrs.get("n_draws", 1),

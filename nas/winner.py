@@ -11,8 +11,9 @@ from nas.coordinator import Coordinator, Observer
 from nas.evaluation import Evaluation, Result
 from nas.leaderboard import Row, leaderboard, winner
 from nas.protocol import Staged, best_outcome
-from nas.study import Study, Visit
+from nas.study import Study
 from nas.tasks.base import Task
+from nas.visit import Visit
 from nas.workers import Workers
 
 KEPT = 3

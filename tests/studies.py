@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nas.study import Study, Visit
+from nas.study import Study
+from nas.visit import Visit
 
 ROOT = Path(__file__).parent.parent
 

@@ -18,8 +18,9 @@ from nas.protocol import ProtocolConfig, Staged
 from nas.settings import SettingsGrid
 from nas.spaces import load_space
 from nas.spaces.base import Space
-from nas.study import Study, Visit, lock, open_study
+from nas.study import Study, lock, open_study
 from nas.tasks import Arithmetic, Memorization, Xml
+from nas.visit import Visit
 from nas.workers import Workers
 from nas.zoo import ZOO
 from tests.fake_training import outcome

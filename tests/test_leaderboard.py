@@ -7,7 +7,7 @@ import pytest
 from nas.evaluation import Cost, Outcome
 from nas.leaderboard import leaderboard, verdict, winner
 from nas.protocol import Judgement
-from nas.study import Evaluated, Kind, Visit
+from nas.visit import Evaluated, Kind, Visit
 
 BASELINES = ("key of gru", "key of lstm")
 numbers = itertools.count()

@@ -21,9 +21,10 @@ from nas.loading import load_model
 from nas.protocol import Judgement, ProtocolConfig, Staged
 from nas.rnn import RNN
 from nas.settings import SettingsGrid
-from nas.study import Evaluated, Study, Visit
+from nas.study import Study
 from nas.tasks import Memorization, Xml
 from nas.train import run
+from nas.visit import Evaluated, Visit
 from nas.winner import WeightStore, write_winner
 from nas.workers import Workers
 from nas.zoo import ZOO

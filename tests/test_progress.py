@@ -8,7 +8,7 @@ from rich.console import Console
 from nas.leaderboard import leaderboard
 from nas.progress import clock, counts, describe, funnel, table_of
 from nas.protocol import Judgement
-from nas.study import Visit
+from nas.visit import Visit
 
 
 def visit(name: str, judgement: Judgement, kind: str = "drawn") -> Visit:

@@ -13,8 +13,9 @@ from nas.leaderboard import leaderboard
 from nas.protocol import Judgement, NeedReference, ProtocolConfig, Staged
 from nas.settings import SettingsGrid
 from nas.spaces import Graph
-from nas.study import Study, Visit
+from nas.study import Study
 from nas.tasks import Arithmetic, Memorization, Text, Xml
+from nas.visit import Visit
 from nas.winner import WeightStore, write_winner
 from nas.workers import Workers
 from nas.zoo import ZOO

@@ -10,8 +10,8 @@ from nas.cell.graph import Cell
 from nas.evaluation import Cost, Epoch, Outcome, Settings, Status
 from nas.protocol import Judgement
 from nas.record import Recorder
-from nas.study import Evaluated, Visit
 from nas.tasks import Memorization, Text, Xml
+from nas.visit import Evaluated, Visit
 from nas.zoo import ZOO
 
 # SQLAlchemy 2.1 deprecates what MLflow 3.17 does; as an error it would look like a dead database.
