@@ -22,7 +22,7 @@ from nas.training.module import Training
 from nas.training.run import Run
 from nas.windows import WindowData
 
-STACK_BYTES = 1 << 30
+STACK_BYTES = 1 << 28
 """A stack is not made larger than about this: wide members gain nothing from being many."""
 
 
