@@ -1,9 +1,14 @@
 """Evaluations as data: what outcomes are cached under, and what older studies stored."""
 
 import dataclasses
+from typing import Any
 
+from nas.config import SearchConfig
 from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Settings, described
+from nas.protocol import ProtocolConfig
+from nas.search import definition
 from nas.settings import SettingsGrid
+from nas.spaces import load_space
 from nas.tasks import Xml
 
 TWO = (Settings(), Settings(num_layers=2, learning_rate=0.1))
@@ -48,3 +53,17 @@ def test_settings_and_outcomes_that_older_studies_stored_can_be_read() -> None:
     epoch = Epoch(1.0, 2.0, 0.5, 0.1, {"a": 0.5})
     outcome = Outcome("cut", 0.5, 0, (epoch,), 9, 3, Cost(4, 5, 6.0))
     assert Outcome.from_json(dataclasses.asdict(outcome)) == outcome
+
+
+def test_the_definition_of_a_study_has_added_fields_only_where_they_are_used() -> None:
+    def defined(config: SearchConfig) -> dict[str, Any]:
+        return definition(config, load_space(config.space))
+
+    plain = defined(SearchConfig())
+    assert "halving" not in plain["protocol"]
+    assert "momentum" not in plain["settings"]
+    used = SearchConfig(
+        protocol=ProtocolConfig(halving=3), settings=SettingsGrid(momentum=(0.0, 0.9))
+    )
+    assert defined(used)["protocol"]["halving"] == 3
+    assert defined(used)["settings"]["momentum"] == (0.0, 0.9)
