@@ -47,6 +47,18 @@ class TrialStorage(optuna.storages.RDBStorage):
         if trial_id_greater_than > -1:
             known = trial.trial_id.in_(included_trial_ids)
             chosen.append(sqlalchemy.or_(trial.trial_id > trial_id_greater_than, known))
+        return [one for one in self._trials(chosen) if states is None or one.state in states]
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        for found in self._trials([models.TrialModel.trial_id == trial_id]):
+            return found
+        raise KeyError(f"no trial has the id {trial_id}.")
+
+    def _trials(self, chosen: list[Any]) -> list[FrozenTrial]:
+        """The trials for which all conditions hold, by id."""
+        import sqlalchemy
+
+        trial = models.TrialModel
         columns = (
             trial.trial_id,
             trial.number,
@@ -71,8 +83,6 @@ class TrialStorage(optuna.storages.RDBStorage):
         as_number = models.TrialValueModel.stored_repr_to_value
         found = []
         for trial_id, number, state, start, complete in rows:
-            if states is not None and state not in states:
-                continue
             own = [(name, value, _distribution(text)) for name, value, text in params[trial_id]]
             found.append(
                 FrozenTrial(
@@ -149,7 +159,7 @@ class TrialStorage(optuna.storages.RDBStorage):
 
         An error, or the end of the process, in the block leaves nothing written. That choices are
         compatible with those of other trials is not checked: the study's definition holds the
-        version of its space.
+        version of its space. Attributes may be dataclasses, which are written as their fields.
         """
         self._params, self._attrs = [], {}
         try:
@@ -163,7 +173,7 @@ class TrialStorage(optuna.storages.RDBStorage):
 
         model = models.TrialUserAttributeModel
         rows = [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, default=vars)}
             for (trial_id, key), value in attrs.items()
         ]
         with self.engine.begin() as connection:

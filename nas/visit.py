@@ -5,7 +5,6 @@ cost, is in summaries; the outcomes themselves are read when they are wanted (`A
 study of 10,000 candidates opens in seconds and stays small in memory.
 """
 
-import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -208,8 +207,5 @@ def joined(parts: Sequence[Mapping[str, Evaluated]]) -> Mapping[str, Evaluated]:
 
 
 def stored_as(digest: str, evaluated: Evaluated) -> dict[str, Any]:
-    """The user attributes of a finished evaluation."""
-    return {
-        EVALUATION + digest: dataclasses.asdict(evaluated),
-        SUMMARY + digest: dataclasses.asdict(Summary.of(evaluated)),
-    }
+    """The user attributes of a finished evaluation, for `TrialStorage.together`."""
+    return {EVALUATION + digest: evaluated, SUMMARY + digest: Summary.of(evaluated)}

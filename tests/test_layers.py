@@ -59,6 +59,7 @@ ORDER = """
     nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
     nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report
     nas.bench.parts nas.bench.tables nas.bench.picture nas.bench.command nas.bench.__main__
+    nas.bench.study
     nas.bench
     nas.testing.tasks nas.testing.spaces nas.testing.samplers nas.testing
 """.split()

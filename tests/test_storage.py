@@ -1,6 +1,8 @@
 """The storage against Optuna's own: the same trials, whatever is in them, without the outcomes."""
 
+import dataclasses
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,17 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.storage import TrialStorage, load_or_create, open_storage, storage_of
-from nas.visit import EVALUATION, RECENT, Archive, Evaluated, Shelf, Summary, joined
+from nas.visit import (
+    EVALUATION,
+    RECENT,
+    SUMMARY,
+    Archive,
+    Evaluated,
+    Shelf,
+    Summary,
+    joined,
+    stored_as,
+)
 from tests.record.visits import evaluated, outcome
 
 
@@ -65,6 +77,13 @@ def test_what_has_changed_is_that_of_optuna(
     assert storage_of(study)._get_trials(*asked) == [without_outcomes(t) for t in theirs]
 
 
+def test_one_trial_is_that_of_optuna(study: optuna.Study, tmp_path: Path) -> None:
+    theirs = RDBStorage(url(tmp_path)).get_trial(4)
+    assert storage_of(study).get_trial(4) == without_outcomes(theirs)
+    with pytest.raises(KeyError, match="no trial has the id 99"):
+        storage_of(study).get_trial(99)
+
+
 def test_outcomes_are_read_one_by_one(study: optuna.Study) -> None:
     storage = storage_of(study)
     found = storage.evaluations(study._study_id)
@@ -109,14 +128,25 @@ def test_commits_do_not_wait_for_the_disk_and_readers_not_for_commits(tmp_path: 
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
 
 
+def test_outcomes_that_are_written_read_back(tmp_path: Path) -> None:
+    study = load_or_create("study", url(tmp_path))
+    storage, trial = storage_of(study), study.ask()
+    one = evaluated("xml", [outcome(0.5), outcome(None, "failed")])
+    with storage.together():
+        for name, value in stored_as("d", one).items():
+            trial.set_user_attr(name, value)
+    read = storage.evaluation(trial._trial_id, "d")
+    assert Evaluated.from_json(read) == one
+    assert read == json.loads(json.dumps(dataclasses.asdict(one))), "as the first studies had it"
+    summary = storage.get_trial(trial._trial_id).user_attrs[SUMMARY + "d"]
+    assert Summary(**summary) == Summary.of(one)
+
+
 def test_an_archive_reads_what_it_does_not_hold() -> None:
     stored = {f"d{n}": evaluated("xml", [outcome(n / 100)]) for n in range(3 * RECENT)}
     reads: list[tuple[int, str]] = []
 
     def read(trial_id: int, digest: str) -> dict[str, Any]:
-        import dataclasses
-        import json
-
         reads.append((trial_id, digest))
         return dict(json.loads(json.dumps(dataclasses.asdict(stored[digest]))))
 

@@ -4,7 +4,9 @@ A list of the best cells by score, which GRU and LSTM begin; a trial proposes a 
 list, or re-evaluates one of the list on settings that it has not been tried on.
 """
 
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
@@ -17,7 +19,8 @@ class Jozefowicz(Proposer):
     def proposal(self, past: Past, rng: Random) -> Proposal:
         listed = self._list(past)
         if rng.random() >= self.config.propose:
-            open_ = [trial for trial in listed if self._has_fresh_settings(trial, past)]
+            turns = _turns(past)
+            open_ = [trial for trial in listed if self._has_fresh_settings(trial, turns)]
             if open_:
                 return Proposal(rng.choice(open_).params, again=True)
         # Until the first results are told, the given cells are the list.
@@ -29,11 +32,18 @@ class Jozefowicz(Proposer):
         scored.sort(key=lambda trial: (-(_score(trial) or 0.0), trial.number))
         return scored[: self.config.list_size]
 
-    def _has_fresh_settings(self, trial: FrozenTrial, past: Past) -> bool:
+    def _has_fresh_settings(self, trial: FrozenTrial, turns: Mapping[Any, int]) -> bool:
         """Given cells are left out: the score of the GRU is 1 on any settings."""
+        return not _is_given(trial) and turns[trial.user_attrs.get("key")] + 1 < self.n_turns
+
+
+def _turns(past: Past) -> dict[Any, int]:
+    """The last turn of each cell, by key."""
+    turns: dict[Any, int] = {}
+    for trial in past.trials:
         key = trial.user_attrs.get("key")
-        turns = [t.user_attrs.get("turn", 0) for t in past.trials if t.user_attrs.get("key") == key]
-        return not _is_given(trial) and max(turns, default=0) + 1 < self.n_turns
+        turns[key] = max(turns.get(key, 0), trial.user_attrs.get("turn", 0))
+    return turns
 
 
 def _is_given(trial: FrozenTrial) -> bool:

@@ -1,0 +1,227 @@
+"""`python -m nas.bench.study`: how quick a large study is, with outcomes that are made up.
+
+It fills a study as a search does, then measures what a search does with it: open, ask each sampler,
+keep outcomes, tell, rank. To measure something more, add a line to `measure`.
+"""
+
+import argparse
+import hashlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from nas.cli import EXIT_FAILED, guarded
+from nas.config import TasksConfig
+from nas.errors import UserError
+from nas.evaluation import Cost, Epoch, Evaluation, Outcome
+from nas.leaderboard import leaderboard
+from nas.protocol import NeedReference, ProtocolConfig, Staged
+from nas.samplers import Repeatable, find_sampler
+from nas.samplers.point import PointSampler
+from nas.samplers.propose import FilledTrial, varied
+from nas.settings import SettingsGrid
+from nas.spaces import load_space
+from nas.spaces.base import Params, Space
+from nas.study import Study, open_study
+from nas.visit import Visit
+from nas.zoo import ZOO
+
+SAMPLERS = ("jozefowicz", "regularized", "random", "tpe")
+OPEN_S, ASK_S = 5.0, 0.1
+"""What a study of 10,000 candidates may take to open, and a sampler to answer."""
+REFERENCE = {"memorization": 0.99, "arithmetic": 0.8, "xml": 0.5, "text": 2.0}
+"""The GRU's made-up metrics."""
+SHARES = {"memorization": 0.6, "arithmetic": 0.4, "xml": 0.5, "text": 0.6}
+"""Of the candidates that come to a task, those that pass it: together 17 runs a candidate. The
+search of Jozefowicz et al. 2015 had 23 (230,000 for 10,000 cells)."""
+PARENTS = 100
+"""A made-up candidate is a mutant of one of so many before it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The times of one thing that a search does."""
+
+    what: str
+    seconds: tuple[float, ...]
+    goal_s: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        return self.goal_s is not None and statistics.median(self.seconds) > self.goal_s
+
+
+@dataclass
+class Clock:
+    """Times by name, in the order of their first use."""
+
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.times.setdefault(what, []).append(time.perf_counter() - began)
+
+
+def make_protocol() -> Staged:
+    """The paper's protocol on the tasks of a search's defaults."""
+    tasks = TasksConfig()
+    used = tuple(tasks.task(name) for name in tasks.use)
+    return Staged(tasks.memorization, used, ProtocolConfig(), SettingsGrid(), 0)
+
+
+def made_up(evaluation: Evaluation, n_epochs: int) -> tuple[Outcome, ...]:
+    """An outcome a setting, a function of the cell's key and the task."""
+    task = evaluation.task
+    draw = Random(hashlib.sha256(f"{evaluation.key} {task.name}".encode()).digest())
+    passed = evaluation.key == ZOO["gru"].key or draw.random() < SHARES[task.name]
+    ratio = draw.uniform(0.96, 1.05) if passed else draw.uniform(0.2, 0.89)
+    over = task.metric.higher_is_better
+    best = REFERENCE[task.name] * ratio if over else REFERENCE[task.name] / ratio
+    outcomes = []
+    for _ in evaluation.settings:
+        curve = tuple(
+            Epoch(draw.random(), draw.random(), draw.random(), 0.5, {"mark": draw.random()})
+            for _ in range(n_epochs)
+        )
+        cost = Cost(1000, 100_000, 1e12, draw.uniform(1, 9))
+        outcomes.append(Outcome("ok", best, n_epochs - 1, curve, 25_000, 64, cost))
+    return tuple(outcomes)
+
+
+def judge(study: Study, visit: Visit, protocol: Staged, n_epochs: int, clock: Clock) -> None:
+    """Bring a candidate to its end as the coordinator does."""
+    judging = protocol.judge(visit.cell, visit.key)
+    request = next(judging)
+    while True:
+        if isinstance(request, NeedReference):
+            answer: Any = REFERENCE
+        else:
+            answer = [made_up(evaluation, n_epochs) for evaluation in request]
+            for evaluation, outcomes in zip(request, answer, strict=True):
+                if evaluation.digest() not in study.cache:
+                    with clock("keep an evaluation's outcomes"):
+                        study.store(visit, evaluation, outcomes)
+        try:
+            request = judging.send(answer)
+        except StopIteration as stop:
+            with clock("judge and tell"):
+                study.judge(visit, stop.value)
+                study.tell(visit)
+            return
+
+
+def fill(study: Study, space: Space, n_candidates: int, n_epochs: int) -> None:
+    """Add candidates until there are so many, each a mutant of an earlier one."""
+    protocol, clock = make_protocol(), Clock()
+    for number in range(len(study.visits), n_candidates):
+        rng = Random(number)
+        parents = [v.params for v in study.visits[-PARENTS:] if v and v.params]
+        params = _point(space, rng.choice(parents) if parents else None, rng)
+        visit = study.ask(number, PointSampler(params), space.propose, "drawn")
+        judge(study, visit, protocol, n_epochs, clock)
+        if sys.stderr.isatty() and number % 100 == 0:
+            print(f"candidate {number} of {n_candidates}", end="\r", file=sys.stderr)
+
+
+def _point(space: Space, parent: Params | None, rng: Random) -> Params:
+    point = FilledTrial(varied(space, parent, rng) if parent else {}, rng)
+    space.propose(point)
+    return point.params
+
+
+def measure(
+    reopen: Callable[[], Study], space: Space, samplers: Sequence[str], rounds: int, n_epochs: int
+) -> list[Measured]:
+    """Open the study, ask each sampler a few times, end what it asked for, rank all cells."""
+    clock, protocol = Clock(), make_protocol()
+    with clock("open"):
+        study = reopen()
+    goals = {"open": OPEN_S}
+    for name in samplers:
+        make = find_sampler(name, space, n_turns=protocol.n_turns)
+        goals[what := f"ask {name}"] = ASK_S
+        for _ in range(rounds):
+            number = len(study.visits)
+            with clock(what):
+                visit = study.ask(number, Repeatable(make, 0, number), space.propose, "drawn")
+            judge(study, visit, protocol, n_epochs, clock)
+    for _ in range(rounds):
+        with clock("leaderboard"):
+            leaderboard(study.finished(), (ZOO["gru"].key, ZOO["lstm"].key))
+    return [Measured(what, tuple(t), goals.get(what)) for what, t in clock.times.items()]
+
+
+def table_of(measured: Sequence[Measured], title: str) -> Table:
+    """Medians and worst times in milliseconds."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "median ms", "worst ms", "times", "goal ms"):
+        table.add_column(name, justify="right" if name else "left")
+    for one in measured:
+        numbers = (statistics.median(one.seconds), max(one.seconds))
+        goal = "" if one.goal_s is None else f"{1000 * one.goal_s:,.0f}"
+        missed = " missed" if one.missed else ""
+        shown = (f"{1000 * number:,.1f}" for number in numbers)
+        table.add_row(one.what, *shown, str(len(one.seconds)), goal + missed)
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 1 if a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m nas.bench.study", description=__doc__)
+    parser.add_argument("--candidates", type=int, default=10_000)
+    parser.add_argument("--space", default="gates", help="gates, graph, or the path of a YAML file")
+    parser.add_argument("--samplers", nargs="+", default=SAMPLERS, metavar="NAME")
+    parser.add_argument("--epochs", type=int, default=10, help="of each made-up curve")
+    parser.add_argument("--rounds", type=int, default=5, help="how often a sampler is asked")
+    parser.add_argument("--folder", help="keep the study there, and go on with it")
+    given = parser.parse_args(arguments)
+    return guarded("nas.bench.study", lambda: _bench(given))
+
+
+def _bench(given: argparse.Namespace) -> int:
+    for name in ("candidates", "epochs", "rounds"):
+        if (value := getattr(given, name)) < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}.")
+    space = load_space(given.space)
+    for name in given.samplers:
+        find_sampler(name, space)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+        folder = Path(given.folder or place)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def reopen() -> Study:
+            return open_study("bench", folder, "", {"space": space.version})
+
+        began = time.perf_counter()
+        fill(reopen(), space, given.candidates, given.epochs)
+        filled_s = time.perf_counter() - began
+        measured = measure(reopen, space, given.samplers, given.rounds, given.epochs)
+        size = (folder / "study.db").stat().st_size
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    title = f"A study of {given.candidates:,} candidates, space {space.name}"
+    console = Console(soft_wrap=True)
+    console.print(table_of(measured, title))
+    console.print(
+        f"filled in {filled_s:.0f} s, {size / 2**20:,.0f} MiB on disk, {memory:,.0f} MiB of memory "
+        "at most",
+        highlight=False,
+    )
+    return EXIT_FAILED if any(one.missed for one in measured) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
