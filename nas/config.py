@@ -110,7 +110,7 @@ class SearchConfig:
         self.settings.check()
         self.evolution.check()
         self.tasks.check()
-        if self.protocol.filter:
+        if self.protocol.filters:
             self.tasks.memorization.check()
 
 

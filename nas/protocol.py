@@ -3,11 +3,12 @@
 It does no I/O and reads no clock, so that it is tested with made-up outcomes and replayed on stored
 ones. `Staged` follows Jozefowicz et al. 2015, section 3.1: a memorization filter, then task after
 task while the best setting reaches 90 % of the GRU's best; the score is the smallest ratio to it.
+`flat` has the same score without stages, for comparisons of samplers, spaces and tasks.
 """
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nas.errors import SearchError, UserError
 from nas.evaluation import ADDED, Evaluation, Outcome, Settings
@@ -24,7 +25,7 @@ class ProtocolConfig:
     """How much is spent on a candidate, and when it is rejected."""
 
     filter: bool = True
-    """Whether a candidate must first learn memorization on one setting."""
+    """Whether a candidate must first learn memorization on one setting; not so in flat."""
     filter_accuracy: float = 0.95
     """Accuracy on memorization below which a candidate is rejected, in [0, 1]."""
     n_settings: int = 20
@@ -38,6 +39,14 @@ class ProtocolConfig:
     halving: int = field(default=0, metadata=ADDED)
     """Successive halving: at 1/halving of the epochs, and at its powers, only the best 1/halving of
     an evaluation's settings go on; 0: all are trained to their end."""
+    kind: Literal["staged", "flat"] = field(default="staged", metadata=ADDED)
+    """staged: task after task, rejected at the first that it does not pass; flat: every cell is
+    trained on all tasks with the same settings, nothing is rejected. --protocol sets it."""
+
+    @property
+    def filters(self) -> bool:
+        """Whether there is a filter."""
+        return self.filter and self.kind == "staged"
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
@@ -104,7 +113,9 @@ class Staged:
     seed: int
 
     def judge(self, cell: str, key: str) -> Judging:
-        """A drawn candidate: rejected at the first stage that it does not pass."""
+        """A drawn candidate: rejected at the first stage that it does not pass; `flat` has none."""
+        if self.config.kind == "flat":
+            return (yield from self.measure(cell, key))
         best: dict[str, float | None] = {}
         stages = len(self.tasks) + 1
         if self.filter is not None:

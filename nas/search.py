@@ -67,7 +67,7 @@ def _given(include: Sequence[str]) -> list[Cell]:
 
 def _protocol(config: SearchConfig) -> Staged:
     tasks = tuple(config.tasks.task(name) for name in config.tasks.use)
-    memorization = config.tasks.memorization if config.protocol.filter else None
+    memorization = config.tasks.memorization if config.protocol.filters else None
     return Staged(memorization, tasks, config.protocol, config.settings, config.seed)
 
 
@@ -254,7 +254,7 @@ class _Search:
 def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
     """What the outcomes of a study depend on: another definition is another study."""
     tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
-    if config.protocol.filter:
+    if config.protocol.filters:
         tasks["filter"] = config.tasks.memorization
     grid: SettingsGrid = config.settings
     from nas.samplers import SAMPLERS

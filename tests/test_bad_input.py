@@ -98,7 +98,7 @@ def test_unknown_names(
         (["--sede", "1"], r'no field "sede" in the configuration\. Did you mean "seed"\? --help'),
         (["--n_settings", "3"], r'no field "n_settings" .* Did you mean "protocol\.n_settings"\?'),
         (["--tasks.xml.widow", "3"], r'"tasks\.xml\.widow" .* Did you mean "tasks\.xml\.window"\?'),
-        (["--protocol", "foo"], r'protocol is a group of fields, such as protocol\.filter, got "f'),
+        (["--protocol", "foo"], r"protocol\.kind must be one of 'staged', 'flat', got \"foo\""),
         (
             ["--tasks.xml", "foo"],
             r'tasks\.xml is a group of fields, such as tasks\.xml\.\w+, got "f',

@@ -113,6 +113,15 @@ def test_the_file_sets_and_flags_override() -> None:
     assert changed == dataclasses.replace(config, seed=6, tasks=tasks)
 
 
+def test_the_protocol_is_a_word() -> None:
+    config = parse(["quickstart", "--protocol", "flat"])
+    assert config.protocol.kind == "flat"
+    assert config.protocol.filter
+    assert not config.protocol.filters, "there is no filter in flat"
+    assert parse(["quickstart"]).protocol.kind == "staged"
+    assert parse([written("protocol: {kind: flat}\n")]).protocol.kind == "flat"
+
+
 def test_what_is_not_written_has_its_default() -> None:
     config = parse([written("seed: 5\n")])
     assert config == SearchConfig(study="mine", seed=5)

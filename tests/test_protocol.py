@@ -316,6 +316,35 @@ def test_halving_is_of_the_settings_of_a_task() -> None:
     assert {e.halving for e in STAGED.evaluations("def …", "key", XML)} == {0}
 
 
+FLAT = dataclasses.replace(STAGED, filter=None, config=ProtocolConfig(n_settings=3, kind="flat"))
+
+
+@pytest.mark.parametrize("poor", [{}, {"arithmetic": 0.001}, {"xml": None, "text": 1e9}], ids=str)
+def test_flat_trains_every_cell_on_all_tasks_at_once(poor: Best) -> None:
+    heard = judge({**GOOD, **poor}, FLAT)
+    assert heard.asked == ["arithmetic+xml+text", "reference"]
+    assert (
+        heard.judgement == drive(FLAT.measure("def …", "key"), giving({**GOOD, **poor})).judgement
+    )
+    assert heard.judgement.stage == "scored"
+    assert heard.judgement.score == heard.judgement.value == min(heard.judgement.ratios.values())
+
+
+def test_flat_scores_as_staged() -> None:
+    best = {**GOOD, "xml": 0.6, "text": 2.1}
+    flat, staged = judge(best, FLAT), judge(best)
+    assert staged.judgement.score == pytest.approx(2.0 / 2.1)
+    assert (flat.judgement.score, flat.judgement.ratios) == (
+        staged.judgement.score,
+        staged.judgement.ratios,
+    )
+    evaluations = [
+        {one for r in heard.requests if isinstance(r, tuple) for one in r if one.task is not FILTER}
+        for heard in (flat, staged)
+    ]
+    assert evaluations[0] == evaluations[1], "the same settings, seed and budget"
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
