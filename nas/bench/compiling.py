@@ -14,10 +14,8 @@ import torch
 
 from nas.cell.graph import Cell
 from nas.compile.ahead import compile_ahead
-from nas.compile.emit import emit
-from nas.compile.loop import LANES
+from nas.compile.loop import source_of
 from nas.compile.native import library
-from nas.compile.plan import make_plan
 
 CACHED_LOADS = 3
 
@@ -105,5 +103,5 @@ def cache_at(folder: Path) -> Iterator[None]:
 
 def _load(cell: Cell, hidden: int) -> None:
     """What `nas.compile.loop.compiled` does for a cell that the process has not met."""
-    plan = make_plan(cell, hidden, hidden, LANES[torch.float32])
-    library(emit(plan).text, double=False)
+    _, source = source_of(cell, hidden, hidden, torch.float32)
+    library(source.text, double=False)

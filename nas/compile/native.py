@@ -1,8 +1,8 @@
 """C source to functions: the machine's compiler, and how to do without.
 
 A library is found in the cache by the hash of its source, the compiler's version and the
-processor's flags, and compiled elsewhere if it is not there. The functions of a source bear its
-hash in their names, so that one library can hold those of many sources.
+processor's flags, and compiled elsewhere if it is not there. What a source defines bears its hash
+in its name, so that one library can hold many sources.
 """
 
 import _ctypes
@@ -33,8 +33,8 @@ COMPILE_LIMIT_S = 60.0
 HERE = Path(__file__).parent
 PRODUCTS = ("prelude.c", "gemm.c", "bfloat.c")
 ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
-DEFINED = re.compile(r"^(?:static )?void (\w+)\(", re.MULTILINE)
-"""The functions that a source defines."""
+DEFINED = re.compile(r"^(?:(?:static|const) )*(?!extern|static|const)\w+ (\w+)[\[(]", re.MULTILINE)
+"""The functions and tables that a source defines."""
 
 
 class Library:
@@ -179,7 +179,7 @@ def _digest(source: str, double: bool, command: tuple[str, ...]) -> str:
 
 
 def _named(source: str, digest: str) -> str:
-    """A source whose functions bear its hash, behind their names."""
+    """A source in which all that it defines bears its hash, behind the names."""
     names = [str(name) for name in DEFINED.findall(source)]
     before = "".join(f"#define {name} {name}_{digest}\n" for name in names)
     after = "".join(f"#undef {name}\n" for name in names)

@@ -26,15 +26,16 @@ from tests.tensors import seeded
 from tests.tolerances import OTHER_KERNEL_32
 
 NAMES = ("lstm", "gru", "gru_v1", "mgu", "rnn")
-LAYERS = [(ZOO[name], 4, 5, torch.float32) for name in NAMES]
+WIDTHS = (5, 20, 5, 40, 70)
+LAYERS = [(ZOO[name], 4, h, torch.float32) for name, h in zip(NAMES, WIDTHS, strict=True)]
 has_maps = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
 
 
 def outputs(backend: str = "c") -> list[torch.Tensor]:
-    return [output(cell, backend) for cell, *_ in LAYERS]
+    return [output(cell, backend, (i, h)) for cell, i, h, _ in LAYERS]
 
 
-def output(cell: Cell, backend: str = "c", sizes: tuple[int, int] = (4, 5)) -> torch.Tensor:
+def output(cell: Cell, backend: str, sizes: tuple[int, int]) -> torch.Tensor:
     """y and the gradients of all weights, one after another."""
     rnn = RNN(cell, *sizes, backend=backend)
     rnn.reset_parameters(generator=seeded())
@@ -79,7 +80,7 @@ def test_only_what_is_missing_is_compiled_and_once(fresh, tmp_path):
 
 def test_precisions_have_runs_of_their_own(fresh):
     native.library("", True)  # the products
-    both = [(cell, 4, 5, dtype) for cell, *_ in LAYERS for dtype in loop.LANES]
+    both = [(*layer[:3], dtype) for layer in LAYERS for dtype in loop.LANES]
     assert n_compiled(lambda: compile_ahead(both, jobs=1)) == 2
     for cell, *sizes, dtype in both:
         assert n_compiled(lambda arguments=(cell, *sizes, dtype): loop.compiled(*arguments)) == 0
@@ -164,10 +165,10 @@ import sys, torch, nas
 from nas.compile.ahead import compile_ahead
 print(flush=True)
 sys.stdin.readline()
-compile_ahead([(nas.zoo[name], 4, 5, torch.float32) for name in sys.argv[1:]])
-torch.manual_seed(0)
-for name in sys.argv[1:]:
-    rnn = nas.RNN(name, 4, 5, backend="c")
+layers = [(name, int(hidden)) for name, hidden in zip(sys.argv[1::2], sys.argv[2::2])]
+compile_ahead([(nas.zoo[name], 4, hidden, torch.float32) for name, hidden in layers])
+for name, hidden in layers:
+    rnn = nas.RNN(name, 4, hidden, backend="c")
     rnn.reset_parameters(generator=torch.Generator().manual_seed(0))
     print(rnn(torch.ones(3, 2, 4))[0].sum().item())
 """
@@ -176,9 +177,10 @@ for name in sys.argv[1:]:
 def test_processes_compile_the_same_ahead_at_once(fresh, tmp_path, products):
     (tmp_path / "cache").mkdir()
     shutil.copy(products, tmp_path / "cache")
+    arguments = [str(word) for pair in zip(NAMES, WIDTHS, strict=True) for word in pair]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *NAMES],
+            [sys.executable, "-c", SCRIPT, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -241,8 +243,8 @@ def test_a_cell_that_does_not_compile_leaves_others_to_be_compiled_alone(fresh, 
     assert compile_ahead(LAYERS, jobs=1) == 0
     (record,) = caplog.records
     assert "failed (loop.c:" in record.message
-    fine = [cell for cell, *_ in LAYERS if cell != ZOO["mgu"]]
-    assert n_compiled(lambda: [output(cell) for cell in fine]) == len(fine)
+    fine = [layer for layer in LAYERS if layer[0] != ZOO["mgu"]]
+    assert n_compiled(lambda: [output(cell, "c", (i, h)) for cell, i, h, _ in fine]) == len(fine)
 
 
 def test_a_cache_that_cannot_be_written_is_said(fresh, caplog):
@@ -300,13 +302,13 @@ def test_maps_stay_bounded_over_many_cells(fresh):
     cell = ZOO["rnn"]
     sizes = [(i, h) for i in range(1, 21) for h in range(1, 17)]
     compile_ahead([(cell, *pair, torch.float32) for pair in sizes])
-    output(cell, sizes=sizes[0])
+    output(cell, "c", sizes[0])
     before = maps()
     with contextlib.ExitStack() as stack:
         stack.callback(forget)
         for number, pair in enumerate(sizes):
-            ours = output(cell, sizes=pair)
+            ours = output(cell, "c", pair)
             if number % 40 == 0:
-                expected = output(cell, "eager", sizes=pair)
+                expected = output(cell, "eager", pair)
                 torch.testing.assert_close(ours, expected, **OTHER_KERNEL_32)
                 assert maps() <= before + 5 * 16 + 20

@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 import nas
 from nas.cell import OPS, Cell, loads
+from nas.compile.ahead import compile_ahead
 from nas.compile.reference import EagerCell
 from nas.errors import CellError
 from nas.rnn import RNN
@@ -34,6 +35,26 @@ def shape(k: int) -> tuple[int, tuple[int, ...], bool]:
     """The k-th of pairs of sizes: lists of lengths without a common factor meet in all ways."""
     counts = list(COUNTS.values())
     return HIDDEN[k % 5], counts[k % 6], k % 7 > 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_ahead(request: pytest.FixtureRequest) -> None:
+    """The loops of the tests that were asked for, in a few runs of the compiler."""
+    problems = {}
+    for k, (name, cell) in enumerate(ZOO.items()):
+        for test, shift, dtype in (
+            ("test_a_zoo_cell_equals_the_reference", 0, torch.float64),
+            ("test_a_zoo_cell_is_as_exact_in_single_precision", 3, torch.float32),
+        ):
+            problems[f"{test}[{name}]"] = (Problem(cell, shape(k + shift)[0], ()), dtype)
+    for name, text in TRAITS.items():
+        problem = Problem(trait(text), trait_width(name), ())
+        problems[f"test_a_cell_with_a_rare_trait_equals_the_reference[{name}]"] = (
+            problem,
+            torch.float64,
+        )
+    asked = (problems[item.name] for item in request.session.items if item.name in problems)
+    compile_ahead((one.cell, one.input_width, one.hidden, dtype) for one, dtype in asked)
 
 
 @pytest.mark.parametrize("k", range(len(ZOO)), ids=ZOO)
@@ -108,11 +129,14 @@ def trait(text: str) -> Cell:
     return loads(f"def trait{text.format(v='vector(init=0.5)')}\n")
 
 
+def trait_width(name: str) -> int:
+    return (7, 16)[len(name) % 2]
+
+
 @pytest.mark.parametrize("name", TRAITS)
 def test_a_cell_with_a_rare_trait_equals_the_reference(name: str) -> None:
-    hidden = (7, 16)[len(name) % 2]
     for reverse in (False, True):
-        assert_exact(Problem(trait(TRAITS[name]), hidden, COUNTS["packed"], reverse))
+        assert_exact(Problem(trait(TRAITS[name]), trait_width(name), COUNTS["packed"], reverse))
 
 
 def all_ops() -> Cell:
