@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -123,11 +124,22 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def write_json(report: Report, path: Path) -> None:
-    text = json.dumps(as_json(report), indent=1, allow_nan=False, default=str)  # paths are text
+    data = _rounded(as_json(report))
+    text = json.dumps(data, indent=1, allow_nan=False, default=str)  # paths are text
+    text = re.sub(r"\[[^][{}\"]*\]", lambda found: " ".join(found[0].split()), text)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--json {path} cannot be written: {error.strerror}.") from None
+
+
+def _rounded(data: Any) -> Any:
+    """The same with seven digits of every number, which is more than a clock knows."""
+    if isinstance(data, float):
+        return float(f"{data:.7g}")
+    if isinstance(data, dict):
+        return {name: _rounded(value) for name, value in data.items()}
+    return [_rounded(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def missing(report: Report) -> Iterator[str]:

@@ -86,6 +86,15 @@ def test_precisions_have_runs_of_their_own(fresh):
         assert n_compiled(lambda arguments=(cell, *sizes, dtype): loop.compiled(*arguments)) == 0
 
 
+@pytest.mark.slow
+def test_every_known_cell_compiles_together_with_others(fresh):
+    layers = [(cell, 16, 16, torch.float32) for cell in ZOO.values()]
+    different = {loop.source_of(*layer)[1].text for layer in layers}
+    found = []
+    assert n_compiled(lambda: found.append(compile_ahead(layers, jobs=1))) == 1
+    assert found == [len(different)]
+
+
 def test_groups_are_bounded_and_complete():
     for n_sources in (1, 31, 32, 33, 100):
         for jobs in (1, 2, 7):
