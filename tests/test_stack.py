@@ -28,10 +28,11 @@ CELLS |= {"everything": EVERYTHING, "verticals": VERTICALS}
 
 
 def stacked(
-    cell: Cell, layers: int = 2, backend: Backend = "auto", **given: object
+    cell: Cell,
+    layers: int = 2,
+    backend: Backend = "auto",
+    dropouts: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> StackedModel:
-    dropouts = given.get("dropouts", (0.0,) * 3)
-    assert isinstance(dropouts, Sequence)
     model = StackedModel(cell, SYMBOLS, WIDTH, layers, dropouts, backend)
     model.reset_parameters(SCALES, SEEDS)
     return model
