@@ -227,6 +227,7 @@ def test_a_search_runs_on_the_backend_that_is_asked_for() -> None:
     for backend in search.BACKENDS:
         found = search.search(backend, 1, tiny=True)
         assert (found.backend, found.judged) == (backend, 4)
+        assert (found.loops > 4) == (backend == "c"), "one for each cell, and the products"
         assert found.per_minute == pytest.approx(240 / found.wall_s)
 
 
@@ -267,7 +268,7 @@ def test_every_part_has_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         mutants=[mutants.MutantRow("m", "", shape, 2.0, 1.0, ms(1.0), ms(1.0))],
         memory=[memory.Memory("lstm", 32, 2, 3, "nn.LSTM", {"c": 2**20, "nn.LSTM": 2**21})],
         workers=[workers.Workers("lstm", 5000, 2, {"1 worker": 1, "2 workers": 2}, crew)],
-        search=[search.Search("eager", 2, 10, 60.0), search.Search("c", 2, 10, 20.0)],
+        search=[search.Search("eager", 2, 10, 0, 60.0), search.Search("c", 2, 10, 9, 20.0)],
     )
     found = {table.title: table for table in tables(report)}
     assert len(found) == 5

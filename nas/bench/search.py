@@ -30,6 +30,8 @@ class Search:
     workers: int
     judged: int
     """Cells, those that are given included."""
+    loops: int
+    """Compiled ones in the cache at the end."""
     wall_s: float
     """From the start of the command to its end."""
 
@@ -59,11 +61,11 @@ def search(backend: Backend, candidates: int, *, tiny: bool = False) -> Search:
             text=True,
         )
         wall_s = time.perf_counter() - began
-        compiled = any(Path(place).glob("cache/*.so"))
+        loops = sum(1 for _ in Path(place).glob("cache/*.so"))
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SearchError(f"the search with backend {backend} failed: {said}")
-    if compiled != (backend == "c"):
+    if bool(loops) != (backend == "c"):
         raise SearchError(f"the search with backend {backend} did not run on it.")
     judged = config.n_candidates + len({*BASELINES, *config.include})
-    return Search(backend, WORKERS, judged, wall_s)
+    return Search(backend, WORKERS, judged, loops, wall_s)

@@ -273,19 +273,13 @@ def _workers(report: Report) -> Table:
 
 
 def _search(report: Report) -> Table:
-    rows = [
-        (
-            one.backend,
-            str(one.workers),
-            str(one.judged),
-            f"{one.wall_s:.0f}",
-            f"{one.per_minute:.1f}",
-        )
-        for one in report.search
-    ]
+    rows = []
+    for one in report.search:
+        counts = (str(one.workers), str(one.judged), str(one.loops), f"{one.wall_s:.0f}")
+        rows.append((one.backend, *counts, f"{one.per_minute:.1f}"))
     per_minute = {one.backend: one.per_minute for one in report.search}
     below = "Random candidates, the same for both; an empty cache of compiled loops."
     if len(per_minute) == 2:
         below += f" Ratio: {per_minute['c'] / per_minute['eager']:.2f}."
-    columns = ("backend", "workers", "cells", "s", "cells/minute")
+    columns = ("backend", "workers", "cells", "loops", "s", "cells/minute")
     return Table("The quickstart's search", columns, rows, below)
