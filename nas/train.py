@@ -88,7 +88,11 @@ def train_members(
     runs = [_run(cell, task, one, weight_seed(key, one, seed)) for one in settings]
     n_epochs = max(1, math.ceil(fidelity * task.epochs))
     train_runs(Work(cell, task, seed), runs, n_epochs, halving)
-    return [Member(one.outcome, _weights(one, cell, task, key)) for one in runs]
+    members = []
+    for one in runs:
+        members.append(Member(one.outcome, _weights(one, cell, task, key)))
+        one.best_weights = None  # once in memory is enough
+    return members
 
 
 def _value(outcome: Outcome) -> float:

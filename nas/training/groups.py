@@ -50,7 +50,11 @@ def train_runs(work: Work, runs: Sequence[Run], n_epochs: int, halving: int) -> 
     groups = [_Group(members) for members in _grouped(work, runs)]
     rivals = list(runs)
     for epoch in (*rungs(n_epochs, len(runs), halving), n_epochs):
-        groups = [part for group in groups for part in _advanced(work, group, epoch)]
+        groups, left = [], groups
+        for group in left:
+            groups += _advanced(work, group, epoch)
+            if epoch == n_epochs:  # the memory of a stack is for the next
+                _release(groups)
         if epoch < n_epochs:
             rivals = _cut(rivals, work.task, halving, epoch)
             for group in groups:
@@ -89,6 +93,14 @@ def _member_bytes(work: Work, run: Run) -> int:
     return 4 * (2 * rows * values + 2 * rows * width + 6 * run.n_params)
 
 
+def _release(groups: Sequence[_Group]) -> None:
+    """Free the memory of stacks whose training is over."""
+    for group in groups:
+        if group.training is not None:
+            group.training.release()
+            group.training = None
+
+
 def _advanced(work: Work, group: _Group, epoch: int) -> list[_Group]:
     """Train a group up to an epoch. If memory runs out, halves of it begin anew."""
     try:
@@ -98,8 +110,8 @@ def _advanced(work: Work, group: _Group, epoch: int) -> list[_Group]:
         if not _is_full(error):
             raise
         message = str(error).split("\n")[0] or "memory ran out"
-    group.training = None
-    gc.collect()  # Lightning's objects refer to each other and to the tensors
+    _release([group])
+    gc.collect()  # the error's frames hold what the step had made
     left = [run for run in group.runs if not run.ended]
     if len(left) == 1:
         left[0].end("out of memory", message)

@@ -33,6 +33,7 @@ class Training(pl.LightningModule):
         settings = [run.settings for run in runs]
         self.optimizer = StackedOptimizer(list(model.parameters()), settings)
         self.state: StackedStates | None = None
+        self.train_state: StackedStates | None = None
         self.train_total = Totals(len(self.runs))
         self.clock_s = 0.0
 
@@ -130,3 +131,8 @@ class Training(pl.LightningModule):
         for run in self.runs:
             run.wall_s += (now - self.clock_s) / len(self.runs)
         self.clock_s = now
+
+    def release(self) -> None:
+        """Let go of all tensors: Lightning's objects refer to one another and to this module."""
+        del self.model, self.optimizer
+        self.state = self.train_state = None

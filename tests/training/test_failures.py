@@ -1,13 +1,17 @@
 """Runs that go wrong are outcomes: divergence at its step, memory that runs out."""
 
 import dataclasses
+import gc
 import math
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 import nas.training.groups
+from nas.stack import StackedModel
 from nas.train import train
 from nas.training.module import Training
 from nas.windows import TensorWindow, WindowData
@@ -127,6 +131,36 @@ def test_halves_that_begin_anew_are_cut_at_the_same_rungs(monkeypatch: pytest.Mo
     assert train(LSTM, task, FIVE, SEED, halving=2) == expected
     assert failed[0] > 1
     assert {outcome.status for outcome in expected} == {"ok", "cut"}
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_a_stack_is_freed_before_the_next_begins(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Without waiting for the garbage collector; after memory ran out, too."""
+    stacks: list[weakref.ref[StackedModel]] = []
+    original, update = nas.training.groups.StackedModel, Training._update
+
+    def watched(*given: Any) -> StackedModel:
+        assert not [stack for stack in stacks if stack()], "at most one at a time"
+        model = original(*given)
+        stacks.append(weakref.ref(model))
+        return model
+
+    def limited(self: Training, window: TensorWindow) -> None:
+        if len(self.runs) > limit:
+            raise RuntimeError(FULL[0])
+        update(self, window)
+
+    monkeypatch.setattr(nas.training.groups, "StackedModel", watched)
+    monkeypatch.setattr(Training, "_update", limited)
+    gc.disable()
+    try:
+        train(LSTM, XML, [*FIVE[:3], dataclasses.replace(SETTINGS, num_layers=1)], SEED)
+    finally:
+        gc.enable()
+    assert len(stacks) == {1: 6, 100: 2}[limit]
+    assert not [stack for stack in stacks if stack()]
 
 
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
