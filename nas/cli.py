@@ -23,6 +23,7 @@ DESCRIPTION = """Search for recurrent cells, or go on with a search: the same co
 
 CONFIG is an experiment that comes with nas ({experiments}) or the path of a YAML file; without it,
 quickstart. Every field of the configuration is a flag; --print_config shows all of them as YAML.
+python -m nas.status STUDY says what a search is doing, while it runs and afterwards.
 """
 ALIASES = {"tasks": "tasks.use", "protocol": "protocol.kind"}
 """--tasks xml text is short for --tasks.use xml text, --protocol flat for --protocol.kind flat."""

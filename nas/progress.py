@@ -11,7 +11,11 @@ from rich.table import Table
 from nas.coordinator import Coordinator
 from nas.evaluation import Evaluation, Result
 from nas.leaderboard import Row
+from nas.study import Study
 from nas.visit import Visit
+
+NOTE_S = 20.0
+"""Between two notes of the time spent: a kill -9 loses no more."""
 
 
 class Progress:
@@ -105,6 +109,35 @@ class Progress:
         if self.budget_s is not None:
             guesses.append(self.budget_s - self.spent_s - self.elapsed_s)
         return f"about {clock(self.elapsed_s + max(0.0, min(guesses)))}" if guesses else "…"
+
+
+class TimeNotes:
+    """An observer that keeps in the study the time spent and the time that workers had."""
+
+    def __init__(self, study: Study, n_slots: int) -> None:
+        self.study, self.n_slots = study, n_slots
+        self.spent_s = float(study.attrs.get("spent_s", 0.0))
+        self.slot_s = float(study.attrs.get("slot_s", 0.0))
+        self.began = self.noted = time.monotonic()
+
+    def note(self) -> None:
+        self.noted = time.monotonic()
+        here_s = self.noted - self.began
+        self.study.set_attr("spent_s", self.spent_s + here_s)
+        self.study.set_attr("slot_s", self.slot_s + here_s * self.n_slots)
+
+    def tick(self, coordinator: Coordinator) -> None:
+        if time.monotonic() - self.noted > NOTE_S:
+            self.note()
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None:
+        pass
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        pass
+
+    def judged(self, visit: Visit) -> None:
+        pass
 
 
 def clock(seconds: float) -> str:

@@ -133,7 +133,7 @@ class _Search:
 
     def _go(self) -> int:
         from nas.coordinator import Coordinator
-        from nas.progress import Progress
+        from nas.progress import Progress, TimeNotes
         from nas.winner import WeightStore, write_winner
         from nas.workers import LocalWorkers, n_cores
 
@@ -149,6 +149,7 @@ class _Search:
             memory_limit_bytes=int(memory * 2**30) if memory else None,
         )
         progress = Progress(self.console, budget, spent)
+        notes = TimeNotes(self.study, workers.n_slots)
         store = WeightStore(self.study, self.baselines)
         coordinator = Coordinator(
             self.study,
@@ -161,13 +162,13 @@ class _Search:
             config.n_candidates,
             config.in_flight,
             config.evolution,
-            (store, progress),
+            (store, progress, notes),
             None if budget is None else began + budget - spent,
         )
         interrupted = False
         with ExitStack() as stack:
             stack.callback(workers.close, wait=False)
-            stack.callback(lambda: self._note_time(spent, began))
+            stack.callback(notes.note)
             recorder = stack.enter_context(self._recorder(coordinator))
             stack.enter_context(_terminated_as_interrupted())
             try:
@@ -188,9 +189,6 @@ class _Search:
         turns = range(1 + (best.visit.turn if best else 0))
         tasks = self.protocol.tasks
         return max(sum(len(self.protocol.settings_of(task, t)) for t in turns) for task in tasks)
-
-    def _note_time(self, spent: float, began: float) -> None:
-        self.study.set_attr("spent_s", spent + time.monotonic() - began)
 
     @contextmanager
     def _recorder(self, coordinator: Any) -> Iterator[None]:

@@ -7,7 +7,6 @@ a file lock.
 """
 
 import json
-import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,10 +23,13 @@ from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome
 from nas.protocol import Judgement
 from nas.samplers.propose import PROPOSED
-from nas.storage import load_or_create, storage_of
+from nas.storage import load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
-logger = logging.getLogger(__name__)
+LOCK = ".lock"
+"""File in the study's folder that its coordinator holds."""
+LOCK_WAIT_S = 0.5
+"""So long a coordinator tries for it: `is_locked` may hold it for an instant."""
 
 
 class Study:
@@ -159,6 +161,21 @@ def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit |
     )
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a coordinator holds the study; one that begins just now waits for the answer."""
+    if not (folder / LOCK).is_file():
+        return False
+    tried = FileLock(folder / LOCK)
+    try:
+        tried.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # another user's: then it cannot be told
+        return False
+    tried.release()
+    return False
+
+
 @contextmanager
 def lock(folder: Path, name: str) -> Iterator[None]:
     """Hold the study for one coordinator; the lock goes with the process, however it ends.
@@ -168,11 +185,11 @@ def lock(folder: Path, name: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / ".lock")
-        held.acquire(timeout=0)
+        held = FileLock(folder / LOCK)
+        held.acquire(timeout=LOCK_WAIT_S)
     except Timeout:
         raise UserError(
-            f"study {name} is being run by another process (it holds {folder / '.lock'}): wait for "
+            f"study {name} is being run by another process (it holds {folder / LOCK}): wait for "
             "it, stop it, or use another --study name."
         ) from None
     except OSError as error:
@@ -185,6 +202,20 @@ def lock(folder: Path, name: str) -> Iterator[None]:
         held.release()
 
 
+def read_study(name: str, folder: Path, storage: str) -> Study:
+    """Open a study only to read it; it may be running.
+
+    Raises:
+        UserError: if it is not there, or the storage does not answer.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return Study(name, folder, load(name, storage or _own_storage(folder)))
+
+
+def _own_storage(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
+
+
 def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, Any]) -> Study:
     """Open a study, or begin it, in a storage URL (empty: SQLite in the study's folder).
 
@@ -194,8 +225,7 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
         UserError: if the storage does not answer or the definition differs.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = storage or f"sqlite:///{folder / 'study.db'}"
-    study = load_or_create(name, url)
+    study = load_or_create(name, storage or _own_storage(folder))
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")

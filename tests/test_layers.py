@@ -48,13 +48,13 @@ ORDER = """
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers
     nas.settings nas.protocol
-    nas.visit nas.storage nas.study
+    nas.visit nas.trials nas.storage nas.study
     nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
-    nas.config nas.cli nas.search
+    nas.config nas.cli nas.search nas.status
     nas.bench.config nas.bench.flags nas.bench.goals nas.bench.clock nas.bench.flops
     nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
     nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report
@@ -81,6 +81,7 @@ LIBRARIES = {
     "optuna": (
         "nas.spaces*",
         "nas.samplers*",
+        "nas.trials",
         "nas.storage",
         "nas.study",
         "nas.coordinator",

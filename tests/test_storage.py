@@ -12,7 +12,8 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.storage import TrialStorage, load_or_create, open_storage, storage_of
+from nas.storage import load_or_create, open_storage, storage_of
+from nas.trials import TrialStorage
 from nas.visit import (
     EVALUATION,
     RECENT,

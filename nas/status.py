@@ -1,0 +1,238 @@
+"""`python -m nas.status STUDY`: what a study is doing, read while its search runs or afterwards.
+
+It only reads, from a connection of its own, so that it never disturbs a search. To say something
+more, add a line to `lines`, which is a function of what was read.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli import guarded
+from nas.errors import UserError, unknown
+from nas.leaderboard import BASELINES, leaderboard, winner
+from nas.zoo import ZOO
+
+if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
+    from nas.study import Study
+    from nas.visit import Visit
+
+FAILURES = ("failed", "out of memory", "timed out", "diverged")
+"""Statuses of a training run, worst first."""
+HIDDEN = "//…@"
+"""In a URL whose password was not written down."""
+MOST_REASONS = 12
+LONGEST_MESSAGE = 160
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was read of a study."""
+
+    name: str
+    folder: Path
+    study: "Study"
+    running: bool
+    config: dict[str, Any]
+    """Of the last search; empty if it is not known."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nas.status", description="What a study is doing; it is never disturbed."
+    )
+    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
+    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
+    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
+    given = parser.parse_args(arguments)
+    return guarded("nas.status", lambda: status(given.study, given.storage, given.studies))
+
+
+def status(name: str, storage: str = "", studies: str = "studies") -> int:
+    """Print what the study is doing.
+
+    Raises:
+        UserError: if there is no such study, with the nearest name.
+    """
+    folder = _folder(name, studies, anywhere=bool(storage))
+    config = _config(folder)
+    known = str(config.get("storage") or "")
+    storage = storage or ("" if HIDDEN in known else known)
+    if not storage and not (folder / "study.db").is_file():
+        raise UserError(
+            f"study {folder.name} is not in {folder / 'study.db'}: give its --storage URL."
+        )
+    from nas.study import is_locked, read_study
+
+    study = read_study(folder.name, folder, storage)
+    for line in lines(Seen(folder.name, folder, study, is_locked(folder), config)):
+        print(line)
+    return 0
+
+
+def _folder(name: str, studies: str, *, anywhere: bool) -> Path:
+    """The folder of a study; with a storage of its own it need not be there."""
+    path = Path(name)
+    path = path.parent if path.name == "study.db" else path
+    inside = Path(studies) / name
+    for folder in (inside, path):
+        if (folder / "study.db").is_file() or (folder / "config.yaml").is_file():
+            return folder.resolve() if folder.name in ("", "..") else folder
+    if anywhere:
+        return inside
+    known = [one.parent.name for one in Path(studies).glob("*/config.yaml")]
+    if not known:
+        raise UserError(f'no study "{name}": there is none in {studies}; see --studies.')
+    raise UserError(unknown("study", name, known))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        read = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def lines(seen: Seen) -> Iterator[str]:
+    """What is said of a study, a sentence or a table row each."""
+    visits = [visit for visit in seen.study.visits if visit]
+    drawn = [visit for visit in visits if visit.kind == "drawn"]
+    wanted = seen.config.get("n_candidates")
+    finished = sum(visit.judgement is not None for visit in drawn)
+    complete = wanted is not None and finished >= wanted
+    state = "running" if seen.running else "complete" if complete else "stopped"
+    yield f"study {seen.name} in {seen.folder}: {state}"
+    of = "" if wanted is None else f" of {wanted:,}"
+    waiting = "in flight" if seen.running else "begun and not judged"
+    yield (
+        f"candidates: {len(drawn):,}{of} asked, {finished:,} judged, "
+        f"{len(drawn) - finished:,} {waiting}; {len(visits) - len(drawn)} given cells"
+    )
+    yield from _stages(drawn)
+    yield from _reasons(drawn)
+    yield from _best(seen, visits)
+    yield from _cost(seen, visits)
+    yield from _how_to_go_on(seen, complete=complete)
+
+
+def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
+    stages = Counter(v.judgement.stage for v in drawn if v.judgement)
+    scored = stages.pop("scored", 0)
+    rejected = "".join(f", {count:,} rejected at {stage}" for stage, count in stages.most_common())
+    yield f"stages: {scored:,} scored{rejected}"
+
+
+def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
+    """Why candidates were rejected, and how runs of the others ended; worst first."""
+    found: Counter[tuple[int, str]] = Counter()
+    examples: dict[tuple[int, str], Visit] = {}
+    for visit in drawn:
+        if visit.judgement is not None and visit.judgement.score is None:
+            reason = _reason(visit)
+            found[reason] += 1
+            examples[reason] = visit
+    if found:
+        yield "rejected because:"
+    order = sorted(found, key=lambda reason: (reason[0], -found[reason], reason))
+    for reason in order[:MOST_REASONS]:
+        message = _message(examples[reason]) if reason[0] < len(FAILURES) else ""
+        yield f"  {found[reason]:6,}  {reason[1]}{message}"
+    if len(order) > MOST_REASONS:
+        yield f"  {sum(found[one] for one in order[MOST_REASONS:]):6,}  other reasons"
+
+
+def _reason(visit: "Visit") -> tuple[int, str]:
+    """Its rank among reasons, 0 the worst, and the reason that a candidate was rejected."""
+    judgement = visit.judgement
+    assert judgement is not None
+    stage = judgement.stage
+    if judgement.best.get(stage) is None:
+        statuses = _statuses(visit, stage)
+        for rank, status in enumerate(FAILURES):
+            if statuses[status]:
+                return rank, f"no result on {stage}: runs {status}"
+        return len(FAILURES), f"no result on {stage}"
+    if stage in judgement.ratios:
+        return len(FAILURES), f"too far behind the GRU on {stage}"
+    return len(FAILURES), f"did not learn {stage}"
+
+
+def _statuses(visit: "Visit", stage: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for one in visit.summaries():
+        if one.task == stage:
+            found.update(one.statuses)
+    return found
+
+
+def _message(visit: "Visit") -> str:
+    """What the last such run said."""
+    assert visit.judgement is not None
+    for evaluated in visit.evaluated.values():
+        for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():
+            if outcome.message:
+                text = " ".join(outcome.message.split())
+                short = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
+                return f" ({visit.name}: {short})"
+    return ""
+
+
+def _best(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
+    from nas.progress import describe
+
+    keys = [ZOO[name].key for name in BASELINES]
+    rows = leaderboard(visits, keys)
+    best = winner(rows)
+    yield f"best so far: {describe(best.visit)}" if best else "best so far: no cell is scored yet"
+    for row in rows:
+        if row.kind == "baseline" and row.key != keys[0] and row.score is not None:
+            yield f"baseline: {describe(row.visit)}"
+
+
+def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
+    from nas.progress import clock
+
+    summaries = [one for visit in visits for one in visit.all_summaries()]
+    statuses: Counter[str] = Counter()
+    for one in summaries:
+        statuses.update(one.statuses)
+    trained_s = sum(one.wall_s for one in summaries)
+    ended = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
+    yield (
+        f"cost: {statuses.total():,} training runs{f' ({ended})' if ended else ''}, "
+        f"{clock(trained_s)} in training, {sum(one.flops for one in summaries):.2g} FLOPs, "
+        f"{clock(float(seen.study.attrs.get('spent_s', 0.0)))} in all"
+    )
+    slot_s = float(seen.study.attrs.get("slot_s", 0.0))
+    if slot_s > 0:
+        yield f"utilisation: workers were training {min(1.0, trained_s / slot_s):.0%} of the time"
+
+
+def _how_to_go_on(seen: Seen, *, complete: bool) -> Iterator[str]:
+    path = seen.folder / "config.yaml"
+    command = f"python -m nas.search {path}"
+    stored = str(seen.config.get("storage"))
+    command += " --storage URL" if HIDDEN in stored else ""
+    if seen.running:
+        yield "It may be stopped at any time (Ctrl-C, kill) and goes on with the same command."
+    elif not path.is_file():
+        yield "To go on: the command that began it."
+    elif complete:
+        more = int(seen.config["n_candidates"]) * 2
+        if (seen.folder / "winner").is_dir():
+            yield f"winner: {seen.folder / 'winner'}"
+        yield f"To go on: {command} --n_candidates {more}"
+    else:
+        yield f"To go on: {command}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
