@@ -3,7 +3,6 @@
 What a run gives depends on no other run, so groups may be split to fit into memory.
 """
 
-import gc
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -44,22 +43,25 @@ class _Group:
     training: Training | None = None
     epoch: int = 0
 
+    def release(self) -> None:
+        """Free the memory of the stack."""
+        if self.training is not None:
+            self.training.release()
+            self.training = None
+
 
 def train_runs(work: Work, runs: Sequence[Run], n_epochs: int, halving: int) -> None:
     """Train every run to its end. With `halving`, only the best 1/halving pass each rung."""
     groups = [_Group(members) for members in _grouped(work, runs)]
     rivals = list(runs)
-    for epoch in (*rungs(n_epochs, len(runs), halving), n_epochs):
-        groups, left = [], groups
-        for group in left:
-            groups += _advanced(work, group, epoch)
-            if epoch == n_epochs:  # the memory of a stack is for the next
-                _release(groups)
-        if epoch < n_epochs:
-            rivals = _cut(rivals, work.task, halving, epoch)
-            for group in groups:
-                if group.training is not None:
-                    group.training.drop_ended()
+    for epoch in rungs(n_epochs, len(runs), halving):
+        groups = [part for group in groups for part in _advanced(work, group, epoch)]
+        rivals = _cut(rivals, work.task, halving, epoch)
+        for group in groups:
+            if group.training is not None:
+                group.training.drop_ended()
+    for group in groups:
+        _advanced(work, group, n_epochs, is_end=True)
 
 
 def _cut(rivals: list[Run], task: Task, halving: int, epoch: int) -> list[Run]:
@@ -93,25 +95,21 @@ def _member_bytes(work: Work, run: Run) -> int:
     return 4 * (2 * rows * values + 2 * rows * width + 6 * run.n_params)
 
 
-def _release(groups: Sequence[_Group]) -> None:
-    """Free the memory of stacks whose training is over."""
-    for group in groups:
-        if group.training is not None:
-            group.training.release()
-            group.training = None
+def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) -> list[_Group]:
+    """Train a group up to an epoch. If memory runs out, halves of it begin anew.
 
-
-def _advanced(work: Work, group: _Group, epoch: int) -> list[_Group]:
-    """Train a group up to an epoch. If memory runs out, halves of it begin anew."""
+    At the end the memory of each stack is freed before the next begins.
+    """
     try:
         _train(work, group, epoch)
+        if is_end:
+            group.release()
         return [group]
     except (RuntimeError, MemoryError) as error:
         if not _is_full(error):
             raise
         message = str(error).split("\n")[0] or "memory ran out"
-    _release([group])
-    gc.collect()  # the error's frames hold what the step had made
+    group.release()
     left = [run for run in group.runs if not run.ended]
     if len(left) == 1:
         left[0].end("out of memory", message)
@@ -120,7 +118,7 @@ def _advanced(work: Work, group: _Group, epoch: int) -> list[_Group]:
         run.begin()
     middle = len(left) // 2
     halves = (_Group(left[:middle]), _Group(left[middle:]))
-    return [part for half in halves for part in _advanced(work, half, epoch)]
+    return [part for half in halves for part in _advanced(work, half, epoch, is_end=is_end)]
 
 
 def _is_full(error: BaseException) -> bool:
