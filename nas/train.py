@@ -30,6 +30,7 @@ def train(
     seed: int,
     fidelity: float = 1.0,
     halving: int = 0,
+    device: str = "cpu",
 ) -> list[Outcome]:
     """Train a model of `cell` on `task` for each of the settings; outcomes in the same order.
 
@@ -37,11 +38,13 @@ def train(
     without `halving` they are those of each setting alone. A run whose loss or gradient is not
     finite ends at that step and is an outcome, not an exception. With `halving`, the best
     1/halving of the runs go on at each rung of `nas.training.halving`, and the others are "cut".
+    On a `device` such as "cuda" cells run on the eager backend, all members of a stack in one
+    operation; its sums depend on their number.
 
     Raises:
         UserError: if the parameter budget is too small for the cell.
     """
-    trained = train_members(cell, task, settings, seed, fidelity, halving)
+    trained = train_members(cell, task, settings, seed, fidelity, halving, device=device)
     return [member.outcome for member in trained]
 
 
@@ -82,12 +85,13 @@ def train_members(
     fidelity: float = 1.0,
     halving: int = 0,
     key: str | None = None,
+    device: str = "cpu",
 ) -> list[Member]:
     """`train`, with each member's best weights."""
     key = key or cell.key
     runs = [_run(cell, task, one, weight_seed(key, one, seed)) for one in settings]
     n_epochs = max(1, math.ceil(fidelity * task.epochs))
-    train_runs(Work(cell, task, seed), runs, n_epochs, halving)
+    train_runs(Work(cell, task, seed, device), runs, n_epochs, halving)
     members = []
     for one in runs:
         members.append(Member(one.outcome, _weights(one, cell, task, key)))

@@ -33,6 +33,7 @@ class Work:
     task: Task
     seed: int
     """Of the data."""
+    device: str = "cpu"
 
 
 @dataclass
@@ -138,27 +139,31 @@ def _train(work: Work, group: _Group, epoch: int) -> None:
 
 
 def _begun(work: Work, runs: Sequence[Run]) -> Training:
-    model = StackedModel(
-        work.cell,
-        work.task.vocabulary_size,
-        runs[0].hidden_size,
-        runs[0].settings.num_layers,
-        [run.settings.dropout for run in runs],
-    )
+    with torch.device(
+        work.device
+    ):  # at once, for the optimizer's parameters are views of one tensor
+        model = StackedModel(
+            work.cell,
+            work.task.vocabulary_size,
+            runs[0].hidden_size,
+            runs[0].settings.num_layers,
+            [run.settings.dropout for run in runs],
+        )
     scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]
     model.reset_parameters(scales, seeds)
     return Training(model, work.task, runs)
 
 
 def fit(training: Training, data: WindowData, n_epochs: int) -> None:
-    """Let Lightning train for some epochs, fewer if no run is left."""
+    """Let Lightning train for some epochs, fewer if no run is left, where the model is."""
+    device = training.model.embedding.device
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # advice about loader workers, loggers and checkpoints
         trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=1,
+            accelerator="cpu" if device.type == "cpu" else "gpu",
+            devices=1 if device.index is None else [device.index],
             max_epochs=n_epochs,
             logger=False,
             enable_checkpointing=False,

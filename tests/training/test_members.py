@@ -13,7 +13,7 @@ import nas.training.module
 from nas.compile import eager
 from nas.evaluation import Settings
 from nas.tasks import Task
-from nas.train import Member, train_members
+from nas.train import Member, train, train_members
 from nas.training.module import Training
 from nas.windows import TensorWindow
 from nas.zoo import ZOO
@@ -177,3 +177,23 @@ def test_time_is_shared_between_those_that_train(monkeypatch: pytest.MonkeyPatch
     wall = [member.outcome.cost.wall_s for member in trained_]
     # Read at the start, at the divergence, after each of 3 epochs, and at the end.
     assert wall == pytest.approx([1 / 3 + 4 / 2, 1 / 3 + 4 / 2, 1 / 3])
+
+
+@pytest.mark.parametrize("device", ["cuda"])
+def test_on_another_device_members_learn_as_on_the_cpu(device: str) -> None:
+    """Sums are made in another order there, so the first epochs agree, not the bits."""
+    if not torch.cuda.is_available():
+        pytest.skip(f"this machine has no {device}")
+    settings = [Settings(n_params=5000, learning_rate=rate) for rate in (0.1, 0.2, 0.3)]
+    here = train(LSTM, TASK, settings, SEED)
+    there = train(LSTM, TASK, settings, SEED, device=device)
+    for one, other in zip(here, there, strict=True):
+        assert other.curve[0].loss == pytest.approx(one.curve[0].loss, rel=1e-3)
+
+
+def test_a_device_is_asked_for_by_name() -> None:
+    settings = [Settings(n_params=5000)]
+    one, other = (train(LSTM, TASK, settings, SEED, **on) for on in ({}, {"device": "cpu"}))
+    assert one[0].curve == other[0].curve
+    with pytest.raises(RuntimeError, match="device"):
+        train(LSTM, TASK, settings, SEED, device="nowhere")
