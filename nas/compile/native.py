@@ -31,6 +31,8 @@ LOOP_FLAGS = "-O2 -fno-tree-pre -fno-gcse -fno-tree-vrp".split()
 compiled in half of the time (GCC 12)."""
 COMPILE_LIMIT_S = 60.0
 HERE = Path(__file__).parent
+FORMAT = 1
+"""Of libraries: raised when the names of what they hold change."""
 PRODUCTS = ("prelude.c", "gemm.c", "bfloat.c")
 ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
 DEFINED = re.compile(r"^(?:(?:static|const) )*(?!extern|static|const)\w+ (\w+)[\[(]", re.MULTILINE)
@@ -173,7 +175,8 @@ def _products(source: str, double: bool, command: tuple[str, ...]) -> Library | 
 
 def _digest(source: str, double: bool, command: tuple[str, ...]) -> str:
     try:
-        return hashlib.sha256(f"{source} {double} {_machine(command)}".encode()).hexdigest()[:32]
+        made_of = f"{FORMAT} {source} {double} {_machine(command)}"
+        return hashlib.sha256(made_of.encode()).hexdigest()[:32]
     except OSError as error:  # no room for temporary files
         raise CompilerError(f"a compiled loop cannot be made: {error}") from None
 
