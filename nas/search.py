@@ -4,6 +4,7 @@ config -> study -> sampler -> space.propose(trial) -> cell -> protocol -> evalua
        -> outcomes -> score -> study -> record, leaderboard, winner
 """
 
+import gc
 import signal
 import sys
 import time
@@ -96,6 +97,7 @@ class _Search:
             self.study = open_study(
                 config.study, self.folder, config.storage, definition(config, self.space)
             )
+            gc.freeze()  # the study stays: nothing in it is garbage
             self._describe()
             self._note_configuration()
             return self._go()

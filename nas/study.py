@@ -6,6 +6,7 @@ whatever stops the coordinator, the same command goes on from there. One coordin
 a file lock.
 """
 
+import gc
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,9 +46,10 @@ class Study:
         own: dict[int, list[str]] = {}
         for trial_id, digest in self._storage.evaluations(study._study_id):
             own.setdefault(trial_id, []).append(digest)
-        self.visits = [
-            _visit(trial, self.cache, own.get(trial._trial_id, ())) for trial in self._frozen()
-        ]
+        with _uncollected():
+            self.visits = [
+                _visit(trial, self.cache, own.get(trial._trial_id, ())) for trial in self._frozen()
+            ]
 
     def _frozen(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -127,6 +129,18 @@ class Study:
 
     def _set_attr(self, visit: Visit, name: str, value: Any) -> None:
         self._study._storage.set_trial_user_attr(visit.trial_id, name, value)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for garbage: among millions of objects that stay, it takes half the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit | None":

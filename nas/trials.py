@@ -8,7 +8,7 @@ study and which no sampler looks at; what belongs together is written in one tra
 import datetime
 import json
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,9 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.visit import EVALUATION
+
+FEW = 100
+"""Trials up to which they are read by their ids."""
 
 _distribution = lru_cache(maxsize=4096)(json_to_distribution)
 
@@ -70,7 +73,7 @@ class TrialStorage(optuna.storages.RDBStorage):
             if not rows:
                 return []
             params, attrs, system, values = (
-                self._grouped(connection, model, names, chosen)
+                self._grouped(connection, model, names, chosen, [row[0] for row in rows])
                 for model, names in (
                     (models.TrialParamModel, ("param_name", "param_value", "distribution_json")),
                     (models.TrialUserAttributeModel, ("key", "value_json")),
@@ -101,22 +104,28 @@ class TrialStorage(optuna.storages.RDBStorage):
         return found
 
     def _grouped(
-        self, connection: Any, model: Any, names: tuple[str, ...], chosen: list[Any]
+        self,
+        connection: Any,
+        model: Any,
+        names: tuple[str, ...],
+        chosen: list[Any],
+        ids: Sequence[int],
     ) -> dict[int, list[Any]]:
         """Columns of a table that belongs to trials, by trial, in the order of writing."""
         import sqlalchemy
 
         trial = models.TrialModel
         columns = [getattr(model, name) for name in names]
-        query = sqlalchemy.select(model.trial_id, *columns).join(
-            trial, model.trial_id == trial.trial_id
-        )
-        query = query.where(*chosen)
+        query = sqlalchemy.select(model.trial_id, *columns)
+        if len(ids) <= FEW:  # or SQLite would walk through the table
+            query = query.where(model.trial_id.in_(ids))
+        else:
+            query = query.join(trial, model.trial_id == trial.trial_id).where(*chosen)
         if model is models.TrialUserAttributeModel:
             query = query.where(sqlalchemy.not_(model.key.startswith(EVALUATION)))
         found: dict[int, list[Any]] = defaultdict(list)
         [order] = sqlalchemy.inspect(model).primary_key
-        for trial_id, *values in connection.execute(query.order_by(order)):
+        for trial_id, *values in connection.execute(query.order_by(order)).all():
             found[trial_id].append(values)
         return found
 

@@ -46,7 +46,7 @@ ORDER = """
     nas.spaces
     nas.evolution
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
-    nas.samplers.quasi nas.samplers
+    nas.samplers.quasi nas.samplers.tpe nas.samplers
     nas.settings nas.protocol
     nas.visit nas.trials nas.storage nas.study
     nas.workers

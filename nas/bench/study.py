@@ -5,6 +5,7 @@ keep outcomes, tell, rank. To measure something more, add a line to `measure`.
 """
 
 import argparse
+import gc
 import hashlib
 import resource
 import statistics
@@ -150,6 +151,7 @@ def measure(
     clock, protocol = Clock(), make_protocol()
     with clock("open"):
         study = reopen()
+        gc.freeze()  # as a search does
     goals = {"open": OPEN_S}
     for name in samplers:
         make = find_sampler(name, space, n_turns=protocol.n_turns)

@@ -24,6 +24,7 @@ from nas.samplers.jozefowicz import Jozefowicz
 from nas.samplers.propose import Proposer, RandomWalk
 from nas.samplers.quasi import QuasiRandom
 from nas.samplers.regularized import Regularized
+from nas.samplers.tpe import BoundedTPE
 from nas.spaces.base import Space
 
 
@@ -32,9 +33,7 @@ def _tpe(seed: int) -> BaseSampler:
     # are taken into account, so that several candidates at once differ.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
-        return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=True, constant_liar=True
-        )
+        return BoundedTPE(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
 def _qmc(seed: int) -> BaseSampler:

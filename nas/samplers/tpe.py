@@ -1,0 +1,79 @@
+"""Optuna's TPE on a history of bounded length, so that a study of 10,000 candidates stays quick.
+
+TPE weighs every trial of the past for every choice. Its model of good cells is made of the best 25;
+these are always kept. Its model of the others is made of the latest.
+"""
+
+from collections.abc import Container, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+N_BEST = 25
+"""As many as Optuna's model of good trials has at most (`optuna.samplers._tpe.default_gamma`)."""
+N_LATEST = 250
+"""Complete trials beside the best; up to so many in all, nothing is left out."""
+
+
+_SHOWN: WeakKeyDictionary[Study, tuple[int, list[FrozenTrial]]] = WeakKeyDictionary()
+"""What the trial of this number sees of a study. It does not change while its choices are made, and
+looking it up for each of them, by a sampler made anew, took most of the time."""
+
+
+class BoundedTPE(TPESampler):
+    """TPE that sees the best and the latest trials, and all that are running."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(_Bounded(study, trial), trial)  # type: ignore[arg-type]
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(_Bounded(study, trial), trial, search_space)  # type: ignore[arg-type]
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        bounded: Any = _Bounded(study, trial)
+        return super().sample_independent(bounded, trial, param_name, param_distribution)
+
+
+class _Bounded:
+    """A study that shows only some of its trials."""
+
+    def __init__(self, study: Study, trial: FrozenTrial) -> None:
+        self._whole = study
+        if _SHOWN.get(study, (-1, []))[0] != trial.number:
+            _SHOWN[study] = trial.number, kept(study.get_trials(deepcopy=False))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = _SHOWN[self._whole][1]
+        return [trial for trial in trials if states is None or trial.state in states]
+
+
+def kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that TPE sees, in order; values are maximised, and earlier ones first among equals."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if len(complete) <= N_LATEST:
+        return list(trials)
+    best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:N_BEST]
+    shown = {trial.number for trial in (*best, *complete[-N_LATEST:])}
+    return [t for t in trials if t.state != TrialState.COMPLETE or t.number in shown]
