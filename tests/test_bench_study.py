@@ -1,5 +1,7 @@
 """The benchmark of studies: it fills a study like a search's, and measures what it says."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,17 @@ def test_it_fills_a_study_that_reads_back(tmp_path: Path, name: str) -> None:
     stages = {v.judgement.stage for v in again.finished() if v.judgement}
     assert len(stages) >= 2, "some are rejected early, some go on"
     assert stages <= {"scored", *(t.name for t in make_protocol().tasks), "memorization"}
+
+
+def test_a_study_without_summaries_reads_alike(tmp_path: Path) -> None:
+    space, made = load_space("gates"), reopened(tmp_path)
+    fill(made, space, 6, n_epochs=2)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database, database:
+        found = database.execute("delete from trial_user_attributes where key like 'summary %'")
+        assert found.rowcount == len(made.cache) >= 6
+    again = reopened(tmp_path)
+    assert again.visits == made.visits
+    assert [v.summaries() for v in again.finished()] == [v.summaries() for v in made.finished()]
 
 
 def test_it_measures_what_it_says(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_commands_of_the_search_are_accepted(
     (tmp_path / "my.txt").write_text("to be or not to be, that is the question. " * 2000)
     lines = [line for block in blocks("console") for line in block.splitlines()]
     searches = [
-        line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.s")
+        line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.search")
     ]
     configs = [parse(arguments) for arguments in searches if "[CONFIG]" not in arguments]
     assert [config.study for config in configs] == ["second", "third", "mine", "narrow", "graphs"]
