@@ -2,12 +2,15 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from nas.leaderboard import leaderboard
-from nas.progress import clock, counts, describe, funnel, table_of
+from nas.progress import TimeNotes, clock, counts, describe, funnel, table_of
 from nas.protocol import Judgement
+from nas.study import open_study
 from nas.visit import Visit
 
 
@@ -66,3 +69,20 @@ def test_the_table_fits_a_terminal_and_shows_every_number() -> None:
     assert ["2", "gru", "(baseline)", "0.970", "0.970", "0", "0"] in rows
     assert ["3", "c", "-", "0", "0", "memorization"] in rows
     assert max(map(len, lines)) <= 80
+
+
+def test_the_time_spent_is_noted_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([100.0, 110.0, 125.0, 125.0, 130.0, 150.0])
+    monkeypatch.setattr("nas.progress.time.monotonic", lambda: next(now))
+    study = open_study("study", tmp_path, "", {})
+    study.set_attr("spent_s", 7.0)
+    notes = TimeNotes(study, n_slots=3)  # at 100
+    notes.tick(None)  # type: ignore[arg-type]  # at 110: too early
+    assert study.attrs["spent_s"] == 7.0
+    notes.tick(None)  # type: ignore[arg-type]  # at 125
+    assert (study.attrs["spent_s"], study.attrs["slot_s"]) == (32.0, 75.0)
+    notes.tick(None)  # type: ignore[arg-type]  # at 130: too early again
+    notes.note()  # at 150
+    assert (study.attrs["spent_s"], study.attrs["slot_s"]) == (57.0, 150.0)
