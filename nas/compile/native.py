@@ -26,9 +26,9 @@ from typing import Any
 from nas.compile import cache
 
 FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -shared -fPIC -w".split()
-LOOP_FLAGS = "-O2 -fno-tree-pre -fno-gcse -fno-tree-vrp".split()
-"""For all but the products, where most of the time is spent: loops are as fast with them, and are
-compiled in half of the time (GCC 12)."""
+LOOP_FLAGS = "-O2 -fno-tree-pre -fno-gcse -fno-tree-vrp -fno-thread-jumps -fira-region=one".split()
+"""For all but the products, where most of the time is spent. Compared with -O3, loops are as fast to
+within half a per cent and compiled in half of the time (GCC 12); with -O1 they are 3 % slower."""
 COMPILE_LIMIT_S = 60.0
 HERE = Path(__file__).parent
 FORMAT = 1

@@ -174,7 +174,8 @@ INLINE vec start(const real *p, index_t count) {
   for (index_t i = 0; i < count; i++) a[i] = p[i];
   return a;
 }
-/* A row of `width` values, zero up to `padded`; all zero without a source. */
-INLINE void put_row(real *to, const real *from, index_t width, index_t padded) {
+/* A row of `width` values, zero up to `padded`; all zero without a source. Not inline: a tenth of the time
+   of compiling a loop. */
+static __attribute__((noinline)) void put_row(real *to, const real *from, index_t width, index_t padded) {
   for (index_t i = 0; i < padded; i++) to[i] = from && i < width ? from[i] : 0;
 }
