@@ -50,7 +50,9 @@ class Parts:
     """Parameter budgets of the models that workers train."""
     worker_evaluations: int = 2
     """Evaluations a worker and round."""
-    rounds: int = 5
+    worker_steps: int = 100
+    """Minibatches of an evaluation."""
+    rounds: int = 3
     """Rounds of a part whose arms take seconds."""
 
 
@@ -147,6 +149,7 @@ SMOKE = replace(
         memory_steps=1,
         worker_params=(5_000,),
         worker_evaluations=1,
+        worker_steps=4,
         rounds=2,
     ),
 )

@@ -4,6 +4,7 @@ What a part needs is imported when it runs: Lightning and a search's files take 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -31,8 +32,10 @@ def measure_parts(report: Report, progress: Progress) -> None:
     ):
         if wanted:
             progress(name)
+            began = time.perf_counter()
             with _noted(report, name):
                 part(report, progress)
+            report.part_s[name] = time.perf_counter() - began
 
 
 @contextmanager
@@ -97,7 +100,7 @@ def _workers(report: Report, progress: Progress) -> None:
     config, parts = report.config, report.config.parts
     for n_params in parts.worker_params:
         progress(f"{config.workers} workers, {n_params} parameters")
-        counts = (parts.training_steps, parts.worker_evaluations, parts.rounds)
+        counts = (parts.worker_steps, parts.worker_evaluations, parts.rounds)
         report.workers.append(workers(ZOO[CELL], n_params, config.workers, *counts))
 
 

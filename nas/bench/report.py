@@ -84,6 +84,8 @@ class Report:
     memory: "list[Memory]" = field(default_factory=list)
     workers: "list[Workers]" = field(default_factory=list)
     search: "list[Search]" = field(default_factory=list)
+    part_s: dict[str, float] = field(default_factory=dict)
+    """Wall time of each part."""
     wall_s: float = 0.0
     """Of the whole run."""
     notes: list[str] = field(default_factory=list)

@@ -73,9 +73,11 @@ def write_markdown(report: Report, path: Path) -> None:
     """The command, the machine and all tables."""
     machine, versions = report.machine, report.versions
     about = f"{machine['processor']}, {machine['processors']} processors, {machine['compiler']}"
+    spent = ", ".join(f"{name} {s / 60:.1f}" for name, s in report.part_s.items())
     blocks = [
         f"```console\n{report.command}\n```",
-        f"{about}, torch {versions.get('torch', '?')}; {report.wall_s / 60:.0f} minutes.",
+        f"{about}, torch {versions.get('torch', '?')}.",
+        f"It took {report.wall_s / 60:.1f} minutes ({spent}).",
     ]
     for table in tables(report):
         lines = [f"## {table.title}", ""]
