@@ -27,7 +27,7 @@ from nas.compile import cache
 
 FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -shared -fPIC -w".split()
 LOOP_FLAGS = "-O2 -fno-tree-pre -fno-gcse -fno-tree-vrp -fno-thread-jumps -fira-region=one".split()
-"""For all but the products, where most of the time is spent. Compared with -O3, loops are as fast to
+"""For all but the products, where most time is spent. Compared with -O3, loops are as fast to
 within half a per cent and compiled in half of the time (GCC 12); with -O1 they are 3 % slower."""
 COMPILE_LIMIT_S = 60.0
 HERE = Path(__file__).parent
