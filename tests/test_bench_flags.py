@@ -1,6 +1,7 @@
 """The flags of the benchmark: what they mean, and one sentence for what is wrong."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,20 @@ def test_checking_a_path_leaves_no_file_and_harms_none(tmp_path: Path) -> None:
 def test_flags_change_the_smoke_run_and_repeated_values_count_once() -> None:
     config = parse(["--smoke", "--hidden", "8", "8", "4", "--no-training"])
     assert (config.hidden, config.batch, config.rounds, config.training) == ((8, 4), (4,), 2, False)
+
+
+def test_commands_of_documents_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiments" / "speed").mkdir(parents=True)
+    (tmp_path / "my.cell").write_text("def mine(x, h):\n    return tanh(linear(x, h))\n")
+    monkeypatch.chdir(tmp_path)
+    texts = [(ROOT / name).read_text() for name in ("README.md", "experiments/speed/README.md")]
+    lines = "\n".join(texts).replace("\\\n", "").splitlines()
+    commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.bench ")]
+    configs = [parse(shlex.split(command)[3:]) for command in commands]
+    assert [config.mutants for config in configs] == [0, 0, 50, 0]
+    assert [config.threads for config in configs] == [(1,), (1,), (1,), (1, 2)]
 
 
 def test_help_is_quick_to_import() -> None:
