@@ -14,6 +14,8 @@ from tests.studies import command, environment, essences, run, stored, write_con
 
 FAKE = "tests.fake_training"
 SLEEP_S = "0.1"
+SLOW_S = "0.5"
+"""An evaluation of a search that is stopped: on a busy machine it must not end before that."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def begin(folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         command(FAKE, folder / "small.yaml"),
         cwd=folder,
-        env=environment(NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S=SLEEP_S),
+        env=environment(NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S=SLOW_S),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

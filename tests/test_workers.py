@@ -242,7 +242,14 @@ def test_leaving_the_block_by_an_exception_does_not_wait(tmp_path: Path) -> None
 
 def test_an_interrupt_ends_the_wait_and_the_work(tmp_path: Path) -> None:
     target = threading.main_thread().ident
-    threading.Timer(0.5, signal.pthread_kill, (target, signal.SIGINT)).start()
+    assert target
+
+    def interrupt() -> None:
+        assert eventually((tmp_path / "pid").exists, 20)  # at work
+        time.sleep(0.2)
+        signal.pthread_kill(target, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt), LocalWorkers(1, RUN) as workers:
         future = workers.submit(evaluation("sleep", tmp_path / "pid", 60))
     assert cut_short(future)

@@ -25,3 +25,5 @@ BFLOAT16_SUMS = {"rtol": 1e-5, "atol": 2e-5}
 some hundred terms, and which of two equally near bfloat16 values a sum of two matrices becomes."""
 BFLOAT16_FACTORS = 0.02
 """Of the largest value: factors of 8 binary digits, over some steps."""
+SEVEN_DIGITS = {"rel": 2e-6}
+"""What is computed from two numbers of seven digits, each rounded by up to 5e-7 of itself."""
