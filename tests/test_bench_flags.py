@@ -100,7 +100,7 @@ def test_commands_of_documents_are_accepted(
     commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.bench ")]
     configs = [parse(shlex.split(command)[3:]) for command in commands]
     assert [config.mutants for config in configs] == [0, 0, 50, 0]
-    assert [config.threads for config in configs] == [(1,), (1,), (1,), (1, 2)]
+    assert [config.search for config in configs] == [0, 0, 2, 4]
 
 
 def test_help_is_quick_to_import() -> None:

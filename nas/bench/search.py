@@ -63,8 +63,9 @@ def search(backend: Backend, candidates: int, *, tiny: bool = False) -> Search:
         wall_s = time.perf_counter() - began
         loops = sum(1 for _ in Path(place).glob("cache/*.so"))
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise SearchError(f"the search with backend {backend} failed: {said}")
+        said = (f"no message\n{done.stdout}\n{done.stderr}").strip().splitlines()[-1]
+        code = done.returncode
+        raise SearchError(f"the search with backend {backend} failed, exit code {code}: {said}")
     if bool(loops) != (backend == "c"):
         raise SearchError(f"the search with backend {backend} did not run on it.")
     judged = config.n_candidates + len({*BASELINES, *config.include})
