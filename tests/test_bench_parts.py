@@ -233,7 +233,9 @@ def test_a_search_runs_on_the_backend_that_is_asked_for() -> None:
 
 def test_a_search_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "TINY", ("--space", "nowhere"))
-    with pytest.raises(SearchError, match=r'backend c failed, exit code 2: nas\.search: no space "nowhere"'):
+    with pytest.raises(
+        SearchError, match=r'backend c failed, exit code 2: nas\.search: no space "nowhere"'
+    ):
         search.search("c", 1, tiny=True)
 
 
