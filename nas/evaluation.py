@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from nas.tasks.base import Task
 
-Status = Literal["ok", "cut", "diverged", "failed", "out of memory", "timed out"]
-"""Of a training run; "cut" is one that others were preferred to before its end."""
+Status = Literal["ok", "cut", "vetoed", "diverged", "failed", "out of memory", "timed out"]
+"""Of a training run; "cut" is one that others were preferred to before its end, "vetoed" one that
+was not begun, because the cell is dead or explodes at its initialisation."""
 
 ADDED = {"added": True}
 """Metadata of fields that the first studies did not have; see `described`."""
@@ -57,6 +58,8 @@ class Cost:
     tokens: int = 0
     flops: float = 0.0
     wall_s: float = dataclasses.field(default=0.0, compare=False)
+    saved_flops: float = 0.0
+    """What a run that was cut or vetoed would have taken up to its last epoch, at most."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,16 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """What an early look asks for: a metric that one of the settings must have reached."""
+
+    epoch: int
+    """After how many epochs, at least 1."""
+    value: float
+    """Of the task's metric, on validation."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One unit of work. The same evaluation gives the same outcomes on the same kind of device."""
 
@@ -107,6 +120,10 @@ class Evaluation:
     """Share of the task's epochs to train, in (0, 1]."""
     halving: int = 0
     """Successive halving: the best 1/halving of the settings go on at each rung; 0: all do."""
+    bar: Bar | None = None
+    """If none of the settings reaches it in time, all are cut there."""
+    veto: bool = False
+    """Whether settings with which the cell is dead or explodes at its start are not trained."""
 
     def digest(self) -> str:
         """What the cache of outcomes is indexed by: of the cell its key, not its text."""
@@ -117,6 +134,8 @@ class Evaluation:
             self.seed,
             self.fidelity,
             *([self.halving] if self.halving else []),
+            *([dataclasses.asdict(self.bar)] if self.bar else []),
+            *(["veto"] if self.veto else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
