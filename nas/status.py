@@ -59,6 +59,17 @@ def status(name: str, storage: str = "", studies: str = "studies") -> int:
     Raises:
         UserError: if there is no such study, with the nearest name.
     """
+    for line in lines(look(name, storage, studies)):
+        print(line)
+    return 0
+
+
+def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
+    """Open a study by its name or folder, only to read it.
+
+    Raises:
+        UserError: if there is no such study, with the nearest name.
+    """
     folder = _folder(name, studies, anywhere=bool(storage))
     config = _config(folder)
     known = str(config.get("storage") or "")
@@ -70,9 +81,7 @@ def status(name: str, storage: str = "", studies: str = "studies") -> int:
     from nas.study import is_locked, read_study
 
     study = read_study(folder.name, folder, storage)
-    for line in lines(Seen(folder.name, folder, study, is_locked(folder), config)):
-        print(line)
-    return 0
+    return Seen(folder.name, folder, study, is_locked(folder), config)
 
 
 def _folder(name: str, studies: str, *, anywhere: bool) -> Path:
