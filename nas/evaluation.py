@@ -11,9 +11,12 @@ from typing import Any, Literal
 
 from nas.tasks.base import Task
 
-Status = Literal["ok", "cut", "vetoed", "diverged", "failed", "out of memory", "timed out"]
+Status = Literal[
+    "ok", "cut", "vetoed", "diverged", "failed", "crashed", "out of memory", "timed out"
+]
 """Of a training run; "cut" is one that others were preferred to before its end, "vetoed" one that
-was not begun, because the cell is dead or explodes at its initialisation."""
+was not begun, because the cell is dead or explodes at its initialisation, "crashed" one of an
+evaluation whose worker died each time that it was tried."""
 
 ADDED = {"added": True}
 """Metadata of fields that the first studies did not have; see `described`."""

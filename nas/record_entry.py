@@ -14,12 +14,12 @@ from typing import Any, Literal
 from nas.cell.json import to_json
 from nas.cell.text import loads
 from nas.evaluation import Outcome, Settings
-from nas.protocol import Judgement, best_outcome
+from nas.judgement import Judgement, best_outcome
 from nas.tasks.base import Task
 from nas.visit import Evaluated, Visit
 
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
-BROKEN = ("failed", "out of memory", "timed out")
+BROKEN = ("failed", "crashed", "out of memory", "timed out")
 """Statuses of an outcome that say nothing of the cell."""
 LONGEST_EQUATIONS = 5000
 """Characters of a cell's text in its note: MLflow cuts a note at 8000, silently."""

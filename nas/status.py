@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
     from nas.study import Study
     from nas.visit import Visit
 
-FAILURES = ("failed", "out of memory", "timed out", "diverged")
+FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged")
 """Statuses of a training run, worst first."""
 HIDDEN = "//…@"
 """In a URL whose password was not written down."""

@@ -9,30 +9,25 @@ import contextlib
 import logging
 import os
 import pickle
-import pkgutil
 import signal
 import threading
 import time
-import traceback
 from abc import ABC, abstractmethod
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
-from pathlib import Path
 from typing import Self
 
 from pebble import ProcessExpired, ProcessPool
 
-from nas.errors import UserError
-from nas.evaluation import Cost, Evaluation, Outcome, Result, Status
+from nas.errors import SearchError, UserError
+from nas.evaluation import Cost, Evaluation, Outcome, Result
+from nas.worker import MEMORY_EXIT_CODE, STATM, Fault, one_line, prepare, work
 
 logger = logging.getLogger(__name__)
 
 THREADS = "OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS".split()
 START_LIMIT_S = 300.0  # imports, perhaps from a slow disk; they count in no evaluation's time
-WATCH_S = 0.05  # memory fills at about 5 GB/s, so a limit may be passed by 0.25 GB
-MEMORY_EXIT_CODE = 86
-STATM = Path("/proc/self/statm")
+READY_S = 0.05  # between two looks whether a worker has begun
 _LAUNCH = threading.Lock()  # os.environ, which a launch changes for a moment, is global
 
 
@@ -44,12 +39,18 @@ class Workers(ABC):
 
     n_slots: int
 
+    @property
+    def busy_s(self) -> float:
+        """Time that ended evaluations took, with what a worker did before and after training."""
+        return 0.0
+
     @abstractmethod
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
         """Return a future of the result; its callbacks run in a thread that works, so be quick.
 
-        Whatever happens to a worker is an outcome (failed, out of memory, timed out). The future
-        raises CancelledError if `close(wait=False)` came first: then there is no result.
+        Whatever happens to a worker is an outcome (failed, crashed, out of memory, timed out). The
+        future raises CancelledError if `close(wait=False)` came first: then there is no result;
+        and SearchError where the fault is the machine's (no worker starts, a full disk).
         An evaluation that cannot be pickled, or workers already closed, raise here.
         """
 
@@ -73,9 +74,10 @@ class LocalWorkers(Workers):
     `run` is the import path, "module:function", of a function from Evaluation to Result: a string,
     so that only workers import it. `time_limit_s` is for one evaluation with all its settings,
     `memory_limit_bytes` for one worker, imports included (0.3 GB for Lightning). An evaluation
-    whose worker dies (killed, segmentation fault) runs up to `max_tries` times. A worker is
-    replaced after `max_served` evaluations (0: never), in case memory leaks. As all spawned
-    processes do, a worker imports the main script: that needs `if __name__ == "__main__":`.
+    whose worker dies (killed, segmentation fault) runs up to `max_tries` times, and then its
+    outcomes are "crashed". A worker is replaced after `max_served` evaluations (0: never), in case
+    memory leaks. As all spawned processes do, a worker imports the main script: that needs
+    `if __name__ == "__main__":`.
     """
 
     def __init__(
@@ -103,6 +105,10 @@ class LocalWorkers(Workers):
         self._idle = list(self._workers)
         self._threads = ThreadPoolExecutor(n, thread_name_prefix="nas-worker")
 
+    @property
+    def busy_s(self) -> float:
+        return sum(worker.busy_s for worker in self._workers)
+
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
         # Pickled here, so that an evaluation that cannot be (un)pickled does not end a worker.
         return self._threads.submit(self._evaluate, evaluation, pickle.dumps(evaluation))
@@ -125,24 +131,33 @@ class LocalWorkers(Workers):
     def _evaluate(self, evaluation: Evaluation, pickled: bytes) -> Result:
         started = time.monotonic()
         worker = self._idle.pop()
+        faults: list[Fault] = []
         try:
             for n_tries in range(1, self._max_tries + 1):
                 answer = self._attempt(pickled, worker)
                 if isinstance(answer, Result):
                     return answer
-                fault = answer
+                faults.append(fault := answer)
                 tries = f" (try {n_tries} of {self._max_tries})" if fault.retry else ""
                 logger.warning("cell %s: %s%s", evaluation.key, fault.message, tries)
                 logger.debug("cell %s: %s", evaluation.key, fault.traceback)
                 if not fault.retry:
                     break
         finally:
+            worker.busy_s += time.monotonic() - started
             self._idle.append(worker)
+        own = [one for one in faults if not one.machine]
+        if fault.machine and not (fault.retry and own):
+            raise SearchError(
+                f"evaluations cannot be run, {fault.message}{tries}. Once that is mended, the same "
+                "command goes on; nothing is held against the cell."
+            )
+        fault = own[-1]
         cost = Cost(wall_s=time.monotonic() - started)
         outcome = Outcome(status=fault.status, message=fault.message + tries, cost=cost)
         return Result(outcomes=(outcome,) * len(evaluation.settings))
 
-    def _attempt(self, pickled: bytes, worker: "_Worker") -> "Result | _Fault":
+    def _attempt(self, pickled: bytes, worker: "_Worker") -> "Result | Fault":
         try:
             if not worker.pool.active:  # it died while it had nothing to do
                 worker.replace()
@@ -150,19 +165,20 @@ class LocalWorkers(Workers):
             with self._lock:
                 if self._abandoned:
                     raise CancelledError("the workers were closed before this evaluation ended.")
-                worker.future = worker.pool.schedule(_work, args=args, timeout=limit_s)
+                worker.future = worker.pool.schedule(work, args=args)
             answer = worker.wait(limit_s)
         except TimeoutError:
-            fault = _Fault("timed out", f"took more than {limit_s:g} s")
+            fault = Fault("timed out", f"took more than {limit_s:g} s")
         except ProcessExpired as error:
-            fault = _Fault("failed", f"the worker {_death(error.exitcode)}", retry=True)
+            fault = Fault("crashed", f"the worker {_death(error.exitcode)}", retry=True)
             if error.exitcode == MEMORY_EXIT_CODE:
                 message = f"the worker took more than {self._memory_limit_bytes:,} bytes"
                 # In a used worker, the memory may be what earlier evaluations left behind.
-                fault = _Fault("out of memory", message, retry=worker.n_served > 0)
+                fault = Fault("out of memory", message, retry=worker.n_served > 0)
         except (RuntimeError, OSError) as error:  # pebble's BrokenProcessPool is the first
-            message = "the worker did not start, see its message on standard error"
-            fault = _Fault("failed", f"{message}: {_one_line(error)}", retry=True)
+            message = "the worker did not start, see its message on standard error: "
+            message += one_line(error)
+            fault = Fault("failed", message, retry=True, machine=True)
         else:
             worker.n_served += 1
             if worker.n_served == self._max_served:
@@ -177,24 +193,10 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class _Fault:
-    """Why an attempt gave no result."""
-
-    status: Status
-    message: str
-    retry: bool = False
-    traceback: str = ""
-
-
 def _death(exit_code: int) -> str:
     name = next((s.name for s in signal.Signals if s == -exit_code), f"signal {-exit_code}")
     hint = ", perhaps because memory ran out: try fewer workers" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}" if exit_code < 0 else f"ended with exit code {exit_code}"
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
 class _Process(SpawnProcess):
@@ -228,12 +230,13 @@ class _Worker:
 
     def __init__(self, run: str, memory_limit_bytes: int | None) -> None:
         self._arguments = (run, os.getpid(), memory_limit_bytes)
-        self.future: Future[Result | _Fault] = Future()
+        self.busy_s = 0.0
+        self.future: Future[Result | Fault] = Future()
         self._start()
 
     def _start(self) -> None:
         self.n_served = 0
-        self.pool = ProcessPool(1, 0, _prepare, self._arguments, _Context())
+        self.pool = ProcessPool(1, 0, prepare, self._arguments, _Context())
         with contextlib.suppress(OSError, RuntimeError):  # the next evaluation meets it and says it
             _ = self.pool.active  # starts the process
 
@@ -242,59 +245,16 @@ class _Worker:
         self.pool.join()
         self._start()
 
-    def wait(self, time_limit_s: float) -> "Result | _Fault":
-        """Wait for pebble, but not for ever: it limits no start, and needs a lock to end a run."""
-        deadline = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < deadline + (time_limit_s if self.future.running() else 0):
-            try:
-                return self.future.result(timeout=1.0)
-            except TimeoutError:
-                if self.future.done():
-                    raise
-        if self.future.running():
-            raise TimeoutError
-        raise RuntimeError(f"it was not ready after {START_LIMIT_S:g} s")
+    def wait(self, time_limit_s: float) -> "Result | Fault":
+        """Wait for the result, for ever neither for the worker to be ready nor for it to end.
 
-
-# From here on: what runs in the worker.
-
-
-def _prepare(run: str, coordinator: int, memory_limit_bytes: int | None) -> None:
-    threading.Thread(target=_watch, args=(coordinator, memory_limit_bytes), daemon=True).start()
-    with contextlib.suppress(Exception):  # each evaluation meets it again and says it
-        pkgutil.resolve_name(run)
-
-
-def _watch(coordinator: int, memory_limit_bytes: int | None) -> None:
-    """End this process when its coordinator has ended, however it did, or at its memory limit.
-
-    Not by PR_SET_PDEATHSIG: it follows the THREAD that launched the worker, which may end long
-    before its process, comes too late if that died before it was set, and macOS has none.
-    The limit is of resident memory less shared (libraries): RLIMIT_AS would count address space
-    that CUDA only reserves, RLIMIT_DATA memory that is never touched and the stacks of threads.
-    """
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    while os.getppid() == coordinator:
-        if memory_limit_bytes is not None:
-            resident, shared = (int(n) for n in STATM.read_text().split()[1:3])
-            if (resident - shared) * page_bytes > memory_limit_bytes:
-                logger.error("this worker takes more than %d bytes", memory_limit_bytes)
-                os._exit(MEMORY_EXIT_CODE)
-        time.sleep(WATCH_S)
-    os._exit(1)
-
-
-def _work(run: str, pickled: bytes) -> Result | _Fault:
-    try:
-        evaluation: Evaluation = pickle.loads(pickled)
-        result = pkgutil.resolve_name(run)(evaluation)
-        n_settings = len(evaluation.settings)
-        if not isinstance(result, Result) or len(result.outcomes) != n_settings:
-            raise TypeError(f"{run} must return a Result of {n_settings} outcomes, got {result!r}")
-        return result
-    except (Exception, SystemExit) as error:  # whatever a cell's training raises is its outcome
-        # MemoryError of Python, OutOfMemoryError of torch; its CPU allocator: a bare RuntimeError.
-        names = {kind.__name__ for kind in type(error).__mro__}
-        full = names & {"MemoryError", "OutOfMemoryError"} or "t allocate memory" in str(error)
-        status: Status = "out of memory" if full else "failed"
-        return _Fault(status, _one_line(error), traceback=traceback.format_exc())
+        Pebble's own limit follows the wall clock: one that is set forward would end what has just
+        begun. It also needs a lock, which a stopped worker may hold.
+        """
+        ready_by = time.monotonic() + START_LIMIT_S
+        while not self.future.running():
+            if time.monotonic() > ready_by:
+                raise RuntimeError(f"it was not ready after {START_LIMIT_S:g} s")
+            with contextlib.suppress(TimeoutError):
+                return self.future.result(timeout=READY_S)
+        return self.future.result(timeout=time_limit_s)

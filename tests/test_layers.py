@@ -47,9 +47,9 @@ ORDER = """
     nas.evolution
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers.tpe nas.samplers
-    nas.settings nas.protocol
-    nas.visit nas.trials nas.storage nas.study
-    nas.workers
+    nas.settings nas.protocol_config nas.judgement nas.asking nas.protocol
+    nas.visit nas.draws nas.judging nas.trials nas.storage nas.study
+    nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record

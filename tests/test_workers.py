@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pebble
 import pytest
 from worker_targets import alive, coordinator, cut_short, evaluation, eventually, only
 
-from nas.errors import UserError
+from nas.errors import SearchError, UserError
+from nas.worker import KILLED_FIRST, Fault
 from nas.workers import THREADS, LocalWorkers, n_cores
 
 RUN = "worker_targets:run"
@@ -59,9 +59,9 @@ def test_a_death_is_retried(workers: LocalWorkers, tmp_path: Path) -> None:
     assert (tmp_path / "tries").read_text() == "xxx"
 
 
-def test_deaths_end_as_failed(workers: LocalWorkers, tmp_path: Path) -> None:
+def test_deaths_end_as_crashed(workers: LocalWorkers, tmp_path: Path) -> None:
     result = workers.submit(evaluation("die", tmp_path / "tries", amount=9, n=2)).result(timeout=20)
-    assert [outcome.status for outcome in result.outcomes] == ["failed"] * 2
+    assert [outcome.status for outcome in result.outcomes] == ["crashed"] * 2
     assert "killed by SIGKILL" in result.outcomes[0].message
     assert "(try 3 of 3)" in result.outcomes[0].message
     assert (tmp_path / "tries").read_text() == "xxx"
@@ -136,24 +136,72 @@ def test_a_worker_that_dies_at_its_start_does_not_spin(
     (tmp_path / "crashing.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     with LocalWorkers(1, "crashing:run") as workers:
-        outcome = only(workers.submit(evaluation()))
-    assert outcome.status == "failed"
-    assert "did not start" in outcome.message
+        with pytest.raises(SearchError, match=r"the worker did not start.*the same command goes"):
+            only(workers.submit(evaluation()))
     assert len(starts.read_text()) <= 5
 
 
-def test_the_time_limit_holds_where_pebble_does_not_enforce_it(
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+def test_the_time_limit_is_not_of_the_wall_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """A clock that is set while an evaluation runs neither ends it nor lets it go on for ever."""
+    true_time = time.time
+    with LocalWorkers(2, RUN, time_limit_s=2.0) as workers:
+        long = workers.submit(evaluation("sleep", tmp_path / "long", 60))
+        short = workers.submit(evaluation("sleep", tmp_path / "short", 1))
+        assert eventually(lambda: (tmp_path / "short").exists(), 20)
+        monkeypatch.setattr("time.time", lambda: true_time() + jump_s)
+        assert only(short).status == "ok"
+        assert long.result(timeout=5).outcomes[0].status == "timed out"
+
+
+def test_a_worker_that_is_stopped_while_idle_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never says that it has begun, so it is given up as one that is not ready."""
+    with LocalWorkers(1, RUN) as workers:
+        pid = only(workers.submit(evaluation())).n_params
+        os.kill(pid, signal.SIGSTOP)
+        monkeypatch.setattr("nas.workers.START_LIMIT_S", 1.5)
+        outcome = only(workers.submit(evaluation()))
+    assert outcome.status == "ok"
+    assert outcome.n_params != pid
+    assert eventually(lambda: not alive(pid), 1)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_is_no_outcome(workers: LocalWorkers, wrapped: bool) -> None:
+    """Else a cell would be rejected for good because of what other programs have written."""
+    future = workers.submit(evaluation("fill_disk", amount=wrapped))
+    with pytest.raises(SearchError, match=r"cannot be run, the disk is full \(.*No space left"):
+        only(future)
+
+
+def test_a_worker_that_does_not_start_after_deaths_is_a_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a worker is stopped while it holds the lock that pebble needs to end it."""
-    monkeypatch.setattr("nas.workers.START_LIMIT_S", 0.5)
-    schedule = pebble.ProcessPool.schedule
-    monkeypatch.setattr(
-        pebble.ProcessPool, "schedule", lambda *args, timeout, **kwargs: schedule(*args, **kwargs)
-    )
-    with LocalWorkers(1, RUN, time_limit_s=0.5) as workers:
-        outcome = only(workers.submit(evaluation("sleep", tmp_path / "pid", 60)))
-    assert outcome.status == "timed out"
+    """A worker can die so soon that pebble has not heard that it had begun."""
+    attempts = iter([Fault("crashed", "died", True), Fault("failed", "no start", True, "", True)])
+    with LocalWorkers(1, RUN, max_tries=2) as workers:
+        monkeypatch.setattr(workers, "_attempt", lambda *_: next(attempts))
+        assert only(workers.submit(evaluation())).status == "crashed"
+
+
+@pytest.mark.skipif(not KILLED_FIRST.exists(), reason="needs Linux")
+def test_workers_are_ended_before_others_when_memory_runs_out(workers: LocalWorkers) -> None:
+    pid = only(workers.submit(evaluation())).n_params
+    of_worker = int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+    assert of_worker == 500 >= int(KILLED_FIRST.read_text())
+
+
+def test_the_time_that_workers_are_busy_is_counted(tmp_path: Path) -> None:
+    with LocalWorkers(2, RUN) as workers:
+        for future in [workers.submit(evaluation()) for _ in range(2)]:
+            only(future)
+        before_s = workers.busy_s
+        sleeps = [evaluation("sleep", tmp_path / f"{n}", n / 10) for n in range(1, 4)]
+        for future in [workers.submit(one) for one in sleeps]:
+            only(future)
+    assert workers.busy_s - before_s == pytest.approx(0.6, abs=0.3)
 
 
 def test_a_worker_that_hangs_at_its_start_is_given_up(
@@ -163,9 +211,8 @@ def test_a_worker_that_hangs_at_its_start_is_given_up(
     (tmp_path / "hanging.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with LocalWorkers(1, "hanging:run", max_tries=2) as workers:
-        outcome = only(workers.submit(evaluation()))
-    assert outcome.status == "failed"
-    assert outcome.message.endswith("it was not ready after 0.5 s (try 2 of 2)")
+        with pytest.raises(SearchError, match=r"it was not ready after 0\.5 s \(try 2 of 2\)\."):
+            only(workers.submit(evaluation()))
 
 
 def test_workers_are_single_threaded_and_the_coordinator_is_not(

@@ -1,5 +1,6 @@
 """What the workers of test_workers.py run, importable without torch, and how it is watched."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -104,6 +105,16 @@ def deny(task: Stub) -> None:
     raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
 
+def fill_disk(task: Stub) -> None:
+    """Meet a full disk; with an `amount`, as a library tells it."""
+    try:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/somewhere")
+    except OSError as error:
+        if task.amount:
+            raise RuntimeError("No space left, says a library") from error
+        raise
+
+
 def fail(task: Stub) -> None:
     raise ValueError("no luck\n  at all")
 
@@ -117,7 +128,8 @@ def environment(task: Stub) -> str:
 
 
 ACTIONS = {
-    f.__name__: f for f in (echo, sleep, stop, die, fill, leak, deny, fail, leave, environment)
+    action.__name__: action
+    for action in (echo, sleep, stop, die, fill, leak, deny, fill_disk, fail, leave, environment)
 } | {"miscount": echo}
 
 
