@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nas.errors import UserError, unknown
 from nas.evolution import EvolutionConfig
-from nas.protocol import ProtocolConfig
+from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.tasks import TASKS
 from nas.tasks.arithmetic import Arithmetic

@@ -14,11 +14,14 @@ from typing import Protocol
 
 import optuna
 
+from nas.asking import REFERENCE
 from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome, Result
 from nas.evolution import EvolutionConfig
-from nas.protocol import REFERENCE, Judging, NeedReference, Request, Staged
+from nas.judgement import Reference
+from nas.judging import inherited, judging_of
+from nas.protocol import Judging, NeedReference, Request, Staged
 from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.spaces.base import Space
@@ -72,7 +75,7 @@ class Coordinator:
     """When to stop, on `clock`; None: when all candidates are judged."""
     clock: Callable[[], float] = time.monotonic
     running: dict[int, _Running] = field(default_factory=dict)
-    reference: dict[str, float] | None = None
+    reference: Reference | None = None
     busy: dict[str, tuple[Visit, Evaluation]] = field(default_factory=dict)
     """Evaluations handed to workers, by digest, with the visit that asked first."""
 
@@ -147,7 +150,8 @@ class Coordinator:
         missing = [cell for cell in self.given if cell.key not in present]
         if not missing:
             sampler = Repeatable(self._make_sampler, self.seed, number)
-            return self.study.ask(number, sampler, self.space.propose, "drawn")
+            settings = self._inherited if self.protocol.config.draws == "inherited" else None
+            return self.study.ask(number, sampler, self.space.propose, "drawn", settings)
         cell = missing[0]
         params = self.space.params_of(cell)
 
@@ -160,15 +164,13 @@ class Coordinator:
 
         return self.study.ask(number, PointSampler(params or {}), propose, "given")
 
+    def _inherited(self, visit: Visit) -> dict[str, list[int]]:
+        baselines = [cell.key for cell in self.given[:2]]
+        return inherited(visit, self.study.visits, self.protocol, baselines)
+
     def _begin(self, visit: Visit) -> None:
-        protocol = self.protocol
-        if visit.turn:
-            judging = protocol.revisit(visit.cell, visit.key, visit.turn)
-        elif visit.kind == "drawn":
-            judging = protocol.judge(visit.cell, visit.key)
-        else:
-            is_reference = visit.key == self._reference_key
-            judging = protocol.measure(visit.cell, visit.key, is_reference=is_reference)
+        visits, key = self.study.visits, self._reference_key
+        judging = judging_of(visit, visits, self.protocol, key)
         running = _Running(visit, judging)
         self.running[visit.number] = running
         self._handle(running, next(judging))
@@ -192,7 +194,7 @@ class Coordinator:
         return lambda done: self._arrived.put((digest, done))
 
     def _advance(self, running: _Running) -> None:
-        answer: dict[str, float] | list[tuple[Outcome, ...]]
+        answer: Reference | list[tuple[Outcome, ...]]
         if running.needs_reference:
             if self.reference is None:
                 return
@@ -235,10 +237,10 @@ class Coordinator:
                 self._advance(running)
 
 
-def _known(visit: Visit) -> dict[str, float]:
-    """The reference's best metrics."""
+def _known(visit: Visit) -> Reference:
+    """What the reference reaches."""
     assert visit.judgement is not None
-    known = {name: value for name, value in visit.judgement.best.items() if value is not None}
-    if len(known) < len(visit.judgement.best):
+    reference = Reference.of(visit.judgement)
+    if reference is None:
         raise UserError(f"the reference cell {REFERENCE} has no metric on some task.")
-    return known
+    return reference

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.protocol import REFERENCE
+from nas.asking import REFERENCE
 
 if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
     from nas.visit import Visit

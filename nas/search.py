@@ -188,9 +188,7 @@ class _Search:
     def _n_settings(self, rows: Sequence[Row]) -> int:
         """Settings a task that the best cell was tried on."""
         best = winner(rows)
-        turns = range(1 + (best.visit.turn if best else 0))
-        tasks = self.protocol.tasks
-        return max(sum(len(self.protocol.settings_of(task, t)) for t in turns) for task in tasks)
+        return self.protocol.n_tried(best.visit.turn if best else 0)
 
     @contextmanager
     def _recorder(self, coordinator: Any) -> Iterator[None]:

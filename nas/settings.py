@@ -63,13 +63,16 @@ class SettingsGrid:
         """All different settings, in a fixed order."""
         return list(_points(self, tuple(n_params)))
 
-    def draw(self, task: Task, count: int, seed: int, turn: int = 0) -> tuple[Settings, ...]:
+    def draw(
+        self, task: Task, count: int, seed: int, turn: int = 0, first: int = 0
+    ) -> tuple[Settings, ...]:
         """`count` different settings for a task, or all if there are fewer.
 
         The same for every cell of a study: equal tuning budgets, and less noise between cells. Each
-        further `turn` draws `count` fresh ones, until none is left.
+        further `turn` draws `count` fresh ones, until none is left. `first` is how many turn 0 has,
+        if not `count`.
         """
-        return _draw(self, task.name, tuple(task.n_params), count, seed, turn)
+        return _draw(self, task.name, tuple(task.n_params), count, seed, turn, first or count)
 
     def n_turns(self, task: Task, count: int) -> int:
         """How many turns of `count` settings the grid has for a task."""
@@ -99,10 +102,16 @@ def _points(grid: SettingsGrid, n_params: tuple[int, ...]) -> tuple[Settings, ..
 
 @lru_cache
 def _draw(
-    grid: SettingsGrid, task: str, n_params: tuple[int, ...], count: int, seed: int, turn: int
+    grid: SettingsGrid,
+    task: str,
+    n_params: tuple[int, ...],
+    count: int,
+    seed: int,
+    turn: int,
+    n_first: int,
 ) -> tuple[Settings, ...]:
     points = _points(grid, n_params)
-    first = random.Random(f"{seed} {task}").sample(points, min(count, len(points)))
+    first = random.Random(f"{seed} {task}").sample(points, min(n_first, len(points)))
     if turn == 0:
         return tuple(first)
     taken = {*first}

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome
-from nas.protocol import Judgement
+from nas.judgement import Judgement
 from nas.samplers.propose import PROPOSED
 from nas.storage import load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
@@ -72,10 +72,12 @@ class Study:
         sampler: BaseSampler,
         propose: Callable[[optuna.Trial], Cell],
         kind: Kind,
+        settings: Callable[[Visit], dict[str, list[int]]] | None = None,
     ) -> Visit:
         """Begin trial `number`, or take up one whose cell was not stored before a crash.
 
         The sampler is seeded by the number, so the same results before it give the same cell.
+        `settings` gives the visit settings of its own.
         """
         self._study.sampler = sampler
         # In one transaction: a crash leaves a trial without choices, which is drawn again.
@@ -93,6 +95,7 @@ class Study:
             if proposed.get("again"):
                 before = [v.turn for v in self.visits[:number] if v and v.key == visit.key]
                 visit.turn = 1 + max(before)
+            visit.settings = settings(visit) if settings else {}
             for name, value in visit.attributes().items():
                 trial.set_user_attr(name, value)
         self.visits[number] = visit
@@ -172,6 +175,7 @@ def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit |
         attrs.get("turn", 0),
         attrs.get("parent"),
         attrs.get("n_draws", 1),
+        attrs.get("settings", {}),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nas.evaluation import Evaluation, Outcome, Settings
-from nas.protocol import Judgement
+from nas.judgement import Judgement
 
 Kind = Literal["given", "drawn"]
 EVALUATION = "evaluation "
@@ -70,6 +70,8 @@ class Summary:
     flops: float
     statuses: dict[str, int]
     """How many runs ended how."""
+    saved_flops: float = 0.0
+    """What runs that were cut or vetoed did not take, at most."""
 
     @property
     def n_runs(self) -> int:
@@ -85,6 +87,7 @@ class Summary:
             sum(outcome.cost.wall_s for outcome in outcomes),
             sum(outcome.cost.flops for outcome in outcomes),
             dict(Counter(outcome.status for outcome in outcomes)),
+            sum(outcome.cost.saved_flops for outcome in outcomes),
         )
 
 
@@ -177,11 +180,21 @@ class Visit:
     """The trial whose cell was mutated, if there is one."""
     n_draws: int = 1
     """Points that the sampler drew until one was new to the study."""
+    settings: dict[str, list[int]] = field(default_factory=dict)
+    """Settings of its own: places in the grid by task (`nas/draws.py`); empty: the shared ones."""
 
     def attributes(self) -> dict[str, Any]:
         """What is stored when a visit begins. The cell comes last: it says that all is there."""
-        names = ("kind", "name", "key", "parent", "n_draws", "turn", "cell")
+        names = ["kind", "name", "key", "parent", "n_draws", "turn", "cell"]
+        if self.settings:
+            names.insert(0, "settings")
         return {name: getattr(self, name) for name in names}
+
+    def tasks(self) -> dict[str, str]:
+        """The task of each of the cell's own evaluations, by digest."""
+        if isinstance(self.evaluated, Shelf):
+            return {digest: one.task for digest, one in self.evaluated.summaries.items()}
+        return {digest: one.task for digest, one in self.evaluated.items()}
 
     def summaries(self) -> list[Summary]:
         """Of the cell's own evaluations."""

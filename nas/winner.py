@@ -3,14 +3,17 @@
 import contextlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.cell.json import to_json
 from nas.cell.text import loads
 from nas.coordinator import Coordinator, Observer
 from nas.evaluation import Evaluation, Result
+from nas.judgement import Reference, best_outcome
+from nas.judging import evaluations_of, judging_of
 from nas.leaderboard import Row, leaderboard, winner
-from nas.protocol import Staged, best_outcome
+from nas.protocol import Staged
 from nas.study import Study
 from nas.tasks.base import Task
 from nas.visit import Visit
@@ -65,7 +68,11 @@ def write_winner(
     best = winner(leaderboard(study.finished(), store.baselines))
     if best is None:
         return None
-    weights = {task.name: _weights(best, task, protocol, store, workers) for task in protocol.tasks}
+    asked = _asked(best, protocol, store)
+    weights = {
+        task.name: _weights(task, [one for one in asked if one.task == task], store, workers)
+        for task in protocol.tasks
+    }
     folder, fresh = study.folder / "winner", study.folder / "winner.part"
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(fresh)
@@ -84,13 +91,21 @@ def write_winner(
     return best
 
 
+def _asked(row: Row, protocol: Staged, store: WeightStore) -> list[Evaluation]:
+    """The evaluations that a cell's last visit was judged by, its own alone."""
+    study, key = store.study, store.baselines[0]
+    first = next(v for v in study.visits if v and v.key == key and v.judgement)
+    assert first.judgement is not None
+    reference = Reference.of(first.judgement)
+    assert reference is not None, "a study without a reference has no scores"
+    judging = judging_of(row.visit, study.visits, protocol, key)
+    asked = evaluations_of(judging, study.cache, reference)
+    return [evaluation for evaluation in asked if evaluation.key == row.key]
+
+
 def _weights(
-    row: Row, task: Task, protocol: Staged, store: WeightStore, workers: Workers
+    task: Task, evaluations: Sequence[Evaluation], store: WeightStore, workers: Workers
 ) -> bytes | None:
-    turns = range(row.visit.turn + 1)
-    evaluations = [
-        one for turn in turns for one in protocol.evaluations(row.visit.cell, row.key, task, turn)
-    ]
     known = [(e, store.study.cache[e.digest()].outcomes) for e in evaluations]
     best = best_outcome(task, [outcome for _, outcomes in known for outcome in outcomes])
     if best is None:

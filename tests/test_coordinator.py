@@ -14,7 +14,8 @@ from nas.cell.graph import Cell
 from nas.coordinator import Coordinator
 from nas.errors import SearchError, UserError
 from nas.evaluation import Evaluation, Outcome, Result
-from nas.protocol import ProtocolConfig, Staged
+from nas.protocol import Staged
+from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.spaces import load_space
 from nas.spaces.base import Space

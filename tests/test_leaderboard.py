@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from nas.evaluation import Cost, Outcome
+from nas.judgement import Judgement
 from nas.leaderboard import leaderboard, verdict, winner
-from nas.protocol import Judgement
 from nas.visit import Evaluated, Kind, Visit
 
 BASELINES = ("key of gru", "key of lstm")

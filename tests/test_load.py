@@ -17,8 +17,10 @@ import nas.loading
 from nas.cell import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Result
+from nas.judgement import Judgement
 from nas.loading import load_model
-from nas.protocol import Judgement, ProtocolConfig, Staged
+from nas.protocol import Staged
+from nas.protocol_config import ProtocolConfig
 from nas.rnn import RNN
 from nas.settings import SettingsGrid
 from nas.study import Study
@@ -45,7 +47,7 @@ CELL = ZOO["mut3"]
 
 def results() -> dict[Evaluation, Result]:
     torch.set_num_threads(1)
-    asked = [e for task in TASKS for e in PROTOCOL.evaluations(str(CELL), CELL.key, task)]
+    asked = [e for task in TASKS for e in PROTOCOL.given_evaluations(str(CELL), CELL.key, task)]
     return {evaluation: run(evaluation) for evaluation in asked}
 
 
@@ -83,13 +85,20 @@ def finished_study(folder: Path, known: dict[Evaluation, Result]) -> tuple[Study
     }
     judgement = Judgement("scored", {}, {"memorization": 1.2, "xml": 1.1}, 1.1, 1.1)
     visit = Visit(2, 2, "drawn", "mut3", str(CELL), CELL.key, {}, evaluated, judgement)
+    gru = ZOO["gru"]
+    reached = Judgement("scored", {"memorization": 0.01, "xml": 0.01})
+    reference = Visit(0, 0, "given", "gru", str(gru), gru.key, judgement=reached)
     study = cast(
         Study,
         SimpleNamespace(
-            name="tiny", folder=folder, cache=evaluated, visits=[visit], finished=lambda: [visit]
+            name="tiny",
+            folder=folder,
+            cache=evaluated,
+            visits=[reference, visit],
+            finished=lambda: [visit],
         ),
     )
-    store = WeightStore(study, ())
+    store = WeightStore(study, (gru.key,))
     for evaluation, result in known.items():
         store.stored(visit, evaluation, result)
     return study, store

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from nas.judgement import Judgement
 from nas.leaderboard import leaderboard
 from nas.progress import TimeNotes, clock, counts, describe, funnel, table_of
-from nas.protocol import Judgement
 from nas.study import open_study
 from nas.visit import Visit
 

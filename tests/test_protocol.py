@@ -8,18 +8,12 @@ from itertools import pairwise
 
 import pytest
 
+from nas.asking import Candidate
 from nas.errors import SearchError, UserError
 from nas.evaluation import Evaluation, Outcome
-from nas.protocol import (
-    Answer,
-    Judgement,
-    Judging,
-    NeedReference,
-    ProtocolConfig,
-    Request,
-    Staged,
-    best_outcome,
-)
+from nas.judgement import Judgement, Reference, best_outcome
+from nas.protocol import Answer, Judging, NeedReference, Request, Staged
+from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.tasks import Arithmetic, Memorization, Task, Text, Xml
 
@@ -53,14 +47,25 @@ def outcome(value: float | None) -> Outcome:
     return Outcome("diverged" if value is None else "ok", value)
 
 
-def drive(judging: Judging, answering: Answering, reference: Best = REFERENCE) -> Heard:
+def candidate(staged: Staged = STAGED, turn: int = 0, filter_turn: int | None = None) -> Candidate:
+    """One that is tried on the settings that all share."""
+    return Candidate("def …", "key", staged.settings_of, turn, filter_turn)
+
+
+def drive(
+    judging: Judging,
+    answering: Answering,
+    reference: Best = REFERENCE,
+    looks: Mapping[str, float] | None = None,
+) -> Heard:
     requests: list[Request] = []
     request = next(judging)
     while True:
         requests.append(request)
         answer: Answer
         if isinstance(request, NeedReference):
-            answer = {name: value for name, value in reference.items() if value is not None}
+            best = {name: value for name, value in reference.items() if value is not None}
+            answer = Reference(best, looks or {})
         else:
             answer = [tuple(answering(evaluation)) for evaluation in request]
         try:
@@ -85,7 +90,7 @@ def giving(best: Best) -> Answering:
 
 
 def judge(best: Best, staged: Staged = STAGED, reference: Best = REFERENCE) -> Heard:
-    return drive(staged.judge("def …", "key"), giving(best), reference)
+    return drive(staged.judge(candidate(staged)), giving(best), reference)
 
 
 GOOD = {"memorization": 0.95, "arithmetic": 0.8, "xml": 0.6, "text": 2.5}
@@ -276,13 +281,13 @@ def test_settings_can_be_split_between_workers(size: int) -> None:
     whole = Staged(None, (ARITHMETIC, XML, LOSS), ProtocolConfig(), SettingsGrid(), 0)
     config = ProtocolConfig(settings_per_evaluation=size)
     split = dataclasses.replace(whole, config=config)
-    parts = split.evaluations("def …", "key", XML)
+    parts = split.given_evaluations("def …", "key", XML)
     assert [len(part.settings) for part in parts[:-1]] == [size] * (len(parts) - 1)
     together = tuple(settings for part in parts for settings in part.settings)
-    assert (together,) == tuple(e.settings for e in whole.evaluations("def …", "key", XML))
-    expected = drive(whole.judge("def …", "key"), answer).judgement
+    assert (together,) == tuple(e.settings for e in whole.given_evaluations("def …", "key", XML))
+    expected = drive(whole.judge(candidate(whole)), answer).judgement
     assert expected.score is not None
-    assert drive(split.judge("def …", "key"), answer).judgement == expected
+    assert drive(split.judge(candidate(split)), answer).judgement == expected
     assert drive(split.measure("def …", "key"), answer).judgement == expected
 
 
@@ -312,8 +317,8 @@ def test_the_best_outcome_is_the_first_of_equals(task: Task, place: int) -> None
 
 def test_halving_is_of_the_settings_of_a_task() -> None:
     halved = dataclasses.replace(STAGED, config=ProtocolConfig(n_settings=3, halving=2))
-    assert {e.halving for e in halved.evaluations("def …", "key", XML)} == {2}
-    assert {e.halving for e in STAGED.evaluations("def …", "key", XML)} == {0}
+    assert {e.halving for e in halved.given_evaluations("def …", "key", XML)} == {2}
+    assert {e.halving for e in STAGED.given_evaluations("def …", "key", XML)} == {0}
 
 
 FLAT = dataclasses.replace(STAGED, filter=None, config=ProtocolConfig(n_settings=3, kind="flat"))

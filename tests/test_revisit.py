@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from nas.asking import Candidate
 from nas.coordinator import Coordinator
 from nas.evaluation import Evaluation, Outcome, Result
 from nas.evolution import EvolutionConfig
+from nas.judgement import Judgement, Reference
 from nas.leaderboard import leaderboard
-from nas.protocol import Judgement, NeedReference, ProtocolConfig, Staged
+from nas.protocol import NeedReference, Staged
+from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.spaces import Graph
 from nas.study import Study
-from nas.tasks import Arithmetic, Memorization, Text, Xml
+from nas.tasks import Arithmetic, Memorization, Task, Text, Xml
 from nas.visit import Visit
 from nas.winner import WeightStore, write_winner
 from nas.workers import Workers
@@ -22,7 +25,7 @@ from nas.zoo import ZOO
 from tests.fake_training import outcome
 from tests.studies import essences
 from tests.test_coordinator import Crash, CrashAfter, Shuffled, study
-from tests.test_protocol import drive
+from tests.test_protocol import candidate, drive
 
 GRID = SettingsGrid(
     init_scale=(1.0,), learning_rate=(0.5, 1.0, 2.0), clip_norm=(5.0,), num_layers=(1,)
@@ -51,7 +54,8 @@ def test_the_number_of_turns_is_that_of_the_task_with_most_settings() -> None:
     two = dataclasses.replace(STAGED, tasks=(Arithmetic(), Xml(n_params=(1000, 2000))))
     assert two.n_turns == 6
     assert [len(two.settings_of(two.tasks[0], turn)) for turn in range(4)] == [1, 1, 1, 0]
-    assert two.evaluations("def …", "key", two.tasks[0], turn=3) == ()
+    asked = two.own(candidate(two, turn=3), two.tasks[0], Reference({}))
+    assert len(asked) == 3, "none for a visit that has no settings left"
 
 
 # --- the protocol ---
@@ -71,10 +75,10 @@ def test_a_revisit_compares_the_best_of_all_turns_with_the_grus_of_the_same() ->
         return [Outcome("ok", values[evaluation.task.name][turn])]
 
     first = {"memorization": 1.0, "arithmetic": 0.7, "text": 1.6}
-    heard = drive(staged.revisit("def …", "key", 1), answer, first)
+    heard = drive(staged.revisit(candidate(staged, 1, 0)), answer, first)
     assert heard.judgement.best == {"memorization": 1.0, "arithmetic": 0.9, "text": 1.5}
     assert heard.judgement.ratios == pytest.approx({"arithmetic": 0.9 / 0.7, "text": 1.6 / 1.5})
-    heard = drive(staged.revisit("def …", "key", 2), answer, first)
+    heard = drive(staged.revisit(candidate(staged, 2, 0)), answer, first)
     assert heard.judgement.ratios == pytest.approx({"arithmetic": 0.9 / 1.0, "text": 1.2 / 1.5})
     assert heard.judgement.score == heard.judgement.value == pytest.approx(0.8)
     assert heard.judgement.stage == "scored", "a visit of an accepted cell is never rejected"
@@ -89,7 +93,7 @@ def test_a_setting_without_a_metric_does_not_count() -> None:
         diverged = evaluation.key == GRU.key or evaluation.settings[0].learning_rate == 0.5
         return [Outcome("diverged")] if diverged else [Outcome("ok", 0.8)]
 
-    heard = drive(STAGED.revisit("def …", "key", 2), answer, {"arithmetic": 1.0, "xml": 0.8})
+    heard = drive(STAGED.revisit(candidate(STAGED, 2, 0)), answer, {"arithmetic": 1.0, "xml": 0.8})
     assert heard.judgement.ratios == pytest.approx({"arithmetic": 0.8, "xml": 1.0})
 
 
@@ -120,6 +124,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
     assert max(workers.counts.values()) == 1, "nothing is trained twice"
     workers.close(wait=True)
     return opened
+
+
+def asked(visit: Visit, task: Task) -> list[Evaluation]:
+    """What a cell is tried on for a task, up to a visit."""
+    of = Candidate(visit.cell, visit.key, STAGED.settings_of, visit.turn, 0)
+    return STAGED.own(of, task, Reference({}))
 
 
 def drawn(opened: Study) -> list[Visit]:
@@ -167,11 +177,7 @@ def test_the_score_of_a_later_visit(undisturbed: Study) -> None:
             continue
         ratios = []
         for task in STAGED.tasks:
-            values = [
-                outcome(evaluation, 0).best or 0.0
-                for turn in range(visit.turn + 1)
-                for evaluation in STAGED.evaluations(visit.cell, visit.key, task, turn)
-            ]
+            values = [outcome(evaluation, 0).best or 0.0 for evaluation in asked(visit, task)]
             ratios.append(max(values))
         assert visit.judgement is not None
         assert visit.judgement.score == pytest.approx(min(ratios))
@@ -255,11 +261,7 @@ def test_the_winner_has_the_weights_of_its_best_setting_of_all_visits(
     assert (tmp_path / "winner" / "cell.cell").read_text() == best.visit.cell
     for task in TASKS:
         digest = (tmp_path / "winner" / f"{task.name}.safetensors").read_text()
-        assert digest in {
-            evaluation.digest()
-            for turn in range(1, best.visit.turn + 1)
-            for evaluation in STAGED.evaluations(best.visit.cell, best.key, task, turn)
-        }
+        assert digest in {evaluation.digest() for evaluation in asked(best.visit, task)[1:]}
 
 
 def test_a_visit_that_is_not_judged_has_no_row() -> None:

@@ -27,8 +27,11 @@ from nas.cli import EXIT_FAILED, guarded
 from nas.config import TasksConfig
 from nas.errors import UserError
 from nas.evaluation import Cost, Epoch, Evaluation, Outcome
+from nas.judgement import Reference
+from nas.judging import judging_of
 from nas.leaderboard import leaderboard
-from nas.protocol import NeedReference, ProtocolConfig, Staged
+from nas.protocol import NeedReference, Staged
+from nas.protocol_config import ProtocolConfig
 from nas.samplers import Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import FilledTrial, varied
@@ -105,11 +108,11 @@ def made_up(evaluation: Evaluation, n_epochs: int) -> tuple[Outcome, ...]:
 
 def judge(study: Study, visit: Visit, protocol: Staged, n_epochs: int, clock: Clock) -> None:
     """Bring a candidate to its end as the coordinator does."""
-    judging = protocol.judge(visit.cell, visit.key)
+    judging = judging_of(visit, study.visits, protocol, ZOO["gru"].key)
     request = next(judging)
     while True:
         if isinstance(request, NeedReference):
-            answer: Any = REFERENCE
+            answer: Any = Reference(REFERENCE)
         else:
             answer = [made_up(evaluation, n_epochs) for evaluation in request]
             for evaluation, outcomes in zip(request, answer, strict=True):

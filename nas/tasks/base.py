@@ -37,6 +37,10 @@ class Metric:
         over, under = (value, reference) if self.higher_is_better else (reference, value)
         return over / under if under > 0 else float(over > 0)
 
+    def at_ratio(self, ratio: float, reference: float) -> float:
+        """The value whose `ratio` to `reference` is the given one, which is not 0 for a loss."""
+        return ratio * reference if self.higher_is_better else reference / ratio
+
 
 ACCURACY = Metric("accuracy", "share of scored symbols", higher_is_better=True)
 LOSS = Metric("loss", "nats a symbol", higher_is_better=False)

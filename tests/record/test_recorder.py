@@ -13,7 +13,7 @@ import pytest
 
 import nas.record
 import nas.record_store
-from nas.protocol import Judgement
+from nas.judgement import Judgement
 from nas.record_store import Store
 from tests.record.visits import (
     GRU,

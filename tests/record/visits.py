@@ -8,7 +8,7 @@ import pytest
 
 from nas.cell.graph import Cell
 from nas.evaluation import Cost, Epoch, Outcome, Settings, Status
-from nas.protocol import Judgement
+from nas.judgement import Judgement
 from nas.record import Recorder
 from nas.tasks import Memorization, Text, Xml
 from nas.visit import Evaluated, Visit
