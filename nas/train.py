@@ -17,7 +17,8 @@ from safetensors.torch import save
 from nas.budget import count_params, forward_flops, solve_width
 from nas.cell.graph import Cell
 from nas.cell.text import loads
-from nas.evaluation import Evaluation, Outcome, Result, Settings, described
+from nas.errors import UserError
+from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, described
 from nas.tasks.base import Task
 from nas.training.groups import Work, train_runs
 from nas.training.run import Run
@@ -31,6 +32,7 @@ def train(
     fidelity: float = 1.0,
     halving: int = 0,
     device: str = "cpu",
+    bar: Bar | None = None,
 ) -> list[Outcome]:
     """Train a model of `cell` on `task` for each of the settings; outcomes in the same order.
 
@@ -38,13 +40,15 @@ def train(
     without `halving` they are those of each setting alone. A run whose loss or gradient is not
     finite ends at that step and is an outcome, not an exception. With `halving`, the best
     1/halving of the runs go on at each rung of `nas.training.halving`, and the others are "cut".
+    With a `bar`, all runs are "cut" after its epoch if none has reached it by then; if one has, or
+    if the bar's epoch is not before the last, outcomes are those without a bar.
     On a `device` such as "cuda" cells run on the eager backend, all members of a stack in one
     operation; its sums depend on their number.
 
     Raises:
-        UserError: if the parameter budget is too small for the cell.
+        UserError: if the parameter budget is too small for the cell, or the bar's epoch below 1.
     """
-    trained = train_members(cell, task, settings, seed, fidelity, halving, device=device)
+    trained = train_members(cell, task, settings, seed, fidelity, halving, device=device, bar=bar)
     return [member.outcome for member in trained]
 
 
@@ -60,6 +64,7 @@ def run(evaluation: Evaluation) -> Result:
         evaluation.fidelity,
         evaluation.halving,
         evaluation.key,
+        bar=evaluation.bar,
     )
     best: Member | None = None
     for member in members:
@@ -86,12 +91,15 @@ def train_members(
     halving: int = 0,
     key: str | None = None,
     device: str = "cpu",
+    bar: Bar | None = None,
 ) -> list[Member]:
     """`train`, with each member's best weights."""
+    if bar and bar.epoch < 1:
+        raise UserError(f"a bar's epoch must be at least 1, got {bar.epoch}.")
     key = key or cell.key
     runs = [_run(cell, task, one, weight_seed(key, one, seed)) for one in settings]
     n_epochs = max(1, math.ceil(fidelity * task.epochs))
-    train_runs(Work(cell, task, seed, device), runs, n_epochs, halving)
+    train_runs(Work(cell, task, seed, device), runs, n_epochs, halving, bar)
     members = []
     for one in runs:
         members.append(Member(one.outcome, _weights(one, cell, task, key)))

@@ -70,6 +70,27 @@ def _windows(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWin
     return tuple(to_tensors(window) for window in task.windows(split, seed, epoch))
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How long an epoch of training is."""
+
+    n_tokens: int
+    """Symbols that are read."""
+    n_steps: int
+    """The most steps that a state is carried on."""
+
+
+@lru_cache(maxsize=64)
+def extent(task: Task, seed: int) -> Extent:
+    """Of the first epoch of a task; our tasks' epochs are equally long."""
+    n_tokens, n_steps, most = 0, 0, 0
+    for window in _windows(task, "train", seed, 0):
+        n_tokens += window.inputs.numel()
+        n_steps = len(window.inputs) + (0 if window.fresh else n_steps)
+        most = max(most, n_steps)
+    return Extent(n_tokens, most)
+
+
 Batch = tuple[TensorWindow, ...]
 """Consecutive windows."""
 

@@ -14,12 +14,13 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from nas.cell.count import size
 from nas.cell.graph import Cell
+from nas.evaluation import Bar
 from nas.stack import StackedModel
-from nas.tasks.base import Task
+from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
 from nas.training.module import Training
 from nas.training.run import Run
-from nas.windows import WindowData
+from nas.windows import WindowData, extent
 
 STACK_BYTES = 1 << 28
 """A stack is not made larger than about this: wide members gain nothing from being many."""
@@ -51,18 +52,47 @@ class _Group:
             self.training = None
 
 
-def train_runs(work: Work, runs: Sequence[Run], n_epochs: int, halving: int) -> None:
-    """Train every run to its end. With `halving`, only the best 1/halving pass each rung."""
+def train_runs(
+    work: Work, runs: Sequence[Run], n_epochs: int, halving: int = 0, bar: Bar | None = None
+) -> None:
+    """Train every run to its end. With `halving`, only the best 1/halving pass each rung.
+
+    With a `bar`, none goes on after its epoch if none of all runs has reached it.
+    """
     groups = [_Group(members) for members in _grouped(work, runs)]
     rivals = list(runs)
-    for epoch in rungs(n_epochs, len(runs), halving):
+    cuts = rungs(n_epochs, len(runs), halving)
+    looks = [bar.epoch] if bar and bar.epoch < n_epochs else []
+    for epoch in sorted({*cuts, *looks}):
         groups = [part for group in groups for part in _advanced(work, group, epoch)]
-        rivals = _cut(rivals, work.task, halving, epoch)
+        if bar and epoch in looks:
+            _look(runs, work.task.metric, bar)
+        if epoch in cuts:
+            rivals = _cut(rivals, work.task, halving, epoch)
         for group in groups:
             if group.training is not None:
                 group.training.drop_ended()
     for group in groups:
         _advanced(work, group, n_epochs, is_end=True)
+    _note_savings(work, runs, n_epochs)
+
+
+def _look(runs: Sequence[Run], metric: Metric, bar: Bar) -> None:
+    """End all runs unless one has reached the bar; those that ended count with their best."""
+    best = [run.schedule.best for run in runs]
+    if any(value is not None and not metric.better(bar.value, value) for value in best):
+        return
+    for run in runs:
+        if not run.ended:
+            message = f"no setting had reached {metric.name} {bar.value:.4g} by epoch {bar.epoch}"
+            run.end("cut", message)
+
+
+def _note_savings(work: Work, runs: Sequence[Run], n_epochs: int) -> None:
+    for run in runs:
+        if run.status in ("cut", "vetoed"):
+            n_tokens = n_epochs * extent(work.task, work.seed).n_tokens
+            run.saved_tokens = n_tokens - run.tokens
 
 
 def _cut(rivals: list[Run], task: Task, halving: int, epoch: int) -> list[Run]:

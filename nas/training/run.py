@@ -28,6 +28,8 @@ class Run:
     best_weights: dict[str, Tensor] | None = None
     steps: int = 0
     tokens: int = 0
+    saved_tokens: int = 0
+    """What it would have read up to the last epoch, had it not been cut or vetoed."""
     wall_s: float = 0.0
     """Its share of the time of the stacks that it was a member of."""
 
@@ -56,6 +58,11 @@ class Run:
             tuple(self.curve),
             self.n_params,
             self.hidden_size,
-            Cost(self.steps, self.tokens, self.tokens * self.flops, self.wall_s),
+            self._cost,
             self.message,
         )
+
+    @property
+    def _cost(self) -> Cost:
+        spent, saved = self.tokens * self.flops, self.saved_tokens * self.flops
+        return Cost(self.steps, self.tokens, spent, self.wall_s, saved)
