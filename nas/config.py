@@ -69,6 +69,9 @@ class SearchConfig:
     """Candidates to draw, given cells not counted."""
     time_budget: str = ""
     """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
+    run_budget: int = 0
+    """Begin no candidate once this many training runs are spent, given cells and runs that failed
+    included; 0: no limit. What is in flight by then is finished."""
     seed: int = 0
     """Of everything random: candidates, settings, weights, data."""
     include: tuple[str, ...] = ()
@@ -94,7 +97,8 @@ class SearchConfig:
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        for name, least in (("n_candidates", 0), ("workers", 0), ("in_flight", 1), ("seed", 0)):
+        floors = {"n_candidates": 0, "run_budget": 0, "workers": 0, "in_flight": 1, "seed": 0}
+        for name, least in floors.items():
             if (value := getattr(self, name)) < least:
                 raise UserError(f"{name} must be at least {least}, got {value}.")
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import optuna
 
@@ -25,6 +25,7 @@ from nas.protocol import Judging, NeedReference, Request, Staged
 from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.spaces.base import Space
+from nas.spending import Spending
 from nas.study import Study
 from nas.visit import Visit
 from nas.workers import Workers
@@ -73,6 +74,10 @@ class Coordinator:
     observers: Sequence[Observer] = ()
     deadline: float | None = None
     """When to stop, on `clock`; None: when all candidates are judged."""
+    run_budget: int = 0
+    """No candidate is begun once so many runs are spent (`nas/spending.py`); 0: no limit."""
+    used_up: Literal["", "time", "runs"] = ""
+    """The budget that ended the search before all candidates were judged."""
     clock: Callable[[], float] = time.monotonic
     running: dict[int, _Running] = field(default_factory=dict)
     reference: Reference | None = None
@@ -84,17 +89,20 @@ class Coordinator:
         self._make_sampler = find_sampler(
             self.sampler, self.space, self.evolution, self.protocol.n_turns
         )
+        self._spending = Spending(lambda visit: next(self._judging(visit)))
 
     @property
     def total(self) -> int:
         """Trials that the study has when it is complete."""
-        drawn = self.n_candidates
         given = [v for v in self.study.visits if v and v.kind == "given"]
-        missing = [c for c in self.given if c.key not in {v.key for v in given}]
-        return drawn + len(given) + len(missing)
+        return self.n_candidates + len(given) + len(self._missing())
+
+    def _missing(self) -> list[Cell]:
+        present = {v.key for v in self.study.visits if v and v.kind == "given"}
+        return [cell for cell in self.given if cell.key not in present]
 
     def run(self) -> bool:
-        """Judge every candidate; False if the deadline came first."""
+        """Judge every candidate; False if a budget was used up first."""
         for visit in self.study.visits:
             if visit and not visit.judgement:
                 self._begin(visit)
@@ -102,6 +110,7 @@ class Coordinator:
                 self.reference = _known(visit)
         while self._fill() or self.running:
             if self.deadline is not None and self.clock() >= self.deadline:
+                self.used_up = "time"
                 return False
             for observer in self.observers:
                 observer.tick(self)
@@ -110,6 +119,9 @@ class Coordinator:
             except queue.Empty:
                 continue
             self._receive(digest, future)
+        if self._next_number() is not None:
+            self.used_up = "runs"
+            return False  # the rest is not told: with a larger budget nothing is as if it had been
         self._tell_up_to(len(self.study.visits))
         return True
 
@@ -123,6 +135,8 @@ class Coordinator:
         while (number := self._next_number()) is not None:
             if not self._tell_up_to(number - self.in_flight + 1):
                 break
+            if self._is_spent(number):
+                break
             self._begin(self._ask(number))
             begun = True
         return begun
@@ -135,6 +149,14 @@ class Coordinator:
                 return number
         return len(visits) if len(visits) < self.total else None
 
+    def _is_spent(self, number: int) -> bool:
+        """Whether the run budget forbids this trial; one that was begun before goes on."""
+        visits = self.study.visits
+        if not self.run_budget or number < len(visits) or self._missing():
+            return False
+        n_known = max(0, number - self.in_flight + 1)
+        return self._spending.runs(visits, n_known) >= self.run_budget
+
     def _tell_up_to(self, count: int) -> bool:
         """Tell the first `count` trials in order; False if one of them is not judged yet."""
         for visit in self.study.visits[: max(0, count)]:
@@ -146,8 +168,7 @@ class Coordinator:
         return True
 
     def _ask(self, number: int) -> Visit:
-        present = {v.key for v in self.study.visits if v and v.kind == "given"}
-        missing = [cell for cell in self.given if cell.key not in present]
+        missing = self._missing()
         if not missing:
             sampler = Repeatable(self._make_sampler, self.seed, number)
             settings = self._inherited if self.protocol.config.draws == "inherited" else None
@@ -168,9 +189,11 @@ class Coordinator:
         baselines = [cell.key for cell in self.given[:2]]
         return inherited(visit, self.study.visits, self.protocol, baselines)
 
+    def _judging(self, visit: Visit) -> Judging:
+        return judging_of(visit, self.study.visits, self.protocol, self._reference_key)
+
     def _begin(self, visit: Visit) -> None:
-        visits, key = self.study.visits, self._reference_key
-        judging = judging_of(visit, visits, self.protocol, key)
+        judging = self._judging(visit)
         running = _Running(visit, judging)
         self.running[visit.number] = running
         self._handle(running, next(judging))

@@ -166,6 +166,7 @@ class _Search:
             config.evolution,
             (store, progress, notes),
             None if budget is None else began + budget - spent,
+            run_budget=config.run_budget,
         )
         interrupted = False
         with ExitStack() as stack:

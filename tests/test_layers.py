@@ -49,7 +49,7 @@ ORDER = """
     nas.samplers.quasi nas.samplers.tpe nas.samplers
     nas.settings nas.protocol_config nas.judgement nas.asking nas.protocol
     nas.visit nas.draws nas.judging nas.trials nas.storage nas.study
-    nas.worker nas.workers
+    nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record
