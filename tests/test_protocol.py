@@ -362,6 +362,11 @@ def test_flat_scores_as_staged() -> None:
         ({"settings_per_evaluation": -1}, r"settings_per_evaluation must be at least 0, got -1"),
         ({"halving": -2}, r"protocol\.halving must be 0 or at least 2, got -2"),
         ({"halving": 1}, r"protocol\.halving must be 0 or at least 2, got 1"),
+        ({"first_look": 1.0}, r"protocol\.first_look must be in \[0, 1\), got 1\.0"),
+        ({"first_look": -0.1}, r"protocol\.first_look must be in \[0, 1\), got -0\.1"),
+        ({"first_look_ratio": 0.0}, r"protocol\.first_look_ratio must be positive, got 0\.0"),
+        ({"audit": 1.5}, r"protocol\.audit must be in \[0, 1\], got 1\.5"),
+        ({"reference_settings": 19}, r"reference_settings must be at least .*, 20, .* got 19; 0"),
     ],
     ids=str,
 )
