@@ -19,7 +19,7 @@ from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome, Result
 from nas.evolution import EvolutionConfig
-from nas.judgement import Reference
+from nas.judgement import Judgement, Reference, set_aside
 from nas.judging import inherited, judging_of
 from nas.protocol import Judging, NeedReference, Request, Staged
 from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
@@ -89,7 +89,7 @@ class Coordinator:
         self._make_sampler = find_sampler(
             self.sampler, self.space, self.evolution, self.protocol.n_turns
         )
-        self._spending = Spending(lambda visit: next(self._judging(visit)))
+        self._spending = Spending(self._asks_first)
 
     @property
     def total(self) -> int:
@@ -192,11 +192,24 @@ class Coordinator:
     def _judging(self, visit: Visit) -> Judging:
         return judging_of(visit, self.study.visits, self.protocol, self._reference_key)
 
+    def _asks_first(self, visit: Visit) -> Request:
+        return () if self._set_aside_before(visit) else next(self._judging(visit))
+
+    def _set_aside_before(self, visit: Visit) -> Judgement | None:
+        """What became of the same cell, if the sampler could know that it is not to be tried."""
+        for known in self.study.visits[: max(0, visit.number - self.in_flight + 1)]:
+            if known and known.key == visit.key and known.judgement and known.judgement.set_aside:
+                return known.judgement if visit.kind == "drawn" else None
+        return None
+
     def _begin(self, visit: Visit) -> None:
         judging = self._judging(visit)
         running = _Running(visit, judging)
         self.running[visit.number] = running
-        self._handle(running, next(judging))
+        if before := self._set_aside_before(visit):
+            self._finish(running, before)
+        else:
+            self._handle(running, next(judging))
 
     def _handle(self, running: _Running, request: Request) -> None:
         """Hand out what the visit asks for, and go on with it where all of that is known."""
@@ -228,16 +241,21 @@ class Coordinator:
             if any(digest not in cache for digest in digests):
                 return
             answer = [cache[digest].outcomes for digest in digests]
+            for evaluation, outcomes in zip(running.waiting, answer, strict=True):
+                judgement = set_aside(evaluation.task, outcomes)
+                if judgement and running.visit.kind == "drawn":
+                    self._finish(running, judgement)
+                    return
         try:
             request = running.judging.send(answer)
         except StopIteration as stop:
-            self._finish(running, stop)
+            self._finish(running, stop.value)
             return
         self._handle(running, request)
 
-    def _finish(self, running: _Running, stop: StopIteration) -> None:
+    def _finish(self, running: _Running, judgement: Judgement) -> None:
         visit = running.visit
-        self.study.judge(visit, stop.value)
+        self.study.judge(visit, judgement)
         del self.running[visit.number]
         for observer in self.observers:
             observer.judged(visit)

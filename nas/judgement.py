@@ -27,14 +27,30 @@ class Judgement:
     """The best metric on each task at the first look, where there is one."""
     cut: bool = False
     """Whether it was rejected at a first look."""
+    set_aside: str = ""
+    """Why it is never tried again: how its evaluations ended the workers."""
 
     def to_json(self) -> dict[str, Any]:
         """As it is stored: what a study has no use for is left out."""
         plain = asdict(self)
-        for name in ("looks", "cut"):
+        for name in ("looks", "cut", "set_aside"):
             if not plain[name]:
                 del plain[name]
         return plain
+
+
+def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
+    """The judgement of a candidate whose evaluation ended its workers, each time that it was tried.
+
+    None for any other: a run that failed by itself is judged by the protocol. The sampler gets the
+    lowest value, whatever other settings gave.
+    """
+    for outcome in outcomes:
+        if outcome.status == "crashed":
+            best = best_outcome(task, outcomes)
+            reason = outcome.message or "its worker died"
+            return Judgement(task.name, {task.name: best and best.best}, set_aside=reason)
+    return None
 
 
 @dataclass(frozen=True)
