@@ -17,14 +17,12 @@ from typing import Any
 from nas.cell.graph import Cell
 from nas.cli import guarded, parse
 from nas.config import SearchConfig, seconds
+from nas.definition import definition, protocol_of
 from nas.errors import UserError, hidden
-from nas.evaluation import described
 from nas.leaderboard import BASELINES, Row, leaderboard, verdict, winner
 from nas.lookup import cell as look_up
 from nas.protocol import Staged
-from nas.settings import SettingsGrid
 from nas.spaces.base import Space
-from nas.tasks.base import Task
 
 EXIT_INTERRUPTED = 130
 
@@ -50,7 +48,7 @@ def search(config: SearchConfig) -> int:
     space = load_space(config.space)
     find_sampler(config.sampler, space)
     cells = _given(config.include)
-    protocol = _protocol(config)
+    protocol = protocol_of(config)
     for task in protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks):
         for settings in config.settings.points(task.n_params):
             for cell in cells:
@@ -64,12 +62,6 @@ def _given(include: Sequence[str]) -> list[Cell]:
         cell = look_up(source)
         cells.setdefault(cell.key, cell)
     return list(cells.values())
-
-
-def _protocol(config: SearchConfig) -> Staged:
-    tasks = tuple(config.tasks.task(name) for name in config.tasks.use)
-    memorization = config.tasks.memorization if config.protocol.filters else None
-    return Staged(memorization, tasks, config.protocol, config.settings, config.seed)
 
 
 class _Search:
@@ -248,28 +240,6 @@ class _Search:
             self._say(f"Look at every cell: mlflow ui --backend-store-uri {hidden(uri)}")
         if utilisation > 0:
             self._say(f"Workers were training {utilisation:.0%} of the time.")
-
-
-def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """What the outcomes of a study depend on: another definition is another study."""
-    tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
-    if config.protocol.filters:
-        tasks["filter"] = config.tasks.memorization
-    grid: SettingsGrid = config.settings
-    from nas.samplers import SAMPLERS
-
-    evolves = {} if config.sampler in SAMPLERS else {"evolution": asdict(config.evolution)}
-    return {
-        "space": space.version,
-        "sampler": config.sampler,
-        **evolves,
-        "seed": config.seed,
-        "in_flight": config.in_flight,
-        "tasks.use": list(config.tasks.use),
-        "tasks": {name: {**asdict(task), "version": task.version} for name, task in tasks.items()},
-        "protocol": described(config.protocol),
-        "settings": described(grid),
-    }
 
 
 @contextmanager

@@ -41,9 +41,10 @@ ORDER = """
     nas.evaluation
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
-    nas.training.losses nas.training.module nas.training.groups nas.training nas.train nas.loading
-    nas.spaces.base nas.spaces.gated nas.spaces.inverse nas.spaces.gates nas.spaces.graph
-    nas.spaces
+    nas.training.losses nas.training.module nas.training.veto nas.training.groups nas.training
+    nas.train nas.loading
+    nas.spaces.base nas.spaces.file nas.spaces.gated nas.spaces.inverse nas.spaces.gates
+    nas.spaces.descent nas.spaces.graph nas.spaces.mixed nas.spaces
     nas.evolution
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers.tpe nas.samplers
@@ -54,7 +55,7 @@ ORDER = """
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
-    nas.config nas.cli nas.search nas.status
+    nas.shortcuts nas.config nas.definition nas.cli nas.search nas.status
     nas.bench.config nas.bench.flags nas.bench.goals nas.bench.clock nas.bench.flops
     nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
     nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report

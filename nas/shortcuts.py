@@ -1,0 +1,127 @@
+"""What the shortcuts of a search saved, and whether they can be trusted.
+
+A first look is trusted if it ranks candidates as the end of training does. That is known of those
+that were not cut, which are the better ones, and of audited candidates, which are a fair sample
+(`Asking.is_audited`): those that the look would have rejected, and what became of them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import spearmanr
+
+from nas.judgement import Judgement, Reference
+from nas.protocol import Staged
+from nas.tasks.base import Task
+from nas.visit import Visit
+
+
+@dataclass(frozen=True)
+class LookReport:
+    """What the first look at one task did, and how it agrees with the end of training."""
+
+    task: str
+    n_cut: int
+    """Candidates that it rejected."""
+    n_whole: int
+    """Candidates that were looked at and trained to the end."""
+    rank_correlation: float | None
+    """Spearman's, of the metric at the look and at the end, over those; None for fewer than 3."""
+    n_audited: int
+    """Of those, the audited ones."""
+    n_doubted: int
+    """Audited ones that the look would have rejected."""
+    n_wrong: int
+    """Of these, the ones that passed the task in the end."""
+
+
+@dataclass(frozen=True)
+class VetoReport:
+    """What the veto did."""
+
+    n_runs: int
+    """Training runs that were not begun."""
+    n_noted: int
+    """Runs of audited candidates that it would have stopped."""
+    n_wrong: int
+    """Of these, the ones that reached the filter's accuracy or passed the task in the end."""
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What training took, and what it would have taken without shortcuts, at most."""
+
+    flops: float
+    saved_flops: float
+
+
+def looks(protocol: Staged, visits: Iterable[Visit]) -> list[LookReport]:
+    """A report for each task that is looked at, of first visits of drawn candidates."""
+    judged = [v for v in visits if v.judgement is not None]
+    first = next((v for v in judged if v.kind == "given"), None)
+    reference = Reference.of(first.judgement) if first and first.judgement else None
+    if reference is None:
+        return []
+    drawn = [v for v in judged if v.kind == "drawn" and not v.turn]
+    return [
+        _look(protocol, task, reference, drawn)
+        for task in protocol.tasks
+        if protocol.look_epoch(task) and task.name in reference.looks
+    ]
+
+
+def _look(protocol: Staged, task: Task, reference: Reference, drawn: Sequence[Visit]) -> LookReport:
+    n_cut, whole = 0, []
+    for visit in drawn:
+        judgement = visit.judgement
+        assert judgement is not None
+        if judgement.cut and judgement.stage == task.name:
+            n_cut += 1
+        elif task.name in judgement.looks and judgement.best.get(task.name) is not None:
+            whole.append((visit.key, judgement))
+    bar = task.metric.at_ratio(protocol.config.first_look_ratio, reference.looks[task.name])
+    audited = [judgement for key, judgement in whole if protocol.is_audited(key)]
+    doubted = [one for one in audited if task.metric.better(bar, one.looks[task.name])]
+    passed = [one for one in doubted if one.ratios[task.name] >= protocol.config.pass_ratio]
+    correlation = _rank_correlation(task, [judgement for _, judgement in whole])
+    counts = (len(audited), len(doubted), len(passed))
+    return LookReport(task.name, n_cut, len(whole), correlation, *counts)
+
+
+def _rank_correlation(task: Task, judgements: Sequence[Judgement]) -> float | None:
+    early = [one.looks[task.name] for one in judgements]
+    late = [one.best[task.name] for one in judgements]
+    if len(set(early)) < 2 or len(set(late)) < 2 or len(early) < 3:
+        return None
+    return float(spearmanr(early, late).statistic)
+
+
+def savings(visits: Iterable[Visit]) -> Savings:
+    """Of all runs."""
+    summaries = [one for visit in visits for one in visit.all_summaries()]
+    return Savings(sum(one.flops for one in summaries), sum(one.saved_flops for one in summaries))
+
+
+def lines(protocol: Staged, visits: Sequence[Visit]) -> list[str]:
+    """What people are told, a line each; none where no shortcut was taken."""
+    found = []
+    for one in looks(protocol, visits):
+        known = "too few to tell how it agrees with the end of training"
+        if one.rank_correlation is not None:
+            known = (
+                f"rank correlation with the end of training {one.rank_correlation:.2f} over "
+                f"{one.n_whole:,} candidates that were not cut"
+            )
+        found.append(
+            f"first look at {one.task}: {one.n_cut:,} candidates cut; {known}; of "
+            f"{one.n_audited:,} audited ones it would have cut {one.n_doubted:,}, of which "
+            f"{one.n_wrong:,} passed"
+        )
+    spent = savings(visits)
+    if spent.saved_flops:
+        share = spent.saved_flops / (spent.saved_flops + spent.flops)
+        found.append(
+            f"shortcuts saved {spent.saved_flops:.2g} FLOPs at most, {share:.0%} of what training "
+            "would have taken without them"
+        )
+    return found
