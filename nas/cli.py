@@ -30,6 +30,7 @@ ALIASES = {"tasks": "tasks.use", "protocol": "protocol.kind"}
 
 EXIT_FAILED = 1
 EXIT_WRONG_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def guarded(command: str, main: Callable[[], int]) -> int:
@@ -42,6 +43,9 @@ def guarded(command: str, main: Callable[[], int]) -> int:
     except SearchError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except KeyboardInterrupt:  # before there was anything to keep, or for a second time
+        print(f"{command}: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def parse(arguments: Sequence[str]) -> SearchConfig:

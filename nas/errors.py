@@ -28,7 +28,11 @@ class SearchError(RuntimeError):
     """The search cannot go on; what is finished is kept. Commands exit with code 1."""
 
 
+HIDDEN = "//…@"
+"""Stands where a URI had credentials."""
+
+
 def hidden(text: str) -> str:
     """The text without credentials of the URIs in it."""
-    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", "//…@", text)
+    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", HIDDEN, text)
     return re.sub(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret))=[^&\s]*", r"\1=…", text)

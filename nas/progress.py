@@ -13,6 +13,7 @@ from nas.evaluation import Evaluation, Result
 from nas.leaderboard import Row
 from nas.study import Study
 from nas.visit import Visit
+from nas.workers import Workers
 
 NOTE_S = 20.0
 """Between two notes of the time spent: a kill -9 loses no more."""
@@ -28,7 +29,7 @@ class Progress:
         self.spent_s = spent_s
         self.began = time.monotonic()
         self.since: dict[str, float] = {}
-        self.busy_s = 0.0
+        self.trained_s = 0.0
         self.judged_here = 0
         self.coordinator: Coordinator | None = None
 
@@ -44,7 +45,7 @@ class Progress:
         self.since[evaluation.digest()] = time.monotonic()
 
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
-        self.busy_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
+        self.trained_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
         for outcome in result.outcomes:
             if outcome.status not in ("ok", "cut"):
                 self._say(
@@ -67,11 +68,12 @@ class Progress:
     def elapsed_s(self) -> float:
         return time.monotonic() - self.began
 
-    @property
-    def utilisation(self) -> float:
-        """Share of the workers' time that was spent in training."""
-        slots = self.coordinator.workers.n_slots if self.coordinator else 1
-        return self.busy_s / max(1e-9, slots * self.elapsed_s)
+    def utilisation(self) -> str:
+        """How much of their time the workers had something to do; empty if they trained nothing."""
+        if self.coordinator is None or self.trained_s == 0:
+            return ""
+        workers = self.coordinator.workers
+        return utilisation(workers.busy_s, self.trained_s, workers.n_slots * self.elapsed_s)
 
     def _count(self) -> str:
         if self.coordinator is None:
@@ -114,17 +116,19 @@ class Progress:
 class TimeNotes:
     """An observer that keeps in the study the time spent and the time that workers had."""
 
-    def __init__(self, study: Study, n_slots: int) -> None:
-        self.study, self.n_slots = study, n_slots
+    def __init__(self, study: Study, workers: Workers) -> None:
+        self.study, self.workers = study, workers
         self.spent_s = float(study.attrs.get("spent_s", 0.0))
         self.slot_s = float(study.attrs.get("slot_s", 0.0))
+        self.busy_s = float(study.attrs.get("busy_s", 0.0))
         self.began = self.noted = time.monotonic()
 
     def note(self) -> None:
         self.noted = time.monotonic()
         here_s = self.noted - self.began
         self.study.set_attr("spent_s", self.spent_s + here_s)
-        self.study.set_attr("slot_s", self.slot_s + here_s * self.n_slots)
+        self.study.set_attr("slot_s", self.slot_s + here_s * self.workers.n_slots)
+        self.study.set_attr("busy_s", self.busy_s + self.workers.busy_s)
 
     def tick(self, coordinator: Coordinator) -> None:
         if time.monotonic() - self.noted > NOTE_S:
@@ -140,6 +144,15 @@ class TimeNotes:
         pass
 
 
+def utilisation(busy_s: float, trained_s: float, slot_s: float) -> str:
+    """The share of the workers' time in which they had an evaluation, and were training.
+
+    An evaluation also makes its data and compiles its cell, once a cell and width.
+    """
+    busy, training = (f"{min(1.0, part / slot_s):.0%}" for part in (busy_s, trained_s))
+    return f"workers were busy {busy} of the time, training {training}"
+
+
 def clock(seconds: float) -> str:
     """A duration as minutes and seconds, or hours and minutes."""
     minutes, rest = divmod(int(seconds), 60)
@@ -153,6 +166,8 @@ def describe(visit: Visit) -> str:
     judgement = visit.judgement
     assert judgement is not None
     ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
+    if judgement.set_aside:
+        return f"{visit.name}: set aside at {judgement.stage} ({judgement.set_aside})"
     if judgement.score is not None:
         return f"{visit.name}: score {judgement.score:.3f} ({ratios})"
     if judgement.stage in judgement.ratios:
@@ -176,10 +191,12 @@ def counts(drawn: list[Visit]) -> str:
 def funnel(finished: list[Visit]) -> str:
     """How many candidates were scored, and where the others were rejected."""
     first = (v for v in finished if v.kind == "drawn" and not v.turn)
-    stages = Counter(v.judgement.stage for v in first if v.judgement)
+    judgements = [v.judgement for v in first if v.judgement]
+    aside = sum(bool(judgement.set_aside) for judgement in judgements)
+    stages = Counter(judgement.stage for judgement in judgements if not judgement.set_aside)
     scored = stages.pop("scored", 0)
-    rejected = ", ".join(f"{count} rejected at {stage}" for stage, count in stages.items())
-    return f"{scored} scored" + (f", {rejected}" if rejected else "")
+    rejected = "".join(f", {count} rejected at {stage}" for stage, count in stages.items())
+    return f"{scored} scored{rejected}" + (f", {aside} set aside" if aside else "")
 
 
 def table_of(rows: list[Row], tasks: list[str], most: int = 15) -> Table:

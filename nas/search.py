@@ -14,8 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from nas import closing
 from nas.cell.graph import Cell
-from nas.cli import guarded, parse
+from nas.cli import EXIT_INTERRUPTED, guarded, parse
 from nas.config import SearchConfig, seconds
 from nas.definition import definition, protocol_of
 from nas.errors import UserError, hidden
@@ -24,7 +25,10 @@ from nas.lookup import cell as look_up
 from nas.protocol import Staged
 from nas.spaces.base import Space
 
-EXIT_INTERRUPTED = 130
+LAST_RECORDS_S = 60.0
+"""So long MLflow is waited for when a search is complete."""
+FEW_RECORDS_S = 2.0
+"""And where it was interrupted or failed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,16 +80,19 @@ class _Search:
         self.folder = Path(config.studies) / config.study
         self.baselines = tuple(cell.key for cell in cells[: len(BASELINES)])
         self.console = Console(soft_wrap=True)
+        self.patience_s = FEW_RECORDS_S
 
     def run(self) -> int:
-        from nas.study import lock, open_study
+        from nas.storage import faults_told
+        from nas.study import lock, open_study, url_of
 
         config = self.config
         if config.tracking_uri not in ("", "off"):
             from nas.record import check_tracking_uri
 
             check_tracking_uri(config.tracking_uri)
-        with lock(self.folder, config.study):
+        url = url_of(self.folder, config.storage)
+        with lock(self.folder, config.study), faults_told(url):
             self.study = open_study(
                 config.study, self.folder, config.storage, definition(config, self.space)
             )
@@ -143,7 +150,7 @@ class _Search:
             memory_limit_bytes=int(memory * 2**30) if memory else None,
         )
         progress = Progress(self.console, budget, spent)
-        notes = TimeNotes(self.study, workers.n_slots)
+        notes = TimeNotes(self.study, workers)
         store = WeightStore(self.study, self.baselines)
         coordinator = Coordinator(
             self.study,
@@ -168,14 +175,19 @@ class _Search:
             stack.enter_context(_terminated_as_interrupted())
             try:
                 with progress:
-                    complete = coordinator.run()
+                    coordinator.run()
                 best = write_winner(self.study, self.protocol, store, workers)
+                self.patience_s = LAST_RECORDS_S
             except KeyboardInterrupt:
                 interrupted = True
         del recorder
         if interrupted:
-            return self._interrupted()
-        self._conclude(complete, progress.utilisation, best is not None)
+            done = len(self.study.finished())
+            self._say(closing.interrupted(config, done, coordinator.total))
+            return EXIT_INTERRUPTED
+        self._conclude(coordinator.used_up, best is not None)
+        if used := progress.utilisation():
+            self._say(f"{used[0].upper()}{used[1:]}.")
         return 0
 
     def _n_settings(self, rows: Sequence[Row]) -> int:
@@ -205,21 +217,13 @@ class _Search:
         try:
             yield
         finally:
-            lagging = recorder.close(timeout_s=60.0)
+            lagging = recorder.close(self.patience_s)
             if lagging:
                 self._say(
                     f"{lagging} cells are not recorded in MLflow yet; the same command catches up."
                 )
 
-    def _interrupted(self) -> int:
-        done, total = len(self.study.finished()), self.config.n_candidates + len(self.cells)
-        self._say(
-            f"Interrupted: {done} of {total} cells are judged and kept in {self.folder}. The same "
-            "command goes on from here."
-        )
-        return EXIT_INTERRUPTED
-
-    def _conclude(self, complete: bool, utilisation: float, has_winner: bool) -> None:
+    def _conclude(self, used_up: str, has_winner: bool) -> None:
         from nas.progress import counts, funnel, table_of
 
         rows = leaderboard(self.study.finished(), self.baselines)
@@ -227,8 +231,10 @@ class _Search:
         drawn = [v for v in self.study.finished() if v.kind == "drawn"]
         self._say(f"{counts(drawn)}: {funnel(drawn)}.")
         self._say(verdict(rows, self._n_settings(rows)))
-        if not complete:
-            self._say("The time budget is used up; with a larger one the same command goes on.")
+        for line in closing.set_aside(self.study.visits):
+            self._say(line)
+        if used_up:
+            self._say(closing.used_up(used_up, self.config, self.study.visits))
         if has_winner:
             self._say(f"Winner: {self.folder / 'winner'}; use it in place of torch.nn.LSTM:")
             line = f'nas.RNN("{self.folder / "winner"}", input_size, hidden_size)'
@@ -238,8 +244,6 @@ class _Search:
             self._say(f"Look at every cell: {hidden(uri)}")
         elif uri != "off":
             self._say(f"Look at every cell: mlflow ui --backend-store-uri {hidden(uri)}")
-        if utilisation > 0:
-            self._say(f"Workers were training {utilisation:.0%} of the time.")
 
 
 @contextmanager

@@ -1,14 +1,83 @@
 """Optuna's storage behind a URL, and what is said where it does not answer."""
 
+import errno
+import json
+import logging
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
 import optuna
 
-from nas.errors import UserError, hidden, unknown
+from nas.errors import SearchError, UserError, hidden, unknown
 from nas.trials import TrialStorage
+
+logger = logging.getLogger(__name__)
+
+DISK = {
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM EIO EMFILE ENFILE".split()
+}
+"""Errors of the system that say that a file cannot be written or read."""
+
+REMEDIES = {
+    r"is full|No space|disk I/O error|too large|quota": "make room on the disk",
+    r"readonly|read-only|[Pp]ermission denied|not permitted": "make it and its folder writable",
+    r"locked": "end the program that holds it",
+    r"Too many open files": "allow more open files",
+}
+"""What helps, by what the cause's message has in it."""
+DAMAGE = r"malformed|not a database|Expecting|Extra data|decode|Invalid .*character|Unterminated"
+"""In messages that say that a file is not what was written."""
+
+
+@contextmanager
+def faults_told(url: str) -> Iterator[None]:
+    """Whatever a storage or a disk does in the middle of a search is one sentence.
+
+    Raises:
+        SearchError: naming the storage or the file, with the cause and the way out.
+    """
+    import sqlalchemy
+
+    faults = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+    try:
+        yield
+    except (*faults, json.JSONDecodeError, UnicodeDecodeError) as error:
+        logger.debug("the storage does not answer", exc_info=True)
+        raise SearchError(_sentence(f"storage {hidden(url)}", _reason(url, error), url)) from None
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        logger.debug("a file cannot be written", exc_info=True)
+        reason = error.strerror or str(error)
+        raise SearchError(_sentence(str(error.filename or "a file"), reason, url)) from None
+
+
+def _sentence(what: str, reason: str, url: str) -> str:
+    if re.search(DAMAGE, reason):
+        return f"{what} is damaged ({reason}): {_rescue(url)}."
+    remedies = (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, reason))
+    remedy = next(remedies, "see that it answers again")
+    return (
+        f"{what} cannot be used any more ({reason}): {remedy}, and the same command goes on; what "
+        "was stored is kept."
+    )
+
+
+def _rescue(url: str) -> str:
+    """The way out for a damaged storage."""
+    new = "begin anew under another --study name"
+    if not url.startswith("sqlite"):
+        return f"put back a copy of it, or {new}"
+    path = url.partition("///")[2].partition("?")[0]
+    return (
+        f"put back a copy of it, save what can be read with `sqlite3 {path} .recover | sqlite3 "
+        f"saved.db` and put saved.db in its place, or {new}"
+    )
 
 
 def storage_of(study: optuna.Study) -> TrialStorage:
@@ -29,8 +98,11 @@ def load_or_create(name: str, url: str) -> optuna.Study:
             study_name=name, storage=storage, direction="maximize", load_if_exists=True
         )
     except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        reason = _reason(url, error)
+        if re.search("|".join((DAMAGE, *REMEDIES)), reason):
+            raise SearchError(_sentence(f"storage {hidden(url)}", reason, url)) from None
         raise UserError(
-            f"storage {hidden(url)} does not hold studies of this Optuna: {_reason(url, error)}; "
+            f"storage {hidden(url)} does not hold studies of this Optuna: {reason}; "
             "choose another with --storage, or another --study name."
         ) from None
 
@@ -80,11 +152,19 @@ def open_storage(url: str, *, read_only: bool = False) -> TrialStorage:
             )
         if is_sqlite and not read_only:
             with storage.engine.connect() as connection:
+                # Takes a second for 1 GB; a damaged file must not be written any more.
+                found = connection.execute(sqlalchemy.text("PRAGMA quick_check(1)")).scalar()
+                if found != "ok":
+                    raise sqlalchemy.exc.DatabaseError("", None, ValueError(f"malformed: {found}"))
                 connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
             sqlalchemy.event.listen(storage.engine, "connect", _hurry)
             storage.engine.dispose()  # the connections so far are without it
     except (*WRONG, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise UserError(f"storage {hidden(url)} does not answer: {_reason(url, error)}.") from None
+        reason = _reason(url, error)
+        if re.search(DAMAGE, reason):
+            what = f"storage {hidden(url)}"
+            raise UserError(f"{what} is damaged ({reason}): {_rescue(url)}.") from None
+        raise UserError(f"storage {hidden(url)} does not answer: {reason}.") from None
     return storage
 
 
@@ -104,6 +184,8 @@ def _reason(url: str, error: Exception) -> str:
     if isinstance(error, ImportError):
         extra = ", pip install 'recurrent-nas[postgresql]'" if url.startswith("postgres") else ""
         return f"its database driver is not installed{extra}"
+    while isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
+        error = error.__cause__  # type: ignore[assignment]  # an Exception
     original = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(original).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__

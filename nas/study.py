@@ -24,7 +24,7 @@ from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome
 from nas.judgement import Judgement
 from nas.samplers.propose import PROPOSED
-from nas.storage import load, load_or_create, storage_of
+from nas.storage import faults_told, load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
 LOCK = ".lock"
@@ -227,11 +227,14 @@ def read_study(name: str, folder: Path, storage: str) -> Study:
         UserError: if it is not there, or the storage does not answer.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return Study(name, folder, load(name, storage or _own_storage(folder)))
+    url = url_of(folder, storage)
+    with faults_told(url):
+        return Study(name, folder, load(name, url))
 
 
-def _own_storage(folder: Path) -> str:
-    return f"sqlite:///{folder / 'study.db'}"
+def url_of(folder: Path, storage: str) -> str:
+    """Of the storage that is given, or of the one in the study's folder."""
+    return storage or f"sqlite:///{folder / 'study.db'}"
 
 
 def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, Any]) -> Study:
@@ -243,7 +246,7 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
         UserError: if the storage does not answer or the definition differs.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = load_or_create(name, storage or _own_storage(folder))
+    study = load_or_create(name, url_of(folder, storage))
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")

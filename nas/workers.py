@@ -41,7 +41,7 @@ class Workers(ABC):
 
     @property
     def busy_s(self) -> float:
-        """Time that ended evaluations took, with what a worker did before and after training."""
+        """Time that evaluations took so far, with what a worker did before and after training."""
         return 0.0
 
     @abstractmethod
@@ -107,7 +107,8 @@ class LocalWorkers(Workers):
 
     @property
     def busy_s(self) -> float:
-        return sum(worker.busy_s for worker in self._workers)
+        now = time.monotonic()
+        return sum(w.busy_s + (now - w.began if w.began else 0.0) for w in self._workers)
 
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
         # Pickled here, so that an evaluation that cannot be (un)pickled does not end a worker.
@@ -131,6 +132,7 @@ class LocalWorkers(Workers):
     def _evaluate(self, evaluation: Evaluation, pickled: bytes) -> Result:
         started = time.monotonic()
         worker = self._idle.pop()
+        worker.began = started
         faults: list[Fault] = []
         try:
             for n_tries in range(1, self._max_tries + 1):
@@ -144,7 +146,7 @@ class LocalWorkers(Workers):
                 if not fault.retry:
                     break
         finally:
-            worker.busy_s += time.monotonic() - started
+            worker.busy_s, worker.began = worker.busy_s + time.monotonic() - started, None
             self._idle.append(worker)
         own = [one for one in faults if not one.machine]
         if fault.machine and not (fault.retry and own):
@@ -231,6 +233,7 @@ class _Worker:
     def __init__(self, run: str, memory_limit_bytes: int | None) -> None:
         self._arguments = (run, os.getpid(), memory_limit_bytes)
         self.busy_s = 0.0
+        self.began: float | None = None
         self.future: Future[Result | Fault] = Future()
         self._start()
 

@@ -55,7 +55,7 @@ ORDER = """
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
-    nas.shortcuts nas.config nas.definition nas.cli nas.search nas.status
+    nas.shortcuts nas.config nas.definition nas.closing nas.cli nas.search nas.status
     nas.bench.config nas.bench.flags nas.bench.goals nas.bench.clock nas.bench.flops
     nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
     nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report

@@ -1,0 +1,68 @@
+"""What a search says when it ends: why it ended, what was set aside, and how to go on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.config import SearchConfig
+from nas.errors import HIDDEN, hidden
+
+if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
+    from nas.visit import Visit
+
+MOST_NAMED = 5
+LONGEST_REASON = 160
+
+
+def shortened(text: str) -> str:
+    """In one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
+def n_runs(visits: "Sequence[Visit | None]") -> int:
+    """Training runs that a study has spent."""
+    return sum(one.n_runs for visit in visits if visit for one in visit.all_summaries())
+
+
+def set_aside(visits: "Sequence[Visit | None]") -> Iterator[str]:
+    """The candidates that are never tried again, with the reason of each; nothing if none is."""
+    found = {v.key: v for v in visits if v and v.judgement and v.judgement.set_aside}
+    if not found:
+        return
+    some = "1 candidate was" if len(found) == 1 else f"{len(found):,} candidates were"
+    yield f"{some} set aside, because each try ended a worker; they are not tried again:"
+    for visit in list(found.values())[:MOST_NAMED]:
+        assert visit.judgement is not None
+        yield f"  {visit.name} on {visit.judgement.stage}: {shortened(visit.judgement.set_aside)}"
+    if len(found) > MOST_NAMED:
+        yield f"  and {len(found) - MOST_NAMED:,} more"
+
+
+def used_up(budget: str, config: SearchConfig, visits: "Sequence[Visit | None]") -> str:
+    """Which budget ended the search, and how to go on; `budget` is "time" or "runs"."""
+    if budget == "runs":
+        more = f"--run_budget {2 * config.run_budget}"
+        what = f"The run budget of {config.run_budget:,} is used up ({n_runs(visits):,} runs)"
+    else:
+        what, more = f"The time budget of {config.time_budget} is used up", "--time_budget TIME"
+    return f"{what}; with a larger one the search goes on: {command(config)} {more}"
+
+
+def interrupted(config: SearchConfig, n_judged: int, n_cells: int) -> str:
+    """What is kept, and how to go on."""
+    return (
+        f"Interrupted: {n_judged} of {n_cells} cells are judged and kept in {folder(config)}. The "
+        f"same command goes on from here, as does: {command(config)}"
+    )
+
+
+def folder(config: SearchConfig) -> Path:
+    """Of the study."""
+    return Path(config.studies) / config.study
+
+
+def command(config: SearchConfig) -> str:
+    """What goes on with the study, a storage's password left out."""
+    storage = " --storage URL" if HIDDEN in hidden(config.storage) else ""
+    return f"python -m nas.search {folder(config) / 'config.yaml'}{storage}"
