@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli import guarded
-from nas.errors import UserError, unknown
+from nas.closing import n_runs, set_aside, shortened
+from nas.errors import HIDDEN, UserError, unknown
 from nas.leaderboard import BASELINES, leaderboard, winner
 from nas.zoo import ZOO
 
@@ -23,10 +24,7 @@ if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
 
 FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged")
 """Statuses of a training run, worst first."""
-HIDDEN = "//…@"
-"""In a URL whose password was not written down."""
 MOST_REASONS = 12
-LONGEST_MESSAGE = 160
 
 
 @dataclass(frozen=True)
@@ -126,17 +124,20 @@ def lines(seen: Seen) -> Iterator[str]:
         f"{len(drawn) - finished:,} {waiting}; {len(visits) - len(drawn)} given cells"
     )
     yield from _stages(drawn)
-    yield from _reasons(drawn)
+    yield from _reasons([v for v in drawn if v.judgement and not v.judgement.set_aside])
+    yield from set_aside(drawn)
     yield from _best(seen, visits)
     yield from _cost(seen, visits)
     yield from _how_to_go_on(seen, complete=complete)
 
 
 def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
-    stages = Counter(v.judgement.stage for v in drawn if v.judgement)
+    judgements = [v.judgement for v in drawn if v.judgement]
+    aside = sum(bool(judgement.set_aside) for judgement in judgements)
+    stages = Counter(judgement.stage for judgement in judgements if not judgement.set_aside)
     scored = stages.pop("scored", 0)
     rejected = "".join(f", {count:,} rejected at {stage}" for stage, count in stages.most_common())
-    yield f"stages: {scored:,} scored{rejected}"
+    yield f"stages: {scored:,} scored{rejected}" + (f", {aside:,} set aside" if aside else "")
 
 
 def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
@@ -188,9 +189,7 @@ def _message(visit: "Visit") -> str:
     for evaluated in visit.evaluated.values():
         for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():
             if outcome.message:
-                text = " ".join(outcome.message.split())
-                short = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…"
-                return f" ({visit.name}: {short})"
+                return f" ({visit.name}: {shortened(outcome.message)})"
     return ""
 
 
@@ -207,7 +206,7 @@ def _best(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
 
 
 def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
-    from nas.progress import clock
+    from nas.progress import clock, utilisation
 
     summaries = [one for visit in visits for one in visit.all_summaries()]
     statuses: Counter[str] = Counter()
@@ -220,9 +219,13 @@ def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
         f"{clock(trained_s)} in training, {sum(one.flops for one in summaries):.2g} FLOPs, "
         f"{clock(float(seen.study.attrs.get('spent_s', 0.0)))} in all"
     )
-    slot_s = float(seen.study.attrs.get("slot_s", 0.0))
+    budget = int(seen.config.get("run_budget") or 0)
+    if budget:
+        yield f"run budget: {n_runs(visits):,} of {budget:,} training runs"
+    busy_s, slot_s = (float(seen.study.attrs.get(name, 0.0)) for name in ("busy_s", "slot_s"))
     if slot_s > 0:
-        yield f"utilisation: workers were training {min(1.0, trained_s / slot_s):.0%} of the time"
+        # The first studies did not note how long their workers were busy.
+        yield f"utilisation: {utilisation(max(busy_s, trained_s), trained_s, slot_s)}"
 
 
 def _how_to_go_on(seen: Seen, *, complete: bool) -> Iterator[str]:
@@ -240,7 +243,9 @@ def _how_to_go_on(seen: Seen, *, complete: bool) -> Iterator[str]:
             yield f"winner: {seen.folder / 'winner'}"
         yield f"To go on: {command} --n_candidates {more}"
     else:
-        yield f"To go on: {command}"
+        budget = int(seen.config.get("run_budget") or 0)
+        spent = budget and n_runs(seen.study.visits) >= budget
+        yield f"To go on: {command}{f' --run_budget {2 * budget}' if spent else ''}"
 
 
 if __name__ == "__main__":
