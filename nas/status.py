@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli import guarded
+from nas.cli import guarded, parse
 from nas.closing import n_runs, set_aside, shortened
+from nas.definition import protocol_of
 from nas.errors import HIDDEN, UserError, unknown
 from nas.leaderboard import BASELINES, leaderboard, winner
 from nas.zoo import ZOO
@@ -128,6 +129,7 @@ def lines(seen: Seen) -> Iterator[str]:
     yield from set_aside(drawn)
     yield from _best(seen, visits)
     yield from _cost(seen, visits)
+    yield from _shortcuts(seen, visits)
     yield from _how_to_go_on(seen, complete=complete)
 
 
@@ -226,6 +228,20 @@ def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
     if slot_s > 0:
         # The first studies did not note how long their workers were busy.
         yield f"utilisation: {utilisation(max(busy_s, trained_s), trained_s, slot_s)}"
+
+
+def _shortcuts(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
+    """What first looks and vetoes saved, and how they agree with the end of training."""
+    protocol = seen.config.get("protocol")
+    if not isinstance(protocol, dict) or not any(protocol.get(name) for name in SHORTCUTS):
+        return
+    from nas.shortcuts import lines as of_shortcuts
+
+    try:
+        config = parse([str(seen.folder / "config.yaml")])
+    except UserError:  # written by another version
+        return
+    yield from of_shortcuts(protocol_of(config), visits)
 
 
 def _how_to_go_on(seen: Seen, *, complete: bool) -> Iterator[str]:

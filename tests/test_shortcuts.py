@@ -4,11 +4,13 @@ import dataclasses
 
 import pytest
 
-from nas.evaluation import Bar, Epoch, Evaluation, Outcome
-from nas.judgement import Reference
+from nas.evaluation import Bar, Cost, Epoch, Evaluation, Outcome, Settings
+from nas.judgement import Judgement, Reference
 from nas.protocol import Staged
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
+from nas.shortcuts import lines, looks, savings
+from nas.visit import Evaluated, Visit
 from nas.zoo import ZOO
 from tests.test_protocol import (
     GOOD,
@@ -180,3 +182,63 @@ def test_the_reference_is_tuned_no_less_than_a_candidate(
     assert len(first.settings) == n_given
     assert len(further) == expected
     assert len({*first.settings, *further}) == n_given + expected >= 3 * (turn + 1)
+
+
+# --- what they saved, and whether they agree ---
+
+AUDITED = dataclasses.replace(
+    LOOKING, tasks=(XML,), config=dataclasses.replace(LOOKING.config, audit=0.5)
+)
+
+
+def visited(number: int, look: float, best: float | None, *, cut: bool = False) -> Visit:
+    """A candidate whose ratio is twice its best; it was rejected below 0.45."""
+    passed = best is not None and best >= 0.45
+    found = {"xml": best}, {"xml": 2 * (best or 0.0)}
+    score = 2 * (best or 0.0) if passed else None
+    judgement = Judgement("scored" if passed else "xml", *found, score, 0.0, {"xml": look}, cut)
+    cost = Cost(1, 1, flops=3.0, saved_flops=5.0 if cut else 0.0)
+    run = Outcome("cut" if cut else "ok", best, cost=cost)
+    evaluated = {str(number): Evaluated("xml", XML.version, (Settings(),), 0, 1.0, (run,))}
+    key = f"key {number}"
+    return Visit(number, number, "drawn", key, "def …", key, {}, evaluated, judgement)
+
+
+def reference_visit() -> Visit:
+    judgement = Judgement("scored", {"xml": 0.5}, {"xml": 1.0}, 1.0, 1.0, {"xml": 0.4})
+    return Visit(0, 0, "given", "gru", "def …", "gru", judgement=judgement)
+
+
+def test_the_agreement_of_a_look_with_the_end() -> None:
+    """The bar is 0.2. By hand: ranks 1 2 3 4 against 2 1 4 3 are correlated by 0.6."""
+    audited = [n for n in range(1, 60) if AUDITED.is_audited(f"key {n}")]
+    others = [n for n in range(1, 60) if not AUDITED.is_audited(f"key {n}")]
+    visits = [
+        reference_visit(),
+        visited(audited[0], 0.1, 0.46),  # below the bar, passes: the look is wrong
+        visited(audited[1], 0.15, 0.4),  # below the bar, fails: the look is right
+        visited(others[0], 0.3, 0.6),
+        visited(audited[2], 0.35, 0.5),
+        visited(others[1], 0.19, 0.19, cut=True),
+        visited(others[2], 0.05, 0.05, cut=True),
+        dataclasses.replace(visited(others[3], 0.9, 0.1), turn=1),  # another visit is no sample
+    ]
+    [report] = looks(AUDITED, visits)
+    assert (report.task, report.n_cut, report.n_whole) == ("xml", 2, 4)
+    assert report.rank_correlation == pytest.approx(0.6)
+    assert (report.n_audited, report.n_doubted, report.n_wrong) == (3, 2, 1)
+    spent = savings(visits)
+    assert (spent.flops, spent.saved_flops) == (7 * 3.0, 2 * 5.0)
+    told = "\n".join(lines(AUDITED, visits))
+    assert "first look at xml: 2 candidates cut; rank correlation with the end of" in told
+    assert "of 3 audited ones it would have cut 2, of which 1 passed" in told
+    assert "saved 10 FLOPs at most, 32% of" in told
+
+
+def test_too_few_or_equal_candidates_have_no_correlation() -> None:
+    two = [reference_visit(), visited(1, 0.1, 0.2), visited(2, 0.2, 0.3)]
+    assert [one.rank_correlation for one in looks(AUDITED, two)] == [None]
+    equal = [reference_visit(), *(visited(n, 0.3, 0.1 * n) for n in range(1, 5))]
+    assert [one.rank_correlation for one in looks(AUDITED, equal)] == [None]
+    assert looks(AUDITED, two[1:]) == [], "nothing is known without the reference"
+    assert looks(STAGED, two) == [], "nothing is looked at"
