@@ -67,6 +67,10 @@ class Space(ABC):
         """
         return None
 
+    def recall(self, params: Params, text: str) -> None:
+        """Note that these suggestions gave the cell of this text, if that saves deriving it."""
+        return None
+
     @abstractmethod
     def size(self) -> int | None:
         """The number of distinct cells, by key; None if it is unbounded or unknown."""

@@ -11,9 +11,10 @@ import dataclasses
 import hashlib
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from random import Random
 from typing import TYPE_CHECKING, Literal, Self
 
 from nas.cell import Cell, renamed
@@ -84,8 +85,35 @@ class Gates(Space):
             assert answer is not None, field
             return answer
 
-        cell = self._cell(ask)
-        return renamed(cell, ZOO.named(cell.key) or f"gates_{cell.key[:6]}")
+        return self._named(ask)
+
+    def at(self, params: Params) -> Cell:
+        """The cell of a point, as it is proposed."""
+        return self._named(_replay(params))
+
+    def neighbour(self, params: Params, rng: Random) -> Params | None:
+        """A point of which one choice is another one, and of what it opens each is drawn.
+
+        None, if the space has a single point.
+        """
+        names = [field for field in ALLOWED if field in params and len(getattr(self, field)) > 1]
+        if not names:
+            return None
+        changed = rng.choice(names)
+        found: Params = {}
+
+        def ask(field: str, choices: Choices) -> Scalar:
+            others = [choice for choice in choices if choice != params.get(field)]
+            is_kept = field in params and field != changed
+            found[field] = params[field] if is_kept else rng.choice(others)
+            return found[field]
+
+        _Questions(self, ask).form()
+        return found
+
+    def outlines(self) -> Collection[Outline]:
+        """What can be counted of the cells inside."""
+        return _by_outline(self).keys()
 
     def contains(self, cell: Cell) -> bool:
         return self.params_of(cell) is not None
@@ -112,6 +140,10 @@ class Gates(Space):
         while path.begin():
             form = _Questions(self, path.ask).form()
             yield path.params, form
+
+    def _named(self, ask: Ask) -> Cell:
+        cell = self._cell(ask)
+        return renamed(cell, ZOO.named(cell.key) or f"gates_{cell.key[:6]}")
 
     def _cell(self, ask: Ask) -> Cell:
         questions = _Questions(self, ask)

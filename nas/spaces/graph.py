@@ -10,16 +10,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from random import Random
 from typing import TYPE_CHECKING, Any, Self
 
-from nas.cell import Cell, renamed
-from nas.cell.mutate import MUTATIONS, NoMutant, mutate
+from nas.cell import Cell
+from nas.cell.mutate import MUTATIONS
 from nas.cell.mutate_rules import Mutations, idle_part
 from nas.errors import CellError, UserError, unknown
 from nas.lookup import cell as look_up
 from nas.spaces.base import Params, Space
+from nas.spaces.descent import asked, descendant, longer, recall, seeds_of
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 REVISION = 1
 """Raised whenever the same fields and suggestions would give other cells."""
-LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -72,17 +70,20 @@ class Graph(Space):
         return f"graph-{digest[:12]}"
 
     def propose(self, trial: "BaseTrial") -> Cell:
+        start = self.asked_start(trial)
+        return descendant(start, asked(trial, self.max_generation), self.rules)
+
+    def asked_start(self, trial: "BaseTrial") -> Cell:
+        """The start cell that the trial suggests."""
         names = tuple(cell.name for cell in self.start)
-        start = names[0]
-        if len(names) > 1:
-            start = trial.suggest_categorical("start", names)
-        generation = trial.suggest_int("generation", 1, self.max_generation, log=True)
-        seeds = tuple(
-            trial.suggest_int(_seed_of(k), 0, LARGEST_SEED) for k in range(2, generation + 1)
-        )
-        cell = _descendant(self, names.index(start), seeds)
-        known = ZOO.named(cell.key) if seeds else ""
-        return renamed(cell, known) if known else cell
+        if len(names) == 1:
+            return self.start[0]
+        return self.start[names.index(trial.suggest_categorical("start", names))]
+
+    def start_of(self, params: Params) -> Cell:
+        """The start cell of a point."""
+        named = {cell.name: cell for cell in self.start}
+        return named[str(params.get("start", self.start[0].name))]
 
     def contains(self, cell: Cell) -> bool:
         if cell.key in {start.key for start in self.start}:
@@ -101,9 +102,10 @@ class Graph(Space):
         return None
 
     def vary(self, params: Params, seed: int) -> Params:
-        generation = min(int(params["generation"]) + 1, self.max_generation)
-        own = Random(seed).randint(0, LARGEST_SEED)
-        return {**params, "generation": generation, _seed_of(generation): own}
+        return longer(params, seed, self.max_generation)
+
+    def recall(self, params: Params, text: str) -> None:
+        recall(self.start_of(params), seeds_of(params), self.rules, text)
 
     def size(self) -> None:
         return None
@@ -114,22 +116,6 @@ class Graph(Space):
             f"{self.name}: mutants of {names} without number, {len(self.rules.operators)} "
             f"operators, up to {self.rules.max_operations} operations"
         )
-
-
-def _seed_of(generation: int) -> str:
-    """The name of the suggestion that leads to a generation."""
-    return f"mutation_{generation}"
-
-
-@lru_cache(maxsize=4096)  # parents are proposed again with each of their children
-def _descendant(space: Graph, start: int, seeds: tuple[int, ...]) -> Cell:
-    if not seeds:
-        return space.start[start]
-    parent = _descendant(space, start, seeds[:-1])
-    try:
-        return mutate(parent, seeds[-1], space.rules).cell
-    except NoMutant:
-        return parent  # a walk that cannot go on ends there
 
 
 def _read(name: str, given: object) -> Any:
