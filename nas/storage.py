@@ -24,7 +24,8 @@ DISK = {
 """Errors of the system that say that a file cannot be written or read."""
 
 REMEDIES = {
-    r"is full|No space|disk I/O error|too large|quota": "make room on the disk",
+    r"is full|No space|too large|quota": "make room on the disk",
+    r"disk I/O error": "see to the disk, which may be full",
     r"readonly|read-only|[Pp]ermission denied|not permitted": "make it and its folder writable",
     r"locked": "end the program that holds it",
     r"Too many open files": "allow more open files",
@@ -40,6 +41,7 @@ def faults_told(url: str) -> Iterator[None]:
 
     Raises:
         SearchError: naming the storage or the file, with the cause and the way out.
+        UserError: if the storage is damaged: the same command will not help.
     """
     import sqlalchemy
 
@@ -48,18 +50,19 @@ def faults_told(url: str) -> Iterator[None]:
         yield
     except (*faults, json.JSONDecodeError, UnicodeDecodeError) as error:
         logger.debug("the storage does not answer", exc_info=True)
-        raise SearchError(_sentence(f"storage {hidden(url)}", _reason(url, error), url)) from None
+        reason = _reason(url, error)
+        if re.search(DAMAGE, reason):
+            raise damaged(url, reason) from None
+        raise SearchError(_sentence(f"storage {hidden(url)}", reason)) from None
     except OSError as error:
         if error.errno not in DISK:
             raise
         logger.debug("a file cannot be written", exc_info=True)
         reason = error.strerror or str(error)
-        raise SearchError(_sentence(str(error.filename or "a file"), reason, url)) from None
+        raise SearchError(_sentence(str(error.filename or "a file"), reason)) from None
 
 
-def _sentence(what: str, reason: str, url: str) -> str:
-    if re.search(DAMAGE, reason):
-        return f"{what} is damaged ({reason}): {_rescue(url)}."
+def _sentence(what: str, reason: str) -> str:
     remedies = (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, reason))
     remedy = next(remedies, "see that it answers again")
     return (
@@ -68,15 +71,11 @@ def _sentence(what: str, reason: str, url: str) -> str:
     )
 
 
-def _rescue(url: str) -> str:
-    """The way out for a damaged storage."""
-    new = "begin anew under another --study name"
-    if not url.startswith("sqlite"):
-        return f"put back a copy of it, or {new}"
-    path = url.partition("///")[2].partition("?")[0]
-    return (
-        f"put back a copy of it, save what can be read with `sqlite3 {path} .recover | sqlite3 "
-        f"saved.db` and put saved.db in its place, or {new}"
+def damaged(url: str, reason: str) -> UserError:
+    """What is said of a storage that is not what was written."""
+    return UserError(
+        f"storage {hidden(url)} is damaged ({reason}): put back a copy of it, or begin anew under "
+        "another --study name."
     )
 
 
@@ -99,8 +98,10 @@ def load_or_create(name: str, url: str) -> optuna.Study:
         )
     except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
         reason = _reason(url, error)
-        if re.search("|".join((DAMAGE, *REMEDIES)), reason):
-            raise SearchError(_sentence(f"storage {hidden(url)}", reason, url)) from None
+        if re.search(DAMAGE, reason):
+            raise damaged(url, reason) from None
+        if re.search("|".join(REMEDIES), reason):
+            raise SearchError(_sentence(f"storage {hidden(url)}", reason)) from None
         raise UserError(
             f"storage {hidden(url)} does not hold studies of this Optuna: {reason}; "
             "choose another with --storage, or another --study name."
@@ -133,7 +134,8 @@ def open_storage(url: str, *, read_only: bool = False) -> TrialStorage:
     `read_only` is for SQLite, where a reader could otherwise be the one that tidies up.
 
     Raises:
-        UserError: in one sentence without the password, if it does not answer.
+        UserError: in one sentence without the password, if it does not answer or is damaged.
+        SearchError: if it cannot be written, for a reason that may pass.
     """
     import sqlalchemy
 
@@ -155,15 +157,17 @@ def open_storage(url: str, *, read_only: bool = False) -> TrialStorage:
                 # Takes a second for 1 GB; a damaged file must not be written any more.
                 found = connection.execute(sqlalchemy.text("PRAGMA quick_check(1)")).scalar()
                 if found != "ok":
-                    raise sqlalchemy.exc.DatabaseError("", None, ValueError(f"malformed: {found}"))
+                    damage = ValueError(f"malformed: {' '.join(str(found).split())[:100]}")
+                    raise sqlalchemy.exc.DatabaseError("", None, damage)
                 connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
             sqlalchemy.event.listen(storage.engine, "connect", _hurry)
             storage.engine.dispose()  # the connections so far are without it
     except (*WRONG, sqlalchemy.exc.SQLAlchemyError) as error:
         reason = _reason(url, error)
         if re.search(DAMAGE, reason):
-            what = f"storage {hidden(url)}"
-            raise UserError(f"{what} is damaged ({reason}): {_rescue(url)}.") from None
+            raise damaged(url, reason) from None
+        if not read_only and re.search("|".join(REMEDIES), reason):
+            raise SearchError(_sentence(f"storage {hidden(url)}", reason)) from None
         raise UserError(f"storage {hidden(url)} does not answer: {reason}.") from None
     return storage
 

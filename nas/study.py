@@ -24,7 +24,7 @@ from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome
 from nas.judgement import Judgement
 from nas.samplers.propose import PROPOSED
-from nas.storage import faults_told, load, load_or_create, storage_of
+from nas.storage import damaged, faults_told, load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
 LOCK = ".lock"
@@ -246,6 +246,8 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
         UserError: if the storage does not answer or the definition differs.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not storage and _is_emptied(folder):
+        raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
     study = load_or_create(name, url_of(folder, storage))
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
@@ -259,6 +261,12 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
             "name, or the same configuration."
         )
     return Study(name, folder, study)
+
+
+def _is_emptied(folder: Path) -> bool:
+    """Whether there is nothing in the file, although it has held the study before."""
+    file, noted = folder / "study.db", folder / "config.yaml"
+    return noted.is_file() and file.is_file() and file.stat().st_size == 0
 
 
 def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | None:

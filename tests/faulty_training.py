@@ -1,0 +1,63 @@
+"""`tests.fake_training` with faults, which environment variables switch on.
+
+`python -m tests.faulty_training ARGUMENTS` is `python -m nas.search ARGUMENTS` with it.
+
+| variable | what happens |
+| --- | --- |
+| NAS_TEST_POISON=TASK | a third of all candidates kill their worker on that task, each time |
+| NAS_TEST_FULL_AT=PAGES | SQLite's files may have so many pages and no more, as on a full disk |
+| NAS_TEST_CLOCK=SECONDS | the coordinator's wall clock jumps to and fro by up to so much |
+"""
+
+import functools
+import os
+import random
+import signal
+import sys
+import time
+
+from nas.evaluation import Evaluation, Result
+from nas.zoo import ZOO
+from tests import fake_training
+
+KNOWN = {cell.key for cell in ZOO.values()}
+
+
+def is_poison(key: str) -> bool:
+    return key not in KNOWN and int(key, 16) % 3 == 0
+
+
+def run(evaluation: Evaluation) -> Result:
+    if os.environ.get("NAS_TEST_POISON") == evaluation.task.name and is_poison(evaluation.key):
+        fake_training.log("start", evaluation)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fake_training.run(evaluation)
+
+
+def fill_disk(n_pages: int) -> None:
+    """As SQLite does it itself where the system says that there is no room: `SQLITE_FULL`."""
+    import sqlalchemy
+
+    def limit(connection: object, record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={n_pages}")  # type: ignore[attr-defined]
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", limit)
+
+
+def set_clock(most_s: float) -> None:
+    generator, true_time = random.Random(0), time.time
+    time.time = lambda: true_time() + generator.uniform(-most_s, most_s)
+
+
+if __name__ == "__main__":
+    import nas.workers
+    from nas.search import main
+
+    nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
+        nas.workers.LocalWorkers, run="tests.faulty_training:run"
+    )
+    if "NAS_TEST_FULL_AT" in os.environ:
+        fill_disk(int(os.environ["NAS_TEST_FULL_AT"]))
+    if "NAS_TEST_CLOCK" in os.environ:
+        set_clock(float(os.environ["NAS_TEST_CLOCK"]))
+    sys.exit(main(sys.argv[1:]))
