@@ -88,7 +88,12 @@ class StackedModel(nn.Module):
     def outputs(self, tokens: Tensor, state: StackedStates | None) -> tuple[Tensor, StackedStates]:
         """What the output layer reads, (K, T * B, width), and the states after the last step."""
         n_steps, batch = tokens.shape
-        x: Tensor | Tokens = Tokens(self.embedding, tokens.flatten())
+        return self.run_layers(Tokens(self.embedding, tokens.flatten()), n_steps, batch, state)
+
+    def run_layers(
+        self, x: Tensor | Tokens, n_steps: int, batch: int, state: StackedStates | None
+    ) -> tuple[Tensor, StackedStates]:
+        """`outputs` for embedded tokens, (K, T * B, width)."""
         rows = _rows(n_steps, batch)
         shape = (self.members, rows.total, self.hidden_size)
         verticals = [self.embedding.new_zeros(shape) for _ in self.cell.verticals]

@@ -33,6 +33,7 @@ def train(
     halving: int = 0,
     device: str = "cpu",
     bar: Bar | None = None,
+    veto: bool = False,
 ) -> list[Outcome]:
     """Train a model of `cell` on `task` for each of the settings; outcomes in the same order.
 
@@ -42,13 +43,17 @@ def train(
     1/halving of the runs go on at each rung of `nas.training.halving`, and the others are "cut".
     With a `bar`, all runs are "cut" after its epoch if none has reached it by then; if one has, or
     if the bar's epoch is not before the last, outcomes are those without a bar.
+    With `veto`, runs that `nas.training.veto` finds dead or exploding before their first step are
+    "vetoed"; the outcomes of the others are those without a veto, which `halving` prefers to them.
     On a `device` such as "cuda" cells run on the eager backend, all members of a stack in one
     operation; its sums depend on their number.
 
     Raises:
         UserError: if the parameter budget is too small for the cell, or the bar's epoch below 1.
     """
-    trained = train_members(cell, task, settings, seed, fidelity, halving, device=device, bar=bar)
+    trained = train_members(
+        cell, task, settings, seed, fidelity, halving, device=device, bar=bar, veto=veto
+    )
     return [member.outcome for member in trained]
 
 
@@ -65,6 +70,7 @@ def run(evaluation: Evaluation) -> Result:
         evaluation.halving,
         evaluation.key,
         bar=evaluation.bar,
+        veto=evaluation.veto,
     )
     best: Member | None = None
     for member in members:
@@ -92,6 +98,7 @@ def train_members(
     key: str | None = None,
     device: str = "cpu",
     bar: Bar | None = None,
+    veto: bool = False,
 ) -> list[Member]:
     """`train`, with each member's best weights."""
     if bar and bar.epoch < 1:
@@ -99,7 +106,7 @@ def train_members(
     key = key or cell.key
     runs = [_run(cell, task, one, weight_seed(key, one, seed)) for one in settings]
     n_epochs = max(1, math.ceil(fidelity * task.epochs))
-    train_runs(Work(cell, task, seed, device), runs, n_epochs, halving, bar)
+    train_runs(Work(cell, task, seed, device), runs, n_epochs, halving, bar, veto=veto)
     members = []
     for one in runs:
         members.append(Member(one.outcome, _weights(one, cell, task, key)))

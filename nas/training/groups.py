@@ -4,6 +4,7 @@ What a run gives depends on no other run, so groups may be split to fit into mem
 """
 
 import logging
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
 from nas.training.module import Training
 from nas.training.run import Run
+from nas.training.veto import vetoes
 from nas.windows import WindowData, extent
 
 STACK_BYTES = 1 << 28
@@ -53,13 +55,23 @@ class _Group:
 
 
 def train_runs(
-    work: Work, runs: Sequence[Run], n_epochs: int, halving: int = 0, bar: Bar | None = None
+    work: Work,
+    runs: Sequence[Run],
+    n_epochs: int,
+    halving: int = 0,
+    bar: Bar | None = None,
+    *,
+    veto: bool = False,
 ) -> None:
     """Train every run to its end. With `halving`, only the best 1/halving pass each rung.
 
-    With a `bar`, none goes on after its epoch if none of all runs has reached it.
+    With a `bar`, none goes on after its epoch if none of all runs has reached it. With `veto`,
+    those that are dead or explode at their start do not begin; to halving they are the worst.
     """
-    groups = [_Group(members) for members in _grouped(work, runs)]
+    if veto:
+        for members in _grouped(work, runs):
+            _veto(work, members)
+    groups = [_Group(members) for members in _grouped(work, [r for r in runs if not r.ended])]
     rivals = list(runs)
     cuts = rungs(n_epochs, len(runs), halving)
     looks = [bar.epoch] if bar and bar.epoch < n_epochs else []
@@ -160,7 +172,7 @@ def _is_full(error: BaseException) -> bool:
 
 def _train(work: Work, group: _Group, epoch: int) -> None:
     if group.training is None:
-        group.training = _begun(work, group.runs)
+        group.training = Training(_fresh(work, group.runs), work.task, group.runs)
     if group.training.runs:
         group.training.start_clock()
         fit(group.training, WindowData(work.task, work.seed, group.epoch), epoch - group.epoch)
@@ -168,7 +180,28 @@ def _train(work: Work, group: _Group, epoch: int) -> None:
     group.epoch = epoch
 
 
-def _begun(work: Work, runs: Sequence[Run]) -> Training:
+def _veto(work: Work, runs: list[Run]) -> None:
+    """End the runs that are not worth beginning; one that memory does not hold is for training."""
+    began = time.perf_counter()
+    try:
+        seeds = [run.seed for run in runs]
+        reasons = vetoes(_fresh(work, runs), seeds, extent(work.task, work.seed).n_steps)
+        for run, reason in zip(runs, reasons, strict=True):
+            run.wall_s += (time.perf_counter() - began) / len(runs)
+            if reason:
+                run.end("vetoed", reason)
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not _is_full(error):
+            raise
+    middle = len(runs) // 2
+    for half in (runs[:middle], runs[middle:]):
+        if 0 < len(half) < len(runs):
+            _veto(work, half)
+
+
+def _fresh(work: Work, runs: Sequence[Run]) -> StackedModel:
+    """The model of the runs before their first step."""
     with torch.device(
         work.device
     ):  # at once, for the optimizer's parameters are views of one tensor
@@ -181,7 +214,7 @@ def _begun(work: Work, runs: Sequence[Run]) -> Training:
         )
     scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]
     model.reset_parameters(scales, seeds)
-    return Training(model, work.task, runs)
+    return model
 
 
 def fit(training: Training, data: WindowData, n_epochs: int) -> None:

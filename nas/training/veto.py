@@ -1,0 +1,131 @@
+"""Which runs are not worth beginning: fresh models that are dead or explode on random symbols.
+
+A model takes as many steps as its task carries a state on. What would only be hard to train is not
+vetoed: the LSTM with forget bias 0 and the tanh RNN lose all gradients over 100 steps, and learn.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.stack import StackedModel
+
+MOST_STEPS = 100
+"""Far enough to see a state grow that is carried on from window to window."""
+N_STREAMS = 4
+"""So many sequences that a unit of a ReLU is unlikely to rest in all of them."""
+LARGEST = 1e19
+"""Of states, outputs and gradients. Float32 does not hold the square of more (1.8e19), so that the
+norm of a gradient of that size is infinite, and the run would diverge. Of the zoo on the paper's
+grid only the IRNN comes near: it passes at init scales up to 1, diverges within 9 windows of XML
+from 0.7 on and within 4 from 1.4 on. All others stay below 100, and their gradients below 1e6."""
+STEP = 0.01
+"""How far each parameter is moved to see whether a dead model comes to life."""
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What was seen of a member."""
+
+    size: float
+    """The largest absolute value of a state or output."""
+    slope: float
+    """The largest gradient of the outputs, each with a random weight, by a value of an input."""
+    memory: float
+    """That of the outputs of the second half of the steps by the states at its start."""
+
+
+def vetoes(model: StackedModel, seeds: Sequence[int], n_steps: int) -> list[str]:
+    """Why each member of a fresh model should not be trained; empty for those that should.
+
+    The symbols are drawn from generators of the members' `seeds`, and the answer for a member does
+    not depend on the others. The model is used up. A dead member is only vetoed if it is dead with
+    other parameters near by too: zeros at which a cell starts may hide what a first step of
+    training uncovers (a product with a bias of 0, a learned scale of 0).
+    """
+    model.eval().requires_grad_(False)
+    n_steps = max(2, min(n_steps, MOST_STEPS))
+    generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]  # not the weights'
+    found = [_reason(one, n_steps) for one in _findings(model, generators, n_steps)]
+    dead = [k for k, (reason, is_dead) in enumerate(found) if reason and is_dead]
+    if dead:
+        generators = [generators[k] for k in dead]
+        model.keep(dead)
+        _move(model, generators)
+        for k, one in zip(dead, _findings(model, generators, n_steps), strict=True):
+            if not _reason(one, n_steps)[1]:
+                found[k] = "", False
+    return [reason for reason, _ in found]
+
+
+def _reason(found: _Findings, n_steps: int) -> tuple[str, bool]:
+    """Why a member is vetoed, if it is, and whether because it is dead."""
+    # Turned so that what is not a number is vetoed.
+    if not found.size <= LARGEST:
+        return f"a state or output reaches {found.size:.3g} in {n_steps} steps", False
+    if not found.slope <= LARGEST:
+        return f"a gradient through {n_steps} steps reaches {found.slope:.3g}", False
+    if found.slope == 0:
+        return f"no output of {n_steps} steps depends on an input: all gradients are 0", True
+    if found.memory == 0:
+        return "no output depends on the states of steps before: all gradients are 0", True
+    return "", False
+
+
+def _findings(
+    model: StackedModel, generators: Sequence[torch.Generator], n_steps: int
+) -> list[_Findings]:
+    """Step all members over random symbols, and go back once."""
+    first = n_steps // 2
+    inputs = [_inputs(model, generators, n) for n in (first, n_steps - first)]
+    with torch.enable_grad():
+        y_first, middle = model.run_layers(inputs[0], first, N_STREAMS, None)
+        # What depends on nothing is no place to take a gradient by; its copy is.
+        middle = [[_traced(state) for state in layer] for layer in middle]
+        y_second, last = model.run_layers(inputs[1], n_steps - first, N_STREAMS, middle)
+        y = torch.cat([y_first, y_second], 1)
+        weights = torch.randn(y.shape[1:], generator=torch.Generator().manual_seed(0)).to(y)
+        of_middle = [state for layer in middle for state in layer]
+        slopes = _gradients((y * weights).sum(), [*inputs, *of_middle])
+    sizes = _largest([y, *of_middle, *(state for layer in last for state in layer)])
+    found = (sizes, _largest(slopes[:2]), _largest(slopes[2:]))
+    return [_Findings(*one) for one in zip(*found, strict=True)]
+
+
+def _inputs(model: StackedModel, generators: Sequence[torch.Generator], n_steps: int) -> Tensor:
+    """Embedded random symbols, (members, steps * streams, width), to take gradients by."""
+    count, device = n_steps * N_STREAMS, model.embedding.device
+    symbols = model.embedding.shape[1]
+    drawn = [torch.randint(symbols, (count,), generator=one).to(device) for one in generators]
+    rows = [table[tokens] for table, tokens in zip(model.embedding, drawn, strict=True)]
+    return torch.stack(rows).requires_grad_()
+
+
+def _traced(state: Tensor) -> Tensor:
+    return state if state.requires_grad else state.clone().requires_grad_()
+
+
+def _gradients(of: Tensor, by: Sequence[Tensor]) -> list[Tensor]:
+    """Zeros where there is no way from one to the other."""
+    if not of.requires_grad:
+        return [torch.zeros_like(one) for one in by]
+    found = torch.autograd.grad(of, by, allow_unused=True)
+    pairs = zip(by, found, strict=True)
+    return [torch.zeros_like(one) if gradient is None else gradient for one, gradient in pairs]
+
+
+def _largest(tensors: Iterable[Tensor]) -> list[float]:
+    """The largest absolute value of each member; not a number if one is not."""
+    each = [tensor.detach().abs().flatten(1).amax(1) for tensor in tensors]
+    largest: list[float] = torch.stack(each).amax(0).tolist()
+    return largest
+
+
+def _move(model: StackedModel, generators: Sequence[torch.Generator]) -> None:
+    """Move every parameter of every member a little at random."""
+    for parameter in model.parameters():
+        for one, generator in zip(parameter, generators, strict=True):
+            step = torch.empty(one.shape).uniform_(-STEP, STEP, generator=generator)
+            one += step.to(one)
