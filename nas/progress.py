@@ -47,7 +47,7 @@ class Progress:
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
         self.trained_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
         for outcome in result.outcomes:
-            if outcome.status not in ("ok", "cut"):
+            if outcome.status not in ("ok", "cut", "vetoed"):
                 self._say(
                     f"{visit.name} on {evaluation.task.name}: {outcome.status}, {outcome.message}"
                 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
     from nas.study import Study
     from nas.visit import Visit
 
-FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged")
+FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged", "vetoed")
 """Statuses of a training run, worst first."""
 MOST_REASONS = 12
 
