@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 DISK = {
     getattr(errno, name)
-    for name in "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM EIO EMFILE ENFILE".split()
+    for name in "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM EIO EMFILE ENFILE ENOENT ESTALE".split()
 }
 """Errors of the system that say that a file cannot be written or read."""
 
@@ -28,6 +28,7 @@ REMEDIES = {
     r"disk I/O error": "see to the disk, which may be full",
     r"readonly|read-only|[Pp]ermission denied|not permitted": "make it and its folder writable",
     r"locked": "end the program that holds it",
+    r"No such file|Stale": "put back what is gone",
     r"Too many open files": "allow more open files",
 }
 """What helps, by what the cause's message has in it."""

@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 from nas.evaluation import Evaluation, Result
 from nas.zoo import ZOO
@@ -60,4 +61,7 @@ if __name__ == "__main__":
         fill_disk(int(os.environ["NAS_TEST_FULL_AT"]))
     if "NAS_TEST_CLOCK" in os.environ:
         set_clock(float(os.environ["NAS_TEST_CLOCK"]))
+    if path := os.environ.get("NAS_TEST_LOG"):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"main - {os.getpid()}\n")
     sys.exit(main(sys.argv[1:]))
