@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nas.evaluation import Bar, Evaluation, Settings
+from nas.evaluation import Bar, Evaluation, Settings, Veto
 from nas.judgement import Reference
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
@@ -97,20 +97,23 @@ class Asking:
         passed = candidate.filter_turn
         settings = candidate.tried(None, candidate.turn if passed is None else passed)
         about = (candidate.cell, candidate.key, self.filter, settings, self.seed)
-        veto = self.config.veto and not self.is_audited(candidate.key)
-        return (Evaluation(*about, self.config.fidelity, veto=veto),)
+        return (Evaluation(*about, self.config.fidelity, veto=self._veto(candidate.key)),)
 
     def own(self, candidate: Candidate, task: Task, reference: Reference) -> list[Evaluation]:
         """What a candidate is tried on for a task, at all its visits."""
-        bar, veto = None, False
-        if not self.is_audited(candidate.key):
-            bar, veto = self._bar(task, reference), self.config.veto
+        bar = None if self.is_audited(candidate.key) else self._bar(task, reference)
+        veto = self._veto(candidate.key)
         about = (candidate.cell, candidate.key, task)
         return [
             one
             for turn in range(candidate.turn + 1)
             for one in self._evaluations(*about, candidate.tried(task, turn), bar, veto=veto)
         ]
+
+    def _veto(self, key: str) -> Veto:
+        if not self.config.veto:
+            return "off"
+        return "note" if self.is_audited(key) else "end"
 
     def _bar(self, task: Task, reference: Reference) -> Bar | None:
         epoch, look = self.look_epoch(task), reference.looks.get(task.name)
@@ -141,7 +144,7 @@ class Asking:
         settings: tuple[Settings, ...],
         bar: Bar | None = None,
         *,
-        veto: bool = False,
+        veto: Veto = "off",
     ) -> tuple[Evaluation, ...]:
         config = self.config
         size = config.settings_per_evaluation or max(1, len(settings))

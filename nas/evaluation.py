@@ -18,6 +18,8 @@ Status = Literal[
 was not begun, because the cell is dead or explodes at its initialisation, "crashed" one of an
 evaluation whose worker died each time that it was tried."""
 
+Veto = Literal["off", "end", "note"]
+
 ADDED = {"added": True}
 """Metadata of fields that the first studies did not have; see `described`."""
 
@@ -90,6 +92,8 @@ class Outcome:
     hidden_size: int = 0
     cost: Cost = Cost()
     message: str = ""
+    doubt: str = ""
+    """Why a veto would have ended a run that it was only to note."""
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Outcome":
@@ -125,8 +129,9 @@ class Evaluation:
     """Successive halving: the best 1/halving of the settings go on at each rung; 0: all do."""
     bar: Bar | None = None
     """If none of the settings reaches it in time, all are cut there."""
-    veto: bool = False
-    """Whether settings with which the cell is dead or explodes at its start are not trained."""
+    veto: Veto = "off"
+    """Whether settings with which the cell is dead or explodes at its start are not trained (end),
+    or trained with a note of that; see `Outcome.doubt`."""
 
     def digest(self) -> str:
         """What the cache of outcomes is indexed by: of the cell its key, not its text."""
@@ -138,7 +143,7 @@ class Evaluation:
             self.fidelity,
             *([self.halving] if self.halving else []),
             *([dataclasses.asdict(self.bar)] if self.bar else []),
-            *(["veto"] if self.veto else []),
+            *([f"veto {self.veto}"] if self.veto != "off" else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

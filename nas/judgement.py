@@ -47,9 +47,9 @@ def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
     """
     for outcome in outcomes:
         if outcome.status == "crashed":
-            best = best_outcome(task, outcomes)
+            best = best_value(task, outcomes)
             reason = outcome.message or "its worker died"
-            return Judgement(task.name, {task.name: best and best.best}, set_aside=reason)
+            return Judgement(task.name, {task.name: best}, set_aside=reason)
     return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from scipy.stats import spearmanr
 
+from nas.evaluation import Outcome
 from nas.judgement import Judgement, Reference
 from nas.protocol import Staged
 from nas.tasks.base import Task
@@ -44,7 +45,7 @@ class VetoReport:
     n_noted: int
     """Runs of audited candidates that it would have stopped."""
     n_wrong: int
-    """Of these, the ones that reached the filter's accuracy or passed the task in the end."""
+    """Of these, those whose best metric passes the filter or, against the GRU's, the task."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class Savings:
 def looks(protocol: Staged, visits: Iterable[Visit]) -> list[LookReport]:
     """A report for each task that is looked at, of first visits of drawn candidates."""
     judged = [v for v in visits if v.judgement is not None]
-    first = next((v for v in judged if v.kind == "given"), None)
-    reference = Reference.of(first.judgement) if first and first.judgement else None
+    reference = _reference(judged)
     if reference is None:
         return []
     drawn = [v for v in judged if v.kind == "drawn" and not v.turn]
@@ -68,6 +68,12 @@ def looks(protocol: Staged, visits: Iterable[Visit]) -> list[LookReport]:
         for task in protocol.tasks
         if protocol.look_epoch(task) and task.name in reference.looks
     ]
+
+
+def _reference(visits: Sequence[Visit]) -> Reference | None:
+    """That of the first given cell, the GRU."""
+    first = next((v for v in visits if v.kind == "given" and v.judgement), None)
+    return Reference.of(first.judgement) if first and first.judgement else None
 
 
 def _look(protocol: Staged, task: Task, reference: Reference, drawn: Sequence[Visit]) -> LookReport:
@@ -96,6 +102,36 @@ def _rank_correlation(task: Task, judgements: Sequence[Judgement]) -> float | No
     return float(spearmanr(early, late).statistic)
 
 
+def vetoes(protocol: Staged, visits: Iterable[Visit]) -> VetoReport | None:
+    """Of all candidates; None where the protocol has no veto."""
+    if not protocol.config.veto:
+        return None
+    visits = list(visits)
+    reference = _reference(visits)
+    n_runs = n_noted = n_wrong = 0
+    for visit in visits:
+        n_runs += sum(one.statuses.get("vetoed", 0) for one in visit.summaries())
+        if visit.kind == "given" or not protocol.is_audited(visit.key):
+            continue
+        for evaluated in visit.evaluated.values():
+            doubted = [one for one in evaluated.outcomes if one.doubt]
+            n_noted += len(doubted)
+            n_wrong += sum(_passes(protocol, evaluated.task, one, reference) for one in doubted)
+    return VetoReport(n_runs, n_noted, n_wrong)
+
+
+def _passes(protocol: Staged, name: str, outcome: Outcome, reference: Reference | None) -> bool:
+    if outcome.best is None:
+        return False
+    if protocol.filter is not None and name == protocol.filter.name:
+        return outcome.best >= protocol.config.filter_accuracy
+    task = next((one for one in protocol.tasks if one.name == name), None)
+    if task is None or reference is None:
+        return False
+    ratio = task.metric.ratio(outcome.best, reference.best[name])
+    return ratio >= protocol.config.pass_ratio
+
+
 def savings(visits: Iterable[Visit]) -> Savings:
     """Of all runs."""
     summaries = [one for visit in visits for one in visit.all_summaries()]
@@ -116,6 +152,12 @@ def lines(protocol: Staged, visits: Sequence[Visit]) -> list[str]:
             f"first look at {one.task}: {one.n_cut:,} candidates cut; {known}; of "
             f"{one.n_audited:,} audited ones it would have cut {one.n_doubted:,}, of which "
             f"{one.n_wrong:,} passed"
+        )
+    veto = vetoes(protocol, visits)
+    if veto is not None:
+        found.append(
+            f"veto: {veto.n_runs:,} runs not begun; of the audited candidates' runs it would have "
+            f"ended {veto.n_noted:,}, of which {veto.n_wrong:,} passed"
         )
     spent = savings(visits)
     if spent.saved_flops:

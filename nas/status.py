@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
 
 FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged", "vetoed")
 """Statuses of a training run, worst first."""
+SHORTCUTS = ("first_look", "veto", "halving")
+"""Fields of the protocol that end training early."""
 MOST_REASONS = 12
 
 

@@ -18,7 +18,7 @@ from nas.budget import count_params, forward_flops, solve_width
 from nas.cell.graph import Cell
 from nas.cell.text import loads
 from nas.errors import UserError
-from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, described
+from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, Veto, described
 from nas.tasks.base import Task
 from nas.training.groups import Work, train_runs
 from nas.training.run import Run
@@ -33,7 +33,7 @@ def train(
     halving: int = 0,
     device: str = "cpu",
     bar: Bar | None = None,
-    veto: bool = False,
+    veto: Veto = "off",
 ) -> list[Outcome]:
     """Train a model of `cell` on `task` for each of the settings; outcomes in the same order.
 
@@ -43,8 +43,9 @@ def train(
     1/halving of the runs go on at each rung of `nas.training.halving`, and the others are "cut".
     With a `bar`, all runs are "cut" after its epoch if none has reached it by then; if one has, or
     if the bar's epoch is not before the last, outcomes are those without a bar.
-    With `veto`, runs that `nas.training.veto` finds dead or exploding before their first step are
-    "vetoed"; the outcomes of the others are those without a veto, which `halving` prefers to them.
+    With `veto` "end", runs that `nas.training.veto` finds dead or exploding before their first step
+    are "vetoed"; the outcomes of the others are those without a veto, which `halving` prefers to
+    them. With "note" they are trained, and their `doubt` says why they would have been ended.
     On a `device` such as "cuda" cells run on the eager backend, all members of a stack in one
     operation; its sums depend on their number.
 
@@ -98,7 +99,7 @@ def train_members(
     key: str | None = None,
     device: str = "cpu",
     bar: Bar | None = None,
-    veto: bool = False,
+    veto: Veto = "off",
 ) -> list[Member]:
     """`train`, with each member's best weights."""
     if bar and bar.epoch < 1:

@@ -9,7 +9,7 @@ from nas.judgement import Judgement, Reference
 from nas.protocol import Staged
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
-from nas.shortcuts import lines, looks, savings
+from nas.shortcuts import lines, looks, savings, vetoes
 from nas.visit import Evaluated, Visit
 from nas.zoo import ZOO
 from tests.test_protocol import (
@@ -120,7 +120,7 @@ def test_an_audited_candidate_is_trained_whatever_the_shortcuts_say() -> None:
         one = dataclasses.replace(candidate(staged), key=key)
         heard = drive(staged.judge(one), learning({}, PASSING), looks=LOOKS)
         asked = [e for r in heard.requests if isinstance(r, tuple) for e in r]
-        assert {e.veto for e in asked} == {not is_audited}
+        assert {e.veto for e in asked} == {"note" if is_audited else "end"}
         assert heard.judgement.cut is not is_audited
         assert heard.judgement.stage == ("scored" if is_audited else "arithmetic")
 
@@ -128,8 +128,9 @@ def test_an_audited_candidate_is_trained_whatever_the_shortcuts_say() -> None:
 def test_evaluations_with_and_without_a_bar_are_kept_apart() -> None:
     [plain] = STAGED.own(candidate(), XML, Reference({}))
     barred = [dataclasses.replace(plain, bar=Bar(3, value)) for value in (0.1, 0.2)]
-    vetoed = dataclasses.replace(plain, veto=True)
-    assert len({one.digest() for one in (plain, *barred, vetoed)}) == 4
+    vetoed = dataclasses.replace(plain, veto="end")
+    noted = dataclasses.replace(plain, veto="note")
+    assert len({one.digest() for one in (plain, *barred, vetoed, noted)}) == 5
 
 
 # --- candidates that come back ---
@@ -242,3 +243,27 @@ def test_too_few_or_equal_candidates_have_no_correlation() -> None:
     assert [one.rank_correlation for one in looks(AUDITED, equal)] == [None]
     assert looks(AUDITED, two[1:]) == [], "nothing is known without the reference"
     assert looks(STAGED, two) == [], "nothing is looked at"
+
+
+def test_what_the_veto_ended_and_what_it_would_have_ended_wrongly() -> None:
+    """A doubted run passes the filter from 0.95 on, and XML from 0.9 of 0.5 on."""
+    staged = dataclasses.replace(AUDITED, config=dataclasses.replace(AUDITED.config, veto=True))
+    audited = next(n for n in range(1, 60) if staged.is_audited(f"key {n}"))
+    other = next(n for n in range(1, 60) if not staged.is_audited(f"key {n}"))
+    dead = {"doubt": "dead"}
+    filtered = (Outcome("ok", 0.96, **dead), Outcome("ok", 0.94, **dead), Outcome("ok", 0.99))
+    tried = (Outcome("ok", 0.45, **dead), Outcome("ok", 0.44, **dead), Outcome("diverged", **dead))
+    evaluated = {
+        name: Evaluated(name, "", (Settings(),) * 3, 0, 1.0, outcomes)
+        for name, outcomes in (("memorization", filtered), ("xml", tried))
+    }
+    noted = dataclasses.replace(visited(audited, 0.3, 0.4), evaluated=evaluated)
+    ended = (Outcome("vetoed", message="dead"), Outcome("ok", 0.5))
+    other_runs = {"xml": Evaluated("xml", "", (Settings(),) * 2, 0, 1.0, ended)}
+    vetoed = dataclasses.replace(visited(other, 0.3, 0.4), evaluated=other_runs)
+    visits = [reference_visit(), noted, vetoed]
+    report = vetoes(staged, visits)
+    assert report is not None
+    assert (report.n_runs, report.n_noted, report.n_wrong) == (1, 5, 2)
+    assert "veto: 1 runs not begun" in "\n".join(lines(staged, visits))
+    assert vetoes(AUDITED, visits) is None

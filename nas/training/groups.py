@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from nas.cell.count import size
 from nas.cell.graph import Cell
-from nas.evaluation import Bar
+from nas.evaluation import Bar, Veto
 from nas.stack import StackedModel
 from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
@@ -61,16 +61,17 @@ def train_runs(
     halving: int = 0,
     bar: Bar | None = None,
     *,
-    veto: bool = False,
+    veto: Veto = "off",
 ) -> None:
     """Train every run to its end. With `halving`, only the best 1/halving pass each rung.
 
-    With a `bar`, none goes on after its epoch if none of all runs has reached it. With `veto`,
-    those that are dead or explode at their start do not begin; to halving they are the worst.
+    With a `bar`, none goes on after its epoch if none of all runs has reached it. With `veto`
+    "end", those that are dead or explode at their start do not begin; to halving they are the
+    worst.
     """
-    if veto:
+    if veto != "off":
         for members in _grouped(work, runs):
-            _veto(work, members)
+            _veto(work, members, veto)
     groups = [_Group(members) for members in _grouped(work, [r for r in runs if not r.ended])]
     rivals = list(runs)
     cuts = rungs(n_epochs, len(runs), halving)
@@ -180,16 +181,18 @@ def _train(work: Work, group: _Group, epoch: int) -> None:
     group.epoch = epoch
 
 
-def _veto(work: Work, runs: list[Run]) -> None:
-    """End the runs that are not worth beginning; one that memory does not hold is for training."""
+def _veto(work: Work, runs: list[Run], veto: Veto) -> None:
+    """End or note the runs that are not worth beginning; what memory does not hold may train."""
     began = time.perf_counter()
     try:
         seeds = [run.seed for run in runs]
         reasons = vetoes(_fresh(work, runs), seeds, extent(work.task, work.seed).n_steps)
         for run, reason in zip(runs, reasons, strict=True):
             run.wall_s += (time.perf_counter() - began) / len(runs)
-            if reason:
+            if reason and veto == "end":
                 run.end("vetoed", reason)
+            elif reason:
+                run.doubt = reason
         return
     except (RuntimeError, MemoryError) as error:
         if not _is_full(error):
@@ -197,7 +200,7 @@ def _veto(work: Work, runs: list[Run]) -> None:
     middle = len(runs) // 2
     for half in (runs[:middle], runs[middle:]):
         if 0 < len(half) < len(runs):
-            _veto(work, half)
+            _veto(work, half, veto)
 
 
 def _fresh(work: Work, runs: Sequence[Run]) -> StackedModel:

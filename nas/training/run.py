@@ -22,6 +22,8 @@ class Run:
     schedule: Schedule = field(init=False)
     status: Status = "ok"
     message: str = ""
+    doubt: str = ""
+    """Why a veto would have ended it."""
     ended: bool = False
     """Whether it trains no more, for whatever reason."""
     curve: list[Epoch] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Run:
             self.hidden_size,
             self._cost,
             self.message,
+            self.doubt,
         )
 
     @property

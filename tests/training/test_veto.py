@@ -177,7 +177,7 @@ MANY[2] = dataclasses.replace(MANY[2], dropout=0.3)
 def test_the_others_train_as_without_a_veto() -> None:
     free = train(ZOO["irnn"], LONG, MANY, SEED)
     before = torch.get_rng_state()
-    vetoed = train(ZOO["irnn"], LONG, MANY, SEED, veto=True)
+    vetoed = train(ZOO["irnn"], LONG, MANY, SEED, veto="end")
     assert torch.equal(torch.get_rng_state(), before)
     assert vetoed[::2] == free[::2]
     assert [outcome.status for outcome in vetoed[1::2]] == ["vetoed"] * 4
@@ -191,13 +191,22 @@ def test_the_others_train_as_without_a_veto() -> None:
 
 def test_a_cell_that_is_fine_trains_as_without_a_veto() -> None:
     settings = [SETTINGS, dataclasses.replace(SETTINGS, num_layers=1, dropout=0.4)]
-    assert train(LSTM, LONG, settings, SEED, veto=True) == train(LSTM, LONG, settings, SEED)
+    assert train(LSTM, LONG, settings, SEED, veto="end") == train(LSTM, LONG, settings, SEED)
+
+
+def test_a_veto_that_is_only_noted_changes_no_training() -> None:
+    noted = train(ZOO["irnn"], LONG, MANY, SEED, veto="note")
+    ended = train(ZOO["irnn"], LONG, MANY, SEED, veto="end")
+    assert [one.doubt for one in noted] == [one.message for one in ended]
+    assert [bool(one.doubt) for one in noted] == [one.status == "vetoed" for one in ended]
+    plain = [dataclasses.replace(one, doubt="") for one in noted]
+    assert plain == train(ZOO["irnn"], LONG, MANY, SEED)
 
 
 def test_a_veto_saves_a_whole_training() -> None:
     cell = trace(shut)
     (whole,) = train(cell, LONG, [SETTINGS], SEED)
-    (vetoed,) = train(cell, LONG, [SETTINGS], SEED, veto=True)
+    (vetoed,) = train(cell, LONG, [SETTINGS], SEED, veto="end")
     assert (whole.status, len(whole.curve)) == ("ok", LONG.epochs)
     assert vetoed.status == "vetoed"
     assert vetoed.cost.saved_flops == whole.cost.flops > 0
@@ -207,7 +216,7 @@ def test_a_veto_saves_a_whole_training() -> None:
 def test_a_worker_vetoes_as_the_evaluation_says() -> None:
     irnn, bar = ZOO["irnn"], Bar(1, 0.999)
     evaluation = Evaluation(
-        str(irnn), irnn.key, LONG, tuple(MANY[:3]), SEED, bar=bar, veto=True, halving=2
+        str(irnn), irnn.key, LONG, tuple(MANY[:3]), SEED, bar=bar, veto="end", halving=2
     )
     result = run(evaluation)
     assert [outcome.status for outcome in result.outcomes] == ["cut", "vetoed", "cut"]
@@ -220,15 +229,15 @@ def test_a_worker_vetoes_as_the_evaluation_says() -> None:
 def test_states_are_watched_no_longer_than_the_task_carries_them_on() -> None:
     """Over the ten steps of memorization a state may double each time, and the cell learns."""
     task = Memorization(epochs=1, batches_per_epoch=2, validation_batches=1, batch_size=4)
-    (kept,) = train(trace(doubled), task, [SETTINGS], SEED, veto=True)
-    (ended,) = train(trace(doubled), LONG, [SETTINGS], SEED, veto=True)
+    (kept,) = train(trace(doubled), task, [SETTINGS], SEED, veto="end")
+    (ended,) = train(trace(doubled), LONG, [SETTINGS], SEED, veto="end")
     assert (kept.status, ended.status) == ("ok", "vetoed")
 
 
 def test_a_stack_that_memory_does_not_hold_is_looked_at_in_halves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expected = train(ZOO["irnn"], LONG, MANY, SEED, veto=True)
+    expected = train(ZOO["irnn"], LONG, MANY, SEED, veto="end")
     sizes: list[int] = []
 
     def small(model: StackedModel, seeds: Sequence[int], n_steps: int) -> list[str]:
@@ -238,14 +247,14 @@ def test_a_stack_that_memory_does_not_hold_is_looked_at_in_halves(
         return vetoes(model, seeds, n_steps)
 
     monkeypatch.setattr(nas.training.groups, "vetoes", small)
-    assert train(ZOO["irnn"], LONG, MANY, SEED, veto=True) == expected
+    assert train(ZOO["irnn"], LONG, MANY, SEED, veto="end") == expected
     assert sorted(sizes) == [1] * 8 + [2] * 4 + [4] * 2
 
     def none(*_: object) -> list[str]:
         raise MemoryError
 
     monkeypatch.setattr(nas.training.groups, "vetoes", none)
-    assert train(ZOO["irnn"], LONG, MANY, SEED, veto=True) == train(ZOO["irnn"], LONG, MANY, SEED)
+    assert train(ZOO["irnn"], LONG, MANY, SEED, veto="end") == train(ZOO["irnn"], LONG, MANY, SEED)
 
 
 SCALES = (0.3, 0.7, 1.0, 1.4, 2.0, 2.8)
