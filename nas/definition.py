@@ -24,7 +24,7 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         tasks["filter"] = config.tasks.memorization
     from nas.samplers import SAMPLERS
 
-    evolves = {} if config.sampler in SAMPLERS else {"evolution": asdict(config.evolution)}
+    evolves = {} if config.sampler in SAMPLERS else {"evolution": described(config.evolution)}
     return {
         "space": space.version,
         "sampler": config.sampler,

@@ -1,6 +1,6 @@
 """The configuration of samplers that draw whole cells and evolve them; read by `nas/samplers/`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nas.errors import UserError
 
@@ -21,6 +21,9 @@ class EvolutionConfig:
     """regularized: how many of the living are drawn, of which the best is mutated."""
     n_redraws: int = 100
     """How often a cell that the study knows is drawn again."""
+    reexamine: bool = field(default=False, metadata={"added": True})
+    """jozefowicz: whether a mutant that was rejected before is judged again, on fresh settings, as
+    in the paper; else another one is drawn."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""

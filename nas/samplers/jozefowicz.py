@@ -1,14 +1,15 @@
 """The search of Jozefowicz, Zaremba & Sutskever 2015, section 3.1, as a sampler.
 
 A list of the best cells by score, which GRU and LSTM begin; a trial proposes a mutant of one of the
-list, or re-evaluates one of the list on settings that it has not been tried on.
+list, or re-evaluates one of the list on settings that it has not been tried on. With `reexamine` a
+mutant that was discarded may come back, on such settings too (step 2 of the paper).
 """
 
 from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers.propose import Past, Proposal, Proposer, latest
 
@@ -22,10 +23,22 @@ class Jozefowicz(Proposer):
             turns = _turns(past)
             open_ = [trial for trial in listed if self._has_fresh_settings(trial, turns)]
             if open_:
-                return Proposal(rng.choice(open_).params, again=True)
+                return past.again(rng.choice(open_))
         # Until the first results are told, the given cells are the list.
         parents = listed or [t for t in past.trials if _is_given(t) and t.params]
         return past.mutant(rng.choice(parents), rng) if parents else Proposal({})
+
+    def returning(self, past: Past, last: FrozenTrial) -> bool:
+        """A rejected candidate; not one that is set aside because it ends its workers."""
+        judgement = last.user_attrs.get("judgement")
+        return (
+            self.config.reexamine
+            and last.state == TrialState.COMPLETE
+            and judgement is not None
+            and judgement["score"] is None
+            and not judgement.get("set_aside")
+            and self._has_fresh_settings(last, _turns(past))
+        )
 
     def _list(self, past: Past) -> list[FrozenTrial]:
         scored = [trial for trial in latest(past.told) if _score(trial) is not None]

@@ -50,20 +50,30 @@ class Proposer(BaseSampler, ABC):
     def proposal(self, past: "Past", rng: Random) -> Proposal:
         """A point for the next trial."""
 
+    def returning(self, past: "Past", last: FrozenTrial) -> bool:
+        """Whether a known cell may come back on fresh settings; `last` is its last trial."""
+        return False
+
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         rng = Random(self._seed)
         trials = study.get_trials(deepcopy=False)
         past = Past(self.space, tuple(t for t in trials if t.number < trial.number))
-        known = {t.user_attrs.get("key") for t in past.trials}
+        known = {t.user_attrs.get("key"): t for t in past.trials}
         n_draws, is_new = 0, False
         while not is_new and n_draws <= self.config.n_redraws:
             n_draws += 1
             proposal = self.proposal(past, rng)
             point = FilledTrial(proposal.params, rng)
             cell = self.space.propose(point)
-            is_new = proposal.again or cell.key not in known
+            last = known.get(cell.key)
+            is_new = proposal.again or last is None
+            if last is not None and not is_new and self.returning(past, last):
+                # As it was written then, since its outcomes are those of that text.
+                proposal, is_new = past.again(last, proposal.parent), True
+                point = FilledTrial(proposal.params, rng)
+                self.space.propose(point)
         noted = {"n_draws": n_draws, "parent": proposal.parent, "again": proposal.again}
         study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, noted)
         self._chosen = dict(point.params)
@@ -108,7 +118,18 @@ class Past:
 
     def mutant(self, parent: FrozenTrial, rng: Random) -> Proposal:
         """A point one mutation away from a trial's."""
+        self._recall(parent)
         return Proposal(varied(self.space, parent.params, rng), parent.number)
+
+    def again(self, trial: FrozenTrial, parent: int | None = None) -> Proposal:
+        """The point of a trial, to try its cell on fresh settings."""
+        self._recall(trial)
+        return Proposal(trial.params, parent, again=True)
+
+    def _recall(self, trial: FrozenTrial) -> None:
+        """A long walk is not walked again where the study has the cell that it led to."""
+        if text := trial.user_attrs.get("cell"):
+            self.space.recall(trial.params, text)
 
 
 def varied(space: Space, params: Params, rng: Random) -> Params:
