@@ -56,6 +56,9 @@ ORDER = """
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.cli nas.search nas.status
+    nas.replay.table nas.replay.write nas.replay.distance nas.replay.bench nas.replay.space
+    nas.replay.recorded nas.replay.run nas.replay.regret nas.replay.compare nas.replay.picture
+    nas.replay.report nas.replay.command nas.replay.__main__ nas.replay
     nas.bench.config nas.bench.flags nas.bench.goals nas.bench.clock nas.bench.flops
     nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
     nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report
@@ -87,6 +90,7 @@ LIBRARIES = {
         "nas.study",
         "nas.coordinator",
         "nas.search",
+        "nas.replay*",
         "nas.testing*",
     ),
     "mlflow": ("nas.record*", "nas.loading"),

@@ -1,0 +1,163 @@
+"""The commands: compare samplers on a table, write a study as a table."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from nas.cli import guarded
+from nas.errors import UserError, unknown
+from nas.evolution import EvolutionConfig
+from nas.replay.table import Table, read_table, write_table
+
+if TYPE_CHECKING:  # they import Optuna, and a wrong argument is to be told at once
+    from nas.replay.compare import Comparison
+    from nas.replay.run import ReplayConfig
+
+DESCRIPTION = """\
+Compares samplers on the recorded results of a finished study, without training: each search draws
+from the recorded cells, and pays what they took. %(prog)s write STUDY FILE makes such a table.
+"""
+N_SEEDS = 100
+SAMPLERS = ("random", "regularized", "jozefowicz")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["write"]:
+        return guarded("nas.replay write", lambda: _write(_parse_write(given[1:])))
+    return guarded("nas.replay", lambda: _compare(_parse(given)))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m nas.replay", description=DESCRIPTION)
+    parser.add_argument("table", metavar="FILE", help="a table; .gz is unpacked")
+    parser.add_argument(
+        "--samplers",
+        nargs="+",
+        default=SAMPLERS,
+        metavar="NAME",
+        help="those of nas.search, or module:Class; random is always among them (default: "
+        f"{' '.join(SAMPLERS)})",
+    )
+    parser.add_argument("--seeds", type=int, default=N_SEEDS, help="searches a sampler (100)")
+    parser.add_argument("--out", metavar="FOLDER", help="write regret.png, .csv, results.json, .md")
+    parser.add_argument("--axis", choices=("runs", "flops", "seconds"), default="runs")
+    parser.add_argument(
+        "--candidates", type=int, default=0, help="end each search after so many; 0: see all"
+    )
+    parser.add_argument("--in-flight", type=int, default=1, help="candidates judged at a time (1)")
+    parser.add_argument(
+        "--neighbours", type=int, default=5, help="unseen cells that a child is drawn from (5)"
+    )
+    parser.add_argument(
+        "--shuffled",
+        type=int,
+        default=39,
+        help="tables with the results shuffled among the cells, on which 10 searches a sampler say "
+        "whether a difference could be this table's luck; 0: none, else at least 39 (39)",
+    )
+    parser.add_argument(
+        "--evolution",
+        nargs="+",
+        default=(),
+        metavar="FIELD=VALUE",
+        help="fields of nas.search's evolution group, such as list_size=10",
+    )
+    return parser.parse_args(arguments)
+
+
+def _parse_write(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m nas.replay write",
+        description="Writes a study as a table: a line for each visit of a cell.",
+    )
+    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
+    parser.add_argument("file", metavar="FILE", help="such as tables/mine.jsonl, or .jsonl.gz")
+    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
+    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
+    return parser.parse_args(arguments)
+
+
+def _write(given: argparse.Namespace) -> int:
+    from nas.replay.write import table_of
+    from nas.status import look
+
+    table = table_of(look(given.study, given.storage, given.studies))
+    write_table(table, Path(given.file))
+    print(f"{given.file}: {len(table.visits)} visits of study {table.header.study}")
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    if 0 < given.shuffled < 39:
+        raise UserError(
+            f"--shuffled must be 0 or at least 39, got {given.shuffled}: fewer tables cannot show "
+            "that one is unusual at 5 %."
+        )
+    for name, least in (
+        ("seeds", 2),
+        ("candidates", 0),
+        ("in_flight", 1),
+        ("neighbours", 1),
+        ("shuffled", 0),
+    ):
+        if (value := getattr(given, name)) < least:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} must be at least {least}, got {value}.")
+    table = read_table(Path(given.table))
+    from nas.replay.run import ReplayConfig
+
+    config = ReplayConfig(
+        _evolution(given.evolution), given.in_flight, given.neighbours, given.candidates
+    )
+    seeds = range(given.seeds)
+    show(_compared(table, given.samplers, seeds, config, given.axis, given.shuffled), given.out)
+    return 0
+
+
+def _evolution(fields: Sequence[str]) -> EvolutionConfig:
+    """The defaults with other values, FIELD=VALUE each."""
+    kinds = {n: k for n, k in get_type_hints(EvolutionConfig).items() if k in (int, float)}
+    values: dict[str, Any] = {}
+    for text in fields:
+        name, _, value = text.partition("=")
+        if name not in kinds:
+            raise UserError(unknown("field of --evolution", name, kinds))
+        try:
+            values[name] = kinds[name](value)
+        except ValueError:
+            raise UserError(f'--evolution {name} must be a number, got "{value}".') from None
+    config = EvolutionConfig(**values)
+    config.check()
+    return config
+
+
+def _compared(
+    table: Table,
+    samplers: Sequence[str],
+    seeds: Sequence[int],
+    config: "ReplayConfig",
+    axis: str,
+    n_shuffled: int,
+) -> "Comparison":
+    from nas.replay.bench import make_bench
+    from nas.replay.compare import compare
+
+    def told(line: str) -> None:
+        if sys.stderr.isatty():
+            print(line, file=sys.stderr)
+
+    return compare(make_bench(table), samplers, seeds, config, axis, n_shuffled, told)
+
+
+def show(comparison: "Comparison", out: str | None) -> None:
+    """Print a comparison, and write it where a folder is given."""
+    from nas.replay import report
+
+    print("\n".join(report.lines(comparison)))
+    if out:
+        for path in report.write(comparison, Path(out)):
+            print(path)
