@@ -80,6 +80,8 @@ class SearchConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     settings: SettingsGrid = field(default_factory=SettingsGrid)
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    table: str = ""
+    """For --protocol replay: the file of a recorded study, from python -m nas.replay write."""
     in_flight: int = 4
     """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
     workers: int = 0
@@ -108,6 +110,14 @@ class SearchConfig:
             raise UserError(
                 f'study is a folder name of letters, digits, ".", "_" and "-", got "{self.study}".'
             )
+        if self.protocol.kind == "replay" and not self.table:
+            raise UserError(
+                "--protocol replay needs a --table: python -m nas.replay write STUDY FILE makes "
+                "one of a finished study."
+            )
+        if self.table and self.protocol.kind != "replay":
+            kind = self.protocol.kind
+            raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")
         seconds("time_budget", self.time_budget)
         seconds("evaluation_time_limit", self.evaluation_time_limit)
         self.protocol.check()

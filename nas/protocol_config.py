@@ -26,9 +26,11 @@ class ProtocolConfig:
     halving: int = field(default=0, metadata=ADDED)
     """Successive halving: at 1/halving of the epochs, and at its powers, only the best 1/halving of
     an evaluation's settings go on; 0: all are trained to their end."""
-    kind: Literal["staged", "flat"] = field(default="staged", metadata=ADDED)
+    kind: Literal["staged", "flat", "replay"] = field(default="staged", metadata=ADDED)
     """staged: task after task, rejected at the first that it does not pass; flat: every cell is
-    trained on all tasks with the same settings, nothing is rejected. --protocol sets it."""
+    trained on all tasks with the same settings, nothing is rejected; replay: nothing is trained,
+    the sampler is compared with random draws on the recorded study in `table`. --protocol sets
+    it."""
     draws: Literal["shared", "inherited"] = field(default="shared", metadata=ADDED)
     """shared: every cell is tried on the same settings; inherited: on settings of its parent, of
     GRU and LSTM, and random ones, in the shares of Jozefowicz et al. 2015, section 3.3."""

@@ -44,6 +44,10 @@ def search(config: SearchConfig) -> int:
         UserError: if something that the configuration names is not there or does not fit.
         SearchError: if the reference learns too little to judge candidates by.
     """
+    if config.protocol.kind == "replay":
+        from nas.replay.command import replay
+
+        return replay(config)
     # Optuna and what needs it are imported once the arguments are known to be good.
     from nas.budget import solve_width
     from nas.samplers import find_sampler

@@ -17,6 +17,7 @@ from nas.replay.distance import distance, features
 from nas.replay.regret import curves, intervals
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import write_table
+from nas.search import main as search
 from tests.replay_tables import RUNS, independent, smooth, table, walked
 
 EVOLUTION = ("regularized", "jozefowicz")
@@ -53,8 +54,9 @@ def test_evolution_beats_random_where_neighbours_are_alike(name: str) -> None:
 
 
 def test_the_verdict_of_a_table_whose_neighbours_are_alike() -> None:
-    [*_, (_, bench)] = hidden_bests(6)
-    comparison = compare(bench, ["regularized"], range(10), replace(CONFIG, n_candidates=30))
+    [*_, (_, bench)] = hidden_bests(8)
+    config = ReplayConfig(EvolutionConfig(population=8), n_candidates=30)
+    comparison = compare(bench, ["regularized"], range(10), config)
     result = comparison.results[1]
     assert result.luck == 2 / 40
     said = verdict(comparison, result)
@@ -165,3 +167,39 @@ def test_the_command_prints_and_writes(
     page = Path("out/results.md").read_text()
     assert page.count("\n| ") == 4
     assert Path("out/regret.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_search_is_replayed_on_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """nas.search --protocol replay is a comparison of its sampler with its other fields."""
+    monkeypatch.chdir(tmp_path)
+    bench = smooth(3, 5, 7)
+    write_table(table(walked(3, 5), bench.values), Path("made.jsonl"))
+    monkeypatch.setattr("nas.replay.command.N_SEEDS", 4)
+    monkeypatch.setattr("nas.replay.command.N_SHUFFLED", 0)
+    flags = "--protocol replay --table made.jsonl --sampler regularized --seed 3 --study one"
+    fields = "--n-candidates 14 --in-flight 2 --evolution.population 6"
+    assert search(["quickstart", *flags.split(), *fields.split()]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-4:] == [
+        f"studies/one/replay/{name}"
+        for name in ("regret.png", "regret.csv", "results.json", "results.md")
+    ]
+    config = ReplayConfig(EvolutionConfig(population=6), 2, n_candidates=14)
+    direct = compare(bench, ["regularized"], range(3, 7), config, n_shuffled=0)
+    assert verdict(direct, direct.results[1]) in said
+    assert list(Path("studies/one").iterdir()) == [Path("studies/one/replay")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--protocol replay", "--protocol replay needs a --table: python -m nas.replay write"),
+        ("--table made.jsonl", "table made.jsonl is read by --protocol replay alone, got staged."),
+        ("--protocol replay --table no.jsonl", "table no.jsonl cannot be read: No such file"),
+    ],
+)
+def test_a_replay_needs_a_table(capsys: pytest.CaptureFixture[str], flags: str, said: str) -> None:
+    assert search(["quickstart", *flags.split()]) == 2
+    assert said in capsys.readouterr().err

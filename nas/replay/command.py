@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from nas.cli import guarded
+from nas.config import SearchConfig
 from nas.errors import UserError, unknown
 from nas.evolution import EvolutionConfig
 from nas.replay.table import Table, read_table, write_table
@@ -19,7 +20,7 @@ DESCRIPTION = """\
 Compares samplers on the recorded results of a finished study, without training: each search draws
 from the recorded cells, and pays what they took. %(prog)s write STUDY FILE makes such a table.
 """
-N_SEEDS = 100
+N_SEEDS, N_SHUFFLED = 100, 39
 SAMPLERS = ("random", "regularized", "jozefowicz")
 
 
@@ -55,7 +56,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--shuffled",
         type=int,
-        default=39,
+        default=N_SHUFFLED,
         help="tables with the results shuffled among the cells, on which 10 searches a sampler say "
         "whether a difference could be this table's luck; 0: none, else at least 39 (39)",
     )
@@ -81,6 +82,24 @@ def _parse_write(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def replay(config: SearchConfig) -> int:
+    """`nas.search --protocol replay`: its sampler against random draws, in the study's folder.
+
+    Seeds are the configuration's and those that follow; each search ends after `n_candidates`.
+
+    Raises:
+        UserError: if the table or the sampler is not there.
+    """
+    from nas.replay.run import ReplayConfig
+
+    how = ReplayConfig(config.evolution, config.in_flight, n_candidates=config.n_candidates)
+    seeds = range(config.seed, config.seed + N_SEEDS)
+    table = read_table(Path(config.table))
+    comparison = _compared(table, [config.sampler], seeds, how, "runs", N_SHUFFLED)
+    show(comparison, str(Path(config.studies) / config.study / "replay"))
+    return 0
+
+
 def _write(given: argparse.Namespace) -> int:
     from nas.replay.write import table_of
     from nas.status import look
@@ -92,10 +111,10 @@ def _write(given: argparse.Namespace) -> int:
 
 
 def _compare(given: argparse.Namespace) -> int:
-    if 0 < given.shuffled < 39:
+    if 0 < given.shuffled < N_SHUFFLED:
         raise UserError(
-            f"--shuffled must be 0 or at least 39, got {given.shuffled}: fewer tables cannot show "
-            "that one is unusual at 5 %."
+            f"--shuffled must be 0 or at least {N_SHUFFLED}, got {given.shuffled}: fewer tables "
+            "cannot show that one is unusual at 5 %."
         )
     for name, least in (
         ("seeds", 2),

@@ -8,7 +8,7 @@ unseen candidate takes the trial, with the suggestions that once led to it.
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -124,7 +124,7 @@ class _Whole(_Run):
         super().__init__(bench, config, seed)
         self.space = RecordedSpace(bench, self.seen, config.neighbours)
         redraws = max(config.evolution.n_redraws, REDRAWS * len(bench.cells))
-        evolution = EvolutionConfig(**{**vars(config.evolution), "n_redraws": redraws})
+        evolution = replace(config.evolution, n_redraws=redraws)
         self.make = find_sampler(name, self.space, evolution)
 
     def ask(self, number: int) -> int:
