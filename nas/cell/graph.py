@@ -256,4 +256,7 @@ def is_learned(n: Node) -> bool:
 
 def renamed(cell: Cell, name: str, doc: str | None = None) -> Cell:
     """The same cell under another name, with another doc if one is given."""
-    return replace(cell, name=name, doc=cell.doc if doc is None else doc)
+    new = replace(cell, name=name, doc=cell.doc if doc is None else doc)
+    if "key" in vars(cell):  # names are no part of it, and it takes a millisecond
+        vars(new)["key"] = cell.key
+    return new

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers.propose import Past, Proposal, Proposer, latest
+from nas.samplers.propose import Past, Proposal, Proposer
 
 
 class Jozefowicz(Proposer):
@@ -41,9 +41,7 @@ class Jozefowicz(Proposer):
         )
 
     def _list(self, past: Past) -> list[FrozenTrial]:
-        scored = [trial for trial in latest(past.told) if _score(trial) is not None]
-        scored.sort(key=lambda trial: (-(_score(trial) or 0.0), trial.number))
-        return scored[: self.config.list_size]
+        return past.scored[: self.config.list_size]
 
     def _has_fresh_settings(self, trial: FrozenTrial, turns: Mapping[Any, int]) -> bool:
         """Given cells are left out: the score of the GRU is 1 on any settings."""
@@ -61,10 +59,3 @@ def _turns(past: Past) -> dict[Any, int]:
 
 def _is_given(trial: FrozenTrial) -> bool:
     return trial.user_attrs.get("kind") == "given"
-
-
-def _score(trial: FrozenTrial) -> float | None:
-    """None for a candidate that was rejected; a trial without a judgement has its value."""
-    judgement = trial.user_attrs.get("judgement")
-    score = trial.value if judgement is None else judgement["score"]
-    return None if score is None else float(score)

@@ -7,6 +7,7 @@ are the trials before its own: their keys, and the values of those that were tol
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -111,10 +112,17 @@ class Past:
     space: Space
     trials: tuple[FrozenTrial, ...]
 
-    @property
+    @cached_property
     def told(self) -> list[FrozenTrial]:
         """Points with a result that may be used, oldest first."""
         return [t for t in self.trials if t.state == TrialState.COMPLETE and t.params]
+
+    @cached_property
+    def scored(self) -> list[FrozenTrial]:
+        """Of each cell its last told trial, if that has a score; the best first."""
+        scores = {t.number: score_of(t) for t in latest(self.told)}
+        scored = [t for t in self.told if scores.get(t.number) is not None]
+        return sorted(scored, key=lambda t: (-(scores[t.number] or 0.0), t.number))
 
     def mutant(self, parent: FrozenTrial, rng: Random) -> Proposal:
         """A point one mutation away from a trial's."""
@@ -130,6 +138,13 @@ class Past:
         """A long walk is not walked again where the study has the cell that it led to."""
         if text := trial.user_attrs.get("cell"):
             self.space.recall(trial.params, text)
+        # A line of full length has siblings instead of children: they need the cell before.
+        before: FrozenTrial | None = trial
+        while before is not None and len(before.params) >= len(trial.params):
+            number = before.user_attrs.get("parent")
+            before = None if number is None else self.trials[number]
+        if before is not None and (text := before.user_attrs.get("cell")):
+            self.space.recall(before.params, text)
 
 
 def varied(space: Space, params: Params, rng: Random) -> Params:
@@ -165,6 +180,13 @@ def _drawn(name: str, distribution: BaseDistribution, rng: Random) -> Any:
     """A value drawn as Optuna's random sampler does, which looks at no study."""
     sampler: Any = RandomSampler(seed=rng.getrandbits(32))
     return sampler.sample_independent(None, None, name, distribution)
+
+
+def score_of(trial: FrozenTrial) -> float | None:
+    """None for a candidate that was rejected; a trial without a judgement has its value."""
+    judgement = trial.user_attrs.get("judgement")
+    score = trial.value if judgement is None else judgement["score"]
+    return None if score is None else float(score)
 
 
 def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

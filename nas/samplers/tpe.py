@@ -2,14 +2,18 @@
 
 TPE weighs every trial of the past for every choice. Its model of good cells is made of the best 25;
 these are always kept. Its model of the others is made of the latest.
+
+Seeds are drawn at random: near a good one there are no better ones, and a line of mutants has one a
+generation.
 """
 
 from collections.abc import Container, Sequence
+from copy import copy
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,7 +21,8 @@ N_BEST = 25
 """As many as Optuna's model of good trials has at most (`optuna.samplers._tpe.default_gamma`)."""
 N_LATEST = 250
 """Complete trials beside the best; up to so many in all, nothing is left out."""
-
+FEWEST_SEEDS = 2**24
+"""A whole number with so many values is a seed; one that is not has fewer in any space here."""
 
 _SHOWN: WeakKeyDictionary[Study, tuple[int, list[FrozenTrial]]] = WeakKeyDictionary()
 """What the trial of this number sees of a study. It does not change while its choices are made, and
@@ -44,8 +49,30 @@ class BoundedTPE(TPESampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        if is_seed(param_distribution):
+            return self._random_sampler.sample_independent(
+                study, trial, param_name, param_distribution
+            )
         bounded: Any = _Bounded(study, trial)
         return super().sample_independent(bounded, trial, param_name, param_distribution)
+
+
+def is_seed(distribution: BaseDistribution) -> bool:
+    """Whether a choice is among so many numbers that it can only be a seed."""
+    if not isinstance(distribution, IntDistribution):
+        return False
+    return distribution.high - distribution.low >= FEWEST_SEEDS
+
+
+def _without_seeds(trial: FrozenTrial) -> FrozenTrial:
+    """The trial as the models see it."""
+    names = [name for name, of in trial.distributions.items() if not is_seed(of)]
+    if len(names) == len(trial.distributions):
+        return trial
+    shown = copy(trial)
+    shown.params = {name: trial.params[name] for name in names}
+    shown.distributions = {name: trial.distributions[name] for name in names}
+    return shown
 
 
 class _Bounded:
@@ -54,7 +81,10 @@ class _Bounded:
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
         self._whole = study
         if _SHOWN.get(study, (-1, []))[0] != trial.number:
-            _SHOWN[study] = trial.number, kept(study.get_trials(deepcopy=False))
+            _SHOWN[study] = (
+                trial.number,
+                [_without_seeds(one) for one in kept(study.get_trials(deepcopy=False))],
+            )
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
