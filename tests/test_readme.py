@@ -59,7 +59,8 @@ def test_commands_of_the_search_are_accepted(
         line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.search")
     ]
     configs = [parse(arguments) for arguments in searches if "[CONFIG]" not in arguments]
-    assert [config.study for config in configs] == ["second", "third", "mine", "narrow", "graphs"]
+    named = ["second", "third", "mine", "narrow", "graphs", "both"]
+    assert [config.study for config in configs] == named
 
 
 def test_every_file_that_is_named_is_there() -> None:
