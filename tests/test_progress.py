@@ -2,16 +2,19 @@
 
 import dataclasses
 import io
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from nas.evaluation import Evaluation, Result
 from nas.judgement import Judgement
 from nas.leaderboard import leaderboard
-from nas.progress import TimeNotes, clock, counts, describe, funnel, table_of
+from nas.progress import TimeNotes, clock, counts, describe, funnel, table_of, utilisation
 from nas.study import open_study
 from nas.visit import Visit
+from nas.workers import Workers
 
 
 def visit(name: str, judgement: Judgement, kind: str = "drawn") -> Visit:
@@ -71,6 +74,24 @@ def test_the_table_fits_a_terminal_and_shows_every_number() -> None:
     assert max(map(len, lines)) <= 80
 
 
+class Three(Workers):
+    """Three slots that have had 60 s of work."""
+
+    n_slots = 3
+    busy_s = 60.0
+
+    def submit(self, evaluation: Evaluation) -> "Future[Result]":
+        raise NotImplementedError
+
+    def close(self, *, wait: bool) -> None:
+        pass
+
+
+def test_the_share_of_the_time_is_told_for_work_and_training() -> None:
+    assert utilisation(95.0, 50.4, 100.0) == "workers were busy 95% of the time, training 50%"
+    assert utilisation(101.0, 0.0, 100.0) == "workers were busy 100% of the time, training 0%"
+
+
 def test_the_time_spent_is_noted_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +99,8 @@ def test_the_time_spent_is_noted_now_and_then(
     monkeypatch.setattr("nas.progress.time.monotonic", lambda: next(now))
     study = open_study("study", tmp_path, "", {})
     study.set_attr("spent_s", 7.0)
-    notes = TimeNotes(study, n_slots=3)  # at 100
+    study.set_attr("busy_s", 5.0)
+    notes = TimeNotes(study, Three())  # at 100
     notes.tick(None)  # type: ignore[arg-type]  # at 110: too early
     assert study.attrs["spent_s"] == 7.0
     notes.tick(None)  # type: ignore[arg-type]  # at 125
@@ -86,3 +108,4 @@ def test_the_time_spent_is_noted_now_and_then(
     notes.tick(None)  # type: ignore[arg-type]  # at 130: too early again
     notes.note()  # at 150
     assert (study.attrs["spent_s"], study.attrs["slot_s"]) == (57.0, 150.0)
+    assert study.attrs["busy_s"] == 65.0

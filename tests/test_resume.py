@@ -177,7 +177,7 @@ def test_time_budget_ends_the_search_and_more_of_it_goes_on(
     write_config(tmp_path)
     short = run(FAKE, tmp_path, "--time-budget", "4s", NAS_TEST_SLEEP_S="0.8")
     assert short.returncode == 0, short.stderr
-    assert "The time budget is used up" in short.stdout
+    assert "The time budget of 4s is used up; with a larger one the search goes on" in short.stdout
     assert 0 < len(stored(tmp_path).cache) < len(stored(undisturbed).cache)
     finish(tmp_path)
     check_like_undisturbed(tmp_path, undisturbed)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.evaluation import Cost, Evaluation, Outcome
-from nas.protocol import Judgement
+from nas.judgement import Judgement
 from nas.samplers.point import PointSampler
 from nas.settings import SettingsGrid
 from nas.status import main
@@ -81,7 +81,7 @@ def test_it_says_what_the_study_holds(folder: Path, capsys: pytest.CaptureFixtur
         "baseline: lstm: score 0.800 (xml 0.800)",
         "cost: 15 training runs (8 diverged, 6 ok, 1 failed), 7:30 in training, 1.5e+10 FLOPs, "
         "2h01 in all",
-        "utilisation: workers were training 50% of the time",
+        "utilisation: workers were busy 50% of the time, training 50%",
         "To go on: python -m nas.search studies/known/config.yaml",
     ]
 
