@@ -347,7 +347,7 @@ def test_of_coordinators_that_begin_at_once_one_runs(folder: Path, undisturbed: 
 
 @pytest.mark.slow
 def test_an_interrupt_at_any_moment_is_no_traceback(folder: Path, undisturbed: Path) -> None:
-    """From the first look at the arguments to the last line; many come before there is anything to keep."""
+    """From the first look at the arguments to the last line."""
     generator = random.Random(1)
     for _ in range(20):
         process = begin(folder, NAS_TEST_SLEEP_S="0.1")

@@ -158,10 +158,8 @@ def test_the_command_says_which_budget_ended_it_and_how_to_go_on(
     visits = [visit for visit in stored(tmp_path).visits if visit]
     n_runs = sum(len(one.outcomes) for visit in visits for one in visit.evaluated.values())
     assert n_runs >= 20
-    sentence = 
+    sentence = r"The run budget of 20 is used up \((\d+) runs\).*: (python .*)\n"
     said = re.search(sentence, done.stdout)
-        r"The run budget of 20 is used up \((\d+) runs\).*: (python .*)\n", done.stdout
-    )
     assert said
     assert int(said[1]) == n_runs
     assert said[2] == "python -m nas.search studies/small/config.yaml --run_budget 40"
