@@ -13,16 +13,17 @@ from optuna.trial import FrozenTrial
 
 from nas.samplers import NAMES
 from nas.samplers.propose import Past, Proposal, Proposer, RandomWalk
-from nas.spaces import Gates, Graph, Space
+from nas.spaces import Gates, Graph, Mixed, Space
 from nas.testing.samplers import check_sampler
 
 GRAPH = Graph(max_generation=8)
 GATES = Gates(states=("merged",))
+MIXED = Mixed(graph=GRAPH)
 LEARN = ("tpe", "jozefowicz", "regularized")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", [GRAPH, GATES], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [GRAPH, GATES, MIXED], ids=lambda space: space.name)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_conforms(name: str, space: Space) -> None:
     learns = name in LEARN and not (name == "tpe" and space is GRAPH)  # seeds cannot be learned
