@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 from nas.config import SearchConfig
+from nas.definition import definition
 from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Settings, described
 from nas.protocol_config import ProtocolConfig
-from nas.definition import definition
 from nas.settings import SettingsGrid
 from nas.spaces import load_space
 from nas.tasks import Xml
