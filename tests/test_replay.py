@@ -64,7 +64,7 @@ def test_results_are_told_in_order_and_no_sooner(name: str) -> None:
 def test_random_is_a_draw_without_replacement() -> None:
     """Its best so far has a closed form: the k-th smallest of N is the best of n with probability
     C(k-1, n-1) / C(N, n)."""
-    bench, n_seeds = independent(1, 6), 300
+    bench, n_seeds = independent(1, 6), 150
     ordered, total = sorted(bench.values), bench.n_candidates
     replay = make_replay(BASELINE, bench, CONFIG)
     found = curves(
@@ -171,6 +171,11 @@ def test_curves_and_areas_by_hand() -> None:
     )
     for budget, area in ((4, 0.7), (6, (5 * 0.7 + 0.4) / 6), (7, (3.5 + 0.8) / 7), (10, 0.43)):
         np.testing.assert_allclose(found.area(budget), [area], **SAME_FORMULA)
+
+
+def test_a_search_that_ended_early_stays_where_it_is() -> None:
+    found = curves("one", [[0, 2]], [0.2, 0.9, 0.5], [1, 2, 4])
+    np.testing.assert_allclose(found.area(10), [(5 * 0.7 + 5 * 0.4) / 10], **SAME_FORMULA)
 
 
 def test_what_was_free_is_counted_at_once() -> None:

@@ -101,6 +101,11 @@ def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
         settings = grid.draw(task, number + 1, number)
         study.store(visit, Evaluation(visit.cell, visit.key, task, settings, 0), outcomes)
+        if number == 2:  # the reference on the same settings: a cost, and another cell's size
+            gru = ZOO["gru"]
+            beside = (Outcome("ok", 0.5, None, (), 99_999, 20, cost),)
+            on = grid.draw(task, 1, number)
+            study.store(visit, Evaluation(str(gru), gru.key, task, on, 0), beside)
         study.judge(visit, judgement)
     study.ask(3, PointSampler({}), lambda _: ZOO["rnn"], "drawn")
     return where
@@ -126,14 +131,22 @@ def test_a_study_becomes_a_table(studies: Path, capsys: pytest.CaptureFixture[st
     assert seen == [
         (0, "given", "gru", 1.0, 1, 9000),
         (1, "drawn", "mgu", 1.0, 2, 9001),
-        (2, "drawn", "mgu", 1.2, 3, 9002),
+        (2, "drawn", "mgu", 1.2, 4, 9002),
     ]
     assert [v.turn for v in found.visits] == [0, 0, 1]
-    assert [(v.flops, v.seconds) for v in found.visits] == [(1e9, 30.0), (2e9, 60.0), (3e9, 90.0)]
+    assert [(v.flops, v.seconds) for v in found.visits] == [(1e9, 30.0), (2e9, 60.0), (4e9, 120.0)]
     assert [loads(v.cell).key for v in found.visits] == [v.key for v in found.visits]
     bench = make_bench(found)
     assert [v.number for v in bench.visits] == [1, 0], "first visits count, candidates come first"
     assert bench.values == [1.0]
+
+
+def test_a_given_cell_that_is_drawn_later_is_no_candidate() -> None:
+    cells = (*walked(1, 2), ZOO["gru"])
+    bench = make_bench(table(cells, [0.1, 0.2, 0.3, 0.4, 0.9]))
+    assert [visit.number for visit in bench.visits] == [2, 3, 4, 5, 0, 1]
+    assert bench.n_candidates == 4
+    assert max(bench.values) == 0.4
 
 
 def test_a_space_that_has_changed_since_is_not_taken_for_the_recorded_one(studies: Path) -> None:
