@@ -87,8 +87,9 @@ class _Search:
         self.patience_s = FEW_RECORDS_S
 
     def run(self) -> int:
+        from nas.lock import lock
         from nas.storage import faults_told
-        from nas.study import lock, open_study, url_of
+        from nas.study import open_study, url_of
 
         config = self.config
         if config.tracking_uri not in ("", "off"):
@@ -96,7 +97,7 @@ class _Search:
 
             check_tracking_uri(config.tracking_uri)
         url = url_of(self.folder, config.storage)
-        with lock(self.folder, config.study), faults_told(url):
+        with lock(self.folder, config.study, config.storage), faults_told(url):
             self.study = open_study(
                 config.study, self.folder, config.storage, definition(config, self.space)
             )

@@ -79,7 +79,8 @@ def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
         raise UserError(
             f"study {folder.name} is not in {folder / 'study.db'}: give its --storage URL."
         )
-    from nas.study import is_locked, read_study
+    from nas.lock import is_locked
+    from nas.study import read_study
 
     study = read_study(folder.name, folder, storage)
     return Seen(folder.name, folder, study, is_locked(folder), config)

@@ -3,7 +3,7 @@
 A trial is one visit of a cell (`nas/visit.py`). Its user attributes hold the cell's text and key,
 the outcomes of each finished evaluation as soon as it is finished, and at the end the judgement; so
 whatever stops the coordinator, the same command goes on from there. One coordinator writes, behind
-a file lock.
+a lock (`nas/lock.py`).
 """
 
 import gc
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -26,11 +25,6 @@ from nas.judgement import Judgement
 from nas.samplers.propose import PROPOSED
 from nas.storage import damaged, faults_told, load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
-
-LOCK = ".lock"
-"""File in the study's folder that its coordinator holds."""
-LOCK_WAIT_S = 0.5
-"""So long a coordinator tries for it: `is_locked` may hold it for an instant."""
 
 
 class Study:
@@ -177,47 +171,6 @@ def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit |
         attrs.get("n_draws", 1),
         attrs.get("settings", {}),
     )
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a coordinator holds the study; one that begins just now waits for the answer."""
-    if not (folder / LOCK).is_file():
-        return False
-    tried = FileLock(folder / LOCK)
-    try:
-        tried.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:  # another user's: then it cannot be told
-        return False
-    tried.release()
-    return False
-
-
-@contextmanager
-def lock(folder: Path, name: str) -> Iterator[None]:
-    """Hold the study for one coordinator; the lock goes with the process, however it ends.
-
-    Raises:
-        UserError: if the folder cannot be written, or another coordinator holds the study.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / LOCK)
-        held.acquire(timeout=LOCK_WAIT_S)
-    except Timeout:
-        raise UserError(
-            f"study {name} is being run by another process (it holds {folder / LOCK}): wait for "
-            "it, stop it, or use another --study name."
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"folder {folder} cannot be written ({error.strerror}): choose another with --studies."
-        ) from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def read_study(name: str, folder: Path, storage: str) -> Study:

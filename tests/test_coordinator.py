@@ -14,12 +14,13 @@ from nas.cell.graph import Cell
 from nas.coordinator import Coordinator
 from nas.errors import SearchError, UserError
 from nas.evaluation import Evaluation, Outcome, Result
+from nas.lock import lock
 from nas.protocol import Staged
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.spaces import load_space
 from nas.spaces.base import Space
-from nas.study import Study, lock, open_study
+from nas.study import Study, open_study
 from nas.tasks import Arithmetic, Memorization, Xml
 from nas.visit import Visit
 from nas.workers import Workers
@@ -233,6 +234,22 @@ def test_lock_is_held_once(tmp_path: Path) -> None:
             with lock(tmp_path, "test"):
                 pass
     with lock(tmp_path, "test"):
+        pass
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}", "sqlite:///{}?timeout=3"])
+def test_a_shared_storage_has_one_coordinator_a_study(tmp_path: Path, url: str) -> None:
+    """Begun from two folders, as two people would."""
+    shared = url.format(tmp_path / "shared.db")
+    with lock(tmp_path / "mine", "test", shared):
+        with pytest.raises(
+            UserError, match=r"run by another process \(it holds .*shared\.db\.test"
+        ):
+            with lock(tmp_path / "yours", "test", shared):
+                pass
+        with lock(tmp_path / "yours", "other", shared):
+            pass
+    with lock(tmp_path / "yours", "test", shared):
         pass
 
 

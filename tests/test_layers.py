@@ -49,7 +49,7 @@ ORDER = """
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers.tpe nas.samplers
     nas.settings nas.protocol_config nas.judgement nas.asking nas.protocol
-    nas.visit nas.draws nas.judging nas.trials nas.storage nas.study
+    nas.visit nas.draws nas.judging nas.lock nas.trials nas.storage nas.study
     nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
