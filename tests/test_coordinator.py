@@ -243,7 +243,7 @@ def test_a_shared_storage_has_one_coordinator_a_study(tmp_path: Path, url: str) 
     shared = url.format(tmp_path / "shared.db")
     with lock(tmp_path / "mine", "test", shared):
         with pytest.raises(
-            UserError, match=r"run by another process \(it holds .*shared\.db\.test"
+            UserError, match=r"it holds .*shared\.db\.test\.lock"
         ):
             with lock(tmp_path / "yours", "test", shared):
                 pass
