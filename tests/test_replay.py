@@ -16,11 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.replay.bench import make_bench
 from nas.replay.compare import BASELINE, compare
-from nas.replay.regret import Curves, curves, intervals
+from nas.replay.regret import Curves, curves
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import Header, Recorded, Table
 from nas.samplers.propose import FilledTrial
 from nas.spaces import load_space
+from nas.stats import intervals
 from tests.replay_tables import RUNS, independent, smooth
 from tests.tolerances import SAME_FORMULA
 

@@ -14,10 +14,11 @@ from nas.replay.bench import Bench, make_bench
 from nas.replay.command import main
 from nas.replay.compare import BASELINE, compare, verdict
 from nas.replay.distance import distance, features
-from nas.replay.regret import curves, intervals
+from nas.replay.regret import curves
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import write_table
 from nas.search import main as search
+from nas.stats import intervals
 from tests.replay_tables import RUNS, independent, smooth, table, walked
 
 EVOLUTION = ("regularized", "jozefowicz")

@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-RESAMPLES = 2000
-COVERAGE = 0.95
+from nas.stats import Array
 
 
 @dataclass(frozen=True)
@@ -42,19 +39,6 @@ class Curves:
         return total / budget
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over seeds and the bootstrap interval that covers it in 95 % of cases."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
-
 def curves(
     sampler: str, orders: Sequence[Sequence[int]], values: Sequence[float], costs: Sequence[float]
 ) -> Curves:
@@ -68,13 +52,3 @@ def curves(
         np.hstack([np.zeros((len(of), 1)), paid]),
         max(values) - np.hstack([worst, best]),
     )
-
-
-def intervals(samples: Array, seed: int = 0) -> list[Interval]:
-    """Of each column of [seeds, columns], by the percentile bootstrap over seeds."""
-    n = len(samples)
-    weights = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=RESAMPLES) / n
-    tail = 50 * (1 - COVERAGE)
-    low, high = np.percentile(weights @ samples, [tail, 100 - tail], axis=0)
-    means = samples.mean(axis=0)
-    return [Interval(*map(float, one)) for one in zip(means, low, high, strict=True)]
