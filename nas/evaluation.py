@@ -94,6 +94,10 @@ class Outcome:
     message: str = ""
     doubt: str = ""
     """Why a veto would have ended a run that it was only to note."""
+    test: float | None = None
+    """The metric on the test split with the weights of the best epoch, where it was asked for."""
+    test_marks: dict[str, float] = dataclasses.field(default_factory=dict)
+    """On test, what `Epoch.marks` are on validation."""
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Outcome":
@@ -132,6 +136,8 @@ class Evaluation:
     veto: Veto = "off"
     """Whether settings with which the cell is dead or explodes at its start are not trained (end),
     or trained with a note of that; see `Outcome.doubt`."""
+    measure_test: bool = False
+    """Whether the best epoch of each run, chosen on validation, is measured on the test split."""
 
     def digest(self) -> str:
         """What the cache of outcomes is indexed by: of the cell its key, not its text."""
@@ -144,6 +150,7 @@ class Evaluation:
             *([self.halving] if self.halving else []),
             *([dataclasses.asdict(self.bar)] if self.bar else []),
             *([f"veto {self.veto}"] if self.veto != "off" else []),
+            *(["test"] if self.measure_test else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

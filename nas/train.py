@@ -21,6 +21,7 @@ from nas.errors import UserError
 from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, Veto, described
 from nas.tasks.base import Task
 from nas.training.groups import Work, train_runs
+from nas.training.measuring import measure_test
 from nas.training.run import Run
 
 
@@ -34,6 +35,8 @@ def train(
     device: str = "cpu",
     bar: Bar | None = None,
     veto: Veto = "off",
+    *,
+    on_test: bool = False,
 ) -> list[Outcome]:
     """Train a model of `cell` on `task` for each of the settings; outcomes in the same order.
 
@@ -46,6 +49,7 @@ def train(
     With `veto` "end", runs that `nas.training.veto` finds dead or exploding before their first step
     are "vetoed"; the outcomes of the others are those without a veto, which `halving` prefers to
     them. With "note" they are trained, and their `doubt` says why they would have been ended.
+    `on_test`: the best epoch's weights are measured on the test split as well (`Outcome.test`).
     On a `device` such as "cuda" cells run on the eager backend, all members of a stack in one
     operation; its sums depend on their number.
 
@@ -53,7 +57,16 @@ def train(
         UserError: if the parameter budget is too small for the cell, or the bar's epoch below 1.
     """
     trained = train_members(
-        cell, task, settings, seed, fidelity, halving, device=device, bar=bar, veto=veto
+        cell,
+        task,
+        settings,
+        seed,
+        fidelity,
+        halving,
+        device=device,
+        bar=bar,
+        veto=veto,
+        on_test=on_test,
     )
     return [member.outcome for member in trained]
 
@@ -72,6 +85,7 @@ def run(evaluation: Evaluation) -> Result:
         evaluation.key,
         bar=evaluation.bar,
         veto=evaluation.veto,
+        on_test=evaluation.measure_test,
     )
     best: Member | None = None
     for member in members:
@@ -100,6 +114,8 @@ def train_members(
     device: str = "cpu",
     bar: Bar | None = None,
     veto: Veto = "off",
+    *,
+    on_test: bool = False,
 ) -> list[Member]:
     """`train`, with each member's best weights."""
     if bar and bar.epoch < 1:
@@ -107,9 +123,12 @@ def train_members(
     key = key or cell.key
     runs = [_run(cell, task, one, weight_seed(key, one, seed)) for one in settings]
     n_epochs = max(1, math.ceil(fidelity * task.epochs))
-    train_runs(Work(cell, task, seed, device), runs, n_epochs, halving, bar, veto=veto)
+    work = Work(cell, task, seed, device)
+    train_runs(work, runs, n_epochs, halving, bar, veto=veto)
     members = []
     for one in runs:
+        if on_test:
+            measure_test(work, one)
         members.append(Member(one.outcome, _weights(one, cell, task, key)))
         one.best_weights = None  # once in memory is enough
     return members

@@ -70,6 +70,11 @@ def _windows(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWin
     return tuple(to_tensors(window) for window in task.windows(split, seed, epoch))
 
 
+def windows_of(task: Task, split: Split, seed: int) -> tuple[TensorWindow, ...]:
+    """The windows of a split, of the first epoch if it is the training split."""
+    return _windows(task, split, seed, 0)
+
+
 @dataclass(frozen=True)
 class Extent:
     """How long an epoch of training is."""

@@ -34,8 +34,9 @@ def test_all_but_the_text_of_the_cell_counts_in_the_digest() -> None:
         changed(fidelity=1.0),
         changed(halving=2),
         changed(halving=3),
+        changed(measure_test=True),
     }
-    assert len(digests) == 9
+    assert len(digests) == 10
     assert changed(cell="def b(x, h):\n    return h\n") == EVALUATION.digest()
 
 

@@ -41,7 +41,8 @@ ORDER = """
     nas.evaluation
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
-    nas.training.losses nas.training.module nas.training.veto nas.training.groups nas.training
+    nas.training.losses nas.training.module nas.training.veto nas.training.groups
+    nas.training.measuring nas.training
     nas.train nas.loading
     nas.spaces.base nas.spaces.file nas.spaces.gated nas.spaces.inverse nas.spaces.gates
     nas.spaces.descent nas.spaces.graph nas.spaces.mixed nas.spaces

@@ -28,6 +28,9 @@ class Run:
     """Whether it trains no more, for whatever reason."""
     curve: list[Epoch] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
+    test: float | None = None
+    """The metric of the best weights on the test split; None where it was not measured."""
+    test_marks: dict[str, float] = field(default_factory=dict)
     steps: int = 0
     tokens: int = 0
     saved_tokens: int = 0
@@ -63,6 +66,8 @@ class Run:
             self._cost,
             self.message,
             self.doubt,
+            self.test,
+            self.test_marks,
         )
 
     @property

@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 import nas
 import nas.windows
 from nas.cell.ops import OPS
 from nas.evaluation import Outcome, Settings
-from nas.tasks import Task
+from nas.tasks import Task, Text
 from nas.tasks.base import ACCURACY
-from nas.train import train, weight_seed
+from nas.train import train, train_members, weight_seed
 from nas.training.module import Training
 from nas.windows import Batch
 from nas.zoo import ZOO
@@ -195,3 +196,62 @@ def test_all_cells_read_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> Non
     windows = [symbols for _, symbols in read[0]]
     assert windows[4:7] == windows[11:14], "validation is the same after every epoch"
     assert windows[:4] != windows[7:11], "and training is not"
+
+
+MORE_XML = dataclasses.replace(XML, validation_batches=20)
+TEXT = Text(epochs=3, batches_per_epoch=5, validation_batches=5, batch_size=4, window=8)
+
+
+def on_split(plain: Plain, task: Task, weights: dict[str, torch.Tensor], split: str) -> list[float]:
+    """Loss and accuracy of a plain model with these weights, over all windows of a split."""
+    plain.model.load_state_dict(weights)
+    plain.model.eval()
+    total, hits, count, state = 0.0, 0, 0, None
+    with torch.no_grad():
+        for window in task.windows(split, SEED):  # type: ignore[arg-type]
+            state = None if window.fresh else state
+            logits, state = plain.model(torch.from_numpy(window.inputs), state)
+            scored = torch.from_numpy(window.scored)
+            targets = torch.from_numpy(window.targets)[scored]
+            total += torch.nn.functional.cross_entropy(
+                logits[scored], targets, reduction="sum"
+            ).item()
+            hits += int((logits[scored].argmax(1) == targets).sum())
+            count += len(targets)
+    return [total / count, hits / count]
+
+
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize("task", [MORE_XML, TEXT], ids=["xml", "text"])
+def test_the_best_epoch_is_measured_on_the_test_split(task: Task) -> None:
+    """A plain model with the weights that validation chose, over the windows of the test split."""
+    settings = dataclasses.replace(SETTINGS, n_params=4000)
+    (member,) = train_members(LSTM, task, [settings], SEED, on_test=True)
+    weights = safetensors.torch.load(member.weights or b"")
+    outcome = member.outcome
+    plain = Plain(begun(task, settings, outcome.hidden_size), settings, task)
+    place = 1 if task.metric is ACCURACY else 0
+    value = on_split(plain, task, weights, "test")[place]
+    assert outcome.test == pytest.approx(value, **{"rel": OTHER_KERNEL_64["rtol"]})
+    assert outcome.best == pytest.approx(on_split(plain, task, weights, "validation")[place])
+    assert outcome.test != outcome.best
+    assert list(outcome.test_marks) == list(outcome.curve[0].marks)
+
+
+def test_measuring_on_test_changes_nothing_of_training() -> None:
+    settings = [SETTINGS, dataclasses.replace(SETTINGS, learning_rate=0.1)]
+    measured = train(LSTM, XML, settings, SEED, on_test=True)
+    without = train(LSTM, XML, settings, SEED)
+    assert all(one.test is None for one in without)
+    assert all(one.test is not None for one in measured)
+    stripped = [dataclasses.replace(one, test=None, test_marks={}) for one in measured]
+    assert stripped == without
+    alone = [train(LSTM, XML, [one], SEED, on_test=True)[0].test for one in settings]
+    assert alone == [one.test for one in measured]
+
+
+def test_a_run_without_weights_has_no_test_metric() -> None:
+    settings = dataclasses.replace(SETTINGS, learning_rate=1e38)
+    (outcome,) = train(LSTM, XML, [settings], SEED, on_test=True)
+    assert outcome.status == "diverged"
+    assert (outcome.test, outcome.test_marks) == (None, {})

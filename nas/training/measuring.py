@@ -1,0 +1,45 @@
+"""A trained run measured on the test split: once, with the weights that validation chose.
+
+Nothing of it goes back into training, so that no choice depends on the test split.
+"""
+
+import time
+
+import torch
+
+from nas.stack import StackedModel, StackedStates
+from nas.training.groups import Work
+from nas.training.losses import measure
+from nas.training.run import Run
+from nas.windows import Totals, windows_of
+
+
+def measure_test(work: Work, run: Run) -> None:
+    """Note the metric of a run's best weights on the test split; nothing if it has none."""
+    if run.best_weights is None:
+        return
+    began = time.perf_counter()
+    total = _totals(work, run)
+    accuracy, loss = total.accuracies[0], total.losses[0]
+    run.test = accuracy if work.task.metric.name == "accuracy" else loss
+    run.test_marks = total.marks[0]
+    run.wall_s += time.perf_counter() - began
+
+
+@torch.no_grad()
+def _totals(work: Work, run: Run) -> Totals:
+    device = torch.device(work.device)
+    with device:
+        sizes = (work.task.vocabulary_size, run.hidden_size, run.settings.num_layers)
+        model = StackedModel(work.cell, *sizes, [0.0]).eval()
+    assert run.best_weights is not None
+    for name, view in model.member_state(0).items():
+        view.copy_(run.best_weights[name])
+    total = Totals(1)
+    state: StackedStates | None = None
+    for window in windows_of(work.task, "test", work.seed):
+        here = window.to(device)
+        y, state = model.outputs(here.inputs, None if here.fresh else state)
+        losses, right = measure(y, model.head_weight, model.head_bias, here)
+        total.add(losses, here, right)
+    return total
