@@ -2,12 +2,12 @@
 
 Intervals for few seeds (`interval`) were chosen by simulation, 3,000 samples each of normal,
 uniform, Laplace, Student's t with 5 and 3 degrees of freedom, Gumbel, gamma and exponential values
-and of normal ones with outliers. How often an interval of 95 % holds the mean of 10 values, over these
-shapes: percentile bootstrap 87 to 91 %, Student's t 91 to 97 % (least where values are skewed),
-studentised bootstrap 92 to 97 % (least where tails are heavy). What is used takes each end from the
-studentised bootstrap where that is farther out than Student's t, and half way between the two where
-it is not: 93.8 to 97.2 %, and 93.7 to 96.9 % with 5, 7 and 20 values. `tests/test_stats.py`
-measures it again.
+and of normal ones with outliers. How often an interval of 95 % holds the mean of 10 values, over
+these shapes: percentile bootstrap 87 to 91 %, Student's t 91 to 97 % (least where values are
+skewed), studentised bootstrap 92 to 97 % (least where tails are heavy). What is used takes each end
+from the studentised bootstrap where that is farther out than Student's t, and half way between the
+two where it is not: 93.8 to 97.2 %, and 93.7 to 96.9 % with 5, 7 and 20 values.
+`tests/test_stats.py` measures it again.
 """
 
 from collections.abc import Mapping, Sequence

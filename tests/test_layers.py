@@ -56,7 +56,7 @@ ORDER = """
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record
     nas.stats nas.provenance
-    nas.shortcuts nas.config nas.definition nas.closing nas.cli nas.search nas.status
+    nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
     nas.replay.table nas.replay.write nas.replay.distance nas.replay.bench nas.replay.space
     nas.replay.recorded nas.replay.run nas.replay.regret nas.replay.compare nas.replay.picture
     nas.replay.report nas.replay.command nas.replay.__main__ nas.replay
