@@ -20,6 +20,8 @@ ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
     nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.count
+    nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
+    nas.cell.draw_shapes nas.cell.draw nas.cell.draw_write
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
     nas.cell.mutate
     nas.cell
@@ -54,9 +56,13 @@ ORDER = """
     nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
-    nas.record_place nas.record_entry nas.record_store nas.record
+    nas.record_place nas.record_entry nas.record_store nas.record nas.record_read
+    nas.record_comparison
     nas.stats nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
+    nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
+    nas.compare.picture nas.compare.report nas.compare.record nas.compare.run nas.compare.confirm
+    nas.compare.command nas.compare.__main__ nas.compare
     nas.replay.table nas.replay.write nas.replay.distance nas.replay.bench nas.replay.space
     nas.replay.recorded nas.replay.run nas.replay.regret nas.replay.compare nas.replay.picture
     nas.replay.report nas.replay.command nas.replay.__main__ nas.replay

@@ -8,6 +8,7 @@ with a name is a line of the cell's text; one without is written inside the line
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 
 from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue
 from nas.errors import CellError
@@ -167,6 +168,24 @@ class Cell:
         from nas.cell.count import flops
 
         return flops(self, input_size, hidden_size)
+
+    def svg(self) -> str:
+        """The cell as a picture, a self-contained SVG file."""
+        from nas.cell.draw import picture
+        from nas.cell.draw_write import svg
+
+        return svg(picture(self))
+
+    def png(self, path: Path) -> None:
+        """Write the same picture as PNG, which needs matplotlib.
+
+        Raises:
+            UserError: if matplotlib is not installed, or the file cannot be written.
+        """
+        from nas.cell.draw import picture
+        from nas.cell.draw_write import write_png
+
+        write_png(picture(self), path)
 
     def __str__(self) -> str:
         from nas.cell.text import dumps
