@@ -93,7 +93,8 @@ class Progress:
                 what = f"{visit.name} on {evaluation.task.name}, {clock(running_s)}"
                 table.add_row("training" if number == 0 else "", what)
         drawn = [v for v in study.visits if v and v.kind == "drawn"]
-        table.add_row("candidates", f"{counts(drawn)}; {funnel(finished)}")
+        if drawn:
+            table.add_row("candidates", f"{counts(drawn)}; {funnel(finished)}")
         # Of the candidates, once there are any: the reference scores 1 from the start.
         scored = [v for v in finished if v.judgement and v.judgement.score is not None]
         scored = [v for v in scored if v.kind == "drawn"] or scored
@@ -166,15 +167,17 @@ def describe(visit: Visit) -> str:
     judgement = visit.judgement
     assert judgement is not None
     ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
+    name = f"{visit.name} on fresh settings" if visit.turn else visit.name
     if judgement.set_aside:
-        return f"{visit.name}: set aside at {judgement.stage} ({judgement.set_aside})"
+        return f"{name}: set aside at {judgement.stage} ({judgement.set_aside})"
     if judgement.score is not None:
-        return f"{visit.name}: score {judgement.score:.3f} ({ratios})"
+        return f"{name}: score {judgement.score:.3f} ({ratios})"
     if judgement.stage in judgement.ratios:
-        return f"{visit.name}: rejected at {judgement.stage} ({ratios})"
+        where = "a first look at " if judgement.cut else ""
+        return f"{name}: rejected at {where}{judgement.stage} ({ratios})"
     value = judgement.best.get(judgement.stage)
     got = "no finite metric" if value is None else f"{value:.3f}"
-    return f"{visit.name}: rejected at {judgement.stage} ({got})"
+    return f"{name}: rejected at {judgement.stage} ({got})"
 
 
 def counts(drawn: list[Visit]) -> str:

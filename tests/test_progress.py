@@ -30,6 +30,10 @@ DIVERGED = Judgement("memorization", {"memorization": None}, {}, None, 0.0)
 def test_a_judged_cell_in_one_line() -> None:
     assert describe(visit("a", SCORED)) == "a: score 0.970 (xml 0.970)"
     assert describe(visit("b", REJECTED)) == "b: rejected at xml (xml 0.810)"
+    cut = dataclasses.replace(REJECTED, cut=True)
+    assert describe(visit("b", cut)) == "b: rejected at a first look at xml (xml 0.810)"
+    again = dataclasses.replace(visit("a", SCORED), turn=1)
+    assert describe(again) == "a on fresh settings: score 0.970 (xml 0.970)"
     assert describe(visit("c", FILTERED)) == "c: rejected at memorization (0.250)"
     assert describe(visit("d", DIVERGED)) == "d: rejected at memorization (no finite metric)"
 
