@@ -20,7 +20,7 @@ ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
     nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.count
-    nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
+    nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
     nas.cell.draw_shapes nas.cell.draw nas.cell.draw_write
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
     nas.cell.mutate
@@ -58,6 +58,7 @@ ORDER = """
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_entry nas.record_store nas.record nas.record_read
     nas.record_comparison
+    nas.record_model nas.serving
     nas.stats nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
     nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
@@ -72,6 +73,9 @@ ORDER = """
     nas.bench.parts nas.bench.tables nas.bench.picture nas.bench.command nas.bench.__main__
     nas.bench.study
     nas.bench
+    nas.export.expressions nas.export.layer nas.export.stack nas.export.check nas.export.plain
+    nas.export.source nas.export.graph nas.export.verify nas.export.command nas.export.__main__
+    nas.export
     nas.testing.tasks nas.testing.spaces nas.testing.samplers nas.testing
 """.split()
 
@@ -87,6 +91,8 @@ LIBRARIES = {
         "nas.train*",
         "nas.loading",
         "nas.bench*",
+        "nas.export*",
+        "nas.serving",
     ),
     "pytorch_lightning": ("nas.train*", "nas.windows"),
     "optuna": (

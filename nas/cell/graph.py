@@ -169,6 +169,12 @@ class Cell:
 
         return flops(self, input_size, hidden_size)
 
+    def latex(self) -> str:
+        """The cell as an `align` environment of LaTeX."""
+        from nas.cell.latex import latex
+
+        return latex(self)
+
     def svg(self) -> str:
         """The cell as a picture, a self-contained SVG file."""
         from nas.cell.draw import picture

@@ -1,0 +1,258 @@
+"""A cell as LaTeX: an `align` environment with the names of the literature.
+
+    i_t &= \\sigma(W_{xi} x_t + W_{hi} h_{t-1} + b_i)
+
+A line of the text is a line here. Matrices are called by what they read and by the line they are
+in, a second one of the same name gets a number; peepholes are vectors w. Needed is amsmath.
+"""
+
+import re
+from collections.abc import Iterator
+
+from nas.cell.graph import Cell, Node
+from nas.cell.ops import INPUTS
+
+FUNCTIONS = {
+    "tanh": r"\tanh",
+    "sigmoid": r"\sigma",
+    "exp": r"\exp",
+    "log": r"\log",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "max": r"\max",
+    "min": r"\min",
+    "layer_norm": r"\operatorname{LN}",
+    "rms_norm": r"\operatorname{RMSNorm}",
+    "hard_sigmoid": r"\operatorname{hardsigmoid}",
+    "leaky_relu": r"\operatorname{leakyrelu}",
+}
+"""How an operation is written, where that is not its name."""
+LEAVES = {"vector": "v", "scalar": "s"}
+ATOM, PRODUCT, SUM = 9, 2, 1
+"""How tightly a piece of LaTeX binds."""
+
+Bound = tuple[str, int]
+
+
+def latex(cell: Cell) -> str:
+    """The cell as an `align` environment, ending in a newline."""
+    lines = list(_Equations(cell).lines())
+    return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}\n"
+
+
+def symbol(name: str, time: str = "") -> str:
+    """A name with the step that it is of as its index: h_{t-1}, v_{1,t}."""
+    stem, index = name, time
+    if re.fullmatch(r"[A-Za-z]\d+", name):
+        stem, index = name[0], ",".join(filter(None, (name[1:], time)))
+    elif len(name) > 1:
+        stem = rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
+    return f"{stem}_{_braced(index)}" if index else stem
+
+
+def _braced(index: str) -> str:
+    return index if len(index) == 1 else f"{{{index}}}"
+
+
+def _number(value: float) -> str:
+    text = f"{value:.6g}".replace("inf", r"\infty")
+    mantissa, e, exponent = text.partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else text
+
+
+class _Equations:
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.state_of: dict[int, str] = {}
+        for state, new in zip(cell.states, cell.new_states, strict=True):
+            if cell.nodes[new].op not in INPUTS:
+                self.state_of.setdefault(new, state.name)
+        self.line = ""
+        self.notes: list[str] = []
+        self.called: dict[tuple[int, int], str] = {}
+        """The parameters of each node, by their place in it."""
+        self.taken: set[str] = set()
+
+    def lines(self) -> Iterator[str]:
+        written: set[int] = set()
+        for i, n in enumerate(self.cell.nodes):
+            if n.name and i in self.cell.live and n.op not in (*INPUTS, *LEAVES):
+                self.line = self.state_of.get(i, n.name)
+                yield f"{self._symbol(i)} &= {self._bound(i)[0]}"
+                written.add(i)
+        for left, i in self._outputs():
+            if self._symbol(i) != left or i not in written:
+                inline = not self.cell.nodes[i].name and i not in written
+                yield f"{left} &= {(self._bound(i) if inline else self._of(i))[0]}"
+                written.update({i} if inline else ())
+        for state in self.cell.states:
+            if state.initial:
+                yield f"{symbol(state.name, '0')} &= {_number(state.initial)}"
+        yield from self.notes
+
+    def _outputs(self) -> Iterator[tuple[str, int]]:
+        """What leaves the cell, as lines; y unless it is the first state."""
+        cell = self.cell
+        for state, new in zip(cell.states, cell.new_states, strict=True):
+            self.line = state.name
+            yield symbol(state.name, "t"), new
+        if cell.y != cell.new_states[0]:
+            self.line = "y"
+            used = {n.name for n in cell.nodes}
+            yield symbol("y" if "y" not in used else "output", "t"), cell.y
+        for vertical, new in zip(cell.verticals, cell.new_verticals, strict=True):
+            self.line = vertical
+            yield symbol(vertical, "t") + r"^{\uparrow}", new
+
+    # names
+
+    def _symbol(self, i: int) -> str:
+        n = self.cell.nodes[i]
+        if n.op in LEAVES and n.name:
+            return symbol(n.name)  # the same at all steps
+        return symbol(self.state_of.get(i, n.name), "t-1" if n.op == "state" else "t")
+
+    def _reads(self, i: int) -> str:
+        """What a matrix is called after: a state that is read, else x, else the first name."""
+        n = self.cell.nodes[i]
+        if n.name or i in self.state_of:
+            return symbol(self.state_of.get(i, n.name))
+        found = [self._reads(arg) for arg in n.args]
+        for wanted in ("state", "input"):
+            for node in self.cell.nodes:
+                if node.op == wanted and symbol(node.name) in found:
+                    return symbol(node.name)
+        return next((name for name in found if name), "")
+
+    def _parameter(self, i: int, place: int, letter: str, *parts: str) -> str:
+        """The symbol of a parameter; a second one of this name gets a number."""
+        if (i, place) not in self.called:
+            names = [part for part in (*parts, symbol(self.line)) if part]
+            index = ("" if all(len(name) == 1 for name in names) else ",").join(names)
+            full = f"{letter}_{_braced(index)}"
+            number = 2
+            while full in self.taken:
+                full = f"{letter}_{{{index},{number}}}"
+                number += 1
+            self.taken.add(full)
+            self.called[i, place] = full
+        return self.called[i, place]
+
+    def _starts(self, what: str, value: str) -> None:
+        note = rf"{what} &\text{{ starts at }} {value}"
+        if note not in self.notes:
+            self.notes.append(note)
+
+    # expressions
+
+    def _of(self, i: int) -> Bound:
+        n = self.cell.nodes[i]
+        return (self._symbol(i), ATOM) if n.name else self._bound(i)
+
+    def _in(self, i: int, least: int) -> str:
+        text, binds = self._of(i)
+        return text if binds >= least else f"({text})"
+
+    def _bound(self, i: int) -> Bound:
+        n = self.cell.nodes[i]
+        match n.op:
+            case "input" | "state" | "vertical":
+                return self._symbol(i), ATOM
+            case "constant":
+                value = n.number("value")
+                return _number(value), ATOM if value >= 0 else SUM
+            case "step":
+                return "t", ATOM
+            case "add" | "sub":
+                a, b = n.args
+                sign, least = ("+", SUM) if n.op == "add" else ("-", PRODUCT)
+                left, right = self._in(a, SUM), self._in(b, least)
+                right = f"({right})" if right.startswith("-") else right
+                return f"{left} {sign} {right}", SUM
+            case "mul":
+                return self._product(n.args[0], n.args[1]), PRODUCT
+            case "div":
+                return rf"\frac{{{self._of(n.args[0])[0]}}}{{{self._of(n.args[1])[0]}}}", ATOM
+            case "neg":
+                return f"-{self._in(n.args[0], PRODUCT)}", SUM
+            case "blend":
+                a, b, c = n.args
+                rest = rf"(1 - {self._in(a, PRODUCT)}) \odot {self._in(c, PRODUCT)}"
+                return f"{self._product(a, b)} + {rest}", SUM
+            case "abs":
+                return rf"\left| {self._of(n.args[0])[0]} \right|", ATOM
+            case "sqrt":
+                return rf"\sqrt{{{self._of(n.args[0])[0]}}}", ATOM
+            case "square":
+                return f"({self._of(n.args[0])[0]})^2", ATOM
+            case _:
+                return self._learned(i, n) or self._function(n)
+
+    def _product(self, a: int, b: int) -> str:
+        sign = r"\odot"
+        if 1 in (self.cell.widths[a], self.cell.widths[b]):
+            sign = r"\cdot"  # a number times a vector
+        return f"{self._in(a, PRODUCT)} {sign} {self._in(b, PRODUCT)}"
+
+    def _function(self, n: Node) -> Bound:
+        name = FUNCTIONS.get(n.op, rf"\operatorname{{{n.op}}}")
+        attrs = dict(n.attrs)
+        if "slope" in attrs:
+            name += f"_{{{_number(n.number('slope'))}}}"
+        return f"{name}({', '.join(self._of(arg)[0] for arg in n.args)})", ATOM
+
+    def _learned(self, i: int, n: Node) -> Bound | None:
+        if n.op == "linear":
+            return self._linear(i, n)
+        if n.op in LEAVES:
+            what = self._symbol(i) if n.name else self._parameter(i, 0, LEAVES[n.op])
+            if n.number("init"):
+                self._starts(what, _number(n.number("init")))
+            return what, ATOM
+        if n.op == "diagonal":
+            w = self._parameter(i, 0, "w", self._reads(n.args[0]))
+            if n.attr("init") is not None:
+                self._starts(w, _number(n.number("init")))
+            return rf"{w} \odot {self._in(n.args[0], PRODUCT)}", PRODUCT
+        if n.op in ("block_diagonal", "masked"):
+            kind = "upper" if n.op == "masked" and n.attr("mask") == "block_upper" else "lower"
+            kind = "block" if n.op == "block_diagonal" else kind
+            matrix = rf"W^{{\mathrm{{{kind}}}}}"
+            what = self._parameter(i, 0, matrix, self._reads(n.args[0]))
+            return f"{what} {self._in(n.args[0], ATOM)}", PRODUCT
+        return None
+
+    def _linear(self, i: int, n: Node) -> Bound:
+        terms = []
+        for place, arg in enumerate(n.args, start=1):
+            matrix = self._parameter(i, place, "W", self._reads(arg))
+            terms.append(f"{matrix} {self._in(arg, ATOM)}")
+            if eye := n.number("eye"):
+                self._starts(matrix, f"{'' if eye == 1 else _number(eye) + ' '}I")
+        if n.attr("bias") is not None:
+            reads = () if self._biases_in_line(i) == 1 else tuple(map(self._reads, n.args))
+            bias = self._parameter(i, 0, "b", *reads)
+            terms.append(bias)
+            if value := n.number("bias"):
+                self._starts(bias, _number(value))
+        return " + ".join(terms), PRODUCT if len(terms) == 1 else SUM
+
+    def _biases_in_line(self, i: int) -> int:
+        """How many linear maps with a bias are written in the line of this one."""
+        users: dict[int, int] = {}
+        for k, n in enumerate(self.cell.nodes):
+            for arg in n.args:
+                if not self.cell.nodes[arg].name:
+                    users[arg] = k
+
+        def line_of(k: int) -> int:
+            while k in users and not self.cell.nodes[k].name:
+                k = users[k]
+            return k
+
+        home = line_of(i)
+        return sum(
+            n.op == "linear" and n.attr("bias") is not None and line_of(k) == home
+            for k, n in enumerate(self.cell.nodes)
+            if k in self.cell.live
+        )
