@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,20 @@ def guarded(command: str, main: Callable[[], int]) -> int:
     except KeyboardInterrupt:  # before there was anything to keep, or for a second time
         print(f"{command}: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what is finished is kept."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse(arguments: Sequence[str]) -> SearchConfig:

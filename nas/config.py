@@ -4,6 +4,7 @@ YAML sets it, the command line overrides it; `python -m nas.search --help` lists
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nas.errors import UserError, unknown
@@ -90,6 +91,16 @@ class SearchConfig:
     """An evaluation that takes longer is ended and counts as timed out."""
     evaluation_memory_limit_gb: float = 0.0
     """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
+    confirm: int = 0
+    """So many of the best cells are compared with GRU and LSTM when the search ends, as by
+    python -m nas.compare, on seeds that it never saw and on the test split; 0: none. The time
+    budget does not count this."""
+    confirm_seeds: int = 10
+    """Fresh seeds of that comparison."""
+    confirm_tuning: int = 0
+    """Settings a task that each of its cells is tried on; 0: protocol.n_settings."""
+    confirm_tasks: tuple[str, ...] = ()
+    """Its tasks, such as ones that the search did not use; those of the search if empty."""
     storage: str = ""
     """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
     tracking_uri: str = ""
@@ -100,16 +111,12 @@ class SearchConfig:
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
         floors = {"n_candidates": 0, "run_budget": 0, "workers": 0, "in_flight": 1, "seed": 0}
-        for name, least in floors.items():
-            if (value := getattr(self, name)) < least:
-                raise UserError(f"{name} must be at least {least}, got {value}.")
+        floors |= {"confirm": 0, "confirm_seeds": 1, "confirm_tuning": 0}
+        check_floors(self, floors)
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan
             value_gb = self.evaluation_memory_limit_gb
             raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
-        if self.study and not re.fullmatch(r"[\w][\w.-]*", self.study):
-            raise UserError(
-                f'study is a folder name of letters, digits, ".", "_" and "-", got "{self.study}".'
-            )
+        check_study_name(self.study)
         if self.protocol.kind == "replay" and not self.table:
             raise UserError(
                 "--protocol replay needs a --table: python -m nas.replay write STUDY FILE makes "
@@ -126,6 +133,21 @@ class SearchConfig:
         self.tasks.check()
         if self.protocol.filters:
             self.tasks.memorization.check()
+
+
+def check_floors(config: object, floors: Mapping[str, int]) -> None:
+    """Raise UserError for the first field that is below its smallest value."""
+    for name, least in floors.items():
+        if (value := getattr(config, name)) < least:
+            raise UserError(f"{name} must be at least {least}, got {value}.")
+
+
+def check_study_name(name: str) -> None:
+    """Raise UserError unless it is a folder's name, or empty."""
+    if name and not re.fullmatch(r"[\w][\w.-]*", name):
+        raise UserError(
+            f'study is a folder name of letters, digits, ".", "_" and "-", got "{name}".'
+        )
 
 
 def seconds(name: str, text: str) -> float | None:

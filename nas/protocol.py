@@ -61,10 +61,10 @@ class Staged(Asking):
             needed = self.config.filter_accuracy
             if (value or 0.0) < needed:
                 return found.rejected(self.filter.name, self._came(0, value or 0.0))
-        reference = _reference((yield NeedReference()))
+        reference = referred((yield NeedReference()))
         for place, task in enumerate(self.tasks, start=1):
             own, further = self.own(candidate, task, reference), self.further(task, candidate)
-            answer = _answers((yield (*own, *further)))
+            answer = answered((yield (*own, *further)))
             ratio = self._note(found, task, reference, answer[: len(own)], answer[len(own) :])
             cut = own[0].bar is not None and not self._has_reached(task, own[0].bar, found.looks)
             if cut or ratio < self.config.pass_ratio:
@@ -78,12 +78,12 @@ class Staged(Asking):
         has had no smaller tuning budget.
         """
         found = _Found()
-        reference = _reference((yield NeedReference()))
+        reference = referred((yield NeedReference()))
         own = [self.own(candidate, task, reference) for task in self.tasks]
         further = [self.further(task, candidate) for task in self.tasks]
         first = self.filter_evaluations(candidate) if self.filter is not None else ()
         parts = [first, *own, *further]
-        answers = _answers((yield tuple(one for part in parts for one in part)))
+        answers = answered((yield tuple(one for part in parts for one in part)))
         pieces = [[answers.pop(0) for _ in part] for part in parts]
         if self.filter is not None:
             found.best[self.filter.name] = best_value(self.filter, _joined(pieces[0]))
@@ -103,7 +103,7 @@ class Staged(Asking):
         parts = [self.given_evaluations(cell, key, task) for task in self.tasks]
         if self.filter is not None:
             parts.insert(0, self.given_filter(cell, key))
-        answers = _answers((yield tuple(one for part in parts for one in part)))
+        answers = answered((yield tuple(one for part in parts for one in part)))
         pieces = [[answers.pop(0) for _ in part] for part in parts]
         if self.filter is not None:
             found.best[self.filter.name] = best_value(self.filter, _joined(pieces.pop(0)))
@@ -114,7 +114,7 @@ class Staged(Asking):
             }
             reference = self._as_reference(found.best)
         else:
-            reference = _reference((yield NeedReference()))
+            reference = referred((yield NeedReference()))
         for task, piece in zip(self.tasks, pieces, strict=True):
             self._note(found, task, reference, piece, [])
         return found.scored()
@@ -168,20 +168,22 @@ class Staged(Asking):
         )
 
 
-def _answers(answer: Answer) -> list[Sequence[Outcome]]:
+def answered(answer: Answer) -> list[Sequence[Outcome]]:
+    """What came back of the evaluations that a protocol yielded."""
     assert not isinstance(answer, Reference)
     return list(answer)
 
 
 def _outcomes(answer: Answer) -> list[Outcome]:
-    return _joined(_answers(answer))
+    return _joined(answered(answer))
 
 
 def _joined(answers: Sequence[Sequence[Outcome]]) -> list[Outcome]:
     return [outcome for outcomes in answers for outcome in outcomes]
 
 
-def _reference(answer: Answer) -> Reference:
+def referred(answer: Answer) -> Reference:
+    """What came back of `NeedReference`."""
     assert isinstance(answer, Reference)
     return answer
 

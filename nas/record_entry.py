@@ -54,8 +54,8 @@ class Entry:
     """Of the best setting on each task."""
     note: str
     """Markdown."""
-    files: dict[str, str]
-    """Text files by name."""
+    files: dict[str, str | bytes]
+    """By name: texts, and pictures."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ def _metrics(
 ) -> dict[str, float]:
     metrics: dict[str, float | None] = {"score": judgement.score, "value": judgement.value}
     for one in tried:
-        metrics[_legal(f"ratio.{one.task.name}")] = one.ratio
-        metrics[_legal(f"{one.task.name}.{one.task.metric.name}")] = one.value
+        metrics[legal(f"ratio.{one.task.name}")] = one.ratio
+        metrics[legal(f"{one.task.name}.{one.task.metric.name}")] = one.value
     metrics["n_params"] = max((outcome.n_params for outcome in outcomes), default=0)
     metrics["seconds"] = round(sum(outcome.cost.wall_s for outcome in outcomes), 3)
     metrics["n_outcomes"] = len(outcomes)
@@ -155,7 +155,7 @@ def _params(tried: Sequence[_Tried]) -> dict[str, str]:
     for one in tried:
         if one.best is not None and one.settings is not None:
             best = {**dataclasses.asdict(one.settings), "hidden_size": one.best.hidden_size}
-            params |= {_legal(f"{one.task.name}.{name}"): str(v) for name, v in best.items()}
+            params |= {legal(f"{one.task.name}.{name}"): str(v) for name, v in best.items()}
     return params
 
 
@@ -174,10 +174,10 @@ def _curves(one: _Tried) -> Iterator[Point]:
         }
         for name, value in values.items():
             if math.isfinite(value):
-                yield Point(_legal(f"{one.task.name}/{name}"), value, step, step * epoch_s)
+                yield Point(legal(f"{one.task.name}/{name}"), value, step, step * epoch_s)
 
 
-def _legal(name: str) -> str:
+def legal(name: str) -> str:
     """A name that MLflow takes."""
     return re.sub(r"[^\w.\- /]", "_", name)
 
@@ -247,7 +247,7 @@ def _standing(judgement: Judgement, tried: Sequence[_Tried], *, is_reference: bo
     )
 
 
-def _files(visit: Visit) -> dict[str, str]:
+def _files(visit: Visit) -> dict[str, str | bytes]:
     rows = [row for evaluated in visit.evaluated.values() for row in _outcome_rows(evaluated)]
     return {
         "cell.cell": visit.cell,

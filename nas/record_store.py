@@ -27,6 +27,7 @@ PAGE = 1000
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # MLflow would try for minutes; the recorder itself tries again.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -91,8 +92,9 @@ class Store:
             known = _known(run)
         self._log(known, entry)
         with tempfile.TemporaryDirectory() as folder:
-            for name, text in entry.files.items():
-                (Path(folder) / name).write_text(text, encoding="utf-8", newline="\n")
+            for name, content in entry.files.items():
+                data = content.encode() if isinstance(content, str) else content
+                (Path(folder) / name).write_bytes(data)
             self._client.log_artifacts(known.run_id, folder)
         end_ms = known.start_ms + round(1000 * entry.seconds)
         self._client.set_terminated(known.run_id, entry.status, end_ms)
@@ -138,7 +140,7 @@ def open_store(
     # A dead database is one warning of ours instead of ten of MLflow's with a traceback.
     for name in ("mlflow.store", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with _initialising(where.database):
+    with initialising(where.database):
         client = MlflowClient(tracking_uri=where.uri)
         experiment = client.get_experiment_by_name(study)
     if experiment is None:
@@ -156,7 +158,7 @@ def open_store(
 
 
 @contextmanager
-def _initialising(database: Path | None) -> Iterator[None]:
+def initialising(database: Path | None) -> Iterator[None]:
     """Hold a fresh SQLite database while its tables are made: two processes would break it."""
     if database is None:
         yield

@@ -5,7 +5,6 @@ config -> study -> sampler -> space.propose(trial) -> cell -> protocol -> evalua
 """
 
 import gc
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from nas import closing
 from nas.cell.graph import Cell
-from nas.cli import EXIT_INTERRUPTED, guarded, parse
+from nas.cli import EXIT_INTERRUPTED, guarded, parse, terminated_as_interrupted
 from nas.config import SearchConfig, seconds
 from nas.definition import definition, protocol_of
 from nas.errors import UserError, hidden
@@ -56,6 +55,10 @@ def search(config: SearchConfig) -> int:
     space = load_space(config.space)
     find_sampler(config.sampler, space)
     cells = _given(config.include)
+    if config.confirm:
+        from nas.compare.confirm import confirming
+
+        confirming(config)  # what cannot be confirmed at the end is told at the beginning
     protocol = protocol_of(config)
     for task in protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks):
         for settings in config.settings.points(task.n_params):
@@ -177,7 +180,7 @@ class _Search:
             stack.callback(workers.close, wait=False)
             stack.callback(notes.note)
             recorder = stack.enter_context(self._recorder(coordinator))
-            stack.enter_context(_terminated_as_interrupted())
+            stack.enter_context(terminated_as_interrupted())
             try:
                 with progress:
                     coordinator.run()
@@ -193,7 +196,15 @@ class _Search:
         self._conclude(coordinator.used_up, best is not None)
         if used := progress.utilisation():
             self._say(f"{used[0].upper()}{used[1:]}.")
-        return 0
+        return self._confirm() if config.confirm else 0
+
+    def _confirm(self) -> int:
+        """Compare the best cells on fresh seeds; the exit code."""
+        from nas.compare.confirm import confirm
+
+        rows = leaderboard(self.study.finished(), self.baselines)
+        self._say("")
+        return confirm(self.config, rows, closing.command(self.config))
 
     def _n_settings(self, rows: Sequence[Row]) -> int:
         """Settings a task that the best cell was tried on."""
@@ -249,20 +260,6 @@ class _Search:
             self._say(f"Look at every cell: {hidden(uri)}")
         elif uri != "off":
             self._say(f"Look at every cell: mlflow ui --backend-store-uri {hidden(uri)}")
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the search as Ctrl-C does: what is finished is kept."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,129 @@
+"""The command: cells and flags to a checked configuration, and a comparison of it."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from nas.arguments import fields_of, flags, instantiate, parser_of
+from nas.cli import guarded
+from nas.cli import parse as parse_search
+from nas.compare.config import CompareConfig
+from nas.config import SearchConfig
+from nas.errors import UserError
+from nas.resources import names
+
+USAGE = "python -m nas.compare CELL [CELL ...] [--config SEARCH] [--FIELD VALUE ...]"
+DESCRIPTION = """Compare cells with GRU and LSTM, or go on with it: the same command resumes.
+
+Each cell is tuned on the same settings of each task on validation, then trained anew on fresh seeds
+with its best setting and measured on the test split, all at one parameter budget. CELL is a zoo
+name, a .cell or .json file, a winner's folder, or runs:/ID of MLflow. --config takes tasks,
+settings and limits from a search: an experiment that comes with nas ({experiments}) or the path of
+a YAML file; without it, from {default}. --print_config shows all fields as YAML.
+"""
+ALIASES = {"tasks": "tasks.use"}
+SHARED = ("tasks.", "settings.", "evaluation_time_limit", "evaluation_memory_limit_gb")
+"""Fields that are taken from a search."""
+DEFAULT = "overnight"
+"""The search whose tasks and settings are taken: quickstart has 4 settings, too few to tune."""
+LONGEST_NAME = 60
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return guarded("nas.compare", lambda: compare(parse(given)))
+
+
+def compare(config: CompareConfig) -> int:
+    """Run or resume the comparison that `config` describes.
+
+    Raises:
+        UserError: if something that the configuration names is not there or does not fit.
+        SearchError: if the GRU has no metric on some task.
+    """
+    from nas.compare.run import check_cells, run
+    from nas.compare.sources import cells_of
+
+    uri = "" if config.tracking_uri == "off" else config.tracking_uri
+    cells = cells_of(config.cells, uri)
+    check_cells(config, cells)
+    return run(config, cells, "the same command")
+
+
+def parse(arguments: Sequence[str]) -> CompareConfig:
+    """The configuration that the arguments mean, checked.
+
+    Raises:
+        UserError: in one sentence, for anything wrong with the arguments or the file.
+        SystemExit: after --help and --print_config.
+    """
+    rest, cells = list(arguments), []
+    while rest and not rest[0].startswith("-"):
+        cells.append(rest.pop(0))
+    rest, source = _without_config(rest)
+    given = list(flags(CompareConfig, rest, ALIASES))
+    asks_help = any(flag.startswith("--help") for flag in given)
+    if not asks_help:
+        given = [*shared(parse_search([source])), *given]
+    if cells:
+        given.append(f"--cells={json.dumps(cells)}")
+    values: dict[str, Any] = instantiate(_parser(), given)
+    config = CompareConfig(**values)
+    if not config.cells:
+        raise UserError(
+            "name at least one cell to compare with GRU and LSTM: python -m nas.compare mut1."
+        )
+    if not config.study:
+        config = dataclasses.replace(config, study=_study_name(config.cells))
+    config.check()
+    return config
+
+
+def _without_config(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The other arguments, and what --config says."""
+    rest, source = [], DEFAULT
+    given = iter(arguments)
+    for argument in given:
+        name, equals, value = argument.partition("=")
+        if name != "--config":
+            rest.append(argument)
+            continue
+        source = value if equals else next(given, "")
+        if not source or source.startswith("--"):
+            raise UserError("--config needs a value, got none.")
+    return rest, source
+
+
+def shared(search: SearchConfig) -> Iterator[str]:
+    """What a comparison takes from a search, as flags."""
+    for name in fields_of(CompareConfig):
+        if name.startswith(SHARED):
+            value: Any = search
+            for part in name.split("."):
+                value = getattr(value, part)
+            if not dataclasses.is_dataclass(value):
+                yield f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _study_name(cells: Sequence[str]) -> str:
+    """Of the cells; the same command finds its study again."""
+    words = [re.sub(r"[^\w.-]+", "_", Path(cell).stem or cell) for cell in cells]
+    name = "_".join(["compare", *words])
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}_{hashlib.sha256(' '.join(cells).encode()).hexdigest()[:6]}"
+    return name
+
+
+@cache  # reading the docstrings takes a third of a second
+def _parser() -> jsonargparse.ArgumentParser:
+    described = DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT)
+    return parser_of(CompareConfig, "python -m nas.compare", USAGE, described)

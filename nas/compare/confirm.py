@@ -1,0 +1,49 @@
+"""`nas.search --confirm N`: the best cells of a search, on seeds and tasks that it never saw."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nas.cell.text import loads
+from nas.compare.config import CompareConfig
+from nas.compare.run import run
+from nas.compare.sources import cells_of
+from nas.config import SearchConfig
+from nas.leaderboard import Row
+
+
+def confirming(search: SearchConfig) -> CompareConfig:
+    """The comparison at the end of a search: its settings, fresh seeds, and fresh tasks if given.
+
+    Raises:
+        UserError: if a task cannot be compared on.
+    """
+    tasks = replace(search.tasks, use=search.confirm_tasks or search.tasks.use)
+    config = CompareConfig(
+        study=f"{search.study}-confirm",
+        seeds=search.confirm_seeds,
+        tuning=search.confirm_tuning or search.protocol.n_settings,
+        seed=search.seed,
+        tasks=tasks,
+        settings=search.settings,
+        settings_per_evaluation=search.protocol.settings_per_evaluation,
+        workers=search.workers,
+        evaluation_time_limit=search.evaluation_time_limit,
+        evaluation_memory_limit_gb=search.evaluation_memory_limit_gb,
+        storage=search.storage,
+        tracking_uri=search.tracking_uri,
+        studies=search.studies,
+    )
+    config.check()
+    return config
+
+
+def confirm(search: SearchConfig, rows: Sequence[Row], command: str) -> int:
+    """Compare the `search.confirm` best cells of a leaderboard with GRU and LSTM.
+
+    Returns the exit code. A search that goes on later may have other best cells: those that were
+    confirmed before stay in the comparison, since they were tried.
+    """
+    best = [row for row in rows if row.kind != "baseline" and not row.rejected]
+    chosen = [loads(row.visit.cell) for row in best[: search.confirm]]
+    config = replace(confirming(search), cells=tuple(cell.name for cell in chosen))
+    return run(config, [*cells_of(()), *chosen], command)

@@ -1,0 +1,190 @@
+"""One comparison from opening its study to the last line that is printed."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nas.budget import solve_width
+from nas.cell.graph import Cell
+from nas.cli import EXIT_INTERRUPTED, terminated_as_interrupted
+from nas.compare.config import CompareConfig
+from nas.compare.protocol import Comparing, protocol_of
+from nas.compare.result import Comparison, compared, too_few_seeds
+from nas.config import seconds
+from nas.errors import SearchError, UserError, hidden
+
+
+def check_cells(config: CompareConfig, cells: Sequence[Cell]) -> None:
+    """Refuse a cell that no width brings below the parameter budget.
+
+    Raises:
+        UserError: naming the cell and the smallest budget.
+    """
+    for task in config.compared:
+        for settings in config.settings.points(task.n_params):
+            for cell in cells:
+                solve_width(cell, task.vocabulary_size, settings)
+
+
+def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
+    """Run or resume a comparison of cells, GRU and LSTM first; return the exit code.
+
+    `command` says how to go on with it. What another command began in the same study is finished
+    and shown as well: to leave a cell out does not undo that it was tried.
+
+    Raises:
+        UserError: if something that the configuration names is not there or does not fit.
+        SearchError: if the GRU has no metric on some task.
+    """
+    from nas.lock import lock
+    from nas.storage import faults_told
+    from nas.study import open_study, url_of
+
+    if config.tracking_uri not in ("", "off"):
+        from nas.record_place import check_tracking_uri
+
+        check_tracking_uri(config.tracking_uri)
+    folder = Path(config.studies) / config.study
+    url = url_of(folder, config.storage)
+    with lock(folder, config.study, config.storage), faults_told(url):
+        study = open_study(config.study, folder, config.storage, config.definition())
+        _note_configuration(config, folder)
+        return _Running(config, study, cells, command).run()
+
+
+def _note_configuration(config: CompareConfig, folder: Path) -> None:
+    import yaml
+
+    kept = replace(config, storage=hidden(config.storage), tracking_uri=hidden(config.tracking_uri))
+    text = yaml.safe_dump(asdict(kept), sort_keys=False, allow_unicode=True)
+    path = folder / "config.yaml"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+class _Running:
+    """A comparison whose study is open and locked."""
+
+    def __init__(
+        self, config: CompareConfig, study: Any, cells: Sequence[Cell], command: str
+    ) -> None:
+        from rich.console import Console
+
+        from nas.provenance import provenance
+
+        self.config, self.study, self.cells, self.command = config, study, cells, command
+        self.protocol: Comparing = protocol_of(config)
+        self.console = Console(soft_wrap=True)
+        study.set_attr("provenance", provenance())
+
+    def run(self) -> int:
+        from nas.coordinator import Coordinator
+        from nas.progress import Progress, TimeNotes
+        from nas.workers import LocalWorkers, n_cores
+
+        config = self.config
+        spent = float(self.study.attrs.get("spent_s", 0.0))
+        budget = seconds("time_budget", config.time_budget)
+        began = time.monotonic()
+        memory = config.evaluation_memory_limit_gb
+        workers = LocalWorkers(
+            config.workers or n_cores(),
+            time_limit_s=seconds("evaluation_time_limit", config.evaluation_time_limit) or 3600.0,
+            memory_limit_bytes=int(memory * 2**30) if memory else None,
+        )
+        progress = Progress(self.console, budget, spent)
+        notes = TimeNotes(self.study, workers)
+        deadline = None if budget is None else began + budget - spent
+        coordinator = self._coordinator(Coordinator, workers, (progress, notes), deadline)
+        self._describe(coordinator.total)
+        finished = False
+        with ExitStack() as stack:
+            stack.callback(workers.close, wait=False)
+            stack.callback(notes.note)
+            stack.enter_context(terminated_as_interrupted())
+            try:
+                with progress:
+                    finished = coordinator.run()
+            except KeyboardInterrupt:
+                self._say(f"Interrupted: {self._kept()} The same command goes on from here.")
+                return EXIT_INTERRUPTED
+        if not finished:
+            self._say(
+                f"The time budget of {config.time_budget} is used up: {self._kept()} With a larger "
+                f"one it goes on: {self.command} --time_budget TIME"
+            )
+            return 0
+        self._conclude()
+        return 0
+
+    def _coordinator(self, made: Any, workers: Any, observers: Any, deadline: float | None) -> Any:
+        from nas.compare.space import NoSpace
+
+        return made(
+            self.study,
+            NoSpace(),
+            self.protocol,
+            workers,
+            self.cells,
+            "random",  # never asked: there are no candidates
+            self.config.seed,
+            n_candidates=0,
+            # All cells at once: none is drawn from the results of others.
+            in_flight=len(self.cells) + len(self.study.visits),
+            observers=observers,
+            deadline=deadline,
+        )
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False)
+
+    def _describe(self, n_cells: int) -> None:
+        config = self.config
+        done = len(self.study.finished())
+        tried = {task.name: len(self.protocol.settings_of(task)) for task in self.protocol.tasks}
+        n_runs = n_cells * (sum(tried.values()) + len(tried) * config.seeds)
+        self._say(
+            f"comparison {config.study}: {n_cells} cells with GRU and LSTM, tasks "
+            f"{', '.join(tried)}, {config.tuning} settings each on validation, then "
+            f"{config.seeds} fresh seeds on test, seed {config.seed}: {n_runs:,} training runs"
+            + (f"; going on after {done} finished cells" if done else "")
+        )
+        for task, n_tried in tried.items():
+            if n_tried < config.tuning:
+                self._say(
+                    f"There are only {n_tried} settings for {task}, and all are tried: for more, "
+                    "give further values with --settings.learning_rate and the like."
+                )
+        if warning := too_few_seeds(config.seeds, n_cells - 1):
+            self._say(warning)
+
+    def _kept(self) -> str:
+        n_runs = sum(one.n_runs for v in self.study.visits if v for one in v.summaries())
+        folder = Path(self.config.studies) / self.config.study
+        return f"{n_runs:,} training runs are finished and kept in {folder}."
+
+    def _conclude(self) -> None:
+        from nas.compare import report
+
+        visits = [visit for visit in self.study.visits if visit]
+        comparison = compared(self.config.study, visits, self.protocol)
+        self._say("\n" + "\n".join(report.lines(comparison)))
+        paths = report.write(comparison, self.study.folder)
+        self._say("Written: " + ", ".join(str(path) for path in paths))
+        self._record(comparison)
+
+    def _record(self, comparison: Comparison) -> None:
+        if self.config.tracking_uri == "off":
+            return
+        from nas.compare.record import entries
+        from nas.record_comparison import record
+
+        try:
+            record(self.config.tracking_uri, self.config.study, entries(comparison, self.study))
+        except SearchError as error:
+            self._say(str(error))
