@@ -149,16 +149,13 @@ def lines(protocol: Staged, visits: Sequence[Visit]) -> list[str]:
                 f"{one.n_whole:,} candidates that were not cut"
             )
         found.append(
-            f"first look at {one.task}: {one.n_cut:,} candidates cut; {known}; of "
-            f"{one.n_audited:,} audited ones it would have cut {one.n_doubted:,}, of which "
-            f"{one.n_wrong:,} passed"
+            f"first look at {one.task}: {one.n_cut:,} candidates cut; {known}; "
+            f"{_audit(one.n_audited, 'candidates', one.n_doubted, one.n_wrong)}"
         )
     veto = vetoes(protocol, visits)
     if veto is not None:
-        found.append(
-            f"veto: {veto.n_runs:,} runs not begun; of the audited candidates' runs it would have "
-            f"ended {veto.n_noted:,}, of which {veto.n_wrong:,} passed"
-        )
+        audit = _audit(None, "candidates' runs", veto.n_noted, veto.n_wrong)
+        found.append(f"veto: {veto.n_runs:,} runs not begun; {audit}")
     spent = savings(visits)
     if spent.saved_flops:
         share = spent.saved_flops / (spent.saved_flops + spent.flops)
@@ -167,3 +164,10 @@ def lines(protocol: Staged, visits: Sequence[Visit]) -> list[str]:
             "would have taken without them"
         )
     return found
+
+
+def _audit(n_audited: int | None, what: str, n_doubted: int, n_wrong: int) -> str:
+    """What a shortcut would have ended of what was audited, None for what is not counted."""
+    of = "" if n_audited is None else f"{n_audited:,} "
+    wrongly = f", {n_wrong:,} of them wrongly" if n_doubted else ""
+    return f"of {of}audited {what} it would have ended {n_doubted:,}{wrongly}"

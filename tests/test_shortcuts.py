@@ -232,7 +232,7 @@ def test_the_agreement_of_a_look_with_the_end() -> None:
     assert (spent.flops, spent.saved_flops) == (7 * 3.0, 2 * 5.0)
     told = "\n".join(lines(AUDITED, visits))
     assert "first look at xml: 2 candidates cut; rank correlation with the end of" in told
-    assert "of 3 audited ones it would have cut 2, of which 1 passed" in told
+    assert "of 3 audited candidates it would have ended 2, 1 of them wrongly" in told
     assert "saved 10 FLOPs at most, 32% of" in told
 
 
@@ -265,5 +265,6 @@ def test_what_the_veto_ended_and_what_it_would_have_ended_wrongly() -> None:
     report = vetoes(staged, visits)
     assert report is not None
     assert (report.n_runs, report.n_noted, report.n_wrong) == (1, 5, 2)
-    assert "veto: 1 runs not begun" in "\n".join(lines(staged, visits))
+    said = "veto: 1 runs not begun; of audited candidates' runs it would have ended 5, 2 of them"
+    assert said in "\n".join(lines(staged, visits))
     assert vetoes(AUDITED, visits) is None
