@@ -147,6 +147,18 @@ def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
 
 def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
     """Why candidates were rejected, and how runs of the others ended; worst first."""
+    found = reasons(drawn)
+    if found:
+        yield "rejected because:"
+    for count, reason in found[:MOST_REASONS]:
+        yield f"  {count:6,}  {reason}"
+    if len(found) > MOST_REASONS:
+        yield f"  {sum(count for count, _ in found[MOST_REASONS:]):6,}  other reasons"
+
+
+def reasons(drawn: "Sequence[Visit]") -> list[tuple[int, str]]:
+    """How many judged candidates were rejected for each reason, with the message of one of them
+    where a run failed; worst first."""
     found: Counter[tuple[int, str]] = Counter()
     examples: dict[tuple[int, str], Visit] = {}
     for visit in drawn:
@@ -154,14 +166,11 @@ def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
             reason = _reason(visit)
             found[reason] += 1
             examples[reason] = visit
-    if found:
-        yield "rejected because:"
     order = sorted(found, key=lambda reason: (reason[0], -found[reason], reason))
-    for reason in order[:MOST_REASONS]:
-        message = _message(examples[reason]) if reason[0] < len(FAILURES) else ""
-        yield f"  {found[reason]:6,}  {reason[1]}{message}"
-    if len(order) > MOST_REASONS:
-        yield f"  {sum(found[one] for one in order[MOST_REASONS:]):6,}  other reasons"
+    return [
+        (found[one], one[1] + (_message(examples[one]) if one[0] < len(FAILURES) else ""))
+        for one in order
+    ]
 
 
 def _reason(visit: "Visit") -> tuple[int, str]:
