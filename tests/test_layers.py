@@ -61,6 +61,10 @@ ORDER = """
     nas.record_model nas.serving
     nas.stats nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
+    nas.report.document nas.report.html nas.report.markdown nas.report.write nas.report.facts
+    nas.report.race nas.report.front nas.report.hyperparameters nas.report.ancestry
+    nas.report.endings nas.report.checklist nas.report.figures nas.report.results
+    nas.report.process nas.report.sections nas.report.command nas.report.__main__ nas.report
     nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
     nas.compare.picture nas.compare.report nas.compare.record nas.compare.run nas.compare.confirm
     nas.compare.command nas.compare.__main__ nas.compare
@@ -104,6 +108,7 @@ LIBRARIES = {
         "nas.coordinator",
         "nas.search",
         "nas.replay*",
+        "nas.report.hyperparameters",
         "nas.testing*",
     ),
     "mlflow": ("nas.record*", "nas.loading"),

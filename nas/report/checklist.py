@@ -1,0 +1,150 @@
+"""Whether a study keeps the rules of fair experiments, answered from what is stored of it.
+
+After Lindauer & Hutter 2020 (JMLR 21(243)), Li & Talwalkar 2019, Sciuto et al. 2020 and Melis et
+al. 2018. An answer is "yes", "no" or "in part", with what was found.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.leaderboard import BASELINES
+from nas.report.facts import Facts, counted, joined
+
+Answer = Literal["yes", "no", "in part"]
+NEEDED = ("python", "torch", "numpy", "revision")
+"""Versions without which a result cannot be traced to its code."""
+FRESH_SEEDS = 5
+"""Seeds that final numbers need."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule and how the study keeps it."""
+
+    rule: str
+    answer: Answer
+    found: str
+
+
+def checklist(facts: Facts, against: Facts | None) -> list[Check]:
+    """All rules, in order."""
+    checks: tuple[Callable[[Facts, Facts | None], Check], ...] = (
+        _recorded,
+        _test_split,
+        _random_arm,
+        _parameters,
+        _tuning,
+        _seeds,
+        _fresh,
+        _no_sharing,
+    )
+    return [check(facts, against) for check in checks]
+
+
+def _recorded(facts: Facts, _: Facts | None) -> Check:
+    rule = "Configuration, versions, code revision and data are recorded; one command reruns it"
+    attrs = facts.seen.study.attrs
+    kept = attrs.get("provenance", {})
+    missing = [name for name in NEEDED if not kept.get(name)]
+    missing += [] if attrs.get("definition") else ["definition"]
+    versions = sorted({run.task_version for run in facts.runs})
+    found = f"data: {', '.join(versions)}; revision {kept.get('revision', 'unknown')}"
+    if missing:
+        return Check(rule, "in part", f"not recorded: {', '.join(missing)}; {found}")
+    return Check(rule, "yes", found)
+
+
+def _test_split(facts: Facts, _: Facts | None) -> Check:
+    rule = "The search never sees the test split; the cost of choosing is counted"
+    seen = sum(run.outcome.test is not None for run in facts.runs)
+    spent = sum(run.outcome.cost.flops for run in facts.runs)
+    cost = f"choosing took {counted(len(facts.runs), 'training run')} and {spent:.2g} FLOPs"
+    if seen:
+        return Check(rule, "no", f"{counted(seen, 'run')} measured the test split; {cost}")
+    return Check(rule, "yes", f"no run measured the test split; {cost}")
+
+
+def _random_arm(facts: Facts, against: Facts | None) -> Check:
+    rule = "Random search at the same budget, by the same criterion, is one of the arms"
+    if facts.config.sampler == "random":
+        return Check(rule, "yes", "this study is the random arm")
+    if against is None:
+        return Check(rule, "no", "the random arm is missing: run one and give it as --against")
+    sampler = against.config.sampler
+    if sampler != "random":
+        return Check(rule, "no", f"the other arm, {against.name}, draws with {sampler}")
+    from nas.report.race import differences
+
+    if differs := differences(facts, against):
+        return Check(rule, "in part", f"{against.name} differs in {', '.join(differs)}")
+    runs = [counted(len(one.runs), "run") for one in (facts, against)]
+    return Check(
+        rule, "yes", f"{against.name}: {runs[1]} beside {runs[0]}, compared at equal cost above"
+    )
+
+
+def _parameters(facts: Facts, _: Facts | None) -> Check:
+    rule = "Equal parameter budgets"
+    parts, worst = [], 0.0
+    for task in facts.protocol.tasks:
+        runs = [r for r in facts.runs_of(task.name) if r.outcome.n_params]
+        shares = [run.outcome.n_params / run.settings.n_params for run in runs]
+        if shares:
+            parts.append(f"{task.name} {min(shares):.1%} to {max(shares):.1%} (n = {len(shares)})")
+            worst = max(worst, 1 - min(shares), max(shares) - 1)
+    found = f"models have of their budget, on {'; '.join(parts) or 'no task yet'}"
+    return Check(rule, "yes" if parts and worst <= 0.05 else "in part", found)
+
+
+def _tuning(facts: Facts, _: Facts | None) -> Check:
+    rule = "Equal tuning budgets; GRU and LSTM are tuned in the study"
+    best, parts, fair, lacks = facts.winner, [], True, False
+    keys = dict(zip(BASELINES, facts.baselines, strict=True))
+    for task in facts.protocol.tasks:
+        tried = {name: _n_settings(facts, key, task.name) for name, key in keys.items()}
+        own = _n_settings(facts, best.key, task.name) if best else 0
+        fair = fair and tried[BASELINES[0]] >= max(1, own) and min(tried.values()) > 0
+        lacks = lacks or tried["lstm"] < own
+        said = [f"{name} {count}" for name, count in tried.items()]
+        said += [f"{best.name} {own}"] if best else []
+        parts.append(f"{task.name}: {', '.join(said)}")
+    more = " (the LSTM has had fewer than the best cell)" if lacks else ""
+    answer: Answer = "no" if not fair else "in part" if lacks else "yes"
+    return Check(rule, answer, f"settings tried on {'; '.join(parts)}{more}")
+
+
+def _n_settings(facts: Facts, key: str, task: str) -> int:
+    return len({run.settings for run in facts.of_cell(key, task)})
+
+
+def _seeds(facts: Facts, _: Facts | None) -> Check:
+    rule = "Paired seeds: every cell has the same data and the same seeds"
+    seeds = sorted({run.seed for run in facts.runs})
+    said = f"{counted(len(seeds), 'seed')}, {joined([str(seed) for seed in seeds] or ['none'])}"
+    draws = facts.config.protocol.draws
+    if draws != "shared":
+        return Check(rule, "in part", f"{said}; settings are {draws}, so cells have their own")
+    return Check(rule, "yes", f"{said}; all cells share their settings")
+
+
+def _fresh(facts: Facts, _: Facts | None) -> Check:
+    n = len({run.seed for run in facts.runs})
+    return Check(
+        f"Final numbers have at least {FRESH_SEEDS} fresh seeds, with intervals",
+        "no",
+        f"n = {n} seed, the one that was chosen by; a search is no comparison, so no number here "
+        "is one: train the best cell and the baselines again on fresh seeds",
+    )
+
+
+def _no_sharing(facts: Facts, _: Facts | None) -> Check:
+    rule = "Each run has weights of its own; early rejection is checked against full training"
+    n_cut = sum(run.outcome.status in ("cut", "vetoed") for run in facts.runs)
+    audit = facts.config.protocol.audit
+    if not n_cut:
+        return Check(rule, "yes", "all weights are trained from scratch; no run was ended early")
+    found = f"all weights are trained from scratch; {counted(n_cut, 'run')} ended early"
+    if not audit:
+        return Check(rule, "in part", f"{found}, and no candidate is audited")
+    return Check(rule, "yes", f"{found}; {audit:.0%} of the candidates are audited, see Shortcuts")

@@ -1,0 +1,153 @@
+"""What a report reads of a study: its judged visits and all training runs, without their curves."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nas.cli import parse
+from nas.config import SearchConfig
+from nas.definition import protocol_of
+from nas.errors import UserError
+from nas.evaluation import Outcome, Settings
+from nas.judgement import best_outcome
+from nas.leaderboard import BASELINES, Row, leaderboard, winner
+from nas.protocol import Staged
+from nas.status import Seen
+from nas.tasks.base import Task
+from nas.zoo import ZOO
+
+if TYPE_CHECKING:
+    from nas.visit import Evaluated, Visit
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run."""
+
+    number: int
+    """Of the trial with which it lies."""
+    key: str
+    """Of the cell that was trained: at a later visit also the reference."""
+    task: str
+    task_version: str
+    seed: int
+    settings: Settings
+    outcome: Outcome
+    """Without its curve."""
+    n_epochs: int
+    """Finished ones."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a report says something about."""
+
+    seen: Seen
+    config: SearchConfig
+    protocol: Staged
+    visits: tuple["Visit", ...]
+    """In trial order, those in flight included."""
+    runs: tuple[Run, ...]
+    baselines: tuple[str, ...] = field(default=tuple(ZOO[name].key for name in BASELINES))
+    """Keys, the reference's first."""
+
+    @property
+    def name(self) -> str:
+        return self.seen.name
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """In the order in which a candidate meets them, the filter first."""
+        first = self.protocol.filter
+        names = [task.name for task in self.protocol.tasks]
+        return (
+            self.protocol.tasks
+            if not first or first.name in names
+            else (
+                first,
+                *self.protocol.tasks,
+            )
+        )
+
+    @cached_property
+    def drawn(self) -> list["Visit"]:
+        """Visits of candidates."""
+        return [visit for visit in self.visits if visit.kind == "drawn"]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The leaderboard."""
+        return leaderboard(self.visits, self.baselines)
+
+    @property
+    def winner(self) -> Row | None:
+        return winner(self.rows)
+
+    @property
+    def n_settings(self) -> int:
+        """Settings a task that the best cell was tried on."""
+        best = self.winner
+        return self.protocol.n_tried(best.visit.turn if best else 0)
+
+    def runs_of(self, task: str) -> list[Run]:
+        return [run for run in self.runs if run.task == task]
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault((run.key, run.task), []).append(run)
+        return found
+
+    def of_cell(self, key: str, task: str) -> list[Run]:
+        """The runs of a cell on a task, at all its visits."""
+        return self._by_cell.get((key, task), [])
+
+    def best_of_cell(self, key: str, task: Task) -> Outcome | None:
+        """What the best setting of a cell gave on a task."""
+        return best_outcome(task, [run.outcome for run in self.of_cell(key, task.name)])
+
+
+def read_facts(seen: Seen) -> Facts:
+    """Read a study as `nas.status.look` opened it.
+
+    Raises:
+        UserError: if its configuration is not known, or nothing in it is judged.
+    """
+    path = seen.folder / "config.yaml"
+    if not seen.config:
+        raise UserError(
+            f"study {seen.name} has no {path}, which says what its tasks and protocol are: copy it "
+            "from the folder in which the search ran."
+        )
+    config = parse([str(path)])
+    visits = tuple(visit for visit in seen.study.visits if visit)
+    if not any(visit.judgement for visit in visits):
+        raise UserError(f"study {seen.name} has no judged cell yet, so there is nothing to report.")
+    return Facts(seen, config, protocol_of(config), visits, tuple(_runs(visits)))
+
+
+def _runs(visits: Iterable["Visit"]) -> Iterator[Run]:
+    for visit in visits:
+        for evaluated in (*visit.evaluated.values(), *visit.beside.values()):
+            yield from _runs_of(visit, evaluated)
+
+
+def _runs_of(visit: "Visit", evaluated: "Evaluated") -> Iterator[Run]:
+    about = (visit.number, evaluated.key or visit.key, evaluated.task, evaluated.task_version)
+    for settings, outcome in zip(evaluated.settings, evaluated.outcomes, strict=True):
+        # 5,000 candidates have a million epochs, of which a report needs the number.
+        bare = dataclasses.replace(outcome, curve=())
+        yield Run(*about, evaluated.seed, settings, bare, len(outcome.curve))
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Such as "1 cell" or "1,200 cells"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Such as "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

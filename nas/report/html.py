@@ -1,0 +1,107 @@
+"""A report as one HTML file that needs nothing else: no script, no link, no font, no server."""
+
+import base64
+import re
+from collections.abc import Iterator
+from html import escape
+
+from nas.report.document import Card, Code, Document, Figure, Items, Part, Section, Table, Text
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #222;
+  background: #fff; max-width: 1100px; margin: 2rem auto; padding: 0 1.5rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; }
+h2 { font-size: 1.25rem; margin-top: 2.6rem; padding-top: .6rem; border-top: 1px solid #ddd; }
+nav { display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin: 1rem 0; font-size: .9rem; }
+a { color: #2b6cb0; text-decoration: none; }
+p, ul { max-width: 80ch; }
+.table { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: #555; padding-bottom: .3rem; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #e6e6e6; text-align: left;
+  vertical-align: top; }
+th { border-bottom: 2px solid #999; }
+.number { text-align: right; white-space: nowrap; }
+.marked { background: #f2f6fb; }
+pre { background: #f7f7f5; border: 1px solid #e4e4e0; border-radius: 4px; padding: .7rem .9rem;
+  overflow-x: auto; font-size: .84rem; line-height: 1.4; }
+figure { margin: 1.2rem 0; }
+figure svg { max-width: 100%; height: auto; }
+figcaption { color: #555; font-size: .88rem; max-width: 90ch; }
+details { border: 1px solid #ddd; border-radius: 5px; padding: .5rem .9rem; margin: .6rem 0; }
+summary { cursor: pointer; font-weight: 600; }
+details img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
+details p { margin: .3rem 0; color: #555; font-size: .9rem; }
+@media print { details { break-inside: avoid; } nav { display: none; } }
+"""
+NUMBER = re.compile(r"[-+±]?[\d,.]+(e[-+]?\d+)?( ?[%×]| ms| s|h\d+|:\d+)?|-|")
+
+
+def html(document: Document) -> str:
+    """The file's text; all that comes from a study is escaped."""
+    links = (f'<a href="#{s.anchor}">{escape(s.title)}</a>' for s in document.sections)
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(document.title)}</title><style>{STYLE}</style></head><body>",
+        f"<h1>{escape(document.title)}</h1><p>{escape(document.lead)}</p>",
+        f"<nav>{' '.join(links)}</nav>",
+        *(line for section in document.sections for line in _section(section)),
+        "</body></html>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f'<section><h2 id="{section.anchor}">{escape(section.title)}</h2>'
+    for part in section.parts:
+        yield _part(part)
+    yield "</section>"
+
+
+def _part(part: Part) -> str:
+    match part:
+        case Text():
+            return f"<p>{escape(part.text)}</p>"
+        case Items():
+            return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in part.items)}</ul>"
+        case Code():
+            return f"<pre>{escape(part.text)}</pre>"
+        case Table():
+            return _table(part)
+        case Figure():
+            caption = f"<figcaption>{escape(part.caption)}</figcaption>"
+            return f"<figure>{part.svg}{caption}</figure>"
+        case Card():
+            return _card(part)
+
+
+def _table(table: Table) -> str:
+    numeric = [
+        all(NUMBER.fullmatch(row[place]) for row in table.rows) for place in range(len(table.head))
+    ]
+    kinds = [' class="number"' if one else "" for one in numeric]
+    head = "".join(f"<th{k}>{escape(name)}</th>" for k, name in zip(kinds, table.head, strict=True))
+    rows = []
+    for place, row in enumerate(table.rows):
+        cells = "".join(f"<td{k}>{escape(one)}</td>" for k, one in zip(kinds, row, strict=True))
+        kind = ' class="marked"' if place in table.marked else ""
+        rows.append(f"<tr{kind}>{cells}</tr>")
+    body = "\n".join(rows)
+    return (
+        f'<div class="table"><table><caption>{escape(table.caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _card(card: Card) -> str:
+    # As an image, a picture can run no script and its names meet no other picture's.
+    data = base64.b64encode(card.svg.encode()).decode()
+    image = f'<img alt="{escape(card.title)}" src="data:image/svg+xml;base64,{data}">'
+    lines = "".join(f"<p>{escape(line)}</p>" for line in card.lines)
+    return (
+        f"<details{' open' if card.is_open else ''}><summary>{escape(card.title)}</summary>{lines}"
+        f"{image if card.svg else ''}<pre>{escape(card.equations)}</pre></details>"
+    )
