@@ -5,9 +5,9 @@ from functools import cache
 from random import Random
 
 from nas.cell import Cell
+from nas.cell.distance import distance, features
 from nas.cell.mutate import random_walk
 from nas.replay.bench import Bench, make_bench
-from nas.replay.distance import distance, features
 from nas.replay.table import Header, Recorded, Table
 from nas.zoo import ZOO
 

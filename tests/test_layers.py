@@ -19,7 +19,7 @@ ROOT = Path(nas.__file__).parent
 ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
-    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.count
+    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.distance nas.cell.count
     nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
     nas.cell.draw_shapes nas.cell.draw nas.cell.draw_write
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more

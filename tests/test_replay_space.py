@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nas.cell import loads, renamed
-from nas.replay.distance import Distances, distance, features
+from nas.cell.distance import distance, features
+from nas.replay.distance import Distances
 from nas.replay.space import CHOICE, RecordedSpace
 from nas.samplers.propose import FilledTrial
 from nas.zoo import ZOO

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nas.cell.distance import distance, features
 from nas.evolution import EvolutionConfig
 from nas.replay.bench import Bench, make_bench
 from nas.replay.command import main
 from nas.replay.compare import BASELINE, compare, verdict
-from nas.replay.distance import distance, features
 from nas.replay.regret import curves
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import write_table

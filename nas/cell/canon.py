@@ -28,9 +28,10 @@ import json
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nas.cell.graph import Cell, Node
-from nas.cell.label import canonical_text
+from nas.cell.label import Terms, canonical_text, reached
 from nas.cell.ops import OPS
 
 Term = int
@@ -57,11 +58,23 @@ def key(cell: Cell) -> str:
 
 def canonical_form(cell: Cell) -> str:
     """A text that is equal for two cells exactly if they have one canonical form."""
+    interface, rows, roots = terms(cell)
+    return json.dumps(interface) + canonical_text(rows, roots)
+
+
+def terms(cell: Cell) -> tuple[list[Any], Terms, list[Term]]:
+    """What surrounds the canonical form, its terms in any order, and those that are the outputs."""
     algebra = _Algebra(cell)
     roots = [algebra.of_node[i] for i in cell.outputs]
+    used = reached(algebra.terms, roots)
+    place = {term: k for k, term in enumerate(used)}
+    rows = [
+        (label, tuple((edge, place[arg]) for edge, arg in args))
+        for label, args in (algebra.terms[term] for term in used)
+    ]
     states = [[state.width, _text(state.initial)] for state in cell.states]
-    interface = json.dumps([states, len(cell.verticals), cell.widths[cell.y]])
-    return interface + canonical_text(algebra.terms, roots)
+    interface = [states, len(cell.verticals), cell.widths[cell.y]]
+    return interface, rows, [place[root] for root in roots]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def canonical_text(terms: Terms, roots: Sequence[int]) -> str:
 
 class _Graph:
     def __init__(self, terms: Terms, roots: Sequence[int]) -> None:
-        used = _reached(terms, roots)
+        used = reached(terms, roots)
         place = {term: k for k, term in enumerate(used)}
         self.labels = [terms[t][0] for t in used]
         self.args = [[(edge, place[arg]) for edge, arg in terms[t][1]] for t in used]
@@ -88,7 +88,8 @@ class _Graph:
         return json.dumps([rows, [place[root] for root in self.roots]])
 
 
-def _reached(terms: Terms, roots: Sequence[int]) -> list[int]:
+def reached(terms: Terms, roots: Sequence[int]) -> list[int]:
+    """The terms on which the roots depend, in order."""
     seen: set[int] = set()
     wanted = list(roots)
     while wanted:

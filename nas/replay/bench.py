@@ -9,8 +9,9 @@ from random import Random
 import numpy as np
 
 from nas.cell import Cell, loads
+from nas.cell.distance import Features, features
 from nas.errors import UserError
-from nas.replay.distance import Distances, Features, features
+from nas.replay.distance import Distances
 from nas.replay.table import Recorded, Table
 
 

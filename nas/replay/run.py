@@ -17,9 +17,9 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FixedTrial
 
+from nas.cell.distance import features
 from nas.evolution import EvolutionConfig
 from nas.replay.bench import Bench
-from nas.replay.distance import features
 from nas.replay.recorded import recorded_space
 from nas.replay.space import CHOICE, NEIGHBOURS, RecordedSpace
 from nas.samplers import Repeatable, find_sampler

@@ -1,0 +1,56 @@
+"""How far two cells are apart: by the subtrees of their graphs.
+
+Weisfeiler-Lehman subtree features (Shervashidze et al. 2011, JMLR 12): every node of the canonical
+form begins with its label, and in each round its label becomes that of it and its neighbours; what
+is compared are the counts of all labels of all rounds. The distance is one minus the share of them
+that two cells have in common, sum(min) / sum(max) (Ruzicka 1958): a metric, from 0 (equal counts,
+so cells of one key) to 1 (nothing in common). Operations within `ROUNDS` edges of a change differ.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from nas.cell.canon import terms
+from nas.cell.graph import Cell
+
+ROUNDS = 2
+"""How often labels are refined."""
+
+Features = Counter[str]
+
+
+def features(cell: Cell, rounds: int = ROUNDS) -> Features:
+    """The counts of subtrees of a cell; equal for cells of one key."""
+    (states, *others), rows, roots = terms(cell)
+    labels = [label for label, _ in rows]
+    neighbours: list[list[tuple[str, int]]] = [[] for _ in rows]
+    for user, (_, args) in enumerate(rows):
+        for edge, arg in args:
+            neighbours[user].append((f"of {edge}", arg))
+            neighbours[arg].append((f"in {edge}", user))
+    for place, root in enumerate(roots):  # which output it is
+        labels.append(f"output {place}")
+        neighbours.append([("of", root)])
+        neighbours[root].append((f"output {place}", len(labels) - 1))
+    counts = Counter([f"state {width} {initial}" for width, initial in states])
+    counts[f"interface {json.dumps(others)}"] += 1
+    counts.update(labels)
+    for _ in range(rounds):
+        labels = [
+            _digest(label, sorted(f"{edge} {labels[other]}" for edge, other in beside))
+            for label, beside in zip(labels, neighbours, strict=True)
+        ]
+        counts.update(labels)
+    return counts
+
+
+def _digest(label: str, beside: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps([label, *beside]).encode()).hexdigest()[:16]
+
+
+def distance(one: Features, other: Features) -> float:
+    """From 0 to 1."""
+    common = (one & other).total()
+    return 1.0 - common / (one.total() + other.total() - common)
