@@ -1,0 +1,127 @@
+"""The command: a plain file, an ONNX graph, a registered model, or several of them."""
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.cli import guarded
+from nas.errors import UserError
+
+DESCRIPTION = """\
+Writes a cell as one plain PyTorch file that needs nothing of nas, in the shape of torch.nn.LSTM; a
+trained winner with its weights beside it. CELL is a zoo name, a .cell or .json file, equations, a
+folder studies/NAME/winner, one of its .safetensors files, or models:/NAME@ALIAS.
+"""
+SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = _parser().parse_args(arguments)
+    return guarded("nas.export", lambda: export(given))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nas.export", description=DESCRIPTION, allow_abbrev=False
+    )
+    parser.add_argument("cell", metavar="CELL")
+    parser.add_argument("out", metavar="OUT.py", nargs="?", default="", help="the plain file")
+    parser.add_argument("--task", default="", help="which weights of a winner that has several")
+    parser.add_argument("--onnx", metavar="OUT.onnx", default="", help="an ONNX graph, checked")
+    parser.add_argument("--register", metavar="NAME", default="", help="a model of MLflow")
+    parser.add_argument("--alias", default="champion", help="of the registered version (champion)")
+    parser.add_argument(
+        "--tracking-uri", default="", help="MLflow's; else MLFLOW_TRACKING_URI or ./mlflow.db"
+    )
+    fresh = parser.add_argument_group(
+        "fresh layers", "for --onnx and --register of a cell without weights"
+    )
+    fresh.add_argument("--input-size", type=int, help="features of x (32)")
+    fresh.add_argument("--hidden-size", type=int, help="features of a state (32)")
+    fresh.add_argument("--num-layers", type=int, help="layers (1)")
+    fresh.add_argument("--bidirectional", action="store_true", default=None)
+    fresh.add_argument("--seed", type=int, help="of the weights (0)")
+    return parser
+
+
+def export(given: argparse.Namespace) -> int:
+    """Write and register what is asked for.
+
+    Raises:
+        UserError: if an argument is wrong.
+        SearchError: if an ONNX graph was not right.
+    """
+    out, onnx = _out(given.out, ".py"), _out(given.onnx, ".onnx")
+    if not (out or onnx or given.register):
+        raise UserError("nothing to write: give OUT.py, --onnx OUT.onnx or --register NAME.")
+    chosen = {name: value for name in SIZES if (value := getattr(given, name)) is not None}
+    if chosen and not (onnx or given.register):
+        raise UserError(
+            f"--{_flag(chosen)} is for --onnx and --register; a plain file has any size."
+        )
+    from nas.export.source import Sizes, find, module_of, study_says, trained, weights
+
+    source = find(given.cell, given.task)
+    if chosen and source.loaded is not None:
+        raise UserError(f"--{_flag(chosen)} is for cells without weights; these have their sizes.")
+    if out:
+        from nas.export.plain import plain_file
+
+        model = trained(source)
+        _write(out, plain_file(source.cell, _command(given), model).encode())
+        print(f"{out}: needs torch alone; `python {out}` tests it.")
+        if model is not None:
+            module, described = module_of(source, Sizes())
+            beside = out.with_suffix(".safetensors")
+            _write(beside, weights(module, described))
+            print(f"{beside}: its weights.")
+    if not (onnx or given.register):
+        return 0
+    module, described = module_of(source, Sizes(**chosen))
+    if onnx:
+        from nas.export.verify import SHAPES, write_onnx
+
+        worst = write_onnx(module, onnx)
+        shapes = ", ".join(f"{n_steps} x {batch}" for n_steps, batch in SHAPES)
+        print(f"{onnx}: equal to torch within {worst:.0e} at (time x batch) {shapes}.")
+    if given.register:
+        from nas.record_model import Registration, register
+
+        metrics, tags = study_says(source)
+        tags |= {} if source.loaded else {"nas.weights": "fresh"}
+        what = Registration(weights(module, described), described, metrics, tags)
+        version = register(what, given.register, given.alias, given.tracking_uri)
+        name = f"models:/{given.register}@{given.alias}"
+        print(f'{name}: version {version}; nas.load("{name}") reads it back.')
+    return 0
+
+
+def _flag(chosen: dict[str, object]) -> str:
+    return next(iter(chosen)).replace("_", "-")
+
+
+def _out(text: str, suffix: str) -> Path | None:
+    if not text:
+        return None
+    path = Path(text)
+    if path.suffix != suffix:
+        raise UserError(f"{text} must end in {suffix}.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{text}: there is no folder {path.parent}.")
+    return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _command(given: argparse.Namespace) -> str:
+    """How the file is made again."""
+    cell = "CELL" if "\n" in given.cell else shlex.quote(given.cell)
+    task = f" --task {shlex.quote(given.task)}" if given.task else ""
+    return f"python -m nas.export {cell} {shlex.quote(given.out)}{task}"

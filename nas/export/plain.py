@@ -1,0 +1,167 @@
+"""The plain file: a cell, or a trained model, as one Python file that needs torch alone.
+
+The file is meant to be read and changed: it says only what its cell needs. To change what every
+file says, change the part that writes it, and the tests run all of the zoo's.
+"""
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nas import __version__
+from nas.cell.graph import Cell, renamed
+from nas.export.check import main_block, self_test
+from nas.export.expressions import LINE, equations
+from nas.export.layer import helpers, layer_class
+from nas.export.stack import class_name, stack_class, state_type
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, for its description in the file."""
+
+    task: str
+    about: str
+    """What the task predicts, a sentence."""
+    symbols: str
+    """The character of each token; empty if it is not known."""
+    vocabulary_size: int
+    hidden_size: int
+    num_layers: int
+    logits: tuple[float, ...]
+    """Of the first tokens, after tokens 0, 1, … one after another."""
+
+
+def plain_file(cell: Cell, command: str, trained: Trained | None = None) -> str:
+    """The file's text; `command` is how it is made again.
+
+    Raises:
+        CellError: if the cell has no small sizes to test it with.
+    """
+    name = class_name(cell)
+    e = equations(cell)
+    blocks = [
+        *helpers(e),
+        layer_class(cell, e, f"{name}Layer"),
+        stack_class(cell, e, name),
+        *(_model(cell, name, trained) if trained else ()),
+        self_test(cell, name),
+        *([_check_weights(trained)] if trained else ()),
+        "\n".join(main_block(name, trained=trained is not None)),
+    ]
+    body = "\n\n\n".join(block.strip("\n") for block in blocks)
+    return f"{_docstring(cell, command, trained)}\n{_imports(body)}\n\n{body}\n"
+
+
+def _imports(body: str) -> str:
+    lines = ["import math"] if "math." in body else []
+    lines.append("from collections.abc import Sequence")
+    lines += ["from pathlib import Path"] if "Path(" in body else []
+    lines += ["", "import torch", "import torch.nn.functional as F"]
+    lines += ["from safetensors.torch import load_file"] if "load_file(" in body else []
+    lines += ["from torch import Tensor, nn"]
+    names = "PackedSequence, pack_sequence, unpack_sequence"
+    return "\n".join([*lines, f"from torch.nn.utils.rnn import {names}", ""])
+
+
+def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
+    needs = "torch and safetensors" if trained else "torch"
+    title = f"{class_name(cell)}: a recurrent module in the shape of torch.nn.LSTM; needs {needs}."
+    lines = [title, "", *([*cell.doc.split("\n"), ""] if cell.doc else [])]
+    lines += [f"    {line}" for line in str(renamed(cell, cell.name, doc="")).splitlines()]
+    lines += ["", *_paragraphs(cell)]
+    if trained:
+        lines += ["", *_wrap(_about(trained))]
+    lines += ["", f"Written by nas {__version__}, for the cell {cell.key}:", f"    {command}"]
+    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")
+    return f'"""{text}\n"""\n'
+
+
+def _paragraphs(cell: Cell) -> Iterator[str]:
+    x, *states = [n.name for n in cell.nodes if n.op in ("input", "state")]
+    said = (
+        f"{x} is the input, {_listed(states)} {'are the states' if states[1:] else 'is the state'}"
+    )
+    said += " after the step before; the new values are returned in their order"
+    if cell.y != cell.new_states[0]:
+        said += ", the output in front of them"
+    said += ". Every linear(…) has a matrix for each argument and one bias of its own."
+    yield from _wrap(said)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0]
+
+
+def _about(trained: Trained) -> str:
+    size = trained.vocabulary_size
+    said = f"Trained on the task {trained.task}: {trained.about.rstrip('.')}. "
+    said += f"Tokens are 0 to {size - 1}"
+    said += ", places in SYMBOLS" if trained.symbols else ""
+    return said + "; the weights are in the .safetensors file beside this one, load() reads them."
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, LINE, break_long_words=False, break_on_hyphens=False)
+
+
+def _model(cell: Cell, name: str, trained: Trained) -> Iterator[str]:
+    if trained.symbols:
+        yield _symbols(trained.symbols)
+    size, width, layers = trained.vocabulary_size, trained.hidden_size, trained.num_layers
+    depth = f", num_layers={layers}" if layers > 1 else ""
+    output = {"hidden": width, "input": width}.get(str(cell.widths[cell.y]), cell.widths[cell.y])
+    kind = state_type(cell)
+    yield f'''\
+class {name}Model(nn.Module):
+    """Tokens (time, batch) to logits of the next token (time, batch, {size}), as trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding({size}, {width})
+        self.rnn = {name}({width}, {width}{depth})
+        self.head = nn.Linear({output}, {size})
+
+    def forward(self, tokens: Tensor, state: {kind} | None = None) -> tuple[Tensor, {kind}]:
+        y, state = self.rnn(self.embedding(tokens), state)
+        return self.head(y), state
+'''
+    yield f'''\
+def load(path: str | Path = Path(__file__).with_suffix(".safetensors")) -> {name}Model:
+    """The trained model, in evaluation mode."""
+    model = {name}Model()
+    model.load_state_dict(load_file(path))
+    return model.eval()
+'''
+
+
+def _symbols(symbols: str) -> str:
+    """The constant, in pieces of a line each."""
+    pieces = [symbols[k : k + 40] for k in range(0, len(symbols), 40)]
+    if len(pieces) == 1:
+        return f"SYMBOLS = {_quoted(symbols)}"
+    return "\n".join(["SYMBOLS = (", *(f"    {_quoted(piece)}" for piece in pieces), ")"])
+
+
+def _quoted(text: str) -> str:
+    """A string as a formatter writes it: in double quotes, unless that takes more escapes."""
+    code = repr(text + "'")[1:-1] if '"' not in text else repr(text)[1:-1]
+    if '"' not in text:
+        return f'"{code[: -1 if code.endswith(chr(39)) else None]}"'
+    plain = text.encode("unicode_escape").decode("ascii")
+    if text.count('"') > text.count("'"):
+        return "'" + plain.replace("'", "\\'") + "'"
+    return '"' + plain.replace('"', '\\"') + '"'
+
+
+def _check_weights(trained: Trained) -> str:
+    shown = ", ".join(f"{value:.5f}" for value in trained.logits)
+    n = min(8, trained.vocabulary_size)
+    return f'''\
+def check_weights() -> None:
+    """Raise AssertionError unless the weights give what they gave when this file was written."""
+    with torch.no_grad():
+        logits, _ = load()(torch.arange({n}).unsqueeze(1))
+    expected = torch.tensor([{shown}])
+    torch.testing.assert_close(logits[-1, 0, : len(expected)], expected, rtol=1e-3, atol=1e-3)
+'''

@@ -1,0 +1,171 @@
+"""What is exported: a cell alone, or a trained model with what its study says of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from nas.cell.graph import Cell
+from nas.cli import parse
+from nas.errors import SearchError, UserError
+from nas.export.plain import Trained
+from nas.leaderboard import leaderboard
+from nas.loading import RECORDED, Loaded, described_layers, read
+from nas.lookup import cell as look_up
+from nas.model import SequenceModel
+from nas.rnn import RNN
+from nas.status import look
+from nas.tasks import TASKS
+from nas.tasks import arithmetic as arithmetic_task
+from nas.tasks import xml as xml_task
+from nas.tasks.base import Task
+from nas.tasks.text import Text
+
+SYMBOLS = {"arithmetic": arithmetic_task.SYMBOLS, "xml": xml_task.SYMBOLS}
+SHOWN = 8
+"""Tokens, and logits of the last one, that a plain file checks its weights by."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a name stands for."""
+
+    cell: Cell
+    loaded: Loaded | None
+    """The weights; None for a cell alone."""
+    folder: Path | None
+    """Of the study's winner, if it is one."""
+
+
+def find(named: str, task: str = "") -> Source:
+    """A cell, or the weights of a winner or a registered model.
+
+    Raises:
+        UserError: if there is no such thing.
+    """
+    path = Path(named)
+    is_plain = "\n" in named or named.lstrip().startswith("def ")
+    if not is_plain and (_holds_weights(path) or named.startswith("models:/")):
+        loaded = read(named, task)
+        folder = path if path.is_dir() else path.parent
+        recorded = named.startswith(RECORDED)
+        return Source(loaded.rnn.cell, loaded, None if recorded else folder)
+    if task:
+        raise UserError(f'--task {task}: "{named}" is a cell alone, without weights of a task.')
+    return Source(look_up(named), None, None)
+
+
+def _holds_weights(path: Path) -> bool:
+    try:
+        return path.suffix == ".safetensors" or (path.is_dir() and any(path.glob("*.safetensors")))
+    except OSError:
+        return False
+
+
+def trained(source: Source) -> Trained | None:
+    """What a plain file says of a trained model; None for a cell alone or layers without a task."""
+    if source.loaded is None or not isinstance(source.loaded.module, SequenceModel):
+        return None
+    model, described = source.loaded.module, source.loaded.described
+    name = str(described.get("task", ""))
+    size = model.embedding.num_embeddings
+    with torch.no_grad():
+        logits = model(torch.arange(min(SHOWN, size)).unsqueeze(1), None)[0][-1, 0, :SHOWN]
+    about = TASKS[name].__doc__ if name in TASKS else ""
+    return Trained(
+        name,
+        " ".join((about or "next-symbol prediction").split("\n\n")[0].split()),
+        _symbols(source, name, size),
+        size,
+        model.rnn.hidden_size,
+        model.rnn.num_layers,
+        tuple(logits.tolist()),
+    )
+
+
+def _symbols(source: Source, name: str, size: int) -> str:
+    """The character of each token, where the task is one of characters and known."""
+    found = SYMBOLS.get(name, "")
+    if name == Text.name and source.loaded is not None:
+        task = _task(source, name)
+        version = source.loaded.described.get("task_version")
+        if isinstance(task, Text) and task.version == version:
+            found = task.corpus.characters
+    return found if len(found) == size else ""
+
+
+def _task(source: Source, name: str) -> Task | None:
+    """The task as the study configured it."""
+    path = source.folder.parent / "config.yaml" if source.folder else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        return parse([str(path)]).tasks.task(name)
+    except UserError:  # written by another version, or its text has gone
+        return None
+
+
+def study_says(source: Source) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and tags of a winner, read from its study; empty where there is none."""
+    described = source.loaded.described if source.loaded else {}
+    tags = {
+        f"nas.{key}": str(described[key]) for key in ("task", "task_version") if key in described
+    }
+    folder = source.folder.absolute().parent if source.folder else None
+    if folder is None or not (folder / "study.db").is_file():
+        return {}, tags
+    try:
+        seen = look(folder.name, studies=str(folder.parent))
+    except (UserError, SearchError):
+        return {}, tags
+    rows = leaderboard([visit for visit in seen.study.visits if visit], [])
+    row = next((row for row in rows if row.key == source.cell.key), None)
+    if row is None:
+        return {}, tags
+    metrics = {f"ratio.{task}": ratio for task, ratio in row.ratios.items()}
+    metrics |= {"n_params": float(row.n_params)}
+    metrics |= {} if row.score is None else {"score": row.score}
+    judgement = row.visit.judgement
+    best = judgement.best if judgement else {}
+    metrics |= {f"best.{task}": value for task, value in best.items() if value is not None}
+    return metrics, tags | {"nas.study": seen.name, "nas.name": row.name}
+
+
+def weights(module: RNN | SequenceModel, described: dict[str, Any]) -> bytes:
+    """The weights as safetensors with their description."""
+    tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    return save(tensors, {"nas": json.dumps(described, sort_keys=True)})
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the fresh layers that a cell without weights is exported with."""
+
+    input_size: int = 32
+    hidden_size: int = 32
+    num_layers: int = 1
+    bidirectional: bool = False
+    seed: int = 0
+
+
+def module_of(source: Source, sizes: Sizes) -> tuple[RNN | SequenceModel, dict[str, Any]]:
+    """The trained module, or fresh layers, and the description of its weights.
+
+    Raises:
+        CellError: if the cell cannot have these sizes.
+    """
+    if source.loaded is not None:
+        return source.loaded.module, source.loaded.described
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sizes.seed)
+        rnn = RNN(
+            source.cell,
+            sizes.input_size,
+            sizes.hidden_size,
+            sizes.num_layers,
+            bidirectional=sizes.bidirectional,
+        )
+    return rnn.eval(), described_layers(rnn)

@@ -1,0 +1,97 @@
+"""An ONNX file is compared with its module by onnxruntime, at other lengths and batches."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.errors import SearchError, UserError
+from nas.export.graph import to_onnx
+from nas.model import SequenceModel
+from nas.rnn import RNN
+
+SHAPES = ((1, 1), (7, 3), (20, 2), (3, 5))
+"""(time, batch) of the comparisons."""
+CLOSE = 1e-5
+"""Largest difference in float32, relative to the largest value: libraries sum and approximate
+functions differently."""
+
+
+def write_onnx(module: RNN | SequenceModel, path: Path) -> float:
+    """Write a graph that onnxruntime was seen to compute right; returns the largest difference.
+
+    Raises:
+        UserError: if a package is missing, or the file cannot be written.
+        SearchError: if the graph gives something else; no file is left then.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "ONNX needs two more packages, onnx and onnxruntime: "
+            "pip install -c constraints.txt -e '.[onnx]'."
+        ) from None
+    data = to_onnx(module).SerializeToString()
+    worst = max(difference(module, data, n_steps, batch) for n_steps, batch in SHAPES)
+    if not worst <= CLOSE:
+        raise SearchError(
+            f"the ONNX graph differs from torch by {worst:.1e} of the largest value, more than "
+            f"{CLOSE:.0e}: {path} is not written."
+        )
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+    return worst
+
+
+def difference(module: RNN | SequenceModel, data: bytes, n_steps: int, batch: int) -> float:
+    """The largest difference of any output, relative to the largest value of that output."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    inputs = example(module, n_steps, batch)
+    found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    wanted = outputs(module, inputs)
+    assert len(found) == len(wanted)
+    return max(_apart(torch.from_numpy(a), b) for a, b in zip(found, wanted, strict=True))
+
+
+def _apart(found: Tensor, wanted: Tensor) -> float:
+    if found.shape != wanted.shape:
+        return float("inf")
+    same = (found == wanted) | (found.isnan() & wanted.isnan())
+    finite = wanted.isfinite()
+    scale = float(wanted[finite].abs().max()) if finite.any() else 1.0
+    apart = torch.where(same, 0.0, (found - wanted).abs()).nan_to_num(nan=float("inf"))
+    return float(apart.max()) / max(1.0, scale)
+
+
+def example(module: RNN | SequenceModel, n_steps: int, batch: int) -> dict[str, Tensor]:
+    """Inputs of the graph, always the same ones for a shape."""
+    generator = torch.Generator().manual_seed(n_steps)
+    rnn = module.rnn if isinstance(module, SequenceModel) else module
+    if isinstance(module, SequenceModel):
+        size = module.embedding.num_embeddings
+        given = {"tokens": torch.randint(size, (n_steps, batch), generator=generator)}
+    else:
+        given = {"x": torch.randn(n_steps, batch, rnn.input_size, generator=generator)}
+    for state, width in zip(rnn.cell.states, rnn.state_sizes, strict=True):
+        shape = (len(rnn.layers), batch, width)
+        given[f"{state.name}_0"] = torch.rand(shape, generator=generator)
+    return given
+
+
+@torch.no_grad()
+def outputs(module: RNN | SequenceModel, inputs: dict[str, Tensor]) -> list[Tensor]:
+    """What the module gives, in the order of the graph's outputs."""
+    first, *states = inputs.values()
+    given: Any = states[0] if len(states) == 1 else tuple(states)
+    was_training = module.training
+    y, final = module.eval()(first, given)
+    module.train(was_training)
+    return [y, *([final] if isinstance(final, Tensor) else final)]

@@ -1,0 +1,248 @@
+"""A plain file gives what nas.RNN gives, where there is no nas."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import nas
+from nas.cell import Cell, loads
+from nas.cell.mutate import mutate
+from nas.export.check import fits, small_sizes
+from nas.export.plain import plain_file
+from nas.export.stack import class_name
+from nas.rnn import RNN
+from nas.zoo import ZOO
+from tests.export.alone import outputs
+from tests.strategies import HIDDEN_SIZE, cells, input_size
+from tests.tensors import seeded
+from tests.tolerances import OTHER_KERNEL_32, SAME_FORMULA
+
+HERE = Path(__file__).parent
+TOLERANCES = {torch.float32: OTHER_KERNEL_32, torch.float64: SAME_FORMULA}
+WRITTEN = {
+    "everything": """\
+def everything(x, h, c: input = 0.5, s: 1 = 1, *, below):
+    b = vector(init=0.25)
+    a = linear(x, h, below, b, 0.5, bias=2)
+    k = max(layer_norm(a), 0.125) + block_diagonal(h, blocks=2) * scalar(init=0.5)
+    m = blend(sigmoid(a), k, masked(h, blocks=2)) + diagonal(h, init=0.75) / (1 + step())
+    e = linear(h, eye=1, bias=None) + rms_norm(softmax(k)) + hard_sigmoid(a) - (1 - exp(-1))
+    return tanh(m + e), h + linear(c, bias=None), min(c, linear(x, width=input)), 0.5 * s, b
+""",
+    "clock": "def clock(x, h):\n    return tanh(linear(x, h)) / (1 + step())\n",
+    "numbers": "def numbers(x, h, c: 1):\n    return linear(x, h), 2\n",
+    "learned": "def learned(x, h: 3 = 1):\n    return linear(h), vector(init=1, width=3)\n",
+}
+
+
+def mutants() -> dict[str, Cell]:
+    found = {}
+    for seed, name in enumerate(("gru", "lstm", "mgu", "lstm_peephole", "janet", "mut1")):
+        cell = ZOO[name]
+        for k in range(3):
+            cell = mutate(cell, 10 * seed + k).cell
+        found[f"mutant_{seed}"] = cell
+    return found
+
+
+CELLS: dict[str, Cell] = {**ZOO, **{k: loads(v) for k, v in WRITTEN.items()}, **mutants()}
+
+
+def module(cell: Cell, dtype: torch.dtype = torch.float64, **arguments: Any) -> RNN:
+    torch.manual_seed(1)
+    return RNN(cell, **arguments, dtype=dtype, backend="eager")
+
+
+def arguments(cell: Cell, dtype: torch.dtype) -> dict[str, Any]:
+    """A stack as large as the cell can have."""
+    n_inputs, hidden = sizes = small_sizes(cell)
+    layers = 2 if fits(cell, sizes, 2, 1) else 1
+    both = fits(cell, sizes, layers, 2) or layers == 1
+    return {
+        "input_size": n_inputs,
+        "hidden_size": hidden,
+        "num_layers": layers,
+        "bidirectional": both and dtype is torch.float64,
+    }
+
+
+def example(rnn: RNN, seed: int) -> dict[str, Tensor]:
+    generator = seeded(seed)
+    dtype = next((p.dtype for p in rnn.parameters()), torch.float64)
+    given = {"x": torch.randn(5, 3, rnn.input_size, generator=generator, dtype=dtype)}
+    for k, width in enumerate(rnn.state_sizes):
+        shape = (len(rnn.layers), 3, width)
+        given[f"s.{k}"] = torch.rand(*shape, generator=generator, dtype=dtype) + 0.1
+    return given
+
+
+def run_alone(folder: Path, names: Iterable[str]) -> None:
+    """Write files and run them elsewhere: float32 on equal lengths, float64 on packed ones."""
+    for name in names:
+        cell = CELLS[name]
+        text = plain_file(cell, "test")
+        for dtype, lengths in ((torch.float32, []), (torch.float64, [2, 5, 3])):
+            case = folder / f"{name}-{str(dtype)[-2:]}"
+            case.with_suffix(".py").write_text(text, encoding="utf-8")
+            given = arguments(cell, dtype)
+            rnn = module(cell, dtype, **given)
+            weights = {f"w.{k}": v.detach() for k, v in rnn.state_dict().items()}
+            save_file({**weights, **example(rnn, 3)}, case.with_suffix(".safetensors"))
+            described = {"class": class_name(cell), "arguments": given, "lengths": lengths}
+            case.with_suffix(".json").write_text(json.dumps(described))
+    command = [sys.executable, "-I", "-W", "error", HERE / "alone.py", folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.stdout.strip() == "done", done.stderr
+
+
+def check_all(folder: Path, name: str) -> None:
+    """Outputs, states and gradients are those of nas.RNN."""
+    cell = CELLS[name]
+    for dtype, tolerance in TOLERANCES.items():
+        case = folder / f"{name}-{str(dtype)[-2:]}"
+        found = load_file(case.with_suffix(".out.safetensors"))
+        rnn = module(cell, dtype, **arguments(cell, dtype))
+        lengths = json.loads(case.with_suffix(".json").read_text())["lengths"]
+        y, states, grads = outputs(rnn, example(rnn, 3), lengths)
+        wanted = {"y": y, **states, **grads}
+        assert wanted.keys() == found.keys()
+        for key, tensor in wanted.items():
+            scale = max(1.0, float(tensor.abs().max()))
+            torch.testing.assert_close(found[key] / scale, tensor / scale, **tolerance, msg=key)
+
+
+def test_some_files_give_what_the_module_gives(tmp_path: Path) -> None:
+    names = ("mut1", "lstm_peephole", "everything")
+    run_alone(tmp_path, names)
+    for name in names:
+        check_all(tmp_path, name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    run_alone(folder, CELLS)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_every_file_gives_what_the_module_gives(folder: Path, name: str) -> None:
+    check_all(folder, name)
+
+
+def executed(cell: Cell) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "plain"}
+    exec(compile(plain_file(cell, "test"), "plain.py", "exec"), names)
+    return names
+
+
+@given(cells(finite=True))
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+def test_any_cell_gives_the_same(cell: Cell) -> None:
+    rnn = module(cell, input_size=input_size(cell), hidden_size=HIDDEN_SIZE)
+    plain = executed(cell)[class_name(cell)](rnn.input_size, HIDDEN_SIZE, dtype=torch.float64)
+    plain.load_state_dict(rnn.state_dict())
+    x = example(rnn, 0)["x"]
+    y, state = rnn(x)
+    ours, final = plain(x)
+    torch.testing.assert_close(ours, y, equal_nan=True, **SAME_FORMULA)
+    torch.testing.assert_close(final, state, equal_nan=True, **SAME_FORMULA)
+
+
+@pytest.mark.parametrize("name", [*ZOO, *WRITTEN])
+@pytest.mark.parametrize("bias", [True, False])
+def test_fresh_parameters_are_those_of_the_module(name: str, bias: bool) -> None:
+    cell = CELLS[name]
+    sizes = dict(zip(("input_size", "hidden_size"), small_sizes(cell), strict=True))
+    torch.manual_seed(5)
+    rnn = RNN(cell, **sizes, bias=bias)
+    torch.manual_seed(5)
+    plain = executed(cell)[class_name(cell)](**sizes, bias=bias)
+    ours, theirs = plain.state_dict(), rnn.state_dict()
+    assert list(ours) == list(theirs)
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value), key
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "everything"])
+def test_the_arguments_of_the_constructor_count(name: str) -> None:
+    cell = CELLS[name]
+    n_inputs, hidden = small_sizes(cell)
+    make = executed(cell)[class_name(cell)]
+    plain, rnn = (
+        make(n_inputs, hidden, batch_first=True),
+        module(cell, torch.float32, input_size=n_inputs, hidden_size=hidden, batch_first=True),
+    )
+    plain.load_state_dict(rnn.state_dict())
+    x = torch.randn(3, 5, n_inputs, generator=seeded())
+    torch.testing.assert_close(plain(x), rnn(x))
+    torch.testing.assert_close(plain(x[0]), rnn(x[0]))
+    state = rnn(x[0])[1]
+    torch.testing.assert_close(plain(x[0], state), rnn(x[0], state))
+    if name != "everything":
+        dropping = make(n_inputs, hidden, num_layers=2, dropout=0.5)
+        assert not torch.equal(dropping(x)[0], dropping(x)[0])
+        dropping.eval()
+        assert torch.equal(dropping(x)[0], dropping(x)[0])
+
+
+def test_a_state_of_the_wrong_shape_is_refused() -> None:
+    for name, state in (("lstm", (torch.zeros(1, 1, 4),) * 2), ("gru", torch.zeros(1, 1, 4))):
+        plain = executed(ZOO[name])[class_name(ZOO[name])](3, 4)
+        with pytest.raises(ValueError, match=r"\(1, 2, 4\), got"):
+            plain(torch.zeros(5, 2, 3), state)
+    with pytest.raises(ValueError, match="input_size=3 must equal hidden_size=4"):
+        executed(ZOO["mut1"])["Mut1"](3, 4)
+
+
+def test_files_are_formatted(tmp_path: Path) -> None:
+    for name, cell in CELLS.items():
+        (tmp_path / f"{name}.py").write_text(plain_file(cell, "test"), encoding="utf-8")
+    root = Path(nas.__file__).parent.parent
+    ruff = [Path(sys.executable).parent / "ruff"]
+    if not ruff[0].exists():
+        pytest.skip("ruff is not installed")
+    for arguments in (["format", "--check", "--diff"], ["check"]):
+        command = [*ruff, *arguments, "--config", root / "pyproject.toml", tmp_path]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["mut1", "lstm"])
+def test_the_file_says_only_what_the_cell_needs(name: str) -> None:
+    text = plain_file(ZOO[name], "test")
+    for word in ("layer_norm", "block", "clock", "load", "below", "vertical", "nas."):
+        assert word not in text.replace("`nas", ""), word
+    step = next(
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef) and n.name == "step"
+    )
+    assert len(step.body) <= 8
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("torch.tanh(c_new)", "torch.tanh(c_new.detach())"),
+        ("[s[k + d] for s in state]", "[s[0] for s in state]"),
+        ("outputs.reverse()", "pass"),
+        ("dim=-1) for both", "dim=0) for both"),
+    ],
+)
+def test_the_self_test_sees_what_is_broken(right: str, wrong: str) -> None:
+    text = plain_file(ZOO["lstm"], "test")
+    assert right in text
+    names: dict[str, Any] = {"__name__": "plain"}
+    exec(compile(text.replace(right, wrong), "plain.py", "exec"), names)
+    with pytest.raises((AssertionError, RuntimeError)):
+        names["self_test"]()
