@@ -4,6 +4,8 @@ The module has another name than the function, which it would hide as an attribu
 """
 
 import json
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +13,62 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nas.budget import count_params
+from nas.cell.graph import Cell
 from nas.cell.text import loads
 from nas.errors import UserError
 from nas.model import SequenceModel
 from nas.rnn import RNN
 
+RECORDED = ("models:/", "runs:/")
+"""What a name of something in MLflow begins with."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a file of weights holds."""
+
+    module: RNN | SequenceModel
+    described: dict[str, Any]
+    """Its cell, key, sizes and, where it was trained on one, task."""
+
+    @property
+    def rnn(self) -> RNN:
+        return self.module.rnn if isinstance(self.module, SequenceModel) else self.module
+
 
 def load(source: str | Path, task: str = "") -> RNN:
     """The trained layers of a study's winner, as a `nas.RNN` in evaluation mode.
 
-    `source` is the folder `studies/NAME/winner` or one of its `.safetensors` files; with the
-    weights of several tasks in a folder, `task` names one. Nothing is executed on loading.
+    `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a registered
+    model (`models:/NAME@champion`, `models:/NAME/3`) or the run that it was registered with
+    (`runs:/ID`); with the weights of several tasks in a folder, `task` names one. Nothing is
+    executed on loading.
 
     Raises:
         UserError: if there are no such weights or the file is not of this kind.
     """
-    return load_model(source, task).rnn
+    return read(source, task).rnn
 
 
 def load_model(source: str | Path, task: str = "") -> SequenceModel:
     """As `load`, with the embedding and the output layer of the task around the layers."""
-    path = _weights_file(Path(source), task)
+    loaded = read(source, task)
+    if not isinstance(loaded.module, SequenceModel):
+        raise UserError(f"{source} holds layers without a task: load them with nas.load.")
+    return loaded.module
+
+
+def read(source: str | Path, task: str = "") -> Loaded:
+    """As `load`, with the network and the description that are stored."""
+    if str(source).startswith(RECORDED):
+        from nas.record_model import fetch
+
+        with tempfile.TemporaryDirectory() as folder:
+            return _read(_weights_file(fetch(str(source), Path(folder)), task, str(source)))
+    return _read(_weights_file(Path(source), task, str(source)))
+
+
+def _read(path: Path) -> Loaded:
     try:
         with safe_open(path, "pt") as stored:
             described = json.loads((stored.metadata() or {}).get("nas", "null"))
@@ -40,25 +77,58 @@ def load_model(source: str | Path, task: str = "") -> SequenceModel:
         raise UserError(f"weights {path} cannot be read: {error}.") from None
     if not isinstance(described, dict) or "cell" not in described:
         raise UserError(f"weights {path} were not written by a search: no description of a cell.")
-    return _filled(path, described, tensors)
+    return Loaded(_filled(path, described, tensors), described)
 
 
-def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -> SequenceModel:
+def described_layers(rnn: RNN) -> dict[str, Any]:
+    """The description of layers without a task, for the metadata of their weights."""
+    return {
+        "cell": str(rnn.cell),
+        "key": rnn.cell.key,
+        "input_size": rnn.input_size,
+        "hidden_size": rnn.hidden_size,
+        "num_layers": rnn.num_layers,
+        "bias": rnn.bias,
+        "bidirectional": rnn.bidirectional,
+    }
+
+
+def _filled(
+    path: Path, described: dict[str, Any], tensors: dict[str, Tensor]
+) -> RNN | SequenceModel:
+    # A description larger than the file is refused before anything of its size is made.
+    stored = sum(tensor.numel() for tensor in tensors.values())
     try:
         cell = loads(str(described["cell"]))
-        vocabulary = _size(described, "vocabulary_size")
-        width = _size(described, "hidden_size")
-        layers = _size(described, "num_layers")
-        # A description larger than the file is refused before anything of its size is made.
-        stored = sum(tensor.numel() for tensor in tensors.values())
-        if (needed := count_params(cell, vocabulary, width, layers)) > stored:
-            raise UserError(f"the model needs {needed:,} values, the file has {stored:,}")
-        model = SequenceModel(cell, vocabulary, width, layers, dropout=0.0)
-        model.load_state_dict(tensors)
+        make = _model if "vocabulary_size" in described else _layers
+        module = make(cell, described, stored)
+        module.load_state_dict(tensors)
     except (UserError, RuntimeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(f"weights {path} do not fit their description: {reason}.") from None
-    return model.eval()
+    return module.eval()
+
+
+def _model(cell: Cell, described: dict[str, Any], stored: int) -> SequenceModel:
+    vocabulary = _size(described, "vocabulary_size")
+    width = _size(described, "hidden_size")
+    layers = _size(described, "num_layers")
+    _check_stored(count_params(cell, vocabulary, width, layers), stored)
+    return SequenceModel(cell, vocabulary, width, layers, dropout=0.0)
+
+
+def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:
+    names = ("input_size", "hidden_size", "num_layers")
+    inputs, hidden, layers = (_size(described, name) for name in names)
+    both, bias = described.get("bidirectional") is True, described.get("bias") is not False
+    _check_stored(cell.n_params(inputs, hidden, bias=bias), stored)
+    _check_stored(layers, stored + 1)
+    return RNN(cell, inputs, hidden, layers, bias, bidirectional=both)
+
+
+def _check_stored(needed: int, stored: int) -> None:
+    if needed > stored:
+        raise UserError(f"the model needs {needed:,} values, the file has {stored:,}")
 
 
 def _size(described: dict[str, Any], name: str) -> int:
@@ -68,21 +138,21 @@ def _size(described: dict[str, Any], name: str) -> int:
     return value
 
 
-def _weights_file(source: Path, task: str) -> Path:
+def _weights_file(source: Path, task: str, named: str) -> Path:
     if source.is_file():
         return source
     found = sorted(source.glob("*.safetensors"))
     tasks = ", ".join(path.stem for path in found)
     if not found:
         raise UserError(
-            f"no trained winner in {source}: give a folder such as studies/NAME/winner, or one of "
+            f"no trained winner in {named}: give a folder such as studies/NAME/winner, or one of "
             "its .safetensors files."
         )
     if task:
         chosen = [path for path in found if path.stem == task]
         if not chosen:
-            raise UserError(f'{source} has no weights for task "{task}". Known: {tasks}.')
+            raise UserError(f'{named} has no weights for task "{task}". Known: {tasks}.')
         return chosen[0]
     if len(found) > 1:
-        raise UserError(f"{source} has weights for several tasks; choose one with task=: {tasks}.")
+        raise UserError(f"{named} has weights for several tasks; choose one with task=: {tasks}.")
     return found[0]

@@ -1,6 +1,7 @@
 """`nas.cell(...)`: a cell from whatever names it."""
 
 import json
+import tempfile
 from pathlib import Path
 
 from nas.cell.graph import Cell
@@ -13,7 +14,8 @@ from nas.zoo import ZOO
 def cell(source: "Cell | str | Path") -> Cell:
     """Return a cell from a zoo name, equations as text, or a `.cell` or `.json` file.
 
-    A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file.
+    A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file. A cell of
+    MLflow is `models:/NAME@ALIAS` or `models:/NAME/VERSION`, or `runs:/ID` for a recorded run.
 
     Raises:
         CellError: if nothing is found, with the nearest name, or the cell breaks a rule.
@@ -25,9 +27,18 @@ def cell(source: "Cell | str | Path") -> Cell:
         return loads(text)
     if text in ZOO:
         return ZOO[text]
+    if text.startswith(("models:/", "runs:/")):
+        return _from_record(text)
     if path := _file(text):
         return _from_file(path)
     raise CellError(unknown("cell", text, ZOO) + " A file ends in .cell or .json.")
+
+
+def _from_record(source: str) -> Cell:
+    from nas.record_model import fetch
+
+    with tempfile.TemporaryDirectory() as folder:
+        return _from_file(fetch(source, Path(folder), only="cell.json") / "cell.json")
 
 
 def _file(text: str) -> Path | None:

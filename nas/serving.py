@@ -1,0 +1,59 @@
+"""How MLflow serves a registered model: it names this module, which reads tensors and equations.
+
+A model in the registry holds no code: `mlflow models serve -m models:/NAME@champion --env-manager
+local` needs an environment with nas.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.errors import UserError
+from nas.loading import read
+from nas.model import SequenceModel
+
+
+class Served:
+    """A model with the interface of MLflow's pyfunc."""
+
+    def __init__(self, folder: Path) -> None:
+        self.module = read(folder).module
+
+    @torch.no_grad()
+    def predict(
+        self, model_input: NDArray[Any], params: dict[str, Any] | None = None
+    ) -> NDArray[np.float32]:
+        """Outputs (batch, time, features) of whole sequences that start at the initial state.
+
+        Input is tokens (batch, time), for logits of the next token at each step, or features
+        (batch, time, input_size).
+
+        Raises:
+            UserError: if the input has another shape or a token is not in the vocabulary.
+        """
+        given = np.asarray(model_input)
+        if isinstance(self.module, SequenceModel):
+            n = self.module.embedding.num_embeddings
+            if given.ndim != 2 or not given.size or given.min() < 0 or given.max() >= n:
+                raise UserError(f"input must be tokens (batch, time) from 0 to {n - 1}.")
+            tokens = torch.from_numpy(given.astype(np.int64)).t()
+            return _by_sequence(self.module(tokens, None)[0])
+        width = self.module.input_size
+        if given.ndim != 3 or given.shape[2] != width or not given.size:
+            raise UserError(f"input must be features (batch, time, {width}), got {given.shape}.")
+        features = torch.from_numpy(given.astype(np.float32)).transpose(0, 1)
+        return _by_sequence(self.module(features)[0])
+
+
+def _by_sequence(outputs: Tensor) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = outputs.transpose(0, 1).numpy()
+    return result
+
+
+def _load_pyfunc(data_path: str) -> Served:
+    """What MLflow calls with the folder of a model's data."""
+    return Served(Path(data_path))
