@@ -51,10 +51,10 @@ def register(what: Registration, name: str, alias: str = "champion", uri: str = 
     Raises:
         UserError: if a name cannot be one, or MLflow refuses.
     """
-    for kind, text in (("model", name), ("alias", alias)):
+    for kind, text in (("a model", name), ("an alias", alias)):
         if not re.fullmatch(r"[\w.-]+", text) or re.fullmatch(r"(?i)latest|v?\d+", text):
             raise UserError(
-                f'a name of a {kind} has letters, digits, "_", "-" and ".", and is no version, '
+                f'the name of {kind} has letters, digits, "_", "-" and ".", and is no version, '
                 f'got "{text}".'
             )
     where = _place(uri)

@@ -27,3 +27,5 @@ BFLOAT16_FACTORS = 0.02
 """Of the largest value: factors of 8 binary digits, over some steps."""
 SEVEN_DIGITS = {"rel": 2e-6}
 """What is computed from two numbers of seven digits, each rounded by up to 5e-7 of itself."""
+OTHER_RUNTIME_32 = {"rtol": 1e-5, "atol": 1e-5}
+"""float32, onnxruntime: its tanh and sigmoid are rational functions, over some steps and layers."""

@@ -1,7 +1,7 @@
 """An ONNX file is compared with its module by onnxruntime, at other lengths and batches."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from nas.errors import SearchError, UserError
 from nas.export.graph import to_onnx
 from nas.model import SequenceModel
 from nas.rnn import RNN
+
+if TYPE_CHECKING:  # an optional package
+    from onnxruntime import InferenceSession
 
 SHAPES = ((1, 1), (7, 3), (20, 2), (3, 5))
 """(time, batch) of the comparisons."""
@@ -34,7 +37,8 @@ def write_onnx(module: RNN | SequenceModel, path: Path) -> float:
             "pip install -c constraints.txt -e '.[onnx]'."
         ) from None
     data = to_onnx(module).SerializeToString()
-    worst = max(difference(module, data, n_steps, batch) for n_steps, batch in SHAPES)
+    session = session_of(data)
+    worst = max(difference(module, session, n_steps, batch) for n_steps, batch in SHAPES)
     if not worst <= CLOSE:
         raise SearchError(
             f"the ONNX graph differs from torch by {worst:.1e} of the largest value, more than "
@@ -47,13 +51,19 @@ def write_onnx(module: RNN | SequenceModel, path: Path) -> float:
     return worst
 
 
-def difference(module: RNN | SequenceModel, data: bytes, n_steps: int, batch: int) -> float:
-    """The largest difference of any output, relative to the largest value of that output."""
+def session_of(data: bytes) -> "InferenceSession":
+    """What runs a graph, on one thread of the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def difference(
+    module: RNN | SequenceModel, session: "InferenceSession", n_steps: int, batch: int
+) -> float:
+    """The largest difference of any output, relative to the largest value of that output."""
     inputs = example(module, n_steps, batch)
     found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
     wanted = outputs(module, inputs)

@@ -15,65 +15,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import nas
-from nas.cell import Cell, loads
-from nas.cell.mutate import mutate
-from nas.export.check import fits, small_sizes
+from nas.cell import Cell
+from nas.export.check import small_sizes
 from nas.export.plain import plain_file
 from nas.export.stack import class_name
 from nas.rnn import RNN
 from nas.zoo import ZOO
 from tests.export.alone import outputs
+from tests.export.examples import CELLS, WRITTEN, arguments, module
 from tests.strategies import HIDDEN_SIZE, cells, input_size
 from tests.tensors import seeded
 from tests.tolerances import OTHER_KERNEL_32, SAME_FORMULA
 
 HERE = Path(__file__).parent
 TOLERANCES = {torch.float32: OTHER_KERNEL_32, torch.float64: SAME_FORMULA}
-WRITTEN = {
-    "everything": """\
-def everything(x, h, c: input = 0.5, s: 1 = 1, *, below):
-    b = vector(init=0.25)
-    a = linear(x, h, below, b, 0.5, bias=2)
-    k = max(layer_norm(a), 0.125) + block_diagonal(h, blocks=2) * scalar(init=0.5)
-    m = blend(sigmoid(a), k, masked(h, blocks=2)) + diagonal(h, init=0.75) / (1 + step())
-    e = linear(h, eye=1, bias=None) + rms_norm(softmax(k)) + hard_sigmoid(a) - (1 - exp(-1))
-    return tanh(m + e), h + linear(c, bias=None), min(c, linear(x, width=input)), 0.5 * s, b
-""",
-    "clock": "def clock(x, h):\n    return tanh(linear(x, h)) / (1 + step())\n",
-    "numbers": "def numbers(x, h, c: 1):\n    return linear(x, h), 2\n",
-    "learned": "def learned(x, h: 3 = 1):\n    return linear(h), vector(init=1, width=3)\n",
-}
-
-
-def mutants() -> dict[str, Cell]:
-    found = {}
-    for seed, name in enumerate(("gru", "lstm", "mgu", "lstm_peephole", "janet", "mut1")):
-        cell = ZOO[name]
-        for k in range(3):
-            cell = mutate(cell, 10 * seed + k).cell
-        found[f"mutant_{seed}"] = cell
-    return found
-
-
-CELLS: dict[str, Cell] = {**ZOO, **{k: loads(v) for k, v in WRITTEN.items()}, **mutants()}
-
-
-def module(cell: Cell, dtype: torch.dtype = torch.float64, **arguments: Any) -> RNN:
-    torch.manual_seed(1)
-    return RNN(cell, **arguments, dtype=dtype, backend="eager")
-
-
-def arguments(cell: Cell, dtype: torch.dtype) -> dict[str, Any]:
-    """A stack as large as the cell can have."""
-    n_inputs, hidden = sizes = small_sizes(cell)
-    layers = 2 if fits(cell, sizes, 2, 1) else 1
-    both = fits(cell, sizes, layers, 2) or layers == 1
-    return {
-        "input_size": n_inputs,
-        "hidden_size": hidden,
-        "num_layers": layers,
-        "bidirectional": both and dtype is torch.float64,
-    }
 
 
 def example(rnn: RNN, seed: int) -> dict[str, Tensor]:
@@ -213,8 +168,8 @@ def test_files_are_formatted(tmp_path: Path) -> None:
     ruff = [Path(sys.executable).parent / "ruff"]
     if not ruff[0].exists():
         pytest.skip("ruff is not installed")
-    for arguments in (["format", "--check", "--diff"], ["check"]):
-        command = [*ruff, *arguments, "--config", root / "pyproject.toml", tmp_path]
+    for mode in (["format", "--check", "--diff"], ["check"]):
+        command = [*ruff, *mode, "--config", root / "pyproject.toml", tmp_path]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,0 +1,118 @@
+"""An ONNX graph gives what torch gives, at any length and batch."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from nas.errors import SearchError, UserError
+from nas.export import graph
+from nas.export.graph import OPERATORS, to_onnx
+from nas.export.verify import SHAPES, example, outputs, session_of, write_onnx
+from nas.model import SequenceModel
+from nas.rnn import RNN
+from nas.zoo import ZOO
+from tests.export.examples import CELLS, arguments, module
+from tests.tolerances import OTHER_RUNTIME_32
+
+OTHERS = ((2, 4), (9, 1), (13, 3))
+"""(time, batch), none of which the command itself compares."""
+
+
+def check(network: RNN | SequenceModel) -> None:
+    session = session_of(to_onnx(network).SerializeToString())
+    for n_steps, batch in OTHERS:
+        inputs = example(network, n_steps, batch)
+        found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        for ours, wanted in zip(found, outputs(network, inputs), strict=True):
+            torch.testing.assert_close(torch.from_numpy(ours), wanted, **OTHER_RUNTIME_32)
+
+
+def of(name: str) -> RNN:
+    cell = CELLS[name]
+    return module(cell, torch.float32, **arguments(cell, torch.float64))
+
+
+@pytest.mark.parametrize("name", ["lstm", "mut1", "everything", "deep", "clock"])
+def test_some_graphs_give_what_torch_gives(name: str) -> None:
+    check(of(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_every_graph_gives_what_torch_gives(name: str) -> None:
+    check(of(name))
+
+
+def test_tokens_become_logits() -> None:
+    torch.manual_seed(0)
+    check(SequenceModel(ZOO["lstm"], 7, 5, 2, dropout=0.5))
+
+
+def test_lengths_of_the_test_are_not_those_of_the_command() -> None:
+    assert not set(OTHERS) & set(SHAPES)
+
+
+def test_length_and_batch_are_open_and_inputs_have_their_names() -> None:
+    described = to_onnx(of("lstm")).graph
+    shapes = {
+        value.name: [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*described.input, *described.output)
+    }
+    assert shapes == {
+        "x": ["time", "batch", 2],
+        "y": ["time", "batch", 6],
+        **{name: [4, "batch", 3] for name in ("h_0", "c_0", "h_n", "c_n")},
+    }
+
+
+def test_a_graph_that_gives_something_else_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OPERATORS, "tanh", ("Sigmoid", {}))
+    with pytest.raises(SearchError, match=r"differs from torch by .* is not written"):
+        write_onnx(of("lstm"), tmp_path / "wrong.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_of_one_length_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph that stops after three steps, as a traced loop would."""
+    whole = graph._Network.stack
+
+    def cut(self: graph._Network, rnn: RNN, x: str) -> str:
+        bounds = [self.constant(f"b{k}", np.array([k], np.int64)) for k in (0, 3)]
+        return whole(self, rnn, self.op("Slice", x, *bounds))
+
+    monkeypatch.setattr(graph._Network, "stack", cut)
+    with pytest.raises(SearchError, match="is not written"):
+        write_onnx(of("gru"), tmp_path / "cut.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_holds_the_cell(tmp_path: Path) -> None:
+    path = tmp_path / "gru.onnx"
+    assert write_onnx(of("gru"), path) < 1e-6
+    stored = onnx.load(path)
+    assert {p.key: p.value for p in stored.metadata_props} == {
+        "nas.cell": str(ZOO["gru"]),
+        "nas.key": ZOO["gru"].key,
+    }
+
+
+def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"pip install .*\[onnx\]"):
+        write_onnx(of("gru"), tmp_path / "gru.onnx")
+
+
+def test_operators_are_those_of_the_cell_language() -> None:
+    """Every op of the table has its operator, or is made of some."""
+    from nas.cell.ops import OPS
+
+    known = {*OPERATORS, *graph.COMPOSED}
+    assert known == {name for name, op in OPS.items() if op.kind in ("elementwise", "row")}
