@@ -200,11 +200,15 @@ class _Search:
 
     def _confirm(self) -> int:
         """Compare the best cells on fresh seeds; the exit code."""
-        from nas.compare.confirm import confirm
+        from nas.compare.confirm import best_cells, confirm
 
         rows = leaderboard(self.study.finished(), self.baselines)
+        best = best_cells(rows, self.config.confirm)
+        if not best:
+            self._say("No cell was scored, so there is none to confirm.")
+            return 0
         self._say("")
-        return confirm(self.config, rows, closing.command(self.config))
+        return confirm(self.config, best, closing.command(self.config))
 
     def _n_settings(self, rows: Sequence[Row]) -> int:
         """Settings a task that the best cell was tried on."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nas.cell.graph import Cell
 from nas.cell.text import loads
 from nas.compare.config import CompareConfig
 from nas.compare.run import run
@@ -37,13 +38,17 @@ def confirming(search: SearchConfig) -> CompareConfig:
     return config
 
 
-def confirm(search: SearchConfig, rows: Sequence[Row], command: str) -> int:
-    """Compare the `search.confirm` best cells of a leaderboard with GRU and LSTM.
-
-    Returns the exit code. A search that goes on later may have other best cells: those that were
-    confirmed before stay in the comparison, since they were tried.
-    """
+def best_cells(rows: Sequence[Row], count: int) -> list[Cell]:
+    """The first `count` cells of a leaderboard, baselines aside."""
     best = [row for row in rows if row.kind != "baseline" and not row.rejected]
-    chosen = [loads(row.visit.cell) for row in best[: search.confirm]]
-    config = replace(confirming(search), cells=tuple(cell.name for cell in chosen))
-    return run(config, [*cells_of(()), *chosen], command)
+    return [loads(row.visit.cell) for row in best[:count]]
+
+
+def confirm(search: SearchConfig, best: Sequence[Cell], command: str) -> int:
+    """Compare the best cells of a search with GRU and LSTM; the exit code.
+
+    A search that goes on later may have other best cells: those that were confirmed before stay in
+    the comparison, since they were tried.
+    """
+    config = replace(confirming(search), cells=tuple(cell.name for cell in best))
+    return run(config, [*cells_of(()), *best], command)

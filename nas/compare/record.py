@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nas.cell.json import to_json
 from nas.cell.text import loads
@@ -14,21 +13,18 @@ from nas.leaderboard import BASELINES
 from nas.record_entry import Entry, legal
 from nas.zoo import ZOO
 
-if TYPE_CHECKING:  # it imports Optuna
-    from nas.study import Study
-
 SUMMARY = "comparison"
 """Key, name and kind of the run of all cells."""
 LONGEST_NOTE = 7000
 """Characters: MLflow cuts a note at 8000, silently."""
 
 
-def entries(comparison: Comparison, study: "Study") -> list[Entry]:
-    """The runs to be written; a study with more cells writes all of them anew."""
+def entries(comparison: Comparison, folder: Path) -> list[Entry]:
+    """The runs to be written; `folder` holds the files. More cells write all of them anew."""
     n_cells = len(comparison.cells)
     names = [one.name for one in comparison.tasks[0].cells]
     cells = [_of_cell(comparison, place, n_cells) for place in range(len(names))]
-    return [*cells, _summary(comparison, study.folder, n_cells)]
+    return [*cells, _summary(comparison, folder, n_cells)]
 
 
 def _of_cell(comparison: Comparison, place: int, n_cells: int) -> Entry:

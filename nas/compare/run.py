@@ -185,6 +185,8 @@ class _Running:
         from nas.record_comparison import record
 
         try:
-            record(self.config.tracking_uri, self.config.study, entries(comparison, self.study))
+            record(
+                self.config.tracking_uri, self.config.study, entries(comparison, self.study.folder)
+            )
         except SearchError as error:
             self._say(str(error))
