@@ -20,7 +20,7 @@ FEWEST = 20
 """Finished runs below which nothing is said of importances."""
 MOST = 2000
 """Runs that the forest is grown from; of more, every k-th is taken."""
-N_TREES = 32
+N_TREES = 64
 ENDED_EARLY = ("cut", "vetoed")
 """Statuses of runs whose metric is not that of the end of training."""
 
@@ -133,7 +133,7 @@ def importances(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
         evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=N_TREES, seed=0)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     optuna.logging.set_verbosity(verbosity)
-    return found
+    return {name: float(share) for name, share in found.items()}
 
 
 def _between_cells(runs: Sequence[Run]) -> float:

@@ -1,0 +1,224 @@
+"""The numbers of a report, against a study in which each of them is known."""
+
+import random
+import statistics
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from nas.evaluation import Cost, Outcome, Settings
+from nas.report import endings, race
+from nas.report.ancestry import ancestry, how
+from nas.report.checklist import checklist
+from nas.report.facts import Facts, Run
+from nas.report.front import front, measured
+from nas.report.hyperparameters import FEWEST, effects, effects_of, importances
+from nas.report.results import board
+from nas.tasks import Xml
+from nas.zoo import ZOO
+from tests.report.made_up import PROVENANCE, facts, make, outcome, reopened, scored, visit
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return facts(make(tmp_path_factory.mktemp("numbers")))
+
+
+def test_the_leaderboard_ranks_by_score(known: Facts) -> None:
+    [table] = board(known, None).parts
+    assert [row[:7] for row in table.rows] == [  # type: ignore[union-attr]
+        ("1", "hostile", "candidate", "1.100", "1.200", "1.100", "3"),
+        ("2", "gru", "baseline", "1.000", "1.000", "1.000", "3"),
+        ("3", "mgu", "candidate", "0.950", "0.950", "0.980", "3"),
+        ("4", "lstm", "baseline", "0.900", "0.900", "1.100", "3"),
+        ("5", "mut3", "candidate", "-", "0.200", "-", "2"),
+        ("6", "rnn", "candidate", "-", "-", "-", "0"),
+        ("7", "mut2", "candidate", "-", "-", "-", "0"),
+    ]
+
+
+def test_what_each_candidate_cost_is_summed_up(known: Facts) -> None:
+    """Given cells take 6 runs each, of which the one that diverged has no epoch; 2 s a run."""
+    arm = race.arm_of(known)
+    assert [moment.candidates for moment in arm.moments] == [1, 2, 3, 4, 5, 6]
+    assert [moment.best for moment in arm.moments] == [0.95, 0.95, 1.1, 1.1, 1.1, 1.1]
+    runs = [18, 19, 25, 26, 29, 29]
+    assert [moment.flops for moment in arm.moments] == [1e9 * n for n in runs]
+    epochs = [3 * (18 - 3), 3 * 16, 3 * 21, 3 * 21, 3 * 23, 3 * 23]
+    assert [moment.epochs for moment in arm.moments] == epochs
+    seconds = [24 + 10, 36, 36 + 9, 47, 53, 53]
+    assert [moment.hours for moment in arm.moments] == pytest.approx([s / 3600 for s in seconds])
+    assert arm.best_at("flops", 17.9e9) is None
+    assert arm.best_at("flops", 24.9e9) == 0.95
+    assert arm.best_at("flops", 25e9) == 1.1
+
+
+def test_arms_are_compared_where_both_had_spent_as_much(known: Facts) -> None:
+    moments = race.arm_of(known).moments
+    short = race.Arm("short", "random", moments[:2])
+    found = {tie.axis: tie for tie in race.ties([race.arm_of(known), short])}
+    assert (found["candidates"].budget, found["candidates"].best) == (2, (0.95, 0.95))
+    assert found["flops"].budget == 19e9
+
+
+def test_a_score_on_further_settings_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    study = reopened(folder)
+    again = visit(study, ZOO["mut1"], {}, scored(0.7, 0.7))
+    study._set_attr(again, "turn", 1)
+    assert race.arm_of(facts(folder)).moments[-1].best == 0.95
+
+
+def test_time_and_size_are_those_of_the_best_settings(known: Facts) -> None:
+    found = {one.name: one for one in measured(known)}
+    assert {name: one.step_ms for name, one in found.items()} == {
+        "hostile": 1000 * 2 * 0.5 / 200,
+        "gru": 1000 * 2 * 2.0 / 200,
+        "mgu": 1000 * 2 * 1.0 / 200,
+        "lstm": 1000 * 2 * 2.0 / 200,
+    }
+    assert {one.n_params for one in found.values()} == {24_500}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_front_is_what_nothing_dominates(seed: int) -> None:
+    rng = random.Random(seed)
+    points = [(float(rng.randrange(8)), float(rng.randrange(8))) for _ in range(30)]
+
+    def is_dominated(one: tuple[float, float]) -> bool:
+        return any(o[0] <= one[0] and o[1] >= one[1] and o != one for o in points)
+
+    found = front(points)
+    assert {points[i] for i in found} == {one for one in points if not is_dominated(one)}
+    assert len(found) == sum(not is_dominated(one) for one in points)
+    assert found == sorted(found, key=lambda i: points[i][0])
+
+
+def made_up_runs(n: int, seed: int = 0) -> list[Run]:
+    """Whose metric depends on the learning rate, a little on the norm, and on chance."""
+    rng = random.Random(seed)
+    grid = [Settings(learning_rate=r, clip_norm=c) for r in (0.1, 0.2, 0.5) for c in (1.0, 5.0)]
+    runs = []
+    for i in range(n):
+        chosen = rng.choice(grid)
+        best = chosen.learning_rate + 0.01 * chosen.clip_norm + 0.02 * rng.random()
+        result = Outcome("ok", best, 0, (), 1, 1, Cost())
+        runs.append(Run(i, f"cell {i % 7}", "xml", "xml-1", 0, chosen, result, 3))
+    return runs
+
+
+def test_importances_are_optunas() -> None:
+    runs = made_up_runs(120)
+    study = optuna.create_study()
+    for run in runs:
+        spaces = {
+            "learning_rate": optuna.distributions.CategoricalDistribution([0.1, 0.2, 0.5]),
+            "clip_norm": optuna.distributions.CategoricalDistribution([1.0, 5.0]),
+        }
+        params = {name: getattr(run.settings, name) for name in spaces}
+        value = run.outcome.best
+        study.add_trial(optuna.create_trial(params=params, distributions=spaces, value=value))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    wanted = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    found = effects_of(Xml(), runs).importances
+    assert found == pytest.approx(wanted, abs=1e-12)
+    assert list(found) == ["learning_rate", "clip_norm"]
+    assert importances(runs, ["learning_rate", "clip_norm"]) == found, "the same again"
+
+
+def test_few_runs_have_no_importances() -> None:
+    assert effects_of(Xml(), made_up_runs(FEWEST)).importances
+    assert not effects_of(Xml(), made_up_runs(FEWEST - 1)).importances
+
+
+def test_the_variance_between_cells_is_that_of_an_analysis_of_variance() -> None:
+    runs = made_up_runs(70)
+    values = np.array([run.outcome.best for run in runs], dtype=float)
+    keys = np.array([run.key for run in runs])
+    fitted = np.array([values[keys == key].mean() for key in keys])
+    share = fitted.var() / values.var()
+    assert effects_of(Xml(), runs).between_cells == pytest.approx(share, rel=1e-9)
+
+
+def test_marginals_are_of_all_runs_that_were_not_ended_early(known: Facts) -> None:
+    xml, text = effects(known)
+    assert (xml.n, xml.n_early, text.n, text.n_early) == (8, 2, 8, 0)
+    assert set(xml.marginals) == {"learning_rate"}, "the third setting was tried on text alone"
+    ratios = (1, 0.9, 0.95, 1.2)
+    for one, values in zip(
+        xml.marginals["learning_rate"],
+        ([0.25 * r for r in ratios], [0.5 * r for r in ratios]),
+        strict=True,
+    ):
+        assert sorted(one.values) == pytest.approx(sorted(values))
+        assert one.quartiles[1] == pytest.approx(statistics.median(values))
+        quartiles = statistics.quantiles(values, method="inclusive")
+        assert list(one.quartiles) == pytest.approx(quartiles)
+    norms = text.marginals["clip_norm"]
+    assert [(m.value, m.n, m.n_without) for m in norms] == [(1.0, 8, 0), (5.0, 0, 4)]
+
+
+def test_the_funnel_counts_first_visits(known: Facts) -> None:
+    # The second visit of mgu is a first one too, answered from the cache: nobody asked for more.
+    assert endings.funnel(known) == [
+        endings.Stage("memorization", 6, 2, 0, 0),
+        endings.Stage("xml", 4, 1, 1, 0),
+        endings.Stage("text", 3, 0, 0, 0),
+        endings.Stage("scored", 3, 0, 0, 0),
+    ]
+
+
+def test_runs_are_counted_by_task_and_status(known: Facts) -> None:
+    assert endings.statuses(known) == {
+        "memorization": {"ok": 6, "failed": 1},
+        "xml": {"ok": 8, "cut": 1, "vetoed": 1},
+        "text": {"ok": 8, "diverged": 4},
+    }
+    assert endings.cached(known) == endings.Cached(7, 6, 0, 0, 1)
+
+
+def test_the_line_of_the_winner_has_its_gains_and_changes(known: Facts) -> None:
+    assert known.winner is not None
+    line = ancestry(known, known.winner)
+    assert [one.visit.name for one in line] == ["gru", "mgu", "hostile"]
+    assert [one.gain for one in line] == [None, pytest.approx(-0.05), pytest.approx(0.15)]
+    assert how(line[0]) == "given"
+    before, after = str(ZOO["gru"]).splitlines(), str(ZOO["mgu"]).splitlines()
+    gone = {line[2:] for line in line[1].change if line.startswith("-")}
+    come = {line[2:] for line in line[1].change if line.startswith("+")}
+    assert gone == set(before[2:]) - set(after[2:])
+    assert come == set(after[2:]) - set(before[2:])
+
+
+def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) -> None:
+    answers = {one.rule.split(";")[0].split(":")[0]: one for one in checklist(known, None)}
+    assert [one.answer for one in answers.values()] == [
+        "yes", "yes", "no", "yes", "yes", "yes", "no", "yes",
+    ]  # fmt: skip
+    assert "xml 98.0% to 98.0% (n = 10)" in answers["Equal parameter budgets"].found
+    assert "xml: gru 2, lstm 2, hostile 2" in answers["Equal tuning budgets"].found
+    other = facts(make(tmp_path, "chance", "random"))
+    assert checklist(known, other)[2].answer == "yes"
+    assert checklist(other, None)[2].answer == "yes"
+    reopened(other.seen.folder).set_attr("definition", {"seed": 1})
+    other = facts(other.seen.folder)
+    assert checklist(known, other)[2].found == "chance differs in tasks.use, seed"
+
+
+def test_the_checklist_sees_what_is_missing(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    study = reopened(folder)
+    study.set_attr("provenance", {**PROVENANCE, "revision": ""})
+    measured = Outcome("ok", 0.5, 0, (), 24_500, 60, Cost(1, 1, 1.0, 1.0), test=0.4)
+    small = Outcome("ok", 0.5, 0, (), 20_000, 60, Cost(1, 1, 1.0, 1.0))
+    runs = {"xml": [measured, small, outcome(0.7)]}
+    visit(study, ZOO["ugrnn"], runs, scored(1.4, 1.3))
+    found = checklist(facts(folder), None)
+    assert found[0].answer == "in part"
+    assert "not recorded: revision" in found[0].found
+    assert found[1].answer == "no"
+    assert "1 run measured the test split" in found[1].found
+    assert found[3].answer == "in part", "a model of 80 % of its budget"
+    assert found[4].answer == "no", "a winner with more settings than the GRU"
