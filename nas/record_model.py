@@ -85,8 +85,6 @@ def register(what: Registration, name: str, alias: str = "champion", uri: str = 
 
 
 def _write_model(what: Registration, folder: Path) -> None:
-    from mlflow.pyfunc import save_model
-
     data = folder / Path(DATA).name
     data.mkdir()
     cell = to_json(loads(str(what.described["cell"])))
@@ -95,7 +93,10 @@ def _write_model(what: Registration, folder: Path) -> None:
     # Given, since MLflow would look for seconds.
     packages = ("mlflow", "numpy", "recurrent-nas", "safetensors", "torch")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks for an example beside the signature
+        # MLflow warns of type hints of its own, and asks for an example beside the signature.
+        warnings.simplefilter("ignore")
+        from mlflow.pyfunc import save_model
+
         save_model(
             path=str(folder / FOLDER),
             loader_module="nas.serving",
