@@ -20,13 +20,14 @@ ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
     nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.distance nas.cell.count
+    nas.cell.describe nas.cell.edits
     nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
     nas.cell.draw_shapes nas.cell.draw nas.cell.draw_write
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
     nas.cell.mutate
     nas.cell
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo
-    nas.lookup nas
+    nas.lookup nas nas.nearest
     nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula
     nas.compile.plan
     nas.compile.passes_rewrite nas.compile.passes_place nas.compile.passes_verify nas.compile.passes
@@ -56,7 +57,7 @@ ORDER = """
     nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
-    nas.record_place nas.record_entry nas.record_store nas.record nas.record_read
+    nas.record_place nas.record_files nas.record_entry nas.record_summary nas.record_store nas.record nas.record_read
     nas.record_comparison
     nas.record_model nas.serving
     nas.stats nas.provenance
@@ -64,7 +65,8 @@ ORDER = """
     nas.report.document nas.report.html nas.report.markdown nas.report.write nas.report.facts
     nas.report.race nas.report.front nas.report.hyperparameters nas.report.ancestry
     nas.report.endings nas.report.checklist nas.report.figures nas.report.results
-    nas.report.process nas.report.sections nas.report.command nas.report.__main__ nas.report
+    nas.report.process nas.report.sections nas.record_command nas.report.command
+    nas.report.__main__ nas.report
     nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
     nas.compare.picture nas.compare.report nas.compare.record nas.compare.run nas.compare.confirm
     nas.compare.command nas.compare.__main__ nas.compare
@@ -80,6 +82,7 @@ ORDER = """
     nas.export.expressions nas.export.layer nas.export.stack nas.export.check nas.export.plain
     nas.export.source nas.export.graph nas.export.verify nas.export.command nas.export.__main__
     nas.export
+    nas.show nas.gallery
     nas.testing.tasks nas.testing.spaces nas.testing.samplers nas.testing
 """.split()
 

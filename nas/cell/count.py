@@ -1,5 +1,8 @@
 """What a cell costs for given sizes: parameters and floating-point operations."""
 
+import math
+from fractions import Fraction
+
 from nas.cell.graph import Cell, Width
 from nas.cell.ops import OPS
 from nas.errors import CellError
@@ -74,3 +77,37 @@ def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
         else:
             total += width * OPS[n.op].flops
     return total
+
+
+def formula(cell: Cell) -> str:
+    """The number of parameters as a polynomial in D, the input size, and H, the hidden size."""
+    blocks = [int(n.number("blocks")) for n in cell.nodes if n.op in ("block_diagonal", "masked")]
+    unit = math.lcm(*blocks)
+
+    def count(d: int, h: int) -> Fraction:
+        return Fraction(n_params(cell, d * unit, h * unit))
+
+    # Second and first differences of a polynomial of degree 2.
+    both = Fraction(0)
+    if cell.needs_equal_widths:  # D = H
+        one, two, three = (count(k, k) for k in (1, 2, 3))
+    else:
+        one, two, three = (count(1, k) for k in (1, 2, 3))
+        both = count(2, 2) - count(2, 1) - two + one
+    square = (three - 2 * two + one) / 2
+    single = two - one - 3 * square - both
+    found = {"H²": square / unit**2, "D H": both / unit**2, "H": single / unit}
+    if not cell.needs_equal_widths:
+        square_d = (count(3, 1) - 2 * count(2, 1) + one) / 2
+        single_d = count(2, 1) - one - 3 * square_d - both
+        found |= {"D²": square_d / unit**2, "D": single_d / unit}
+    else:
+        square_d = single_d = Fraction(0)
+    found[""] = one - square - single - both - square_d - single_d
+    order = ("D²", "D H", "H²", "D", "H", "")
+    terms = (_term(found[power], power) for power in order if found.get(power))
+    return " + ".join(terms) or "0"
+
+
+def _term(coefficient: Fraction, power: str) -> str:
+    return power if coefficient == 1 and power else f"{coefficient} {power}".strip()

@@ -82,6 +82,11 @@ def _reference(cell: Cell, index: int) -> tuple[str, int]:
     return (cell.nodes[index].name, 9) if cell.nodes[index].name else _bound(cell, index)
 
 
+def expression(cell: Cell, index: int) -> str:
+    """A value as another line writes it."""
+    return _reference(cell, index)[0]
+
+
 def _expression(cell: Cell, index: int) -> str:
     return _bound(cell, index)[0]
 

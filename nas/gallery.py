@@ -1,0 +1,66 @@
+"""The page of the known cells: `python -m nas.show --gallery docs/gallery`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas.cell.count import formula
+from nas.cell.graph import Cell
+from nas.errors import UserError
+from nas.show import known, n_stages
+from nas.zoo import ZOO
+
+SIZE = 64
+"""Features of x and of the states in the table."""
+HEAD = f"""# The known cells
+
+Written by `python -m nas.show --gallery docs/gallery`; `python -m nas.show CELL` says the same of
+any cell.
+
+In the pictures, states run from left to right, x comes from below and y leaves at the top. A yellow
+box is a learned layer: matrices, a bias and the function that is its label (W: none), with its name
+in the equations; a note under it says how it begins. A red circle is an operation without
+parameters. Lines that flow together are read together, each by a matrix of its own; a line that
+forks is one value. Dashed lines are peepholes: a learned vector times the value.
+
+D is the number of features of x, H that of a state; FLOPs are of a step with D = H = {SIZE}; stages
+are the matrix products of a step that wait for one another.
+
+| cell | states | parameters | FLOPs | stages |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def write_gallery(folder: Path) -> None:
+    """Write a picture of each known cell into the folder, and the page beside it.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, cell in ZOO.items():
+            (folder / f"{name}.svg").write_text(cell.svg(), encoding="utf-8")
+        folder.with_suffix(".md").write_text(page(folder.name), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--gallery {folder} cannot be written: {error.strerror}.") from None
+
+
+def page(folder: str) -> str:
+    """The page, in Markdown, whose pictures are in a folder beside it."""
+    rows = "\n".join(_row(cell) for cell in ZOO.values())
+    return HEAD + rows + "\n" + "".join(f"\n{part}\n" for part in _sections(folder))
+
+
+def _row(cell: Cell) -> str:
+    cost = f"{cell.flops(SIZE, SIZE):,.0f} | {n_stages(cell, SIZE, SIZE)}"
+    names = ", ".join(state.name for state in cell.states)
+    return f"| [{cell.name}](#{cell.name}) | {names} | {formula(cell)} | {cost} |"
+
+
+def _sections(folder: str) -> Iterator[str]:
+    for name, cell in ZOO.items():
+        yield f"## {name}"
+        yield " ".join(cell.doc.split())
+        yield f"![{name}]({folder}/{name}.svg)"
+        said = known(cell).removeprefix(f"it is {name}; ")
+        yield f"{said[0].upper()}{said[1:]}."

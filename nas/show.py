@@ -1,0 +1,167 @@
+"""`python -m nas.show CELL`: a cell's equations, cost, nearest known cell and picture.
+
+To say something more of a cell, add a line to `lines`. `--gallery` writes the page of the known
+cells, `nas/gallery.py`.
+"""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nas.cell.count import check_sizes, formula
+from nas.cell.graph import Cell, renamed
+from nas.cli import guarded
+from nas.errors import UserError
+from nas.lookup import cell as look_up
+from nas.nearest import nearest
+from nas.zoo import ZOO
+
+FILES = ("cell.svg", "cell.tex", "cell.png")
+WIDTH = 100
+SPEED_SHAPE = (20, 50)
+"""Sequences and steps of a minibatch whose speed is measured."""
+ROUNDS = 20
+ROUND_S = 0.02
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nas.show", description="A cell as equations, numbers and a picture."
+    )
+    parser.add_argument(
+        "cell", metavar="CELL", nargs="?", help="a zoo name, a .cell or .json file, a winner/"
+    )
+    parser.add_argument("--out", type=Path, help="folder for cell.svg, cell.png and cell.tex")
+    parser.add_argument("--speed", action="store_true", help="measure it against nn.LSTM")
+    parser.add_argument("--input-size", type=int, default=64, help="features of x (64)")
+    parser.add_argument("--hidden-size", type=int, default=64, help="features of a state (64)")
+    parser.add_argument("--gallery", type=Path, help="write all known cells: FOLDER and FOLDER.md")
+    given = parser.parse_args(arguments)
+    if (given.cell is None) == (given.gallery is None):
+        parser.error("give either a CELL or --gallery FOLDER.")
+    return guarded("nas.show", lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.gallery is not None:
+        from nas.gallery import write_gallery
+
+        write_gallery(given.gallery)
+        print(f"written: {given.gallery.with_suffix('.md')} and the pictures in {given.gallery}")
+        return 0
+    return show(
+        look_up(given.cell), given.input_size, given.hidden_size, given.out, speed=given.speed
+    )
+
+
+def show(
+    cell: Cell, input_size: int, hidden_size: int, out: Path | None = None, *, speed: bool = False
+) -> int:
+    """Print what there is to say of a cell, and write its picture and LaTeX into a folder.
+
+    Raises:
+        UserError: if the cell cannot have these sizes, or a file cannot be written.
+    """
+    check_sizes(cell, input_size, hidden_size)
+    for line in lines(cell, input_size, hidden_size):
+        print(line)
+    if speed:
+        print(f"speed: {speed_of(cell, hidden_size)}")
+    if out is not None:
+        write(cell, out)
+        print(f"written: {', '.join(str(out / name) for name in FILES)}")
+    else:
+        print("--out FOLDER writes its picture and its equations as LaTeX.")
+    return 0
+
+
+def lines(cell: Cell, input_size: int, hidden_size: int) -> Iterator[str]:
+    """Name, source, equations, cost, and the nearest known cell."""
+    source = " ".join(cell.doc.split())
+    yield f"{cell.name} (key {cell.key})"
+    yield from textwrap.wrap(source, WIDTH) or ["It does not say where it comes from."]
+    yield ""
+    yield str(renamed(cell, cell.name, "")).rstrip()
+    yield ""
+    names = ", ".join(state.name for state in cell.states)
+    yield f"states: {len(cell.states)} ({names})"
+    n_params = cell.n_params(input_size, hidden_size)
+    sizes = f"D = {input_size} and H = {hidden_size}"
+    yield f"parameters: {formula(cell)} = {n_params:,} for {sizes}"
+    flops, stages = cell.flops(input_size, hidden_size), n_stages(cell, input_size, hidden_size)
+    yield f"a step: {flops:,.0f} FLOPs, {described_stages(stages)}"
+    yield f"known: {known(cell)}"
+
+
+def known(cell: Cell) -> str:
+    """Which known cell it is, and the nearest other one with the difference."""
+    same = [name for name in ZOO if ZOO[name].key == cell.key]
+    others = [name for name in ZOO if name not in same]
+    near = nearest(cell, others)
+    if not same:
+        return f"nearest is {near}"
+    return f"it is {' and '.join(same)}; the nearest other is {near}"
+
+
+def n_stages(cell: Cell, input_size: int, hidden_size: int) -> int:
+    """How many matrix products of a step wait for one another."""
+    from nas.compile.plan import make_plan  # torch takes seconds
+
+    return make_plan(cell, input_size, hidden_size, lanes=1).dependent_stages
+
+
+def described_stages(n: int) -> str:
+    """The number of sequential stages in words."""
+    if n == 0:
+        return "no matrix product reads a state"
+    if n == 1:
+        return "its matrix products wait for no other"
+    return f"{n} stages of matrix products, one after the other"
+
+
+def write(cell: Cell, out: Path) -> None:
+    """Write cell.svg, cell.tex and cell.png.
+
+    Raises:
+        UserError: if a file cannot be written, or matplotlib is not installed.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "cell.svg").write_text(cell.svg(), encoding="utf-8")
+        (out / "cell.tex").write_text(cell.latex(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}.") from None
+    cell.png(out / "cell.png")
+
+
+def speed_of(cell: Cell, hidden_size: int) -> str:
+    """How fast training steps are against nn.LSTM, and against torch's module of the same cell."""
+    from nas.bench.arms import make_arms, work
+    from nas.bench.clock import compare, take_turns
+    from nas.bench.config import Shape
+    from nas.bench.machine import threads
+
+    check_sizes(cell, hidden_size, hidden_size)
+    shape = Shape(hidden_size, *SPEED_SHAPE, vocabulary=2)
+    with threads(1):
+        arms = make_arms(cell, shape, "data", eager=False)
+        yardstick = make_arms(ZOO["lstm"], shape, "data", eager=False)
+        todo = {arm.name: work(arm, "fwd+bwd") for arm in (*arms.arms, yardstick.arms[1])}
+        times = take_turns(todo, ROUNDS, ROUND_S)
+    compared = [arm.name for arm in arms.arms[1:] if arms.same_cell]
+    ratios = []
+    for name in dict.fromkeys((*compared, "nn.LSTM")):
+        found = compare(times[name], times[arms.ours])
+        ratios.append(f"{found.ratio:.2f} times {name}'s ({found.low:.2f} to {found.high:.2f})")
+    batch, steps = SPEED_SHAPE
+    return (
+        f"{', '.join(ratios)}, forward and backward, backend {arms.ours}, {batch} sequences of "
+        f"{steps} steps, width {hidden_size} throughout, one thread"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
