@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from nas.cell import Cell, loads
+from nas.cell import OPS, Cell, loads
 from nas.cell.mutate import mutate
+from nas.cell.text import INFIX
 from nas.export.check import fits, small_sizes
 from nas.rnn import RNN
 from nas.zoo import ZOO
@@ -57,3 +58,18 @@ def arguments(cell: Cell, dtype: torch.dtype) -> dict[str, Any]:
         "num_layers": layers,
         "bidirectional": both and dtype is torch.float64,
     }
+
+
+COMPUTED = [name for name, op in OPS.items() if op.kind in ("elementwise", "row")]
+OPERANDS = "abs(linear(x, h)) + 0.1", "linear(x)", "linear(h)"
+
+
+def of_op(op: str) -> Cell:
+    """A cell with the op, on arguments in its domain."""
+    given = [f"({text})" for text in OPERANDS[: OPS[op].arity]]
+    call = f"{op}({', '.join(given)})"
+    if op in INFIX or op == "neg":
+        call = f" {INFIX[op][0]} ".join(given) if op in INFIX else f"-{given[0]}"
+    cell = loads(f"def f(x, h):\n    return {call}\n")
+    assert any(n.op == op for n in cell.nodes)
+    return cell

@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import nas
-from nas.cell import Cell
+from nas.cell import Cell, loads
 from nas.export.check import small_sizes
 from nas.export.plain import plain_file
 from nas.export.stack import class_name
 from nas.rnn import RNN
 from nas.zoo import ZOO
 from tests.export.alone import outputs
-from tests.export.examples import CELLS, WRITTEN, arguments, module
+from tests.export.examples import CELLS, COMPUTED, WRITTEN, arguments, module, of_op
 from tests.strategies import HIDDEN_SIZE, cells, input_size
 from tests.tensors import seeded
 from tests.tolerances import OTHER_KERNEL_32, SAME_FORMULA
@@ -102,17 +102,54 @@ def executed(cell: Cell) -> dict[str, Any]:
     return names
 
 
-@given(cells(finite=True))
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
-def test_any_cell_gives_the_same(cell: Cell) -> None:
-    rnn = module(cell, input_size=input_size(cell), hidden_size=HIDDEN_SIZE)
-    plain = executed(cell)[class_name(cell)](rnn.input_size, HIDDEN_SIZE, dtype=torch.float64)
+def assert_same(cell: Cell, n_inputs: int, hidden: int) -> None:
+    rnn = module(cell, input_size=n_inputs, hidden_size=hidden)
+    plain = executed(cell)[class_name(cell)](n_inputs, hidden, dtype=torch.float64)
     plain.load_state_dict(rnn.state_dict())
     x = example(rnn, 0)["x"]
     y, state = rnn(x)
     ours, final = plain(x)
     torch.testing.assert_close(ours, y, equal_nan=True, **SAME_FORMULA)
     torch.testing.assert_close(final, state, equal_nan=True, **SAME_FORMULA)
+
+
+@pytest.mark.parametrize("op", COMPUTED)
+def test_each_op_gives_the_same(op: str) -> None:
+    assert_same(of_op(op), 3, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a - (b - c)",
+        "a - (b + c)",
+        "a - b - c",
+        "a / (b / c)",
+        "a / (b * c)",
+        "a / b / c",
+        "(a + b) * c",
+        "a - -b",
+        "-(a + b)",
+        "-a * b",
+        "-(a * b)",
+        "a - (-2) * b",
+        "diagonal(a - b) * c",
+        "hard_sigmoid(a - b)",
+        "c / diagonal(a)",
+        "-diagonal(a)",
+        "2 - (a - 1)",
+        "max(a, -0.5) - min(0.25, b)",
+    ],
+)
+def test_brackets_stand_where_they_must(text: str) -> None:
+    lines = "a = linear(x)\n    b = linear(h) + 2\n    c = linear(x, h) + 3"
+    assert_same(loads(f"def f(x, h):\n    {lines}\n    return {text}\n"), 3, 4)
+
+
+@given(cells(finite=True))
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+def test_any_cell_gives_the_same(cell: Cell) -> None:
+    assert_same(cell, input_size(cell), HIDDEN_SIZE)
 
 
 @pytest.mark.parametrize("name", [*ZOO, *WRITTEN])
