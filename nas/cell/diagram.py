@@ -154,7 +154,7 @@ class _Parts:
 
     def _merge_inputs(self, live: Sequence[int]) -> None:
         """Merges of what is there before the first operation, small ones first."""
-        read = {self._dense(i) for i in live if i in self.maps}
+        read = {self._dense(i) for i in live if i in self.maps} - {()}  # () of diagonals
         for wanted in sorted(read, key=lambda nodes: (len(nodes), nodes)):
             if all(node in self.of for node in wanted):
                 self._merged(wanted)

@@ -258,6 +258,15 @@ def test_what_xml_reads_as_its_own_is_escaped() -> None:
     assert 'a < b & "c" ]]> ü' in desc
 
 
+def test_a_layer_of_a_diagonal_alone_has_no_merge() -> None:
+    cell = loads(
+        "def odd(x, h, c):\n    c_new = sigmoid(linear(x, h)) * c\n"
+        "    return h * sigmoid(linear(x) + h + diagonal(c_new)), c_new\n"
+    )
+    assert all(part.wires for part in parts_of(cell) if part.kind == "merge")
+    assert cell.svg()
+
+
 def test_both_writers_draw_the_same(tmp_path: Path) -> None:
     """In the middle of every box and circle, the PNG has the colour that the SVG says."""
     drawn = picture(ZOO["lstm_peephole"])
