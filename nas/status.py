@@ -258,7 +258,8 @@ def _shortcuts(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
 
 def _how_to_go_on(seen: Seen, *, complete: bool) -> Iterator[str]:
     path = seen.folder / "config.yaml"
-    command = f"python -m nas.search {path}"
+    is_comparison = seen.study.attrs.get("definition", {}).get("kind") == "comparison"
+    command = f"python -m nas.{'compare --config' if is_comparison else 'search'} {path}"
     stored = str(seen.config.get("storage"))
     command += " --storage URL" if HIDDEN in stored else ""
     if seen.running:

@@ -19,6 +19,7 @@ from nas.compare.command import main, parse
 from nas.compare.config import CompareConfig, drawn_seed
 from nas.config import TasksConfig
 from nas.evaluation import Evaluation, Settings
+from nas.status import status
 from nas.tasks import Xml
 from nas.zoo import ZOO
 from tests.fake_comparing import EFFECTS, outcome
@@ -349,3 +350,18 @@ def test_time_budget(tmp_path: Path) -> None:
     assert short.returncode == 0, short.stderr
     assert "The time budget of 3s is used up" in short.stdout
     assert not (tmp_path / "studies" / "test" / "comparison.json").exists()
+
+
+def test_its_own_configuration_goes_on(undisturbed: Path) -> None:
+    n_before = n_started(undisturbed / "log")
+    given = [sys.executable, "-m", FAKE, "--config", "studies/test/config.yaml"]
+    done = run(undisturbed, given=given, NAS_TEST_LOG=str(undisturbed / "log"))
+    assert done.returncode == 0, done.stderr
+    assert "comparison test: 5 cells" in done.stdout
+    assert "going on after 5 finished cells" in done.stdout
+    assert n_started(undisturbed / "log") == n_before
+
+
+def test_status_of_a_comparison(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("test", studies=str(undisturbed / "studies")) == 0
+    assert "python -m nas.compare --config" in capsys.readouterr().out

@@ -119,3 +119,18 @@ def test_a_search_without_a_scored_cell_confirms_none(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "No cell was scored, so there is none to confirm." in done.stdout
     assert not (tmp_path / "studies" / "small-confirm").exists()
+
+
+def test_the_comparison_alone_goes_on(confirmed: Path) -> None:
+    before = numbers(confirmed)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fake_comparing", "--config", "studies/small-confirm"],
+        cwd=confirmed,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert numbers(confirmed) == before

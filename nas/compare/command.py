@@ -12,13 +12,13 @@ from typing import Any
 
 import jsonargparse
 
-from nas.arguments import fields_of, flags, instantiate, parser_of
+from nas.arguments import check_file, fields_of, flags, instantiate, parser_of
 from nas.cli import guarded
 from nas.cli import parse as parse_search
 from nas.compare.config import CompareConfig
 from nas.config import SearchConfig
-from nas.errors import UserError
-from nas.resources import names
+from nas.errors import HIDDEN, UserError, hidden
+from nas.resources import find, names
 
 USAGE = "python -m nas.compare CELL [CELL ...] [--config SEARCH] [--FIELD VALUE ...]"
 DESCRIPTION = """Compare cells with GRU and LSTM, or go on with it: the same command resumes.
@@ -27,7 +27,8 @@ Each cell is tuned on the same settings of each task on validation, then trained
 with its best setting and measured on the test split, all at one parameter budget. CELL is a zoo
 name, a .cell or .json file, a winner's folder, or runs:/ID of MLflow. --config takes tasks,
 settings and limits from a search: an experiment that comes with nas ({experiments}) or the path of
-a YAML file; without it, from {default}. --print_config shows all fields as YAML.
+a YAML file; without it, from {default}. A comparison's own config.yaml goes on with that one.
+--print_config shows all fields as YAML.
 """
 ALIASES = {"tasks": "tasks.use"}
 SHARED = ("tasks.", "settings.", "evaluation_time_limit", "evaluation_memory_limit_gb")
@@ -56,7 +57,14 @@ def compare(config: CompareConfig) -> int:
     uri = "" if config.tracking_uri == "off" else config.tracking_uri
     cells = cells_of(config.cells, uri)
     check_cells(config, cells)
-    return run(config, cells, "the same command")
+    return run(config, cells, command(config))
+
+
+def command(config: CompareConfig) -> str:
+    """What goes on with a comparison, a storage's password left out."""
+    storage = " --storage URL" if HIDDEN in hidden(config.storage) else ""
+    path = Path(config.studies) / config.study / "config.yaml"
+    return f"python -m nas.compare --config {path}{storage}"
 
 
 def parse(arguments: Sequence[str]) -> CompareConfig:
@@ -73,7 +81,7 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
     given = list(flags(CompareConfig, rest, ALIASES))
     asks_help = any(flag.startswith("--help") for flag in given)
     if not asks_help:
-        given = [*shared(parse_search([source])), *given]
+        given = [*_from_config(source), *given]
     if cells:
         given.append(f"--cells={json.dumps(cells)}")
     values: dict[str, Any] = instantiate(_parser(), given)
@@ -103,6 +111,17 @@ def _without_config(arguments: Sequence[str]) -> tuple[list[str], str]:
     return rest, source
 
 
+def _from_config(source: str) -> Iterator[str]:
+    """What --config means, as flags: a comparison's own file, or what is taken from a search."""
+    path = find("experiments", source)
+    text = path.read_bytes().decode("utf-8", "replace")
+    if re.search(r"^cells:", text, re.MULTILINE):
+        check_file(CompareConfig, path)
+        yield f"--config={path}"
+    else:
+        yield from shared(parse_search([source]))
+
+
 def shared(search: SearchConfig) -> Iterator[str]:
     """What a comparison takes from a search, as flags."""
     for name in fields_of(CompareConfig):
@@ -126,4 +145,6 @@ def _study_name(cells: Sequence[str]) -> str:
 @cache  # reading the docstrings takes a third of a second
 def _parser() -> jsonargparse.ArgumentParser:
     described = DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT)
-    return parser_of(CompareConfig, "python -m nas.compare", USAGE, described)
+    parser = parser_of(CompareConfig, "python -m nas.compare", USAGE, described)
+    parser.add_argument("--config", action="config", help="what is said above")
+    return parser

@@ -50,5 +50,5 @@ def confirm(search: SearchConfig, best: Sequence[Cell], command: str) -> int:
     A search that goes on later may have other best cells: those that were confirmed before stay in
     the comparison, since they were tried.
     """
-    config = replace(confirming(search), cells=tuple(cell.name for cell in best))
+    config = replace(confirming(search), cells=tuple(map(str, best)))
     return run(config, [*cells_of(()), *best], command)

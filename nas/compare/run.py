@@ -111,7 +111,10 @@ class _Running:
                 with progress:
                     finished = coordinator.run()
             except KeyboardInterrupt:
-                self._say(f"Interrupted: {self._kept()} The same command goes on from here.")
+                self._say(
+                    f"Interrupted: {self._kept()} The same command goes on from here, as does: "
+                    f"{self.command}"
+                )
                 return EXIT_INTERRUPTED
         if not finished:
             self._say(
