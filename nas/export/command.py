@@ -18,24 +18,25 @@ SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     return guarded("nas.export", lambda: export(given))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
         prog="python -m nas.export", description=DESCRIPTION, allow_abbrev=False
     )
-    parser.add_argument("cell", metavar="CELL")
-    parser.add_argument("out", metavar="OUT.py", nargs="?", default="", help="the plain file")
-    parser.add_argument("--task", default="", help="which weights of a winner that has several")
-    parser.add_argument("--onnx", metavar="OUT.onnx", default="", help="an ONNX graph, checked")
-    parser.add_argument("--register", metavar="NAME", default="", help="a model of MLflow")
-    parser.add_argument("--alias", default="champion", help="of the registered version (champion)")
-    parser.add_argument(
+    made.add_argument("cell", metavar="CELL")
+    made.add_argument("out", metavar="OUT.py", nargs="?", default="", help="the plain file")
+    made.add_argument("--task", default="", help="which weights of a winner that has several")
+    made.add_argument("--onnx", metavar="OUT.onnx", default="", help="an ONNX graph, checked")
+    made.add_argument("--register", metavar="NAME", default="", help="a model of MLflow")
+    made.add_argument("--alias", default="champion", help="of the registered version (champion)")
+    made.add_argument(
         "--tracking-uri", default="", help="MLflow's; else MLFLOW_TRACKING_URI or ./mlflow.db"
     )
-    fresh = parser.add_argument_group(
+    fresh = made.add_argument_group(
         "fresh layers", "for --onnx and --register of a cell without weights"
     )
     fresh.add_argument("--input-size", type=int, help="features of x (32)")
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     fresh.add_argument("--num-layers", type=int, help="layers (1)")
     fresh.add_argument("--bidirectional", action="store_true", default=None)
     fresh.add_argument("--seed", type=int, help="of the weights (0)")
-    return parser
+    return made
 
 
 def export(given: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import nas
 from nas.evaluation import Evaluation, Settings
-from nas.export.command import main
+from nas.export.command import main, parser
 from nas.loading import load_model
 from nas.tasks import Memorization, Xml
 from nas.tasks.xml import SYMBOLS
@@ -113,6 +113,16 @@ def test_the_readme_of_the_command_runs_as_a_module(winner: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(root)})
     assert done.returncode == 2
     assert done.stderr.startswith('nas.export: no cell "nothing".')
+
+
+def test_the_commands_of_the_readme_are_accepted() -> None:
+    root = Path(nas.__file__).parent.parent
+    lines = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.export")]
+    assert len(commands) == 4
+    for command in commands:
+        given = parser().parse_args(command.split()[3:])
+        assert given.out or given.onnx or given.register
 
 
 @pytest.mark.parametrize(
