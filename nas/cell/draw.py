@@ -92,8 +92,7 @@ class _Drawing:
 
     def _size(self, slot: int) -> Point:
         """Width and height of what stands in a slot."""
-        part = self.grid.parts[self.grid.slots[slot].part]
-        kind = self.grid.kind(slot)
+        part, kind = self._part_at(slot), self.grid.kind(slot)
         if kind in ("layer", "leaf"):
             width = max(text_width(part.label), text_width(part.name, 11))
             return max(BOX + 6, width + 14), BOX
@@ -169,8 +168,10 @@ class _Drawing:
                     if self.grid.kind(there) in ("layer", "point"):
                         yield Arrow(end, "right", ink)
                     if wire and wire.mark:
-                        up = end[1] <= self._y(there)
-                        yield Text((end[0] - 13, end[1] + (-9 if up else 9)), wire.mark, size=14)
+                        below = all(end[1] >= port[1] for _, port in self._ports(there))
+                        yield Text(
+                            (end[0] - 4, end[1] + (10 if below else -10)), wire.mark, size=14
+                        )
 
     def _leaves(self, slot: int) -> Point:
         """Where lines from a slot begin."""
@@ -178,25 +179,22 @@ class _Drawing:
 
     def _arrives(self, source: int, slot: int) -> Iterator[tuple[Wire | None, Point]]:
         """The wires by which a slot reads a part, and where each ends."""
-        part = self.grid.parts[self.grid.slots[slot].part]
         if self.grid.slots[slot].passes:
             yield None, (self.right[self.grid.slots[slot].layer], self._y(slot))
-            return
-        wires = sorted(
-            part.wires, key=lambda w: (self._height_before(w.source, slot), w.elementwise)
-        )
-        ports = self._ports(slot, wires)
-        for wire, port in zip(wires, ports, strict=True):
-            if wire.source == source:
-                yield wire, port
+        else:
+            yield from (one for one in self._ports(slot) if one[0].source == source)
 
     def _height_before(self, source: int, slot: int) -> int:
         """At which height a value is in the layer before a slot."""
         before = next(s for s in self.grid.before[slot] if self.grid.slots[s].part == source)
         return self.layout.heights[before]
 
-    def _ports(self, slot: int, wires: Sequence[Wire]) -> Iterator[Point]:
+    def _ports(self, slot: int) -> Iterator[tuple[Wire, Point]]:
         """Where lines end at a part: a straight one in the middle, the others above and below."""
+        wires = sorted(
+            self._part_at(slot).wires,
+            key=lambda wire: (self._height_before(wire.source, slot), wire.elementwise),
+        )
         width, height = self._size(slot)
         x, y, here = self._x(slot), self._y(slot), self.layout.heights[slot]
         kind = self.grid.kind(slot)
@@ -209,15 +207,15 @@ class _Drawing:
             if here in heights and heights.count(here) == 1 and len(wires) == 2:
                 middle = heights.index(here)
             offsets = [step * (j - middle) for j in range(len(wires))]
-        for offset in offsets:
+        for wire, offset in zip(wires, offsets, strict=True):
             inset = 0.0
             if kind == "point":
                 radius = height / 2
                 inset = radius - math.sqrt(max(0.0, radius**2 - offset**2))
-            yield x - width / 2 + inset, y + offset
+            yield wire, (x - width / 2 + inset, y + offset)
 
     def _part(self, slot: int) -> Iterator[Drawn]:
-        part, kind = self.grid.parts[self.grid.slots[slot].part], self.grid.kind(slot)
+        part, kind = self._part_at(slot), self.grid.kind(slot)
         if kind not in ("layer", "leaf", "point"):
             return
         at, size = (self._x(slot), self._y(slot)), self._size(slot)

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 import nas
 from nas.cell import OPS, Cell, loads
 from nas.cell.diagram import Part, parts_of
-from nas.cell.draw import picture
+from nas.cell.draw import POINT, STATE_INKS, picture
 from nas.cell.draw_shapes import Arrow, Line, Picture, Shape, Text, text_width
 from nas.cell.draw_write import svg, write_png
 from nas.cell.layout import Layout, place
@@ -230,6 +230,21 @@ def test_every_wire_arrives(cell: Cell) -> None:
     outputs = sum(part.kind == "output" for part in parts)
     arrows = [one for one in picture(cell).drawn if isinstance(one, Arrow)]
     assert len(arrows) == wires + below + outputs
+
+
+def test_the_mark_of_a_subtraction_is_at_what_is_subtracted() -> None:
+    """On the side of its port where no other line arrives, whichever comes from above."""
+    for text, sign in (("tanh(linear(x)) - h", 1), ("h - tanh(linear(x))", -1)):
+        drawn = picture(loads(f"def one(x, h):\n    return {text}\n"))
+        [mark] = (one for one in drawn.drawn if isinstance(one, Text) and one.text == "−" and
+                  one.size == 14)  # fmt: skip
+        [circle] = (one for one in drawn.drawn if isinstance(one, Shape) and one.fill == POINT and
+                    abs(one.middle[0] - mark.at[0]) < 30)  # fmt: skip
+        tips = [one.tip for one in drawn.drawn if isinstance(one, Arrow)]
+        ports = [tip for tip in tips if abs(tip[0] - circle.middle[0]) < 20]
+        nearest = min(ports, key=lambda tip: abs(tip[1] - mark.at[1]))
+        inks = {one.tip: one.ink for one in drawn.drawn if isinstance(one, Arrow)}
+        assert (inks[nearest] == STATE_INKS[0]) == (sign == 1)
 
 
 @each_cell
