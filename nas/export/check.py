@@ -92,7 +92,8 @@ _HALVES = """
 _RUN_OF_ONE = """\
     def run(x: Tensor, state: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         named = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(rnn, named, (x, state))
+        y, final = torch.func.functional_call(rnn, named, (x, state))
+        return y, final
 """
 
 _RUN_OF_SEVERAL = """\

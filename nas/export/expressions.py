@@ -154,14 +154,24 @@ class _Printer:
         return self._name_one(found)
 
     def _name_one(self, found: Iterable[int]) -> bool:
+        chosen = self._longest(found)
+        if chosen is None:
+            return False
+        # Of a product or sum with a function in it, the function is what deserves a name.
+        inner = self._longest(self.cell.nodes[chosen].args)
+        if inner is not None and self.cell.nodes[chosen].op in INFIX:
+            chosen = chosen if self.cell.nodes[inner].op in INFIX else inner
+        self.define(chosen)
+        return True
+
+    def _longest(self, found: Iterable[int]) -> int | None:
+        """The value that takes most code, of those that have no name."""
         compound = [
             i
             for i in sorted(found)
             if i not in self.names and i not in self.values and self.cell.nodes[i].args
         ]
-        if compound:
-            self.define(max(compound, key=lambda i: len(self.code(i)[0])))
-        return bool(compound)
+        return max(compound, key=lambda i: len(self.code(i)[0]), default=None)
 
     def reference(self, i: int) -> tuple[str, int]:
         """How code writes an argument, and how tightly that binds."""

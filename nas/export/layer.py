@@ -132,7 +132,7 @@ def _reset(cell: Cell) -> str:
         cases.append(('name.endswith("_bias")', "zeros_(parameter)"))
     if drawn:
         cases.append(("", "uniform_(parameter, -bound, bound)"))
-    said = ["weights uniform in [-s, s], s = 1 / sqrt(hidden_size)"] if drawn else []
+    said = ["weights from U[-s, s], s = 1 / sqrt(hidden_size)"] if drawn else []
     said += ["biases zero"] if biases else []
     said += [f"{', '.join(names)} {number(value)}" for value, names in fixed.items()]
     said += [f"{number(value)} more on the diagonal of {label}_weight" for label, value in eyes]

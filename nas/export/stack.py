@@ -25,7 +25,7 @@ def stack_class(cell: Cell, equations: Equations, name: str) -> str:
             f"class {name}(nn.Module):",
             _doc(cell),
             _constructor(cell, name),
-            _reset(),
+            _reset(name),
             _forward(cell),
             _packed(cell),
             _run(cell, equations),
@@ -131,11 +131,12 @@ def _constructor(cell: Cell, name: str) -> str:
 """
 
 
-def _reset() -> str:
-    return '''\
+def _reset(name: str) -> str:
+    return f'''\
     def reset_parameters(self) -> None:
         """Draw new parameters in all layers."""
         for layer in self.layers:
+            assert isinstance(layer, {name}Layer)
             layer.reset_parameters()
 '''
 
@@ -161,7 +162,7 @@ def _forward(cell: Cell) -> str:
             state = None if state is None else {_each(cell, "state", "unsqueeze(1)")}
         elif self.batch_first:
             x = x.transpose(0, 1)
-        outputs, final = self._run(x.unbind(), state)
+        outputs, final = self._run(list(x.unbind()), state)
         y = torch.stack(outputs)
         if not batched:
             return y.squeeze(1), {_each(cell, "final", "squeeze(1)")}
@@ -177,7 +178,7 @@ def _packed(cell: Cell) -> str:
     ) -> tuple[PackedSequence, {kind}]:
         if state is not None and x.sorted_indices is not None:
             state = {_each(cell, "state", "index_select(1, x.sorted_indices)")}
-        outputs, final = self._run(x.data.split(x.batch_sizes.tolist()), state)
+        outputs, final = self._run(list(torch.split(x.data, x.batch_sizes.tolist())), state)
         if x.unsorted_indices is not None:
             final = {_each(cell, "final", "index_select(1, x.unsorted_indices)")}
         y = torch.cat(outputs)
@@ -188,9 +189,9 @@ def _packed(cell: Cell) -> str:
 def _run(cell: Cell, e: Equations) -> str:
     n_below = len(cell.verticals)
     kind = state_type(cell)
-    items = ["self", "steps: Sequence[Tensor]", f"state: {kind} | None"]
+    items = ["self", "steps: list[Tensor]", f"state: {kind} | None"]
     lines = [
-        wrapped("def _run(", items, f") -> tuple[Sequence[Tensor], {kind}]:", 4),
+        wrapped("def _run(", items, f") -> tuple[list[Tensor], {kind}]:", 4),
         '        """All layers over all steps, each (batch, input)."""',
         *_initial(cell),
     ]
