@@ -8,6 +8,7 @@ import torch
 
 import nas
 from nas.cli import parse
+from nas.compare.command import parse as parse_compare
 from nas.evaluation import Evaluation, Settings
 from nas.resources import names
 from nas.tasks import Text
@@ -59,7 +60,7 @@ def test_commands_of_the_search_are_accepted(
         line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.search")
     ]
     configs = [parse(arguments) for arguments in searches if "[CONFIG]" not in arguments]
-    named = ["second", "third", "mine", "narrow", "graphs", "both", "replayed"]
+    named = ["second", "third", "mine", "narrow", "graphs", "both", "quickstart", "replayed"]
     assert [config.study for config in configs] == named
 
 
@@ -67,3 +68,15 @@ def test_every_file_that_is_named_is_there() -> None:
     for name in re.findall(r"`((?:nas|docs|search_spaces|experiments)/[\w/.]+)`", README):
         assert (ROOT / name).exists(), name
     assert "quickstart" in names("experiments")
+
+
+def test_commands_of_comparisons_are_accepted() -> None:
+    lines = [line for block in blocks("console") for line in block.splitlines()]
+    given = [line.split("#")[0].split()[3:] for line in lines if "-m nas.compare" in line]
+    assert len(given) == 2
+    cells, tasks = ("mut1", "studies/quickstart/winner", "my.cell"), ("text", "xml")
+    configs = [parse_compare(one) for one in given]
+    assert (configs[0].cells, configs[0].tasks.use) == (cells, tasks)
+    assert [(one.seeds, one.tuning) for one in configs] == [(10, 20), (8, 20)]
+    n_points = [len(one.settings.points((20_000,))) for one in configs]
+    assert n_points == [24, 4], "docs/decisions.md says that quickstart has too few"
