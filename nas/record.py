@@ -2,11 +2,13 @@
 
 One thread holds all of MLflow, its import included, so that a slow or dead server costs the search
 nothing. What cannot be written is tried again; what is missing at the end is written by `sync` when
-the study is opened again, since the study holds everything that a run says.
+the study is opened again, since the study holds everything that a run says. `python -m nas.record
+STUDY` writes all of it at once.
 """
 
 import dataclasses
 import logging
+import sys
 import textwrap
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,19 +16,27 @@ from pathlib import Path
 
 from nas.errors import hidden
 from nas.evaluation import Evaluation, Result
-from nas.record_entry import entry, kind_of
+from nas.record_entry import Entry, entry, kind_of
 from nas.record_place import check_tracking_uri, place
 from nas.record_store import Store, open_store
 from nas.tasks.base import Task
 from nas.visit import Evaluated, Visit, joined
 
-__all__ = ["Recorder", "check_tracking_uri"]
+__all__ = ["Recorder", "check_tracking_uri", "described"]
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 """Between two tries while the store does not answer."""
+
+
+def described(space: str, tasks: Sequence[str]) -> str:
+    """What a search's experiment says of itself."""
+    return (
+        f"Search for recurrent cells in the space {space}, judged on {', '.join(tasks)} against "
+        "the GRU."
+    )
 
 
 class Recorder:
@@ -54,9 +64,12 @@ class Recorder:
         """All that is known of each key: a cell's evaluations may lie with several visits,
         which are told apart by number."""
         self._changed = threading.Condition()
-        self._pending: dict[str, Visit] = {}
-        """Cells that are not recorded yet, by key, in the order in which they are tried."""
-        self._given_up: dict[str, Visit] = {}
+        self._names: dict[int, str] = {}
+        """Of the cells of trials."""
+        self._pending: dict[str, Visit | Entry] = {}
+        """What is not recorded yet, by key, in the order in which it is tried: cells, and at the
+        end the study's summary."""
+        self._given_up: dict[str, Visit | Entry] = {}
         self._closing = False
         self._warned = False
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
@@ -84,8 +97,15 @@ class Recorder:
             if visit.judgement is not None:
                 self._add(visit)
 
+    def conclude(self, summary: Entry) -> None:
+        """Record the study as a whole, after its cells; returns at once."""
+        with self._changed:
+            self._pending.pop(summary.key, None)
+            self._pending[summary.key] = summary
+            self._changed.notify_all()
+
     def close(self, timeout_s: float) -> int:
-        """Wait until all is recorded, and return how many cells are not.
+        """Wait until all is recorded, and return how many runs are not.
 
         A store that does not answer is tried once more and not waited for.
         """
@@ -98,6 +118,7 @@ class Recorder:
 
     def _learn(self, visit: Visit) -> None:
         self._evaluated.setdefault(visit.key, {})[visit.number] = visit.evaluated
+        self._names[visit.number] = visit.name
 
     def _add(self, visit: Visit) -> None:
         # A copy, because the coordinator goes on changing its own.
@@ -105,6 +126,7 @@ class Recorder:
         copy = dataclasses.replace(visit, evaluated=joined(known))
         with self._changed:
             before = self._pending.get(visit.key)
+            assert not isinstance(before, Entry), "no cell has the summary's key"
             given = before is not None and before.kind == "drawn" and visit.kind == "given"
             if before is None or given or visit.turn > before.turn:
                 self._pending[visit.key] = copy
@@ -114,42 +136,45 @@ class Recorder:
         """Record one cell after another until `close`; the body of the thread."""
         store: Store | None = None
         pause_s = FIRST_PAUSE_S
-        while (visit := self._next()) is not None:
+        while (due := self._next()) is not None:
             opened = False
             try:
                 store = store or open_store(self._place, self._study, self._description)
                 opened = True
-                self._record(store, visit)
+                self._record(store, due)
             # MLflow raises its own, SQLAlchemy's, requests' and those of artifact stores; none of
             # them may stop the search, and all are told.
             except Exception as error:
                 store = None  # opened anew, it knows which runs are half-written
                 self._warn(error)
-                if not self._put_off(visit, pause_s, store_answers=opened):
+                if not self._put_off(due, pause_s, store_answers=opened):
                     return
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 pause_s = FIRST_PAUSE_S
 
-    def _next(self) -> Visit | None:
-        """Wait for a cell to record; None when there will be no more."""
+    def _next(self) -> Visit | Entry | None:
+        """Wait for something to record; None when there will be no more."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closing)
             return next(iter(self._pending.values()), None)
 
-    def _record(self, store: Store, visit: Visit) -> None:
-        if not store.holds(visit.key, kind_of(visit, self._baselines), visit.turn):
-            store.write(entry(visit, self._study, self._tasks, self._baselines))
+    def _record(self, store: Store, due: Visit | Entry) -> None:
+        if isinstance(due, Entry):
+            store.write(due)
+        elif not store.holds(due.key, kind_of(due, self._baselines), due.turn):
+            parent = "" if due.parent is None else self._names.get(due.parent, "")
+            store.write(entry(due, self._study, self._tasks, self._baselines, parent))
         with self._changed:
-            if self._pending.get(visit.key) is visit:
-                del self._pending[visit.key]
+            if self._pending.get(due.key) is due:
+                del self._pending[due.key]
 
-    def _put_off(self, visit: Visit, pause_s: float, *, store_answers: bool) -> bool:
+    def _put_off(self, due: Visit | Entry, pause_s: float, *, store_answers: bool) -> bool:
         """Move a cell behind the others and wait a little; False if trying has no more sense."""
         with self._changed:
-            if self._pending.get(visit.key) is visit:
-                del self._pending[visit.key]
-                (self._given_up if self._closing else self._pending)[visit.key] = visit
+            if self._pending.get(due.key) is due:
+                del self._pending[due.key]
+                (self._given_up if self._closing else self._pending)[due.key] = due
             if self._closing:
                 return store_answers
             self._changed.wait_for(lambda: self._closing, pause_s)
@@ -169,3 +194,14 @@ class Recorder:
             hidden(self._place.uri),
             reason,
         )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    from nas.record_command import main as command
+
+    return command(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,23 +4,24 @@ To record something more of each cell, add it to `entry`; no state and no I/O he
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from nas.cell.json import to_json
-from nas.cell.text import loads
 from nas.evaluation import Outcome, Settings
 from nas.judgement import Judgement, best_outcome
+from nas.record_files import PICTURE, files_of
+from nas.spaces.gates import Gates
 from nas.tasks.base import Task
-from nas.visit import Evaluated, Visit
+from nas.visit import Visit
 
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 BROKEN = ("failed", "crashed", "out of memory", "timed out")
 """Statuses of an outcome that say nothing of the cell."""
+RUN_ID = "RUN-ID"
+"""Stands in a note for the run's own id."""
 LONGEST_EQUATIONS = 5000
 """Characters of a cell's text in its note: MLflow cuts a note at 8000, silently."""
 
@@ -34,6 +35,15 @@ class Point:
     step: int
     at_s: float
     """Seconds after the training run began."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of a task."""
+
+    task: str
+    digest: str
+    """Of all that determines it: configuration, revision of the code that makes it, contents."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,11 @@ class Entry:
     note: str
     """Markdown."""
     files: dict[str, str | bytes]
-    """By name: texts, and pictures."""
+    """By path: texts, and pictures."""
+    datasets: tuple[Dataset, ...] = ()
+    """What the cell was trained and judged on."""
+    step: int = 0
+    """Of the metrics that are no curves."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +93,11 @@ class _Tried:
         return self.value / self.ratio if over else self.value * self.ratio
 
 
-def entry(visit: Visit, study: str, tasks: Sequence[Task], baselines: Sequence[str]) -> Entry:
-    """Describe a judged visit; `tasks` are all that may occur in it, `baselines` are keys."""
+def entry(
+    visit: Visit, study: str, tasks: Sequence[Task], baselines: Sequence[str], parent: str = ""
+) -> Entry:
+    """Describe a judged visit; `tasks` are all that may occur in it, `baselines` are keys, `parent`
+    is the name of the cell that it descends from."""
     judgement = visit.judgement
     assert judgement is not None, "only judged visits are recorded"
     kind = kind_of(visit, baselines)
@@ -89,12 +106,15 @@ def entry(visit: Visit, study: str, tasks: Sequence[Task], baselines: Sequence[s
     tags = {
         "nas.key": visit.key,
         "nas.kind": kind,
+        "nas.family": family(visit),
         "nas.stage": judgement.stage,
         "nas.study": study,
         "nas.trial": str(visit.number),
     }
     if visit.turn:
         tags["nas.turn"] = str(visit.turn)
+    if visit.parent is not None:
+        tags["nas.parent"] = f"{parent} (trial {visit.parent})".strip()
     return Entry(
         visit.key,
         visit.name,
@@ -106,7 +126,8 @@ def entry(visit: Visit, study: str, tasks: Sequence[Task], baselines: Sequence[s
         _params(tried),
         tuple(point for one in tried for point in _curves(one)),
         _note(visit, judgement, tried, outcomes, is_reference=visit.key in baselines[:1]),
-        _files(visit),
+        files_of(visit),
+        tuple(_datasets(visit)),
     )
 
 
@@ -114,6 +135,29 @@ def kind_of(visit: Visit, baselines: Sequence[str]) -> str:
     """Whether a cell is a baseline, included by the user, or drawn."""
     given = "baseline" if visit.key in baselines else "included"
     return given if visit.kind == "given" else "candidate"
+
+
+def family(visit: Visit) -> str:
+    """Where a cell comes from: "given", "gates", a start cell of a space of free graphs, "mutants
+    of" one of these, or "other" in a space of another kind."""
+    if visit.kind == "given":
+        return "given"
+    generation = visit.params.get("generation", 1)
+    gated = {field.name for field in dataclasses.fields(Gates)} & visit.params.keys()
+    if gated or visit.params.get("origin") == "gates":
+        origin = "gates"
+    elif "generation" in visit.params:
+        origin = str(visit.params.get("start", "the start cell"))
+    else:
+        origin = "other"
+    return origin if generation == 1 else f"mutants of {origin}"
+
+
+def _datasets(visit: Visit) -> Iterator[Dataset]:
+    """One a task, in the order in which they were met."""
+    versions = {e.task: e.task_version for e in visit.evaluated.values() if not e.key}
+    for task, version in versions.items():
+        yield Dataset(task, version.removeprefix(f"{task}-"))
 
 
 def _tried(visit: Visit, judgement: Judgement, task: Task) -> _Tried:
@@ -205,6 +249,9 @@ def _note(
         "",
         f"```python\n{text.rstrip()}\n```",
         "",
+        # MLflow removes inline SVG and data URIs from notes; its own server has the artifact.
+        f"![{visit.name}](get-artifact?path={PICTURE}&run_uuid={RUN_ID})",
+        "",
         "| task | metric | best | GRU | ratio |",
         "| --- | --- | --- | --- | --- |",
         *rows,
@@ -245,32 +292,3 @@ def _standing(judgement: Judgement, tried: Sequence[_Tried], *, is_reference: bo
         f"**Score {judgement.score:.3f}**, its smallest ratio to the GRU, on {worst}: "
         f"{'; '.join(stands) or 'equal to it'}."
     )
-
-
-def _files(visit: Visit) -> dict[str, str | bytes]:
-    rows = [row for evaluated in visit.evaluated.values() for row in _outcome_rows(evaluated)]
-    return {
-        "cell.cell": visit.cell,
-        "cell.json": json.dumps(to_json(loads(visit.cell)), indent=2) + "\n",
-        "settings.json": json.dumps(rows, indent=2) + "\n",
-    }
-
-
-def _outcome_rows(evaluated: Evaluated) -> Iterator[dict[str, Any]]:
-    for settings, outcome in zip(evaluated.settings, evaluated.outcomes, strict=True):
-        row = {
-            "task": evaluated.task,
-            "task_version": evaluated.task_version,
-            "seed": evaluated.seed,
-            "fidelity": evaluated.fidelity,
-            "settings": dataclasses.asdict(settings),
-            "status": outcome.status,
-            "best": outcome.best,
-            "best_epoch": outcome.best_epoch,
-            "epochs": len(outcome.curve),
-            "n_params": outcome.n_params,
-            "hidden_size": outcome.hidden_size,
-            "cost": dataclasses.asdict(outcome.cost),
-            "message": outcome.message,
-        }
-        yield row

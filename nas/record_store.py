@@ -4,6 +4,7 @@ MLflow is used through its client with the URI handed to it, so that no global s
 imported when a store is opened, which takes seconds.
 """
 
+import json
 import logging
 import os
 import tempfile
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from nas.record_entry import Entry
+from nas.record_entry import RUN_ID, Entry
 from nas.record_place import Place
 
 if TYPE_CHECKING:  # an import takes seconds
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # an import takes seconds
     from mlflow.tracking import MlflowClient
 
 PAGE = 1000
+FORMAT = "2"
+"""Raised whenever more is recorded of a cell: runs of another format are written again."""
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -45,6 +48,8 @@ class _Known:
     turn: int
     """Of the visit that was recorded; later ones know the results on further settings."""
     finished: bool
+    format: str
+    """Of what was recorded, see `FORMAT`."""
 
 
 class Store:
@@ -67,10 +72,11 @@ class Store:
         """Whether the cell needs no more writing.
 
         A cell that was drawn before it was given is written again: given cells go through all
-        tasks, drawn ones may have been rejected before. So is one that was visited again.
+        tasks, drawn ones may have been rejected before. So is one that was visited again,
+        and one that an earlier version recorded.
         """
         known = self._known.get(key)
-        if known is None or not known.finished or known.turn < turn:
+        if known is None or not known.finished or known.turn < turn or known.format != FORMAT:
             return False
         return known.kind != "candidate" or kind == "candidate"
 
@@ -87,30 +93,51 @@ class Store:
             known = None
         if known is None:
             start_ms = round(1000 * (self._clock() - entry.seconds))
-            tags = {**entry.tags, "mlflow.note.content": entry.note}
-            run = self._client.create_run(self._experiment_id, start_ms, tags, entry.name)
+            # With its tags, by which it is known again if the rest is never written.
+            run = self._client.create_run(self._experiment_id, start_ms, entry.tags, entry.name)
             known = _known(run)
         self._log(known, entry)
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in entry.files.items():
-                data = content.encode() if isinstance(content, str) else content
-                (Path(folder) / name).write_bytes(data)
-            self._client.log_artifacts(known.run_id, folder)
+        self._log_files(known.run_id, entry)
         end_ms = known.start_ms + round(1000 * entry.seconds)
         self._client.set_terminated(known.run_id, entry.status, end_ms)
-        self._known[entry.key] = _Known(known.run_id, known.start_ms, entry.kind, turn, True)
+        about = (known.run_id, known.start_ms, entry.kind, turn, True)
+        self._known[entry.key] = _Known(*about, FORMAT)
 
     def _log(self, known: _Known, entry: Entry) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric, Param, RunTag
 
         start = known.start_ms
         end = start + round(1000 * entry.seconds)
-        metrics = [Metric(name, value, end, 0) for name, value in entry.metrics.items()]
+        step = entry.step
+        metrics = [Metric(name, value, end, step) for name, value in entry.metrics.items()]
         metrics += [
             Metric(p.name, p.value, start + round(1000 * p.at_s), p.step) for p in entry.curves
         ]
         params = [Param(name, value) for name, value in entry.params.items()]
-        self._client.log_batch(known.run_id, metrics, params)  # splits what is too much
+        note = entry.note.replace(RUN_ID, known.run_id)
+        tags = {**entry.tags, "nas.format": FORMAT, "mlflow.note.content": note}
+        pairs = [RunTag(name, value) for name, value in tags.items()]
+        self._client.log_batch(known.run_id, metrics, params, pairs)  # splits what is too much
+        if entry.datasets:
+            self._log_datasets(known.run_id, entry)
+
+    def _log_datasets(self, run_id: str, entry: Entry) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        context = [InputTag("mlflow.data.context", "training, validation")]
+        inputs = []
+        for one in entry.datasets:
+            source = json.dumps({"task": one.task, "version": f"{one.task}-{one.digest}"})
+            inputs.append(DatasetInput(Dataset(one.task, one.digest, "nas", source), context))
+        self._client.log_inputs(run_id, inputs)
+
+    def _log_files(self, run_id: str, entry: Entry) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in entry.files.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            self._client.log_artifacts(run_id, folder)
 
     def _runs(self) -> Iterator["Run"]:
         token: str | None = ""
@@ -126,7 +153,8 @@ def _known(run: "Run") -> _Known:
     finished = run.info.status != "RUNNING"
     kind = run.data.tags.get("nas.kind", "")
     turn = int(run.data.tags.get("nas.turn", 0))
-    return _Known(run.info.run_id, run.info.start_time, kind, turn, finished)
+    written = run.data.tags.get("nas.format", "")
+    return _Known(run.info.run_id, run.info.start_time, kind, turn, finished, written)
 
 
 def open_store(

@@ -88,6 +88,8 @@ class _Search:
         self.baselines = tuple(cell.key for cell in cells[: len(BASELINES)])
         self.console = Console(soft_wrap=True)
         self.patience_s = FEW_RECORDS_S
+        self.page: Path | None = None
+        """The report."""
 
     def run(self) -> int:
         from nas.lock import lock
@@ -221,13 +223,12 @@ class _Search:
         if self.config.tracking_uri == "off":
             yield
             return
-        from nas.record import Recorder
+        from nas.record import Recorder, described
 
         recorder = Recorder(
             self.config.tracking_uri,
             self.config.study,
-            f"Search for recurrent cells in the space {self.space.name}, judged on "
-            f"{', '.join(self.config.tasks.use)} against the GRU.",
+            described(self.space.name, self.config.tasks.use),
             self.protocol.tasks,
             self.protocol.filter,
             self.baselines,
@@ -236,12 +237,29 @@ class _Search:
         coordinator.observers = (*coordinator.observers, recorder)
         try:
             yield
+            if self.patience_s == LAST_RECORDS_S:  # complete
+                self._report(recorder)
         finally:
             lagging = recorder.close(self.patience_s)
             if lagging:
                 self._say(
-                    f"{lagging} cells are not recorded in MLflow yet; the same command catches up."
+                    f"{lagging} runs are not recorded in MLflow yet; the same command catches up."
                 )
+
+    def _report(self, recorder: Any) -> None:
+        """Write the report of a complete search, and keep it in MLflow with the summary."""
+        from nas.record_command import conclude
+        from nas.report.command import files_in, report
+        from nas.report.facts import read_facts
+        from nas.status import look
+
+        try:
+            seen = look(self.config.study, self.config.storage, self.config.studies)
+            seen = replace(seen, running=False)  # the lock is held by this very process
+            self.page = report(seen)[0]
+            conclude(recorder, read_facts(seen), files_in(self.page.parent))
+        except UserError as error:  # the search is complete without it
+            self._say(f"The report is not written: {error}")
 
     def _conclude(self, used_up: str, has_winner: bool) -> None:
         from nas.progress import counts, funnel, table_of
@@ -259,6 +277,8 @@ class _Search:
             self._say(f"Winner: {self.folder / 'winner'}; use it in place of torch.nn.LSTM:")
             line = f'nas.RNN("{self.folder / "winner"}", input_size, hidden_size)'
             self._say(f"    import nas; rnn = {line}")
+        if self.page is not None:
+            self._say(f"Report: {self.page}")
         uri = self.config.tracking_uri or "sqlite:///mlflow.db"
         if uri.startswith("http"):
             self._say(f"Look at every cell: {hidden(uri)}")

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.cli import guarded
+from nas.errors import HIDDEN, hidden
+from nas.report.markdown import FIGURES
 from nas.status import Seen, look
 
 DESCRIPTION = """\
@@ -44,12 +46,45 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _report(given: argparse.Namespace) -> int:
+    from nas.record_command import uri_of, write
+    from nas.record_place import check_tracking_uri, place
+    from nas.report.facts import read_facts
+
     seen = look(given.study, given.storage, given.studies)
     against = look(given.against, given.storage, given.studies) if given.against else None
+    uri = _uri(given.tracking_uri, seen)
+    if uri is not None:
+        uri = uri_of(seen, uri)
+        check_tracking_uri(uri)
     paths = report(seen, against, Path(given.out) if given.out else None)
     for path in paths[:2]:
         print(path)
+    if uri is not None:
+        write(read_facts(seen), uri, files_in(paths[0].parent), cells=False)
+        print(f"{hidden(place(uri, Path()).uri)}: report/report.html of the run {seen.name}")
     return 0
+
+
+def _uri(given: str | None, seen: Seen) -> str | None:
+    """Where MLflow is, empty for where the search recorded; None if nothing is to be written.
+
+    A database that is not there is made only if it is asked for.
+    """
+    from nas.record_place import place
+
+    if given is not None:
+        return None if given == "off" else given
+    known = str(seen.config.get("tracking_uri") or "")
+    if known == "off" or HIDDEN in known:
+        return None
+    database = place(known, Path()).database
+    return None if database is not None and not database.is_file() else ""
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The files of a report by their paths among the artifacts of a run."""
+    paths = [folder / "report.html", folder / "report.md", *(folder / FIGURES).iterdir()]
+    return {f"report/{one.relative_to(folder).as_posix()}": one.read_bytes() for one in paths}
 
 
 def report(seen: Seen, against: Seen | None = None, folder: Path | None = None) -> list[Path]:

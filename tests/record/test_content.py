@@ -1,5 +1,7 @@
 """What MLflow says of a cell is what the study holds."""
 
+import csv
+import dataclasses
 import json
 import os
 import socket
@@ -16,7 +18,8 @@ import pytest
 from nas.cell.json import from_json
 from nas.cell.text import loads
 from nas.evaluation import Epoch, Outcome
-from nas.record_entry import LONGEST_EQUATIONS, entry
+from nas.record_entry import LONGEST_EQUATIONS, entry, family
+from nas.record_store import FORMAT
 from nas.visit import Evaluated
 from tests.record.visits import (
     BASELINES,
@@ -65,6 +68,8 @@ def test_scalars_read_back(folder: Path) -> None:
     assert tags == {
         "nas.key": GRU.key,
         "nas.kind": "baseline",
+        "nas.family": "given",
+        "nas.format": FORMAT,
         "nas.stage": "scored",
         "nas.study": "study",
         "nas.trial": "7",
@@ -99,7 +104,9 @@ def test_the_files_are_the_cell_and_its_outcomes(folder: Path) -> None:
         item.path: Path(mlflow.download_artifacts(run_id, item.path)).read_text(encoding="utf-8")
         for item in mlflow.list_artifacts(run_id)
     }
-    assert set(texts) == {"cell.cell", "cell.json", "settings.json"}
+    names = {"cell.cell", "cell.json", "cell.svg", "settings.json", "settings.csv"}
+    assert set(texts) == names
+    assert texts["cell.svg"] == LSTM.svg()
     assert texts["cell.cell"] == str(LSTM)
     assert from_json(json.loads(texts["cell.json"])) == LSTM
     rows = json.loads(texts["settings.json"])
@@ -113,7 +120,74 @@ def test_the_files_are_the_cell_and_its_outcomes(folder: Path) -> None:
         ("text", 0.3, 1.7),
     ]
     assert {row["cost"]["wall_s"] for row in rows} == {2.5}
+    table = list(csv.DictReader(texts["settings.csv"].splitlines()))
+    names = ("task", "learning_rate", "best", "wall_s", "n_params", "parameter_budget")
+    assert [[row[name] for name in names] for row in table[:4]] == [
+        ["memorization", "0.1", "0.99", "2.5", "24900", "25000"],
+        ["xml", "0.1", "0.5", "2.5", "24900", "25000"],
+        ["xml", "0.2", "0.6", "2.5", "24900", "25000"],
+        ["xml", "0.3", "", "2.5", "24900", "25000"],
+    ]
+    assert len(table) == len(rows)
     assert (folder / "mlartifacts" / "study" / run_id / "artifacts" / "cell.cell").is_file()
+
+
+def test_a_run_names_its_parent_and_its_family(folder: Path) -> None:
+    child = dataclasses.replace(
+        rejected(3, MGU), parent=0, params={"generation": 2, "start": "gru"}
+    )
+    record(folder, scored(0, GRU, "given"), child)
+    tags = runs(folder)["mgu"].data.tags
+    assert tags["nas.parent"] == "gru (trial 0)"
+    assert tags["nas.family"] == "mutants of gru"
+    assert "nas.parent" not in runs(folder)["gru"].data.tags
+
+
+@pytest.mark.parametrize(
+    ("params", "wanted"),
+    [
+        ({"update_gate": "x"}, "gates"),
+        ({"origin": "gates", "update_gate": "x", "generation": 1}, "gates"),
+        ({"origin": "gates", "generation": 3, "mutation_2": 1}, "mutants of gates"),
+        ({"origin": "graph", "start": "lstm", "generation": 1}, "lstm"),
+        ({"start": "lstm", "generation": 2}, "mutants of lstm"),
+        ({"generation": 2}, "mutants of the start cell"),
+        ({"choice": 1}, "other"),
+    ],
+    ids=str,
+)
+def test_the_family_of_a_cell_is_where_it_comes_from(
+    params: dict[str, object], wanted: str
+) -> None:
+    assert family(dataclasses.replace(rejected(0, MGU), params=params)) == wanted
+    assert family(dataclasses.replace(scored(0, MGU, "given"), params=params)) == "given"
+
+
+def test_the_data_are_inputs_with_their_digests(folder: Path) -> None:
+    record(folder, scored(0, GRU, "given"), rejected(1, RNN))
+    for name, tasks in (("gru", {"memorization", "xml", "text"}), ("rnn", {"memorization"})):
+        inputs = runs(folder)[name].inputs.dataset_inputs
+        assert {(one.dataset.name, one.dataset.digest) for one in inputs} == {
+            (task, "1") for task in tasks
+        }
+
+
+def test_the_note_shows_the_picture_of_its_own_run(folder: Path) -> None:
+    record(folder, scored(0, GRU, "given"))
+    run = runs(folder)["gru"]
+    address = f"(get-artifact?path=cell.svg&run_uuid={run.info.run_id})"
+    assert address in run.data.tags["mlflow.note.content"]
+
+
+def test_a_record_of_an_earlier_version_is_completed(folder: Path) -> None:
+    record(folder, scored(0, GRU, "given"))
+    run_id = runs(folder)["gru"].info.run_id
+    for tag in ("nas.format", "nas.family"):
+        client(folder).delete_tag(run_id, tag)
+    record(folder, scored(0, GRU, "given"))
+    again = runs(folder)["gru"]
+    assert again.info.run_id == run_id
+    assert again.data.tags["nas.family"] == "given"
 
 
 def test_the_note_holds_the_equations_and_the_tasks(folder: Path) -> None:

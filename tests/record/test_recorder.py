@@ -81,7 +81,7 @@ def test_a_run_that_a_crash_left_unfinished_is_completed(
     whole = runs(folder)
     assert whole["gru"].info.run_id == half["gru"].info.run_id
     assert whole["gru"].info.status == "FINISHED"
-    assert len(client(folder).list_artifacts(whole["gru"].info.run_id)) == 3
+    assert len(client(folder).list_artifacts(whole["gru"].info.run_id)) == 5
     assert len(curve(folder, whole["gru"], "xml/train_loss")) == 3
     assert whole["rnn"].info.status == "KILLED"
 
