@@ -96,6 +96,10 @@ def test_it_is_not_done_twice(confirmed: Path) -> None:
         (["--confirm", "-1"], "confirm must be at least 0, got -1."),
         (["--confirm", "1", "--confirm-tasks", "nope"], 'no task "nope".'),
         (
+            ["--confirm", "1", "--confirm-tasks", "xml", "--tasks.xml.n_params", "9"],
+            "n_params must be at least",
+        ),
+        (
             ["--confirm", "1", "--tasks.text.n_params", "9000", "8000"],
             "tasks.text.n_params must be one parameter budget in a comparison",
         ),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from nas.cell.graph import Cell
 from nas.cell.text import loads
 from nas.compare.config import CompareConfig
-from nas.compare.run import run
+from nas.compare.run import check_cells, run
 from nas.compare.sources import cells_of
 from nas.config import SearchConfig
 from nas.leaderboard import Row
@@ -16,7 +16,7 @@ def confirming(search: SearchConfig) -> CompareConfig:
     """The comparison at the end of a search: its settings, fresh seeds, and fresh tasks if given.
 
     Raises:
-        UserError: if a task cannot be compared on.
+        UserError: if a task cannot be compared on, or its budget is too small for GRU or LSTM.
     """
     tasks = replace(search.tasks, use=search.confirm_tasks or search.tasks.use)
     config = CompareConfig(
@@ -35,6 +35,7 @@ def confirming(search: SearchConfig) -> CompareConfig:
         studies=search.studies,
     )
     config.check()
+    check_cells(config, cells_of(()))
     return config
 
 
@@ -51,4 +52,5 @@ def confirm(search: SearchConfig, best: Sequence[Cell], command: str) -> int:
     the comparison, since they were tried.
     """
     config = replace(confirming(search), cells=tuple(map(str, best)))
+    check_cells(config, best)
     return run(config, [*cells_of(()), *best], command)
