@@ -80,7 +80,8 @@ ORDER = """
     nas.bench.study
     nas.bench
     nas.export.expressions nas.export.layer nas.export.stack nas.export.check nas.export.plain
-    nas.export.source nas.export.graph nas.export.verify nas.export.command nas.export.__main__
+    nas.export.source nas.export.operators nas.export.graph_step nas.export.graph
+    nas.export.verify nas.export.command nas.export.__main__
     nas.export
     nas.show nas.gallery
     nas.testing.tasks nas.testing.spaces nas.testing.samplers nas.testing

@@ -2,5 +2,5 @@
 
 cell -> equations as torch (expressions.py) -> layer (layer.py) -> stack (stack.py)
      -> self-test (check.py) -> the file (plain.py)
-module -> ONNX graph (graph.py) -> compared with torch (verify.py)
+module -> ONNX graph (operators.py, graph_step.py, graph.py) -> compared with torch (verify.py)
 """

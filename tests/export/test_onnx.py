@@ -11,7 +11,8 @@ import torch
 
 from nas.errors import SearchError, UserError
 from nas.export import graph
-from nas.export.graph import OPERATORS, to_onnx
+from nas.export.graph import to_onnx
+from nas.export.operators import COMPOSED, OPERATORS
 from nas.export.verify import SHAPES, example, outputs, session_of, write_onnx
 from nas.model import SequenceModel
 from nas.rnn import RNN
@@ -92,13 +93,13 @@ def test_a_graph_of_one_length_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A graph that stops after three steps, as a traced loop would."""
-    whole = graph._Network.stack
+    whole = graph.Network.stack
 
-    def cut(self: graph._Network, rnn: RNN, x: str) -> str:
+    def cut(self: graph.Network, rnn: RNN, x: str) -> str:
         bounds = [self.constant(f"b{k}", np.array([k], np.int64)) for k in (0, 3)]
         return whole(self, rnn, self.op("Slice", x, *bounds))
 
-    monkeypatch.setattr(graph._Network, "stack", cut)
+    monkeypatch.setattr(graph.Network, "stack", cut)
     with pytest.raises(SearchError, match="is not written"):
         write_onnx(of("gru"), tmp_path / "cut.onnx")
     assert not list(tmp_path.iterdir())
@@ -122,4 +123,4 @@ def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
 
 def test_operators_are_those_of_the_cell_language() -> None:
     """Every op of the table has its operator, or is made of some."""
-    assert {*OPERATORS, *graph.COMPOSED} == set(COMPUTED)
+    assert {*OPERATORS, *COMPOSED} == set(COMPUTED)

@@ -1,0 +1,106 @@
+"""The parts of an ONNX graph: operators, constants, and what each op of a cell is made of.
+
+To export a new op, write a line in `OPERATORS` or `COMPOSED`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.cell.graph import Cell, Node
+
+if TYPE_CHECKING:  # an optional package
+    from onnx import NodeProto, TensorProto
+
+# The operator of an op that has one, and how it names the op's attributes.
+OPERATORS: dict[str, tuple[str, dict[str, str]]] = {
+    "add": ("Add", {}),
+    "sub": ("Sub", {}),
+    "mul": ("Mul", {}),
+    "div": ("Div", {}),
+    "max": ("Max", {}),
+    "min": ("Min", {}),
+    "neg": ("Neg", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "relu": ("Relu", {}),
+    "leaky_relu": ("LeakyRelu", {"slope": "alpha"}),
+    "hard_sigmoid": ("HardSigmoid", {"slope": "alpha"}),
+    "softplus": ("Softplus", {}),
+    "exp": ("Exp", {}),
+    "log": ("Log", {}),
+    "abs": ("Abs", {}),
+    "sqrt": ("Sqrt", {}),
+    "sin": ("Sin", {}),
+    "cos": ("Cos", {}),
+    "softmax": ("Softmax", {}),
+}
+
+
+class Graph:
+    """Operators and constants of a graph under construction; values are float32."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+        self.count = 0
+
+    def op(self, kind: str, *inputs: str, out: str = "", **attributes: Any) -> str:
+        """Add an operator with one result, and return the result's name."""
+        from onnx import helper
+
+        self.count += 1
+        out = out or f"{kind.lower()}_{self.count}"
+        self.nodes.append(helper.make_node(kind, inputs, [out], **attributes))
+        return out
+
+    def constant(self, name: str, value: Tensor | NDArray[Any]) -> str:
+        """A tensor of the graph; floating-point values become float32."""
+        from onnx import numpy_helper
+
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32)
+        self.constants[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def number(self, value: float) -> str:
+        return self.constant(f"number_{value!r}", np.array([value]))
+
+    def whole(self, *values: int) -> str:
+        return self.constant(f"whole_{'_'.join(map(str, values))}", np.array(values, np.int64))
+
+
+def _blend(g: Graph, _: Node, a: str, b: str, c: str) -> str:
+    rest = g.op("Mul", g.op("Sub", g.number(1.0), a), c)
+    return g.op("Add", g.op("Mul", a, b), rest)
+
+
+def _gelu(g: Graph, _: Node, a: str) -> str:
+    one = g.op("Add", g.op("Erf", g.op("Mul", a, g.number(math.sqrt(0.5)))), g.number(1.0))
+    return g.op("Mul", g.op("Mul", a, g.number(0.5)), one)
+
+
+def _layer_norm(g: Graph, n: Node, a: str) -> str:
+    return _rms_norm(g, n, g.op("Sub", a, g.op("ReduceMean", a, g.whole(-1))))
+
+
+def _rms_norm(g: Graph, n: Node, a: str) -> str:
+    mean = g.op("ReduceMean", g.op("Mul", a, a), g.whole(-1))
+    return g.op("Div", a, g.op("Sqrt", g.op("Add", mean, g.number(n.number("eps")))))
+
+
+# What ops are made of that have no operator of their own.
+COMPOSED: dict[str, Callable[..., str]] = {
+    "blend": _blend,
+    "square": lambda g, n, a: g.op("Mul", a, a),
+    "silu": lambda g, n, a: g.op("Mul", a, g.op("Sigmoid", a)),
+    "gelu": _gelu,
+    "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
+}
