@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from nas.cell.draw import POINT, STATE_INKS, picture
 from nas.cell.draw_shapes import Arrow, Line, Picture, Shape, Text, text_width
 from nas.cell.draw_write import svg, write_png
 from nas.cell.layout import Layout, place
+from nas.cell.layout_order import crossings
 from nas.cell.mutate import random_walk
 from nas.cell.mutate_rules import Mutations
 from nas.errors import UserError
@@ -162,6 +164,38 @@ def test_few_lines_cross() -> None:
     found = {name: place(parts_of(ZOO[name])).n_crossings for name in ZOO}
     assert {name: found[name] for name in CROSSINGS} == CROSSINGS
     assert sum(found.values()) <= 31
+
+
+def test_no_two_neighbours_would_better_change_places() -> None:
+    walk = random_walk(ZOO["lstm"], 60, 3, Mutations(min_operations=20))
+    for mutant in walk[30::5]:
+        check_neighbours(place(parts_of(mutant.cell)))
+
+
+def check_neighbours(layout: Layout) -> None:
+    order = [list(layer) for layer in layout.order]
+    for layer in order[1:-1]:
+        for k in range(len(layer) - 1):
+            layer[k], layer[k + 1] = layer[k + 1], layer[k]
+            assert crossings(layout.grid, order) >= layout.n_crossings
+            layer[k], layer[k + 1] = layer[k + 1], layer[k]
+
+
+@pytest.mark.parametrize("name", ["ugrnn", "mgu", "lstm_nig", "gru"])
+def test_no_order_at_all_has_fewer_crossings(name: str) -> None:
+    """All orders of a layer, one layer after another, with the fewest crossings up to there."""
+    layout = place(parts_of(ZOO[name]))
+    grid, order = layout.grid, layout.order
+    best = {order[0]: 0}
+    for k, layer in enumerate(order[1:], start=1):
+        orders = list(permutations(layer)) if k < len(order) - 1 else [layer]
+        best = {
+            new: min(
+                fewest + crossings(grid, [list(old), list(new)]) for old, fewest in best.items()
+            )
+            for new in orders
+        }
+    assert layout.n_crossings == best[order[-1]]
 
 
 def test_the_state_of_the_lstm_is_a_straight_line() -> None:
