@@ -72,7 +72,8 @@ def export(given: argparse.Namespace) -> int:
 
         model = trained(source)
         _write(out, plain_file(source.cell, _command(given), model).encode())
-        print(f"{out}: needs torch alone; `python {out}` tests it.")
+        needs = "torch alone" if model is None else "torch and safetensors"
+        print(f"{out}: needs {needs}; `python {out}` tests it.")
         if model is not None:
             module, described = module_of(source, Sizes())
             beside = out.with_suffix(".safetensors")
