@@ -242,9 +242,7 @@ def test_a_shared_storage_has_one_coordinator_a_study(tmp_path: Path, url: str) 
     """Begun from two folders, as two people would."""
     shared = url.format(tmp_path / "shared.db")
     with lock(tmp_path / "mine", "test", shared):
-        with pytest.raises(
-            UserError, match=r"it holds .*shared\.db\.test\.lock"
-        ):
+        with pytest.raises(UserError, match=r"it holds .*shared\.db\.test\.lock"):
             with lock(tmp_path / "yours", "test", shared):
                 pass
         with lock(tmp_path / "yours", "other", shared):

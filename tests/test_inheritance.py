@@ -8,19 +8,17 @@ import pytest
 
 from nas.coordinator import Coordinator
 from nas.draws import Ancestry, Known, inherit
-from nas.evolution import EvolutionConfig
 from nas.protocol import Staged
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
-from nas.spaces import Graph
 from nas.study import Study
 from nas.tasks import Arithmetic, Memorization, Xml
 from nas.tasks.base import ACCURACY, LOSS, Metric
 from nas.workers import Workers
-from nas.zoo import ZOO
 from tests.fake_training import outcome
 from tests.studies import essences
-from tests.test_coordinator import Crash, CrashAfter, Shuffled, study
+from tests.test_coordinator import Crash, Shuffled, study
+from tests.test_revisit import coordinator
 
 N_POINTS = 840
 
@@ -111,30 +109,17 @@ CONFIG = ProtocolConfig(
     filter_accuracy=0.85, n_settings=2, draws="inherited", reference_settings=4, pass_ratio=0.93
 )
 STAGED = Staged(Memorization(n_symbols=3), (Arithmetic(max_digits=1), Xml()), CONFIG, GRID, seed=0)
-GRU, LSTM = ZOO["gru"], ZOO["lstm"]
 
 
-def coordinator(opened: Study, workers: Workers, crash_after: int = 0) -> Coordinator:
-    return Coordinator(
-        opened,
-        Graph(),
-        STAGED,
-        workers,
-        (GRU, LSTM),
-        "jozefowicz",
-        seed=2,
-        n_candidates=30,
-        in_flight=3,
-        evolution=EvolutionConfig(propose=0.5),
-        observers=(CrashAfter(crash_after),) if crash_after else (),
-    )
+def inheriting(opened: Study, workers: Workers, crash_after: int = 0) -> Coordinator:
+    return coordinator(opened, workers, crash_after, STAGED, n_candidates=30)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
     workers = Shuffled(1, 0, outcome)
     opened = study(tmp_path_factory.mktemp("undisturbed"))
-    assert coordinator(opened, workers).run()
+    assert inheriting(opened, workers).run()
     workers.close(wait=True)
     return opened
 
@@ -176,7 +161,7 @@ def test_children_differ_from_one_another(undisturbed: Study) -> None:
 def test_order_of_answers_changes_nothing(tmp_path: Path, undisturbed: Study, seed: int) -> None:
     workers = Shuffled(4, seed, outcome)
     opened = study(tmp_path)
-    assert coordinator(opened, workers).run()
+    assert inheriting(opened, workers).run()
     workers.close(wait=True)
     assert essences(opened) == essences(undisturbed)
 
@@ -191,7 +176,7 @@ def test_crashes_at_random_events_lose_nothing(
         opened = study(tmp_path)
         workers = Shuffled(3, seed, outcome)
         try:
-            coordinator(opened, workers, crash_after=generator.randint(1, 40)).run()
+            inheriting(opened, workers, crash_after=generator.randint(1, 40)).run()
         except Crash:
             continue
         finally:

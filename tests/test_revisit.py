@@ -100,16 +100,22 @@ def test_a_setting_without_a_metric_does_not_count() -> None:
 # --- the coordinator, with the sampler of the paper in the space of free graphs ---
 
 
-def coordinator(opened: Study, workers: Workers, crash_after: int = 0) -> Coordinator:
+def coordinator(
+    opened: Study,
+    workers: Workers,
+    crash_after: int = 0,
+    protocol: Staged = STAGED,
+    n_candidates: int = 24,
+) -> Coordinator:
     return Coordinator(
         opened,
         Graph(),
-        STAGED,
+        protocol,
         workers,
         (GRU, LSTM),
         "jozefowicz",
         seed=1,
-        n_candidates=24,
+        n_candidates=n_candidates,
         in_flight=3,
         evolution=EvolutionConfig(propose=0.5),
         observers=(CrashAfter(crash_after),) if crash_after else (),
