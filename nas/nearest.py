@@ -17,6 +17,8 @@ CANDIDATES = 6
 """Nearest known cells from which the search begins."""
 BEAM = 5
 MOST_EDITS = 4
+MOST_TERMS = 24
+"""Terms by which cells may differ that are searched: a gate with its product is six."""
 SURE_KEY = 1e-12
 
 
@@ -64,7 +66,8 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
     pairs = [_pair(name, ZOO[name], cell, features(ZOO[name]), own) for name in names]
     pairs.sort(key=lambda pair: (pair.distance, names.index(pair.name)))
     first = pairs[0]
-    starts = {pair.name: pair for pair in pairs[:CANDIDATES]}
+    near = [pair for pair in pairs[:CANDIDATES] if sum(_more_and_fewer(pair)) <= MOST_TERMS]
+    starts = {pair.name: pair for pair in near}
     if found := _search(list(starts.values())):
         return Nearest(found.name, starts[found.name].distance, found.words)
     return Nearest(first.name, first.distance, (_count(first),), is_all=False)
@@ -106,8 +109,12 @@ def _children(pair: _Pair, seen: set[tuple[int, int]]) -> Iterable[_Pair]:
         yield _pair(pair.name, *cells, *both, words)
 
 
-def _count(pair: _Pair) -> str:
-    """How many operations the two cells have that the other has not, whatever they read."""
+def _more_and_fewer(pair: _Pair) -> tuple[int, int]:
+    """How many operations the cell has that the known one has not, whatever they read; and back."""
     known, cell = (features(one, rounds=0) for one in (pair.known, pair.cell))
-    more, fewer = (cell - known).total(), (known - cell).total()
+    return (cell - known).total(), (known - cell).total()
+
+
+def _count(pair: _Pair) -> str:
+    more, fewer = _more_and_fewer(pair)
     return f"{more} operations more and {fewer} fewer, beside what they read"

@@ -116,6 +116,14 @@ def far(x, h, a, b):
     assert fewer > 0
 
 
+def test_a_cell_far_from_all_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edits of a large cell take minutes to try, and four of them lead nowhere."""
+    lines = "".join(f"    v{i} = tanh(linear(x, h) - square(v{i - 1}))\n" for i in range(1, 30))
+    cell = loads(f"def far(x, h):\n    v0 = tanh(linear(h))\n{lines}    return v29\n")
+    monkeypatch.delattr("nas.nearest.edits")
+    assert not nearest(cell).is_all
+
+
 def applied(known: Cell, cell: Cell, words: tuple[str, ...]) -> bool:
     """Whether the edits that the words name lead from one cell to the other, in either order."""
     if not words:

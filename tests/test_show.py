@@ -60,6 +60,7 @@ def test_files_are_written_for_a_winner(tmp_path: Path, capsys: pytest.CaptureFi
     assert (out / "cell.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow  # loops are compiled
 def test_the_speed_is_against_torch(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("--hidden-size", "8", "--input-size", "8")
     lines = said(capsys, "gru_v1", "--speed", *sizes)
