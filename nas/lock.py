@@ -42,7 +42,8 @@ def lock(folder: Path, name: str, storage: str = "") -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(_held(folder / LOCK, name, f"folder {folder}", "--studies"))
-        if file := _database(storage):
+        file = _database(storage)
+        if file is not None and file.parent.is_dir():  # else the storage will not answer
             beside = file.with_name(f"{file.name}.{name}{LOCK}")
             stack.enter_context(_held(beside, name, f"folder {file.parent}", "--storage"))
         yield
