@@ -19,7 +19,8 @@ ROOT = Path(nas.__file__).parent
 ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
-    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.distance nas.cell.count
+    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.distance
+    nas.cell.count
     nas.cell.describe nas.cell.edits
     nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
     nas.cell.draw_shapes nas.cell.draw nas.cell.draw_write
@@ -57,7 +58,8 @@ ORDER = """
     nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
-    nas.record_place nas.record_files nas.record_entry nas.record_summary nas.record_store nas.record nas.record_read
+    nas.record_place nas.record_files nas.record_entry nas.record_summary
+    nas.record_store nas.record nas.record_read
     nas.record_comparison
     nas.record_model nas.serving
     nas.stats nas.provenance
