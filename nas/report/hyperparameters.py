@@ -6,6 +6,7 @@ each of its values. Optuna computes the first on a study in memory, made from th
 """
 
 import dataclasses
+import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from nas.tasks.base import Task
 
 FEWEST = 20
 """Finished runs below which nothing is said of importances."""
-MOST = 2000
-"""Runs that the forest is grown from; of more, every k-th is taken."""
+MOST = 10_000
+"""Runs that the forest is grown from; of more, so many are drawn at random."""
 N_TREES = 64
 ENDED_EARLY = ("cut", "vetoed")
 """Statuses of runs whose metric is not that of the end of training."""
@@ -103,7 +104,8 @@ def importances(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
     Values are categories, so that each value of the grid counts as much as another: settings are
     drawn from the grid, not from the numbers between.
     """
-    runs = runs[:: -(-len(runs) // MOST)] if runs else runs
+    if len(runs) > MOST:
+        runs = random.Random(0).sample(runs, MOST)
     names = [name for name in names if name in varied(runs)]
     if not names or len({run.outcome.best for run in runs}) < 2:
         return {}

@@ -29,7 +29,7 @@ GRID = (
 )
 HOSTILE = "</pre><script>alert('x')</script> | `code` & https://example.com/a.png"
 """A docstring; as text it is harmless."""
-BROKEN = "<img src=x onerror=alert(1)>"
+BROKEN = "<img src=x onerror=alert(1)> | `y"
 """A message of a run."""
 DEFINITION = {"tasks.use": ["xml", "text"]}
 PROVENANCE = {"python": "3.11", "torch": "2", "numpy": "2", "revision": "abc"}

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from nas.evaluation import Cost, Outcome, Settings
-from nas.report import endings, race
+from nas.report import endings, hyperparameters, race
 from nas.report.ancestry import ancestry, how
 from nas.report.checklist import checklist
 from nas.report.facts import Facts, Run
@@ -126,6 +126,14 @@ def test_importances_are_optunas() -> None:
     assert found == pytest.approx(wanted, abs=1e-12)
     assert list(found) == ["learning_rate", "clip_norm"]
     assert importances(runs, ["learning_rate", "clip_norm"]) == found, "the same again"
+
+
+def test_of_many_runs_some_of_each_setting_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though settings come in the same order with each cell."""
+    order = {run.settings: run for run in made_up_runs(200)}
+    runs = list(order.values()) * 40
+    monkeypatch.setattr(hyperparameters, "MOST", len(runs) // len(order))
+    assert set(importances(runs, ["learning_rate", "clip_norm"])) == {"learning_rate", "clip_norm"}
 
 
 def test_few_runs_have_no_importances() -> None:
