@@ -12,6 +12,7 @@ from nas.record_command import main
 from nas.report.command import main as report
 from tests.record.visits import SQLALCHEMY
 from tests.report.made_up import make, reopened, scored, visit
+from tests.studies import run, write_config
 
 pytestmark = SQLALCHEMY
 
@@ -124,3 +125,23 @@ def test_what_is_wrong_is_one_sentence(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.slow  # two searches as processes
+def test_a_complete_search_leaves_its_report_and_its_summary(folder: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    write_config(folder)
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri)
+    for n in (3, 5):
+        done = run("tests.fake_training", folder, "--n-candidates", f"{n}", "--tracking-uri", uri)
+        assert done.returncode == 0, done.stderr
+        assert "Report: studies/small/report/report.html" in done.stdout
+        [experiment] = client.search_experiments(filter_string="name = 'small'")
+        runs = client.search_runs([experiment.experiment_id], "tags.`nas.kind` = 'summary'")
+        assert [one.data.metrics["n_judged"] for one in runs] == [n]
+        page = (folder / "studies" / "small" / "report" / "report.html").read_text()
+        assert "the search is running" not in page
+        [where] = (folder / "mlartifacts" / "small" / runs[0].info.run_id).iterdir()
+        assert (where / "report" / "report.html").read_text() == page
