@@ -1,8 +1,16 @@
 """What all tests share: compiled loops are kept for this run, apart from the user's cache."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
+    all that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
