@@ -142,9 +142,9 @@ class Recorder:
                 store = store or open_store(self._place, self._study, self._description)
                 opened = True
                 self._record(store, due)
-            # MLflow raises its own, SQLAlchemy's, requests' and those of artifact stores; none of
-            # them may stop the search, and all are told.
             except Exception as error:
+                # MLflow raises its own, SQLAlchemy's, requests' and those of artifact stores; none
+                # of them may stop the search, and all are told.
                 store = None  # opened anew, it knows which runs are half-written
                 self._warn(error)
                 if not self._put_off(due, pause_s, store_answers=opened):

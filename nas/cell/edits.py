@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from nas.cell.describe import Names
 from nas.cell.graph import Cell, Node, infer_widths, node
-from nas.cell.ops import ACTIVATIONS, LEARNED, OPS
+from nas.cell.ops import ACTIVATIONS, LEARNED, OPS, AttrValue
 from nas.errors import CellError
 
 COMBINATIONS = ("add", "sub", "mul", "div", "max", "min")
@@ -59,10 +59,10 @@ def _with_arg(cell: Cell, i: int, place: int, arg: int) -> Cell:
     return _with_node(cell, i, replace(n, args=(*n.args[:place], arg, *n.args[place + 1 :])))
 
 
-def _with_attr(cell: Cell, i: int, name: str, value: object) -> Cell:
+def _with_attr(cell: Cell, i: int, name: str, value: AttrValue) -> Cell:
     n = cell.nodes[i]
     attrs = tuple((key, value if key == name else old) for key, old in n.attrs)
-    return _with_node(cell, i, replace(n, attrs=attrs))  # type: ignore[arg-type]  # checked by use
+    return _with_node(cell, i, replace(n, attrs=attrs))
 
 
 def _instead(cell: Cell, old: int, new: int) -> Cell | None:

@@ -63,8 +63,9 @@ def _number(value: AttrValue) -> AttrValue:
 
 
 def _whole(key: str, value: AttrValue) -> AttrValue:
-    whole = key in ("width", "blocks") and isinstance(value, float) and value.is_integer()
-    return int(value) if whole else value  # type: ignore[arg-type]  # `whole` says it is a float
+    if key in ("width", "blocks") and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 @dataclass(frozen=True)

@@ -179,8 +179,9 @@ class Reader:
             return -self._read_number(place.operand)
         if isinstance(place, ast.Name) and place.id == "inf":
             return math.inf
-        if isinstance(place, ast.Constant) and type(place.value) in (int, float):
-            return float(place.value)  # type: ignore[arg-type]  # the line above says it is a number
+        if isinstance(place, ast.Constant) and isinstance(place.value, int | float):
+            if not isinstance(place.value, bool):
+                return float(place.value)
         raise self._error(place, f"a number is expected here, got {ast.unparse(place)}.")
 
 

@@ -68,7 +68,8 @@ class Printer:
         if isinstance(n, ast.Name):
             return self.values[n.id]
         if isinstance(n, ast.Constant):
-            return f"splat({float(n.value)!r})"  # type: ignore[arg-type]  # formulas hold numbers
+            assert isinstance(n.value, int | float), "formulas hold numbers"
+            return f"splat({float(n.value)!r})"
         if isinstance(n, ast.UnaryOp):
             return f"(-{self._print(n.operand)})"
         if isinstance(n, ast.BinOp):

@@ -72,7 +72,8 @@ class Hoist:
         """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
         n, weight = self.plan.node(i), self.layer.weight_at(i)
         if n.op == "block_diagonal":
-            blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]  # torch's
+            # torch declares no types of this function.
+            blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
             return blocks
         return weight * block_mask(n, weight) if n.op == "masked" else weight
 
@@ -104,7 +105,8 @@ class _Aligned(torch.autograd.Function):
 
 
 def _aligned(tensor: Tensor) -> Tensor:
-    aligned: Tensor = _Aligned.apply(tensor)  # type: ignore[no-untyped-call]  # torch's
+    # torch declares no types of `apply`.
+    aligned: Tensor = _Aligned.apply(tensor)  # type: ignore[no-untyped-call]
     return aligned
 
 

@@ -61,7 +61,8 @@ class Library:
         """A function without a result, from the ctypes of its arguments."""
         address = _ctypes.dlsym(self._handle, name + self._suffix)
         function = ctypes.CFUNCTYPE(None, *arguments)(address)
-        function.library = self  # type: ignore[attr-defined]  # keeps it loaded
+        # An attribute that ctypes knows nothing of: it keeps the library loaded with the function.
+        function.library = self  # type: ignore[attr-defined]
         return function
 
 
@@ -271,8 +272,8 @@ def _run(command: list[str], place: Path) -> str:
     with process:
         try:
             said, _ = process.communicate(timeout=COMPILE_LIMIT_S)
-        # An interrupt too: the compiler has a session of its own and would go on without us.
         except BaseException as error:
+            # An interrupt too: the compiler has a session of its own and would go on without us.
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

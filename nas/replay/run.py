@@ -7,6 +7,7 @@ unseen candidate takes the trial, with the suggestions that once led to it.
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -63,7 +64,7 @@ def make_replay(name: str, bench: Bench, config: ReplayConfig) -> Replay:
     return lambda bench, seed: _Snapped(make, points, bench, config, seed).run()
 
 
-class _Run:
+class _Run(ABC):
     """What both kinds of replay share; a subclass asks for a trial."""
 
     def __init__(self, bench: Bench, config: ReplayConfig, seed: int) -> None:
@@ -74,13 +75,13 @@ class _Run:
         """The trial of each candidate in `order`."""
         self.order: list[int] = []
 
+    @abstractmethod
     def ask(self, number: int) -> int:
         """Begin a trial; the candidate that takes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def enter(self, index: int) -> None:
         """Begin the trial of a given cell."""
-        raise NotImplementedError
 
     def run(self) -> list[int]:
         bench, config = self.bench, self.config

@@ -35,12 +35,14 @@ class BoundedTPE(TPESampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return super().infer_relative_search_space(_Bounded(study, trial), trial)  # type: ignore[arg-type]
+        bounded: Any = _Bounded(study, trial)  # what TPE uses of a study, and no more
+        return super().infer_relative_search_space(bounded, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return super().sample_relative(_Bounded(study, trial), trial, search_space)  # type: ignore[arg-type]
+        bounded: Any = _Bounded(study, trial)
+        return super().sample_relative(bounded, trial, search_space)
 
     def sample_independent(
         self,
