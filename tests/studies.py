@@ -47,8 +47,13 @@ def run(
     module: str, folder: Path, *arguments: str, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the search of `write_config` in `folder` to its end."""
+    return finished(command(module, folder / "small.yaml", *arguments), folder, **extra)
+
+
+def finished(command: list[str], folder: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """A command after its end; `extra` are environment variables."""
     return subprocess.run(
-        command(module, folder / "small.yaml", *arguments),
+        command,
         cwd=folder,
         env=environment(**extra),
         capture_output=True,

@@ -21,7 +21,7 @@ from nas.evaluation import Evaluation, Settings
 from nas.status import status
 from nas.zoo import ZOO
 from tests.fake_comparing import EFFECTS, outcome
-from tests.studies import environment, essences, stored
+from tests.studies import environment, essences, finished, stored
 
 FAKE = "tests.fake_comparing"
 CONFIG = """\
@@ -51,15 +51,7 @@ def run(
     folder: Path, *arguments: str, given: list[str] | None = None, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     (folder / "small.yaml").write_text(CONFIG, encoding="utf-8")
-    return subprocess.run(
-        given or command(*arguments),
-        cwd=folder,
-        env=environment(**extra),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return finished(given or command(*arguments), folder, **extra)
 
 
 @pytest.fixture(scope="module")

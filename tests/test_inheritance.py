@@ -17,7 +17,7 @@ from nas.tasks.base import ACCURACY, LOSS, Metric
 from nas.workers import Workers
 from tests.fake_training import outcome
 from tests.studies import essences
-from tests.test_coordinator import Crash, Shuffled, study
+from tests.test_coordinator import Shuffled, run_through_crashes, study
 from tests.test_revisit import coordinator
 
 N_POINTS = 840
@@ -171,15 +171,5 @@ def test_order_of_answers_changes_nothing(tmp_path: Path, undisturbed: Study, se
 def test_crashes_at_random_events_lose_nothing(
     tmp_path: Path, undisturbed: Study, seed: int
 ) -> None:
-    generator = random.Random(seed)
-    while True:
-        opened = study(tmp_path)
-        workers = Shuffled(3, seed, outcome)
-        try:
-            inheriting(opened, workers, crash_after=generator.randint(1, 40)).run()
-        except Crash:
-            continue
-        finally:
-            workers.close(wait=True)
-        break
+    run_through_crashes(tmp_path, inheriting, seed)
     assert essences(study(tmp_path)) == essences(undisturbed)

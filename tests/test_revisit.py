@@ -24,7 +24,7 @@ from nas.workers import Workers
 from nas.zoo import ZOO
 from tests.fake_training import outcome
 from tests.studies import essences
-from tests.test_coordinator import Crash, CrashAfter, Shuffled, study
+from tests.test_coordinator import CrashAfter, Shuffled, run_through_crashes, study
 from tests.test_protocol import candidate, drive
 
 GRID = SettingsGrid(
@@ -203,23 +203,7 @@ def test_order_of_answers_changes_nothing(tmp_path: Path, undisturbed: Study, se
 def test_crashes_at_random_events_lose_nothing(
     tmp_path: Path, undisturbed: Study, seed: int
 ) -> None:
-    import random
-
-    generator = random.Random(seed)
-    trained: set[str] = set()
-    while True:
-        opened = study(tmp_path)
-        assert trained <= set(opened.cache)
-        workers = Shuffled(3, seed, outcome)
-        try:
-            coordinator(opened, workers, crash_after=generator.randint(1, 40)).run()
-        except Crash:
-            continue
-        finally:
-            workers.close(wait=True)
-            assert trained.isdisjoint(workers.counts), "a stored evaluation was run again"
-            trained = set(opened.cache)
-        break
+    run_through_crashes(tmp_path, coordinator, seed)
     assert essences(study(tmp_path)) == essences(undisturbed)
 
 

@@ -108,7 +108,7 @@ def deny(task: Stub) -> None:
 def fill_disk(task: Stub) -> None:
     """Meet a full disk; with an `amount`, as a library tells it."""
     try:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/somewhere")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere")
     except OSError as error:
         if task.amount:
             raise RuntimeError("No space left, says a library") from error

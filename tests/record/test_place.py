@@ -18,7 +18,7 @@ pytestmark = SQLALCHEMY
     [
         "",
         "sqlite:///mlflow.db",
-        "sqlite+pysqlite:////tmp/a.db",
+        "sqlite+pysqlite:////data/a.db",
         "postgresql://me@host/db",
         "postgresql+psycopg://me@host/db",
         "mysql+pymysql://host/db",
@@ -39,7 +39,7 @@ def test_uris_that_mlflow_takes_pass(uri: str) -> None:
         ("nonsense://me:secret@x", "nonsense://…@x is none that MLflow knows"),
         ("http+unix://x", "none that MLflow knows"),
         ("http://", "none that MLflow knows"),
-        ("file:///tmp/mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
+        ("file:///data/mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
         ("./mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
         ("mlruns", "file store"),
         ("sqlite:mlflow.db", "none that MLflow knows"),
@@ -70,7 +70,7 @@ def test_a_database_lies_where_the_search_is_run_and_its_files_beside_it(tmp_pat
     [
         ("at postgresql://u:p/w@host/db now", "at postgresql://…@host/db now"),
         ("http://host/?api_token=abc&x=1", "http://host/?api_token=…&x=1"),
-        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
+        ("sqlite:////data/a@b/mlflow.db", "sqlite:////data/a@b/mlflow.db"),
     ],
 )
 def test_credentials_are_hidden(text: str, shown: str) -> None:
