@@ -19,7 +19,8 @@ ROOT = Path(nas.__file__).parent
 ORDER = """
     nas.errors
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
-    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.canon nas.cell.distance
+    nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.algebra nas.cell.canon
+    nas.cell.distance
     nas.cell.count
     nas.cell.describe nas.cell.edits
     nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
