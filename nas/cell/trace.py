@@ -9,7 +9,8 @@
     cell = trace(gru)
 
 Local variables name the nodes. In the signature a default is a state's initial value, an annotation
-its width (`x_prev: "input"`, `s: 1`), and keyword-only arguments come from the layer below.
+its width (`x_prev: "input"`, `s: 1`, for type checkers `x_prev: Annotated[Value, "input"]`), and
+keyword-only arguments come from the layer below.
 """
 
 import inspect
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from nas.cell.arrange import arrange
 from nas.cell.graph import Cell, Node, Width, make_node
@@ -170,6 +171,8 @@ def _width(annotation: object) -> Width:
 
     `from __future__ import annotations` makes every annotation its own source text.
     """
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[1]
     if isinstance(annotation, str):
         text = annotation.strip("'\"")
         is_type = "." in text or text[:1].isupper()

@@ -1,11 +1,12 @@
 """Tracing: a Python function becomes the cell that its text would be."""
 
 import threading
+from typing import Annotated
 
 import pytest
 
 import nas
-from nas.cell import linear, loads, scalar, sigmoid, step, tanh, trace
+from nas.cell import Value, linear, loads, scalar, sigmoid, step, tanh, trace
 from nas.errors import CellError
 from nas.zoo import SOURCES
 from tests.cell import future_annotations
@@ -54,6 +55,13 @@ def test_signature_gives_widths_and_initial_values():
 
     expected = "def f(x, h, past: input, s: 1 = 0.5, c=-1, *, below):"
     assert str(trace(f)).splitlines()[0] == expected
+
+
+def test_widths_for_type_checkers():
+    def f(x: Value, h: Value, past: Annotated[Value, "input"], s: Annotated[Value, 1]):
+        return h + linear(x), x, s
+
+    assert str(trace(f)).splitlines()[0] == "def f(x, h, past: input, s: 1):"
 
 
 def test_annotations_from_the_future_mean_the_same():
