@@ -24,7 +24,7 @@ ORDER = """
     nas.cell.count
     nas.cell.describe nas.cell.edits
     nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
-    nas.cell.draw_shapes nas.cell.draw nas.cell.draw_write
+    nas.cell.draw_shapes nas.cell.draw_places nas.cell.draw nas.cell.draw_write
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
     nas.cell.mutate
     nas.cell
