@@ -19,6 +19,14 @@ def gru_v1(x: Value, h: Value) -> Value:
     return z * h + (1 - z) * n
 
 
+def gru_chung(x: Value, h: Value) -> Value:
+    """Chung et al. 2014, arXiv:1412.3555: the GRU with its update gate turned, z takes the new."""
+    r = sigmoid(linear(x, h))
+    z = sigmoid(linear(x, h))
+    n = tanh(linear(x, r * h))
+    return (1 - z) * h + z * n
+
+
 def mgu(x: Value, h: Value) -> Value:
     """Zhou et al. 2016, arXiv:1603.09420: the minimal gated unit, one gate in both places."""
     f = sigmoid(linear(x, h))

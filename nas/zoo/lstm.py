@@ -7,7 +7,7 @@ LSTM with all three peepholes; those of Jozefowicz, Zaremba & Sutskever 2015 fro
 
 from collections.abc import Callable
 
-from nas.cell import Value, diagonal, linear, sigmoid, tanh
+from nas.cell import Value, diagonal, layer_norm, linear, sigmoid, tanh, vector
 
 Step = Callable[[Value, Value, Value], tuple[Value, Value]]
 Pair = tuple[Value, Value]
@@ -21,6 +21,18 @@ def lstm(x: Value, h: Value, c: Value) -> Pair:
     o = sigmoid(linear(x, h))
     c = f * c + i * g
     return o * tanh(c), c
+
+
+def lstm_1997(x: Value, h: Value, c: Value) -> Pair:
+    """Hochreiter & Schmidhuber 1997: no forget gate, and other squashing functions.
+
+    They are 4 sigmoid(a) - 2 for the candidate and half of it for the output.
+    """
+    i = sigmoid(linear(x, h))
+    g = 4 * sigmoid(linear(x, h)) - 2
+    o = sigmoid(linear(x, h))
+    c = c + i * g
+    return o * (2 * sigmoid(c) - 1), c
 
 
 def lstm_b(x: Value, h: Value, c: Value) -> Pair:
@@ -143,3 +155,50 @@ def lstm_no_o(x: Value, h: Value, c: Value) -> Pair:
     g = tanh(linear(x, h))
     c = f * c + i * g
     return tanh(c), c
+
+
+def lstm_projected(x: Value, h: Value, c: Value) -> Pair:
+    """Sak, Senior & Beaufays 2014, arXiv:1402.1128: LSTMP, the output is a projection.
+
+    Without peepholes, as torch.nn.LSTM(proj_size=…). The projection is as wide as c here; with
+    `h: 64` in the signature and `width=64` in the projection, it has 64 features.
+    """
+    i = sigmoid(linear(x, h))
+    f = sigmoid(linear(x, h))
+    g = tanh(linear(x, h))
+    o = sigmoid(linear(x, h))
+    c = f * c + i * g
+    return linear(o * tanh(c), bias=None), c
+
+
+def lstm_layer_norm(x: Value, h: Value, c: Value) -> Pair:
+    """Ba, Kiros & Hinton 2016, arXiv:1607.06450: layer normalisation of W x, U h and of c.
+
+    Each gate is normalised by itself (the paper has one mean and variance of all four together);
+    gains start at 1, and the two shifts of a gate are one bias.
+    """
+
+    def part(value: Value) -> Value:
+        return diagonal(layer_norm(linear(value, bias=None)), init=1)
+
+    i = sigmoid(part(x) + part(h) + vector())
+    f = sigmoid(part(x) + part(h) + vector())
+    g = tanh(part(x) + part(h) + vector())
+    o = sigmoid(part(x) + part(h) + vector())
+    c = f * c + i * g
+    return o * tanh(diagonal(layer_norm(c), init=1) + vector()), c
+
+
+def mlstm(x: Value, h: Value, c: Value) -> Pair:
+    """Krause et al. 2016, arXiv:1609.07959: multiplicative LSTM, gates read (W x) * (U h), not h.
+
+    The output gate follows the tanh, as in the LSTM. Not the mLSTM of xLSTM, whose state is a
+    matrix.
+    """
+    m = linear(x) * linear(h)
+    i = sigmoid(linear(x, m))
+    f = sigmoid(linear(x, m))
+    g = tanh(linear(x, m))
+    o = sigmoid(linear(x, m))
+    c = f * c + i * g
+    return o * tanh(c), c

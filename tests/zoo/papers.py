@@ -1,7 +1,9 @@
 """The equations of the papers, transcribed by hand for one example without a batch.
 
 `p("i", x, h)` is W_xi x + W_hi h + b_i, `p.vector("i_2")` a learned vector; the names are those of
-the module's parameters. Each function gives the new states, the first of which is the output.
+the module's parameters. Each function gives the new states, the first of which is the output, or
+the output and then the states. `PAPERS` has them by name, `PARTS` the parameters that the papers
+count; the other files `papers_*.py` of this folder add theirs.
 """
 
 from collections.abc import Callable
@@ -37,6 +39,9 @@ class Parameters:
 
 State = tuple[Array, ...]
 Step = Callable[..., State]
+Parts = tuple[int, int, int, int] | Callable[[int, int], tuple[int, int]]
+"""Matrices that read x, matrices that read h (or a gate), biases, and vectors (peepholes); or, from
+the widths of x and h, how many numbers beside the biases, and in the biases."""
 
 
 def rnn(p: Parameters, x: Array, h: Array) -> State:
@@ -209,3 +214,44 @@ PAPERS: dict[str, Step] = {
     "janet": janet,
     "mingru": mingru,
 }
+
+PARTS: dict[str, Parts] = {
+    "rnn": (1, 1, 1, 0),
+    "irnn": (1, 1, 1, 0),
+    "lstm": (4, 4, 4, 0),
+    "lstm_b": (4, 4, 4, 0),
+    "lstm_peephole": (4, 4, 4, 3),
+    "lstm_peephole_i": (4, 4, 4, 1),
+    "lstm_peephole_f": (4, 4, 4, 1),
+    "lstm_peephole_o": (4, 4, 4, 1),
+    "lstm_peephole_if": (4, 4, 4, 2),
+    "lstm_peephole_io": (4, 4, 4, 2),
+    "lstm_peephole_fo": (4, 4, 4, 2),
+    "lstm_nig": (3, 3, 3, 2),
+    "lstm_nfg": (3, 3, 3, 2),
+    "lstm_nog": (3, 3, 3, 2),
+    "lstm_niaf": (4, 4, 4, 3),
+    "lstm_noaf": (4, 4, 4, 3),
+    "lstm_np": (4, 4, 4, 0),
+    "lstm_cifg": (3, 3, 3, 2),
+    "lstm_fgr": (4, 4 + 9, 4, 3),
+    "lstm_no_f": (3, 3, 3, 0),
+    "lstm_no_i": (3, 3, 3, 0),
+    "lstm_no_o": (3, 3, 3, 0),
+    "gru": (3, 3, 3, 0),
+    "gru_v1": (3, 3, 4, 0),
+    "mgu": (2, 2, 2, 0),
+    "mut1": (2, 2, 3, 0),
+    "mut2": (2, 3, 3, 0),
+    "mut3": (3, 3, 3, 0),
+    "ugrnn": (2, 2, 2, 0),
+    "janet": (2, 2, 2, 0),
+    "mingru": (2, 0, 2, 0),
+}
+
+INITIAL: dict[str, dict[str, list[float | None]]] = {
+    "irnn": {"eye": [0.0, 1.0]},
+    "lstm_b": {"bias": [0.0, 1.0, 0.0, 0.0]},
+}
+
+EQUAL_WIDTHS = {"mut1", "mut2"}
