@@ -2,29 +2,42 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from nas.cell.graph import Cell
 from nas.cell.json import from_json
 from nas.cell.text import loads
 from nas.errors import CellError, unknown
+from nas.imports import imported, imported_text
 from nas.zoo import ZOO
 
 
-def cell(source: "Cell | str | Path") -> Cell:
+def cell(source: "Cell | str | Path | Mapping[str, object]") -> Cell:
     """Return a cell from a zoo name, equations as text, or a `.cell` or `.json` file.
 
     A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file. A cell of
     MLflow is `models:/NAME@ALIAS` or `models:/NAME/VERSION`, or `runs:/ID` for a recorded run.
+
+    Of other projects it reads a recipe of NAS-Bench-NLP, as a mapping or as JSON; a genotype of
+    DARTS as text, `Genotype(recurrent=[…], concat=…)`; and an arc of ENAS, `enas: 0 0 0 …` in the
+    form of its authors' code or `enas_lm: 0 2 1 …` in that of google-research.
 
     Raises:
         CellError: if nothing is found, with the nearest name, or the cell breaks a rule.
     """
     if isinstance(source, Cell):
         return source
+    if isinstance(source, Mapping):
+        return _from_data(source)
     text = str(source)
-    if isinstance(source, str) and ("\n" in text or text.lstrip().startswith("def ")):
-        return loads(text)
+    if isinstance(source, str):
+        if text.lstrip().startswith("{"):
+            return _from_json("cell text", text)
+        if found := imported_text(text):
+            return _known(found)
+        if "\n" in text or text.lstrip().startswith("def "):
+            return loads(text)
     if text in ZOO:
         return ZOO[text]
     if text.startswith(("models:/", "runs:/")):
@@ -58,10 +71,30 @@ def _from_file(path: Path) -> Cell:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise CellError(f"cell file {path}: {reason}.") from None
     try:
-        if path.suffix != ".json":
-            return loads(text)
-        return from_json(json.loads(text))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CellError(f"cell file {path}: not JSON, {error}.") from None
+        if path.suffix == ".json":
+            return _from_json(f"cell file {path}", text)
+        found = imported_text(text) if path.suffix != ".cell" else None
+        return _known(found) if found else loads(text)
     except CellError as error:
-        raise CellError(f"{path}: {error}") from None
+        named = str(error).startswith("cell file")
+        raise CellError(str(error) if named else f"{path}: {error}") from None
+
+
+def _from_json(where: str, text: str) -> Cell:
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CellError(f"{where}: not JSON, {error}.") from None
+    return _from_data(data)
+
+
+def _from_data(data: object) -> Cell:
+    """A cell as `to_json` writes it, or as another project does."""
+    if isinstance(data, Mapping) and "format" not in data:
+        return _known(imported(data))
+    return from_json(data)
+
+
+def _known(cell: Cell) -> Cell:
+    """The cell under its name in the zoo, if it is there."""
+    return ZOO[name] if (name := ZOO.named(cell.key)) else cell

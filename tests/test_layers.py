@@ -28,8 +28,9 @@ ORDER = """
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
     nas.cell.mutate
     nas.cell
+    nas.imports.genotype nas.imports.recipe nas.imports
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo.slim nas.zoo.light nas.zoo.parallel
-    nas.zoo.highway
+    nas.zoo.highway nas.zoo.genotypes
     nas.zoo
     nas.lookup nas nas.nearest
     nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula

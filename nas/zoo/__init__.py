@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from nas.cell import Cell, trace
-from nas.zoo import gru, highway, light, lstm, parallel, simple, slim
+from nas.zoo import genotypes, gru, highway, light, lstm, parallel, simple, slim
 
 SOURCES: dict[str, Callable[..., Any]] = {
     "rnn": simple.rnn,
@@ -95,6 +95,10 @@ SOURCES: dict[str, Callable[..., Any]] = {
     "tlstm": parallel.tlstm,
     "rhn_2": highway.rhn(2),
     "rhn_5": highway.rhn(5),
+    "darts_v1": genotypes.darts_v1(),
+    "darts_v2": genotypes.darts_v2(),
+    "enas": genotypes.enas(),
+    "enas_lm": genotypes.enas_lm(),
 }
 
 DOCS = {"lstm_np": "Greff et al. 2015, NP: no peepholes, which is the plain LSTM."}

@@ -1,0 +1,221 @@
+"""Recipes of NAS-Bench-NLP (Klyuchnikov et al. 2020, arXiv:2006.07116): cells as JSON.
+
+A recipe maps the name of a node to its operation and the names of its inputs, in any order:
+
+    {"f": {"op": "linear", "input": ["x", "h_prev_0"]},
+     "h_new_0": {"op": "activation_tanh", "input": ["f"]}}
+
+`x` is the input, `h_prev_0`, `h_prev_1`, … are the states, which start at 0, and the nodes
+`h_new_0`, `h_new_1`, … their new values; the first is the output. Nodes keep their names.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas.cell import Cell, Node, arrange, node, renamed
+from nas.cell.graph import make_node
+from nas.errors import CellError, unknown
+
+OPERATIONS = {
+    "linear": "linear",
+    "blend": "blend",
+    "elementwise_prod": "mul",
+    "elementwise_sum": "add",
+    "activation_tanh": "tanh",
+    "activation_sigm": "sigmoid",
+    "activation_leaky_relu": "leaky_relu",
+}
+"""The benchmark's operations, by the op of the cell language; a slope of 0.01 is both's default."""
+N_INPUTS = {"blend": 3, "mul": 2, "add": 2, "tanh": 1, "sigmoid": 1, "leaky_relu": 1}
+"""How many inputs a node reads; a linear one reads one or more."""
+OLD_STATE = re.compile(r"h_prev_(0|[1-9]\d*)")
+NEW_STATE = re.compile(r"h_new_(0|[1-9]\d*)")
+PAPER = "Klyuchnikov et al. 2020, arXiv:2006.07116"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A node of a recipe."""
+
+    op: str
+    """Of the cell language."""
+    inputs: tuple[str, ...]
+
+
+Recipe = Mapping[str, Made]
+
+
+def read_entry(entry: Mapping[str, object]) -> Cell:
+    """A cell from a line of the benchmark's logs, whose recipe is a mapping or JSON text.
+
+    Raises:
+        CellError: if the recipe breaks a rule.
+    """
+    recipe = entry.get("recipe", entry.get("recepie"))
+    if isinstance(recipe, str):
+        try:
+            recipe = json.loads(recipe)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise CellError(f"NAS-Bench-NLP entry: its recipe is not JSON, {error}.") from None
+    if not isinstance(recipe, Mapping):
+        raise CellError(f"NAS-Bench-NLP entry: its recipe maps names to nodes, got {recipe!r}.")
+    cell = read_recipe(recipe)
+    number = str(entry.get("recipe_id", entry.get("recepie_id", "")))
+    if not number.isdecimal():
+        return cell
+    return renamed(cell, f"recipe_{number}", f"Recipe {number} of NAS-Bench-NLP, {PAPER}.")
+
+
+def read_recipe(recipe: Mapping[str, object]) -> Cell:
+    """A cell from a recipe.
+
+    Raises:
+        CellError: naming the node, the rule and the value: an unknown operation or input, a wrong
+            number of inputs, a cycle, states that are not numbered 0, 1, …, and what nothing uses.
+    """
+    return cell_of({str(name): _made(str(name), spec) for name, spec in recipe.items()})
+
+
+def _made(name: str, spec: object) -> Made:
+    where = f'NAS-Bench-NLP recipe: node "{name}"'
+    if not isinstance(spec, Mapping) or set(spec) != {"op", "input"}:
+        raise CellError(f'{where} is {{"op": …, "input": […]}}, got {str(spec)[:80]}.')
+    op, inputs = spec["op"], spec["input"]
+    if op not in OPERATIONS:
+        raise CellError(f"{where}: {unknown('operation', str(op), OPERATIONS)}")
+    if not isinstance(inputs, list | tuple) or not all(isinstance(one, str) for one in inputs):
+        raise CellError(f"{where} has a list of names as its input, got {str(inputs)[:80]}.")
+    return Made(OPERATIONS[str(op)], tuple(inputs))
+
+
+def cell_of(recipe: Recipe) -> Cell:
+    """The cell of a recipe; its name is `recipe` and the beginning of its key.
+
+    Raises:
+        CellError: as `read_recipe`.
+    """
+    n_states = _n_states(recipe)
+    leaves = ["x", *(f"h_prev_{k}" for k in range(n_states))]
+    _check_nodes(recipe, leaves)
+    order = _in_order(recipe)
+    _check_use(recipe, leaves)
+    place = {name: k for k, name in enumerate(leaves + order)}
+    nodes: list[Node] = [node("input", name="x")]
+    nodes += [node("state", name=leaf) for leaf in leaves[1:]]
+    for name in order:
+        inputs = [place[one] for one in recipe[name].inputs]
+        nodes.append(make_node(recipe[name].op, inputs, {}, re.sub(r"\W", "_", name)))
+    new_states = tuple(place[f"h_new_{k}"] for k in range(n_states))
+    doc = f"A recipe of NAS-Bench-NLP, {PAPER}."
+    cell = arrange(Cell("recipe", tuple(nodes), new_states[0], new_states, doc=doc))
+    return renamed(cell, f"recipe_{cell.key[:6]}")
+
+
+def _n_states(recipe: Recipe) -> int:
+    numbers = sorted(int(found[1]) for name in recipe if (found := NEW_STATE.fullmatch(name)))
+    if not numbers:
+        raise CellError(
+            'NAS-Bench-NLP recipe: no node is a new state; the first is called "h_new_0".'
+        )
+    for k, number in enumerate(numbers):
+        if number != k:
+            raise CellError(
+                f'NAS-Bench-NLP recipe: the state "h_new_{k}" is missing where there is '
+                f'"h_new_{number}"; new states are numbered from 0 without a gap.'
+            )
+    return len(numbers)
+
+
+def _check_nodes(recipe: Recipe, leaves: list[str]) -> None:
+    for name, made in recipe.items():
+        where = f'NAS-Bench-NLP recipe: node "{name}"'
+        if name == "x" or OLD_STATE.fullmatch(name):
+            raise CellError(f"{where} has the name of an input; x and h_prev_0, … are given.")
+        expected = N_INPUTS.get(made.op)
+        if len(made.inputs) != (expected or max(1, len(made.inputs))):
+            needs = f"{expected}" if expected else "at least 1"
+            raise CellError(f"{where} ({made.op}) reads {needs} inputs, got {len(made.inputs)}.")
+        for one in made.inputs:
+            if one in recipe or one in leaves:
+                continue
+            if found := OLD_STATE.fullmatch(one):
+                raise CellError(
+                    f'{where} reads the state "{one}", but no node is its new value; add '
+                    f'"h_new_{found[1]}".'
+                )
+            raise CellError(f"{where} reads {unknown('node', one, [*recipe, *leaves])}")
+
+
+def _in_order(recipe: Recipe) -> list[str]:
+    """The names so that every node comes after what it reads; else as they are given."""
+    order: list[str] = []
+    done: set[str] = set()
+    for root in recipe:
+        path: list[str] = []
+        wanted = [(root, False)]
+        while wanted:
+            name, ready = wanted.pop()
+            if ready:
+                path.pop()
+                order.append(name)
+                done.add(name)
+            elif name in path:
+                cycle = " <- ".join([*path[path.index(name) :], name])
+                raise CellError(
+                    f"NAS-Bench-NLP recipe: a cycle, {cycle}: a step is computed in order; let one "
+                    "of them read an h_prev."
+                )
+            elif name in recipe and name not in done:
+                path.append(name)
+                wanted.append((name, True))
+                wanted += [(one, False) for one in reversed(recipe[name].inputs)]
+    return order
+
+
+def used(recipe: Recipe) -> set[str]:
+    """The names that the new states depend on, and the new states."""
+    found: set[str] = set()
+    wanted = [name for name in recipe if NEW_STATE.fullmatch(name)]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.add(name)
+            wanted += recipe[name].inputs if name in recipe else ()
+    return found
+
+
+def _check_use(recipe: Recipe, leaves: list[str]) -> None:
+    """What is not used would count for nothing here, and does count in the benchmark's sizes."""
+    reached = used(recipe)
+    for name in [*recipe, *leaves]:
+        if name not in reached:
+            what = f'the input "{name}"' if name in leaves else f'node "{name}"'
+            raise CellError(
+                f"NAS-Bench-NLP recipe: no new state depends on {what}; "
+                + ("let a node read it." if name in leaves else "leave it out.")
+            )
+
+
+def recipe_of(cell: Cell) -> Recipe | None:
+    """The recipe that a cell is written as; None if it has other operations than recipes have.
+
+    The states and new states get the names that recipes give them, and other nodes `node_0`, ….
+    """
+    nodes, states = cell.nodes, [k for k, n in enumerate(cell.nodes) if n.op == "state"]
+    if cell.verticals or cell.y != cell.new_states[0]:
+        return None
+    if len({*cell.new_states, *states}) < 2 * len(states) or nodes[0].op != "input":
+        return None
+    names = {0: "x", **{state: f"h_prev_{k}" for k, state in enumerate(states)}}
+    names |= {new: f"h_new_{k}" for k, new in enumerate(cell.new_states)}
+    recipe: dict[str, Made] = {}
+    for k in sorted(cell.live - {0, *states}):
+        if nodes[k] != make_node(nodes[k].op, nodes[k].args, {}, nodes[k].name):
+            return None  # another bias, slope or width
+        names.setdefault(k, f"node_{len(recipe)}")
+        recipe[names[k]] = Made(nodes[k].op, tuple(names[arg] for arg in nodes[k].args))
+    plain = all(state.width == "hidden" and not state.initial for state in cell.states)
+    known = all(made.op in OPERATIONS.values() for made in recipe.values())
+    return recipe if plain and known else None
