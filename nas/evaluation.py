@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nas.tasks.base import Task
+from nas.tasks.base import Metric, Task
 
 Status = Literal[
     "ok", "cut", "vetoed", "diverged", "failed", "crashed", "out of memory", "timed out"
@@ -69,14 +69,22 @@ class Cost:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Measurements on the validation split after one epoch; losses in nats a scored symbol."""
+    """Measurements on the validation split after one epoch; losses a scored position, in the unit
+    of the task."""
 
     train_loss: float
     loss: float
     accuracy: float
+    """The share of scored positions that are right; 0 for a Gaussian head, which has none."""
     learning_rate: float
     marks: dict[str, float] = dataclasses.field(default_factory=dict)
     """Accuracy on further named sets of positions, such as the closing tags of XML."""
+
+    def value(self, metric: Metric) -> float:
+        """What is compared of these measurements."""
+        if metric.mark:
+            return self.marks[metric.mark]
+        return self.accuracy if metric.name == "accuracy" else self.loss
 
 
 @dataclass(frozen=True)

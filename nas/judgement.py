@@ -89,9 +89,7 @@ def best_value(task: Task, outcomes: Sequence[Outcome]) -> float | None:
 def value_at(task: Task, outcomes: Sequence[Outcome], n_epochs: int) -> float | None:
     """The best metric that any of the outcomes had reached after so many epochs."""
     values = [
-        float(getattr(epoch, task.metric.name))
-        for outcome in outcomes
-        for epoch in outcome.curve[:n_epochs]
+        epoch.value(task.metric) for outcome in outcomes for epoch in outcome.curve[:n_epochs]
     ]
     if not values:
         return None

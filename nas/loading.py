@@ -7,7 +7,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -18,6 +18,7 @@ from nas.cell.text import loads
 from nas.errors import UserError
 from nas.model import SequenceModel
 from nas.rnn import RNN
+from nas.tasks.base import Head, Interface, interface_of
 
 RECORDED = ("models:/", "runs:/")
 """What a name of something in MLflow begins with."""
@@ -100,7 +101,8 @@ def _filled(
     stored = sum(tensor.numel() for tensor in tensors.values())
     try:
         cell = loads(str(described["cell"]))
-        make = _model if "vocabulary_size" in described else _layers
+        is_model = "vocabulary_size" in described or "interface" in described
+        make = _model if is_model else _layers
         module = make(cell, described, stored)
         module.load_state_dict(tensors)
     except (UserError, RuntimeError) as error:
@@ -110,11 +112,21 @@ def _filled(
 
 
 def _model(cell: Cell, described: dict[str, Any], stored: int) -> SequenceModel:
-    vocabulary = _size(described, "vocabulary_size")
+    interface = _interface(described)
     width = _size(described, "hidden_size")
     layers = _size(described, "num_layers")
-    _check_stored(count_params(cell, vocabulary, width, layers), stored)
-    return SequenceModel(cell, vocabulary, width, layers, dropout=0.0)
+    _check_stored(count_params(cell, interface, width, layers), stored)
+    return SequenceModel(cell, interface, width, layers, dropout=0.0)
+
+
+def _interface(described: dict[str, Any]) -> Interface:
+    if "vocabulary_size" in described:
+        return interface_of(_size(described, "vocabulary_size"))
+    ends = described["interface"]
+    if not isinstance(ends, dict) or ends.get("head") not in get_args(Head):
+        raise UserError(f"interface must name a head of {', '.join(get_args(Head))}, got {ends!r}")
+    inputs, outputs = _size(ends, "inputs"), _size(ends, "outputs")
+    return Interface(inputs, outputs, ends["head"], ends.get("tokens") is True)
 
 
 def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:

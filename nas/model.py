@@ -1,29 +1,51 @@
 """The network around a cell that a task trains: embedding, layers of the cell, output layer."""
 
+import dataclasses
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.cell.graph import Cell
 from nas.rnn import RNN, States
+from nas.tasks.base import Interface, interface_of
+
+
+def described_interface(interface: Interface) -> dict[str, Any]:
+    """An interface in the description of a model; `nas.loading` reads it."""
+    if interface.predicts_next:
+        return {"vocabulary_size": interface.inputs}
+    return {"interface": dataclasses.asdict(interface)}
 
 
 class SequenceModel(nn.Module):
-    """Next-symbol predictor: tokens (time, batch) to logits (time, batch, vocabulary).
+    """Predictor at each step: tokens (time, batch), or features (time, batch, inputs), to scores
+    (time, batch, outputs), which the head of the interface gives a meaning.
 
-    Tokens are embedded to the hidden width, so that inside a cell x is as wide as a state
-    (Jozefowicz et al. 2015).
+    What is read is embedded to the hidden width, so that inside a cell x is as wide as a state
+    (Jozefowicz et al. 2015): tokens by a table, features by a matrix without a bias. A vocabulary
+    size as the interface stands for a predictor of the next symbol.
     """
 
     def __init__(
-        self, cell: Cell, vocabulary_size: int, hidden_size: int, num_layers: int, dropout: float
+        self,
+        cell: Cell,
+        interface: Interface | int,
+        hidden_size: int,
+        num_layers: int,
+        dropout: float,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size, hidden_size)
+        self.interface = ends = interface_of(interface)
+        self.embedding: nn.Embedding | nn.Linear = (
+            nn.Embedding(ends.inputs, hidden_size)
+            if ends.tokens
+            else nn.Linear(ends.inputs, hidden_size, bias=False)
+        )
         self.rnn = RNN(cell, hidden_size, hidden_size, num_layers, dropout=dropout)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.rnn.output_size, vocabulary_size)
+        self.head = nn.Linear(self.rnn.output_size, ends.outputs)
 
     @torch.no_grad()
     def reset_parameters(self, init_scale: float, generator: torch.Generator) -> None:
@@ -34,6 +56,9 @@ class SequenceModel(nn.Module):
         self.head.weight.uniform_(-bound, bound, generator=generator)
         self.head.bias.zero_()
 
-    def forward(self, tokens: Tensor, state: States | None) -> tuple[Tensor, States]:
-        outputs, state = self.rnn.forward_tokens(tokens, self.embedding.weight, state)
+    def forward(self, inputs: Tensor, state: States | None) -> tuple[Tensor, States]:
+        if self.interface.tokens:
+            outputs, state = self.rnn.forward_tokens(inputs, self.embedding.weight, state)
+        else:
+            outputs, state = self.rnn(self.embedding(inputs), state)
         return self.head(self.dropout(outputs)), state

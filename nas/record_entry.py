@@ -212,10 +212,11 @@ def _curves(one: _Tried) -> Iterator[Point]:
         values = {
             "train_loss": epoch.train_loss,
             "validation_loss": epoch.loss,
-            "validation_accuracy": epoch.accuracy,
             "learning_rate": epoch.learning_rate,
             **{f"validation_accuracy_{mark}": value for mark, value in epoch.marks.items()},
         }
+        if one.task.interface.head != "gaussian":
+            values["validation_accuracy"] = epoch.accuracy
         for name, value in values.items():
             if math.isfinite(value):
                 yield Point(legal(f"{one.task.name}/{name}"), value, step, step * epoch_s)

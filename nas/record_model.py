@@ -111,13 +111,13 @@ def _signature(what: Registration) -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    ends = dict(what.described.get("interface", {}))
+    width = ends.get("inputs", what.described.get("input_size"))
     given = TensorSpec(np.dtype("int64"), (-1, -1))
-    if "vocabulary_size" not in what.described:
-        width = int(what.described["input_size"])
-        given = TensorSpec(np.dtype("float32"), (-1, -1, width))
-    result = TensorSpec(
-        np.dtype("float32"), (-1, -1, int(what.described.get("vocabulary_size", -1)))
-    )
+    if width is not None and not ends.get("tokens"):
+        given = TensorSpec(np.dtype("float32"), (-1, -1, int(width)))
+    outputs = ends.get("outputs", what.described.get("vocabulary_size", -1))
+    result = TensorSpec(np.dtype("float32"), (-1, -1, int(outputs)))
     return ModelSignature(Schema([given]), Schema([result]))
 
 

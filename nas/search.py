@@ -63,7 +63,7 @@ def search(config: SearchConfig) -> int:
     for task in protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks):
         for settings in config.settings.points(task.n_params):
             for cell in cells:
-                solve_width(cell, task.vocabulary_size, settings)
+                solve_width(cell, task.interface, settings)
     return _Search(config, space, cells, protocol).run()
 
 

@@ -29,24 +29,25 @@ class Served:
     ) -> NDArray[np.float32]:
         """Outputs (batch, time, features) of whole sequences that start at the initial state.
 
-        Input is tokens (batch, time), for logits of the next token at each step, or features
-        (batch, time, input_size).
+        Input is tokens (batch, time) or features (batch, time, input_size); a model of a task gives
+        its scores at each step, such as logits of the next token, layers alone give theirs.
 
         Raises:
             UserError: if the input has another shape or a token is not in the vocabulary.
         """
         given = np.asarray(model_input)
-        if isinstance(self.module, SequenceModel):
-            n = self.module.embedding.num_embeddings
+        ends = self.module.interface if isinstance(self.module, SequenceModel) else None
+        if ends is not None and ends.tokens:
+            n = ends.inputs
             if given.ndim != 2 or not given.size or given.min() < 0 or given.max() >= n:
                 raise UserError(f"input must be tokens (batch, time) from 0 to {n - 1}.")
             tokens = torch.from_numpy(given.astype(np.int64)).t()
             return _by_sequence(self.module(tokens, None)[0])
-        width = self.module.input_size
+        width = ends.inputs if ends else self.module.input_size
         if given.ndim != 3 or given.shape[2] != width or not given.size:
             raise UserError(f"input must be features (batch, time, {width}), got {given.shape}.")
         features = torch.from_numpy(given.astype(np.float32)).transpose(0, 1)
-        return _by_sequence(self.module(features)[0])
+        return _by_sequence(self.module(features, None)[0])
 
 
 def _by_sequence(outputs: Tensor) -> NDArray[np.float32]:

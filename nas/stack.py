@@ -10,20 +10,23 @@ from torch import Tensor, nn
 from nas.cell.graph import Cell
 from nas.compile.backend import Backend, choose_members
 from nas.compile.eager import aligned
+from nas.compile.hoist import stacked, traced_aligned
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.model import SequenceModel
+from nas.tasks.base import Interface
 
 StackedStates = list[list[Tensor]]
 """By layer, the states of a cell, each (members, batch, width)."""
 
 
 class StackedModel(nn.Module):
-    """Members that share a cell, sizes and tokens, and differ in weights and dropout.
+    """Members that share a cell, sizes and inputs, and differ in weights and dropout.
 
-    With K members, time T, batch B, vocabulary V: tokens (T, B) to logits (K, T, B, V). On the CPU
-    a member's values do not depend, by a single bit, on the other members.
+    With K members, time T, batch B, and V outputs: tokens (T, B), or features (T, B, inputs), to
+    scores (K, T, B, V). On the CPU a member's values do not depend, by a single bit, on the other
+    members.
 
     Args:
         dropouts: probability of each member, below 1, of dropping a value after a layer.
@@ -32,7 +35,7 @@ class StackedModel(nn.Module):
     def __init__(
         self,
         cell: Cell,
-        vocabulary_size: int,
+        interface: Interface | int,
         hidden_size: int,
         num_layers: int,
         dropouts: Sequence[float],
@@ -41,8 +44,9 @@ class StackedModel(nn.Module):
         super().__init__()
         members = len(dropouts)
         with torch.device("meta"):  # the sizes of one member; nothing is drawn or held
-            one = SequenceModel(cell, vocabulary_size, hidden_size, num_layers, 0.0)
+            one = SequenceModel(cell, interface, hidden_size, num_layers, 0.0)
         self.cell = cell
+        self.interface = one.interface
         self.hidden_size = hidden_size
         self.output_size = one.rnn.output_size
         self.dropouts = list(dropouts)
@@ -52,7 +56,7 @@ class StackedModel(nn.Module):
             StackedCell(cell, layer.sizes[0], hidden_size, members) for layer in _layers(one)
         )
         self.head_weight = nn.Parameter(torch.zeros(members, *one.head.weight.shape))
-        self.head_bias = nn.Parameter(torch.zeros(members, vocabulary_size))
+        self.head_bias = nn.Parameter(torch.zeros(members, one.interface.outputs))
         self.reset_parameters([1.0] * members, range(members))
 
     @property
@@ -79,21 +83,27 @@ class StackedModel(nn.Module):
             assert isinstance(layer, StackedCell)
             yield layer
 
-    def forward(self, tokens: Tensor, state: StackedStates | None) -> tuple[Tensor, StackedStates]:
-        y, state = self.outputs(tokens, state)
+    def forward(self, inputs: Tensor, state: StackedStates | None) -> tuple[Tensor, StackedStates]:
+        y, state = self.outputs(inputs, state)
         heads = zip(y, self.head_weight, self.head_bias, strict=True)
-        logits = torch.stack([head(*one) for one in heads])
-        return logits.view(self.members, *tokens.shape, -1), state
+        scores = torch.stack([head(*one) for one in heads])
+        return scores.view(self.members, *inputs.shape[:2], -1), state
 
-    def outputs(self, tokens: Tensor, state: StackedStates | None) -> tuple[Tensor, StackedStates]:
+    def outputs(self, inputs: Tensor, state: StackedStates | None) -> tuple[Tensor, StackedStates]:
         """What the output layer reads, (K, T * B, width), and the states after the last step."""
-        n_steps, batch = tokens.shape
-        return self.run_layers(Tokens(self.embedding, tokens.flatten()), n_steps, batch, state)
+        n_steps, batch = inputs.shape[:2]
+        return self.run_layers(self._embedded(inputs.flatten(0, 1)), n_steps, batch, state)
+
+    def _embedded(self, rows: Tensor) -> Tensor | Tokens:
+        if self.interface.tokens:
+            return Tokens(self.embedding, rows)
+        maps = (traced_aligned(one) for one in self.embedding.unbind())
+        return stacked(nn.functional.linear(rows, one) for one in maps)
 
     def run_layers(
         self, x: Tensor | Tokens, n_steps: int, batch: int, state: StackedStates | None
     ) -> tuple[Tensor, StackedStates]:
-        """`outputs` for embedded tokens, (K, T * B, width)."""
+        """`outputs` for embedded inputs, (K, T * B, width)."""
         rows = _rows(n_steps, batch)
         shape = (self.members, rows.total, self.hidden_size)
         verticals = [self.embedding.new_zeros(shape) for _ in self.cell.verticals]
@@ -148,7 +158,7 @@ class StackedModel(nn.Module):
 
 
 def head(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """One member's output layer: y (rows, width) to logits (rows, vocabulary)."""
+    """One member's output layer: y (rows, width) to scores (rows, outputs)."""
     return nn.functional.linear(aligned(y), aligned(weight), bias)
 
 

@@ -19,6 +19,7 @@ from nas.cell.graph import Cell
 from nas.cell.text import loads
 from nas.errors import UserError
 from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, Veto, described
+from nas.model import described_interface
 from nas.tasks.base import Task
 from nas.training.groups import Work, train_runs
 from nas.training.measuring import measure_test
@@ -146,8 +147,8 @@ def weight_seed(key: str, settings: Settings, seed: int) -> int:
 
 
 def _run(cell: Cell, task: Task, settings: Settings, seed: int) -> Run:
-    width, symbols = solve_width(cell, task.vocabulary_size, settings), task.vocabulary_size
-    sizes = (cell, symbols, width, settings.num_layers)
+    width = solve_width(cell, task.interface, settings)
+    sizes = (cell, task.interface, width, settings.num_layers)
     # A backward pass takes about twice as many as the forward pass.
     return Run(settings, seed, width, count_params(*sizes), 3.0 * forward_flops(*sizes))
 
@@ -160,9 +161,10 @@ def _weights(run: Run, cell: Cell, task: Task, key: str) -> bytes | None:
         "key": key,
         "task": task.name,
         "task_version": task.version,
-        "vocabulary_size": task.vocabulary_size,
+        **described_interface(task.interface),
         "hidden_size": run.hidden_size,
         "num_layers": run.settings.num_layers,
         "settings": described(run.settings),
+        **({"legend": legend} if (legend := task.legend()) else {}),
     }
     return save(run.best_weights, {"nas": json.dumps(described_as, sort_keys=True)})

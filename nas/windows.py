@@ -21,9 +21,9 @@ class TensorWindow:
     """A `Window` as torch tensors, with what depends on the scored positions worked out once."""
 
     inputs: Tensor
-    """Tokens, (time, batch)."""
+    """Tokens, (time, batch), or features, (time, batch, inputs)."""
     targets: Tensor
-    """Of the scored positions, (scored,)."""
+    """Of the scored positions: classes, (scored,), or bits or numbers, (scored, outputs)."""
     places: Tensor | None
     """The scored ones of the time * batch positions, (scored,); None if all are."""
     fresh: bool
@@ -34,6 +34,11 @@ class TensorWindow:
     def n_streams(self) -> int:
         """Sequences side by side: the size of the minibatch."""
         return self.inputs.shape[1]
+
+    @property
+    def n_tokens(self) -> int:
+        """Steps of all sequences."""
+        return self.inputs.shape[0] * self.inputs.shape[1]
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "TensorWindow":
         """The window on another device; Lightning calls it on every batch."""
@@ -57,7 +62,7 @@ def to_tensors(window: Window) -> TensorWindow:
     scored = window.scored.reshape(-1)
     return TensorWindow(
         torch.from_numpy(window.inputs),
-        torch.from_numpy(window.targets.reshape(-1)[scored]),
+        torch.from_numpy(window.targets.reshape(-1, *window.targets.shape[2:])[scored]),
         None if scored.all() else torch.from_numpy(np.flatnonzero(scored)),
         window.fresh,
         {name: torch.from_numpy(m.reshape(-1)[scored]) for name, m in window.marks.items()},
@@ -80,7 +85,7 @@ class Extent:
     """How long an epoch of training is."""
 
     n_tokens: int
-    """Symbols that are read."""
+    """Symbols, or vectors of features, that are read."""
     n_steps: int
     """The most steps that a state is carried on."""
 
@@ -90,7 +95,7 @@ def extent(task: Task, seed: int) -> Extent:
     """Of the first epoch of a task; our tasks' epochs are equally long."""
     n_tokens, n_steps, most = 0, 0, 0
     for window in _windows(task, "train", seed, 0):
-        n_tokens += window.inputs.numel()
+        n_tokens += window.n_tokens
         n_steps = len(window.inputs) + (0 if window.fresh else n_steps)
         most = max(most, n_steps)
     return Extent(n_tokens, most)

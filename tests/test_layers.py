@@ -28,7 +28,7 @@ ORDER = """
     nas.cell.mutate_draft nas.cell.mutate_rules nas.cell.mutate_paper nas.cell.mutate_more
     nas.cell.mutate
     nas.cell
-    nas.imports.genotype nas.imports.recipe nas.imports
+    nas.imports.genotype nas.imports.chain nas.imports.recipe nas.imports
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo.slim nas.zoo.light nas.zoo.parallel
     nas.zoo.highway nas.zoo.genotypes
     nas.zoo
@@ -49,11 +49,13 @@ ORDER = """
     nas.evaluation
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
+    nas.training.heads
     nas.training.losses nas.training.module nas.training.veto nas.training.groups
     nas.training.measuring nas.training
     nas.train nas.loading
     nas.spaces.base nas.spaces.file nas.spaces.gated nas.spaces.inverse nas.spaces.gates
-    nas.spaces.descent nas.spaces.graph nas.spaces.mixed nas.spaces
+    nas.spaces.descent nas.spaces.graph nas.spaces.mixed nas.spaces.listed nas.spaces.genotypes
+    nas.spaces
     nas.evolution
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers.tpe nas.samplers

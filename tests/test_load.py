@@ -25,6 +25,7 @@ from nas.rnn import RNN
 from nas.settings import SettingsGrid
 from nas.study import Study
 from nas.tasks import Memorization, Xml
+from nas.tasks.base import Interface
 from nas.train import run
 from nas.visit import Evaluated, Visit
 from nas.winner import WeightStore, write_winner
@@ -260,9 +261,9 @@ def test_a_description_that_does_not_fit_is_refused_before_it_takes_memory(
     asked: list[tuple[int, ...]] = []
     original = nas.loading.SequenceModel
 
-    def watched(cell: Cell, *sizes: int, dropout: float) -> Any:
-        asked.append(sizes)
-        return original(cell, *sizes, dropout=dropout)
+    def watched(cell: Cell, ends: Interface, *sizes: int, dropout: float) -> Any:
+        asked.append((ends.inputs, ends.outputs, *sizes))
+        return original(cell, ends, *sizes, dropout=dropout)
 
     monkeypatch.setattr(nas.loading, "SequenceModel", watched)
     target = rewritten(path, {"nas": json.dumps(described | changed)})

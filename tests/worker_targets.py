@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.evaluation import Evaluation, Outcome, Result, Settings
-from nas.tasks.base import ACCURACY, Baseline, Metric, Split, Task, Window
+from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window
 from nas.workers import THREADS, LocalWorkers
 
 LEAK: list[np.ndarray] = []
@@ -35,8 +35,8 @@ class Stub(Task):
         return ACCURACY
 
     @property
-    def vocabulary_size(self) -> int:
-        return 2
+    def interface(self) -> Interface:
+        return Interface(2, 2)
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         return iter(())

@@ -26,7 +26,7 @@ def check_cells(config: CompareConfig, cells: Sequence[Cell]) -> None:
     for task in config.compared:
         for settings in config.settings.points(task.n_params):
             for cell in cells:
-                solve_width(cell, task.vocabulary_size, settings)
+                solve_width(cell, task.interface, settings)
 
 
 def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:

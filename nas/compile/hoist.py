@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas.cell.ops import FIXED
 from nas.compile.emit_shared import is_vector
 from nas.compile.plan import Plan
-from nas.compile.reference import EagerCell, Operand, block_mask
+from nas.compile.reference import EagerCell, Operand
 from nas.compile.rows import Rows
 from nas.compile.stacked import StackedCell
 
@@ -70,12 +71,14 @@ class Hoist:
 
     def weight(self, i: int) -> Tensor:
         """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
-        n, weight = self.plan.node(i), self.layer.weight_at(i)
+        n = self.plan.node(i)
         if n.op == "block_diagonal":
             # torch declares no types of this function.
-            blocks: Tensor = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
+            blocks: Tensor = torch.block_diag(*self.layer.weight_at(i))  # type: ignore[no-untyped-call]
             return blocks
-        return weight * block_mask(n, weight) if n.op == "masked" else weight
+        if n.op in ("masked", "skew", *FIXED):
+            return self.layer.square(i, n, self.x)
+        return self.layer.weight_at(i)
 
     def operand(self, i: int) -> Tensor:
         """A value as the loop reads it: padded, and a single row if it is the same for all."""
@@ -104,14 +107,16 @@ class _Aligned(torch.autograd.Function):
         return gradient if gradient.data_ptr() % LINE == 0 else gradient.clone()
 
 
-def _aligned(tensor: Tensor) -> Tensor:
+def traced_aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy at the start of a cache line; its gradient likewise."""
     # torch declares no types of `apply`.
     aligned: Tensor = _Aligned.apply(tensor)  # type: ignore[no-untyped-call]
     return aligned
 
 
-def _stacked(parts: Iterable[Tensor]) -> Tensor:
-    return torch.stack([_aligned(part) for part in parts])
+def stacked(parts: Iterable[Tensor]) -> Tensor:
+    """What members give, as one tensor that goes back to each as if it were alone."""
+    return torch.stack([traced_aligned(part) for part in parts])
 
 
 class StackedHoist:
@@ -137,24 +142,24 @@ class StackedHoist:
     @functools.cached_property
     def members(self) -> list[Hoist]:
         tokens, rows, reverse = self.rest
-        verticals = [[_aligned(v) for v in vertical.unbind()] for vertical in self.verticals]
+        verticals = [[traced_aligned(v) for v in one.unbind()] for one in self.verticals]
+        inputs = [traced_aligned(x) for x in self.x.unbind()]
+        layers = self.layer.alone(traced_aligned)
         return [
-            Hoist(self.plan, one, _aligned(x), tokens, rows, [v[k] for v in verticals], reverse)
-            for k, (one, x) in enumerate(
-                zip(self.layer.alone(_aligned), self.x.unbind(), strict=True)
-            )
+            Hoist(self.plan, one, x, tokens, rows, [v[k] for v in verticals], reverse)
+            for k, (one, x) in enumerate(zip(layers, inputs, strict=True))
         ]
 
     def matrix_input(self, i: int) -> Tensor:
-        return self.x if i == 0 else _stacked(m.matrix_input(i) for m in self.members)
+        return self.x if i == 0 else stacked(m.matrix_input(i) for m in self.members)
 
     def rows_of(self, i: int) -> Tensor:
-        return _stacked(member.rows_of(i) for member in self.members)
+        return stacked(member.rows_of(i) for member in self.members)
 
     def weight(self, i: int) -> Tensor:
-        if self.plan.node(i).op in ("block_diagonal", "masked"):
-            return _stacked(member.weight(i) for member in self.members)
+        if self.plan.node(i).op in ("block_diagonal", "masked", "skew", *FIXED):
+            return stacked(member.weight(i) for member in self.members)
         return self.layer.weight_at(i)
 
     def operand(self, i: int) -> Tensor:
-        return _stacked(member.operand(i) for member in self.members)
+        return stacked(member.operand(i) for member in self.members)

@@ -25,8 +25,9 @@ OPSET, IR_VERSION = 18, 10
 def to_onnx(module: RNN | SequenceModel) -> "ModelProto":
     """The graph of a module: x (time, batch, input) or tokens (time, batch), and all states.
 
-    Outputs are y (time, batch, features) or logits, and the states after the last step. A state
-    h is the input h_0 and the output h_n, both (layers * directions, batch, width).
+    Outputs are y (time, batch, features), or logits (means, for a Gaussian head), and the states
+    after the last step. A state h is the input h_0 and the output h_n, both (layers * directions,
+    batch, width).
 
     It needs the package onnx.
     """
@@ -35,11 +36,11 @@ def to_onnx(module: RNN | SequenceModel) -> "ModelProto":
     rnn = module.rnn if isinstance(module, SequenceModel) else module
     network = Network(rnn.cell)
     if isinstance(module, SequenceModel):
-        table = network.constant("embedding.weight", module.embedding.weight)
-        y = network.stack(rnn, network.op("Gather", table, "tokens"))
+        y = network.stack(rnn, network.embedded(module))
         head = network.constant("head.weight", module.head.weight.t())
         scores = network.op("MatMul", y, head)
-        network.op("Add", scores, network.constant("head.bias", module.head.bias), out="logits")
+        bias = network.constant("head.bias", module.head.bias)
+        network.op("Add", scores, bias, out=scores_name(module))
     else:
         network.op("Identity", network.stack(rnn, "x"), out="y")
     helper = onnx.helper
@@ -56,8 +57,20 @@ def to_onnx(module: RNN | SequenceModel) -> "ModelProto":
     return model
 
 
+def scores_name(module: SequenceModel) -> str:
+    """Of the graph's first output."""
+    return "means" if module.interface.head == "gaussian" else "logits"
+
+
 class Network(Graph):
     """The outer graph."""
+
+    def embedded(self, module: SequenceModel) -> str:
+        """What the first layer reads."""
+        weight = module.embedding.weight
+        if module.interface.tokens:
+            return self.op("Gather", self.constant("embedding.weight", weight), "tokens")
+        return self.op("MatMul", "x", self.constant("embedding.weight", weight.t()))
 
     def stack(self, rnn: RNN, x: str) -> str:
         """All layers; returns y, and gives the final states their names."""
@@ -125,8 +138,11 @@ class Network(Graph):
             for s, width in zip(rnn.cell.states, rnn.state_sizes, strict=True)
         ]
         if isinstance(module, SequenceModel):
-            given = value("tokens", rows, TensorProto.INT64)
-            y = value("logits", (*rows, module.head.out_features), number)
+            ends = module.interface
+            given = value("x", (*rows, ends.inputs), number)
+            if ends.tokens:
+                given = value("tokens", rows, TensorProto.INT64)
+            y = value(scores_name(module), (*rows, ends.outputs), number)
         else:
             given = value("x", (*rows, rnn.input_size), number)
             directions = 2 if rnn.bidirectional else 1

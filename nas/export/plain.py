@@ -8,12 +8,37 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from nas import __version__
 from nas.cell.graph import Cell, renamed
 from nas.export.check import main_block, self_test
 from nas.export.expressions import LINE, equations
 from nas.export.layer import helpers, layer_class
 from nas.export.stack import class_name, stack_class, state_type
+from nas.tasks.base import Head, Interface
+
+SHOWN = 8
+"""Steps, and scores of the last one, that a plain file checks its weights by."""
+SCORES: dict[Head, str] = {
+    "categorical": "logits of the classes",
+    "bernoulli": "logits of the bits",
+    "gaussian": "means",
+}
+MEANINGS: dict[Head, str] = {
+    "categorical": "softmax gives the probability of each class",
+    "bernoulli": "sigmoid gives the probability of each bit",
+    "gaussian": "outputs are numbers, normalised as in training",
+}
+
+
+def example(interface: Interface) -> Tensor:
+    """The input by which a plain file checks its weights."""
+    if interface.tokens:
+        return torch.arange(min(SHOWN, interface.inputs)).unsqueeze(1)
+    n = interface.inputs
+    return torch.linspace(-1, 1, SHOWN * n).view(SHOWN, 1, n)
 
 
 @dataclass(frozen=True)
@@ -25,11 +50,13 @@ class Trained:
     """What the task predicts, a sentence."""
     symbols: str
     """The character of each token; empty if it is not known."""
-    vocabulary_size: int
+    interface: Interface
     hidden_size: int
     num_layers: int
-    logits: tuple[float, ...]
-    """Of the first tokens, after tokens 0, 1, … one after another."""
+    scores: tuple[float, ...]
+    """The first ones of the last step, after `example`."""
+    legend: str = ""
+    """What is known of the inputs and outputs, as lines."""
 
 
 def plain_file(cell: Cell, command: str, trained: Trained | None = None) -> str:
@@ -71,7 +98,7 @@ def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
     lines += [f"    {line}" for line in str(renamed(cell, cell.name, doc="")).splitlines()]
     lines += ["", *_paragraphs(cell)]
     if trained:
-        lines += ["", *_wrap(_about(trained))]
+        lines += ["", *_wrap(_about(trained)), *trained.legend.splitlines()]
     lines += ["", f"Written by nas {__version__}, for the cell {cell.key}:", f"    {command}"]
     text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")
     return f'"""{text}\n"""\n'
@@ -94,10 +121,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _about(trained: Trained) -> str:
-    size = trained.vocabulary_size
+    ends = trained.interface
     said = f"Trained on the task {trained.task}: {trained.about.rstrip('.')}. "
-    said += f"Tokens are 0 to {size - 1}"
+    said += (
+        f"Tokens are 0 to {ends.inputs - 1}" if ends.tokens else f"It reads {ends.inputs} numbers"
+    )
     said += ", places in SYMBOLS" if trained.symbols else ""
+    said += "" if ends.predicts_next else f"; {MEANINGS[ends.head]}"
     return said + "; the weights are in the .safetensors file beside this one, load() reads them."
 
 
@@ -108,22 +138,29 @@ def _wrap(text: str) -> list[str]:
 def _model(cell: Cell, name: str, trained: Trained) -> Iterator[str]:
     if trained.symbols:
         yield _symbols(trained.symbols)
-    size, width, layers = trained.vocabulary_size, trained.hidden_size, trained.num_layers
+    ends, width, layers = trained.interface, trained.hidden_size, trained.num_layers
+    size = ends.outputs
     depth = f", num_layers={layers}" if layers > 1 else ""
     output = {"hidden": width, "input": width}.get(str(cell.widths[cell.y]), cell.widths[cell.y])
     kind = state_type(cell)
+    what, embedding = "Tokens (time, batch)", f"nn.Embedding({ends.inputs}, {width})"
+    if not ends.tokens:
+        what = f"Features (time, batch, {ends.inputs})"
+        embedding = f"nn.Linear({ends.inputs}, {width}, bias=False)"
+    scores = "logits of the next token" if ends.predicts_next else SCORES[ends.head]
+    given = "tokens" if ends.tokens else "features"
     yield f'''\
 class {name}Model(nn.Module):
-    """Tokens (time, batch) to logits of the next token (time, batch, {size}), as trained."""
+    """{what} to {scores} (time, batch, {size}), as trained."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.embedding = nn.Embedding({size}, {width})
+        self.embedding = {embedding}
         self.rnn = {name}({width}, {width}{depth})
         self.head = nn.Linear({output}, {size})
 
-    def forward(self, tokens: Tensor, state: {kind} | None = None) -> tuple[Tensor, {kind}]:
-        y, state = self.rnn(self.embedding(tokens), state)
+    def forward(self, {given}: Tensor, state: {kind} | None = None) -> tuple[Tensor, {kind}]:
+        y, state = self.rnn(self.embedding({given}), state)
         return self.head(y), state
 '''
     yield f'''\
@@ -155,13 +192,17 @@ def _quoted(text: str) -> str:
 
 
 def _check_weights(trained: Trained) -> str:
-    shown = ", ".join(f"{value:.5f}" for value in trained.logits)
-    n = min(8, trained.vocabulary_size)
+    shown = ", ".join(f"{value:.5f}" for value in trained.scores)
+    ends = trained.interface
+    n = min(SHOWN, ends.inputs)
+    given = f"torch.arange({n}).unsqueeze(1)"
+    if not ends.tokens:
+        given = f"torch.linspace(-1, 1, {SHOWN * ends.inputs}).view({SHOWN}, 1, {ends.inputs})"
     return f'''\
 def check_weights() -> None:
     """Raise AssertionError unless the weights give what they gave when this file was written."""
     with torch.no_grad():
-        logits, _ = load()(torch.arange({n}).unsqueeze(1))
+        scores, _ = load()({given})
     expected = torch.tensor([{shown}])
-    torch.testing.assert_close(logits[-1, 0, : len(expected)], expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scores[-1, 0, : len(expected)], expected, rtol=1e-3, atol=1e-3)
 '''

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from nas.cell.graph import Cell
 from nas.cli import parse
 from nas.errors import SearchError, UserError
-from nas.export.plain import Trained
+from nas.export.plain import SHOWN, Trained, example
 from nas.leaderboard import leaderboard
 from nas.loading import RECORDED, Loaded, described_layers, read
 from nas.lookup import cell as look_up
@@ -25,8 +25,6 @@ from nas.tasks.base import Task
 from nas.tasks.text import Text
 
 SYMBOLS = {"arithmetic": arithmetic_task.SYMBOLS, "xml": xml_task.SYMBOLS}
-SHOWN = 8
-"""Tokens, and logits of the last one, that a plain file checks its weights by."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +69,27 @@ def trained(source: Source) -> Trained | None:
         return None
     model, described = source.loaded.module, source.loaded.described
     name = str(described.get("task", ""))
-    size = model.embedding.num_embeddings
+    ends = model.interface
     with torch.no_grad():
-        logits = model(torch.arange(min(SHOWN, size)).unsqueeze(1), None)[0][-1, 0, :SHOWN]
+        scores = model(example(ends), None)[0][-1, 0, :SHOWN]
     about = TASKS[name].__doc__ if name in TASKS else ""
     return Trained(
         name,
         " ".join((about or "next-symbol prediction").split("\n\n")[0].split()),
-        _symbols(source, name, size),
-        size,
+        _symbols(source, name, ends.inputs),
+        ends,
         model.rnn.hidden_size,
         model.rnn.num_layers,
-        tuple(logits.tolist()),
+        tuple(scores.tolist()),
+        _legend(described.get("legend")),
     )
+
+
+def _legend(legend: object) -> str:
+    """What the task says of its inputs and outputs, a line each."""
+    if not isinstance(legend, dict):
+        return ""
+    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in sorted(legend.items()))
 
 
 def _symbols(source: Source, name: str, size: int) -> str:

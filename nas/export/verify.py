@@ -85,11 +85,12 @@ def example(module: RNN | SequenceModel, n_steps: int, batch: int) -> dict[str, 
     """Inputs of the graph, always the same ones for a shape."""
     generator = torch.Generator().manual_seed(n_steps)
     rnn = module.rnn if isinstance(module, SequenceModel) else module
-    if isinstance(module, SequenceModel):
-        size = module.embedding.num_embeddings
-        given = {"tokens": torch.randint(size, (n_steps, batch), generator=generator)}
+    ends = module.interface if isinstance(module, SequenceModel) else None
+    if ends is not None and ends.tokens:
+        given = {"tokens": torch.randint(ends.inputs, (n_steps, batch), generator=generator)}
     else:
-        given = {"x": torch.randn(n_steps, batch, rnn.input_size, generator=generator)}
+        width = ends.inputs if ends is not None else rnn.input_size
+        given = {"x": torch.randn(n_steps, batch, width, generator=generator)}
     for state, width in zip(rnn.cell.states, rnn.state_sizes, strict=True):
         shape = (len(rnn.layers), batch, width)
         given[f"{state.name}_0"] = torch.rand(shape, generator=generator)

@@ -9,7 +9,17 @@ import numpy as np
 
 from nas.errors import UserError
 from nas.tasks import ngram
-from nas.tasks.base import ACCURACY, Baseline, Metric, Split, Task, Window, generator
+from nas.tasks.base import (
+    ACCURACY,
+    Baseline,
+    Interface,
+    Metric,
+    Split,
+    Task,
+    Window,
+    generator,
+    interface_of,
+)
 from nas.tasks.streams import check_splits, cut, inside, lay, n_windows, of_split
 
 SYMBOLS = string.ascii_lowercase + string.digits + "+-=."
@@ -45,8 +55,8 @@ class Arithmetic(Task):
         return ACCURACY
 
     @property
-    def vocabulary_size(self) -> int:
-        return len(SYMBOLS)
+    def interface(self) -> Interface:
+        return interface_of(len(SYMBOLS))
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         length = n_windows(self, split) * self.window + 1

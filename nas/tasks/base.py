@@ -2,7 +2,15 @@
 
 A task is a frozen dataclass whose fields are its configuration, in NumPy alone: `nas/train.py`
 turns its windows into tensors. To add one, write a file like `memorization.py`, list its class in
-`nas/tasks/__init__.py`, and hand it to `nas.testing.check_task`.
+`nas/tasks/__init__.py`, and hand it to `nas.testing.check_task`. Its `interface` says what a model
+reads and gives, its head, and its windows which positions count:
+
+- the next of V symbols, everywhere: `Interface(V, V)`, all positions scored;
+- a label for a whole sequence: `Interface(F, C, tokens=False)`, only the last step scored;
+- 88 keys of each frame: `Interface(88, 88, "bernoulli", tokens=False)`;
+- a number at the last step: `Interface(F, 1, "gaussian", tokens=False)`, only the last step scored;
+- an accuracy of some positions though all are trained on: a mark of the windows, and
+  `replace(ACCURACY, mark="recall")` as the metric.
 """
 
 import dataclasses
@@ -19,6 +27,33 @@ from numpy.typing import NDArray
 from nas.errors import UserError
 
 Split = Literal["train", "validation", "test"]
+Head = Literal["categorical", "bernoulli", "gaussian"]
+"""What the output layer's numbers mean: scores of classes, of which one is right; logits of bits,
+each 0 or 1; means of numbers. The losses are -ln of the probability, for a Gaussian head the
+squared error, the mean of its numbers."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model of a task reads and gives at each step."""
+
+    inputs: int
+    """Symbols of the vocabulary, or features."""
+    outputs: int
+    """Classes, bits or numbers."""
+    head: Head = "categorical"
+    tokens: bool = True
+    """Whether inputs are symbols; else they are vectors of features."""
+
+    @property
+    def predicts_next(self) -> bool:
+        """Whether this is what a predictor of the next symbol has."""
+        return self == Interface(self.inputs, self.inputs)
+
+
+def interface_of(given: Interface | int) -> Interface:
+    """A size of a vocabulary stands for a predictor of its next symbol."""
+    return given if isinstance(given, Interface) else Interface(given, given)
 
 
 @dataclass(frozen=True)
@@ -28,6 +63,8 @@ class Metric:
     name: Literal["accuracy", "loss"]
     unit: str
     higher_is_better: bool
+    mark: str = ""
+    """The named set of positions whose accuracy it is; all scored ones if empty."""
 
     def better(self, value: float, than: float) -> bool:
         return value > than if self.higher_is_better else value < than
@@ -44,15 +81,17 @@ class Metric:
 
 ACCURACY = Metric("accuracy", "share of scored symbols", higher_is_better=True)
 LOSS = Metric("loss", "nats a symbol", higher_is_better=False)
+ERROR = Metric("loss", "mean squared error", higher_is_better=False)
 
 
 @dataclass(frozen=True)
 class Window:
     """A piece of `time` steps of `batch` parallel streams, all arrays of shape (time, batch)."""
 
-    inputs: NDArray[np.int64]
-    """Tokens in [0, vocabulary_size)."""
-    targets: NDArray[np.int64]
+    inputs: NDArray[np.int64] | NDArray[np.float32]
+    """Tokens in [0, interface.inputs), or features, (time, batch, interface.inputs)."""
+    targets: NDArray[np.int64] | NDArray[np.float32]
+    """Classes in [0, interface.outputs), or bits or numbers, (time, batch, interface.outputs)."""
     scored: NDArray[np.bool_]
     """The positions that count for the loss and the metric."""
     fresh: bool
@@ -72,7 +111,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)  # a subclass's own fields come first: Text("my.txt")
 class Task(ABC):
-    """Next-symbol prediction over a vocabulary, trained in windows with the state carried over.
+    """Prediction at the steps of sequences, trained in windows with the state carried over.
 
     Subclasses are final, add fields for every free choice, and set `name` and `revision`.
     """
@@ -80,6 +119,8 @@ class Task(ABC):
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     """Raised whenever the same fields would give other data: old outcomes no longer apply."""
+    forced: ClassVar[bool] = True
+    """Whether every scored target is the next input (teacher forcing), as `check_task` verifies."""
 
     n_params: tuple[int, ...] = (25_000,)
     """Parameter budgets that settings are drawn from."""
@@ -101,19 +142,27 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def vocabulary_size(self) -> int: ...
+    def interface(self) -> Interface:
+        """What a model reads and gives: of its sizes follows the width that a budget allows."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of symbols that are read."""
+        return self.interface.inputs
 
     @abstractmethod
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         """Yield one epoch of a split: a function of (fields, split, seed, epoch) alone.
 
         `epoch` matters for "train" only. The validation and test splits give
-        `validation_batches` windows. No example of one split occurs in another.
+        `validation_batches` windows at most. No example of one split occurs in another. Batches
+        have `batch_size` streams; the last ones of validation and test may have fewer.
         """
 
     @abstractmethod
     def chance(self) -> float:
-        """The metric of a predictor that draws or guesses blindly (uniform over the symbols)."""
+        """The metric of blind guessing: uniform over the classes or bits; for numbers, always 0,
+        to which the training part's mean is normalised."""
 
     @abstractmethod
     def baseline(self, seed: int) -> Baseline:
@@ -135,6 +184,10 @@ class Task(ABC):
     def content(self) -> str:
         """A digest of data that the fields do not determine, such as a file's SHA-256."""
         return ""
+
+    def legend(self) -> dict[str, Any]:
+        """What a user of trained weights must know of inputs and outputs, as plain data."""
+        return {}
 
     @property
     def version(self) -> str:

@@ -8,7 +8,17 @@ from typing import ClassVar
 import numpy as np
 
 from nas.errors import UserError
-from nas.tasks.base import ACCURACY, Baseline, Metric, Split, Task, Window, generator
+from nas.tasks.base import (
+    ACCURACY,
+    Baseline,
+    Interface,
+    Metric,
+    Split,
+    Task,
+    Window,
+    generator,
+    interface_of,
+)
 from nas.tasks.streams import n_windows, of_split
 
 FEWEST_EXAMPLES = 1000
@@ -37,8 +47,8 @@ class Memorization(Task):
         return ACCURACY
 
     @property
-    def vocabulary_size(self) -> int:
-        return self.alphabet + 1
+    def interface(self) -> Interface:
+        return interface_of(self.alphabet + 1)
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         count = n_windows(self, split)

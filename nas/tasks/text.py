@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks import ngram
-from nas.tasks.base import ACCURACY, LOSS, Baseline, Metric, Split, Task, Window, generator
+from nas.tasks.base import (
+    ACCURACY,
+    LOSS,
+    Baseline,
+    Interface,
+    Metric,
+    Split,
+    Task,
+    Window,
+    generator,
+    interface_of,
+)
 from nas.tasks.corpus import Corpus, corpus
 from nas.tasks.streams import cut, n_windows
 
@@ -43,8 +54,8 @@ class Text(Task):
         return LOSS if self.metric_name == "loss" else ACCURACY
 
     @property
-    def vocabulary_size(self) -> int:
-        return len(self.corpus.characters)
+    def interface(self) -> Interface:
+        return interface_of(len(self.corpus.characters))
 
     @property
     def corpus(self) -> Corpus:

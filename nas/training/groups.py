@@ -210,7 +210,7 @@ def _fresh(work: Work, runs: Sequence[Run]) -> StackedModel:
     ):  # at once, for the optimizer's parameters are views of one tensor
         model = StackedModel(
             work.cell,
-            work.task.vocabulary_size,
+            work.task.interface,
             runs[0].hidden_size,
             runs[0].settings.num_layers,
             [run.settings.dropout for run in runs],

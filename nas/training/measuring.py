@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from nas.evaluation import Epoch
 from nas.stack import StackedModel, StackedStates
 from nas.training.groups import Work
 from nas.training.losses import measure
@@ -20,9 +21,9 @@ def measure_test(work: Work, run: Run) -> None:
         return
     began = time.perf_counter()
     total = _totals(work, run)
-    accuracy, loss = total.accuracies[0], total.losses[0]
-    run.test = accuracy if work.task.metric.name == "accuracy" else loss
-    run.test_marks = total.marks[0]
+    measured = Epoch(0.0, total.losses[0], total.accuracies[0], 0.0, total.marks[0])
+    run.test = measured.value(work.task.metric)
+    run.test_marks = measured.marks
     run.wall_s += time.perf_counter() - began
 
 
@@ -30,7 +31,7 @@ def measure_test(work: Work, run: Run) -> None:
 def _totals(work: Work, run: Run) -> Totals:
     device = torch.device(work.device)
     with device:
-        sizes = (work.task.vocabulary_size, run.hidden_size, run.settings.num_layers)
+        sizes = (work.task.interface, run.hidden_size, run.settings.num_layers)
         model = StackedModel(work.cell, *sizes, [0.0]).eval()
     assert run.best_weights is not None
     for name, view in model.member_state(0).items():
@@ -40,6 +41,6 @@ def _totals(work: Work, run: Run) -> Totals:
     for window in windows_of(work.task, "test", work.seed):
         here = window.to(device)
         y, state = model.outputs(here.inputs, None if here.fresh else state)
-        losses, right = measure(y, model.head_weight, model.head_bias, here)
+        losses, right = measure(y, model.head_weight, model.head_bias, here, model.interface.head)
         total.add(losses, here, right)
     return total

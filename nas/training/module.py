@@ -47,13 +47,14 @@ class Training(pl.LightningModule):
 
     def _update(self, window: TensorWindow) -> None:
         y, state = self._outputs(window)
-        found = losses(y, self.model.head_weight, self.model.head_bias, window)
+        layer = (self.model.head_weight, self.model.head_bias)
+        found = losses(y, *layer, window, self.task.interface.head)
         self.train_total.add(found, window)
         self.manual_backward(found.sum())
         self.state = [[tensor.detach() for tensor in layer] for layer in state]
         for run in self.runs:
             run.steps += 1
-            run.tokens += window.inputs.numel()
+            run.tokens += window.n_tokens
         norms = self.optimizer.take_gradients()
         finite = torch.isfinite(norms + found.detach())
         if not finite.all():
@@ -77,7 +78,8 @@ class Training(pl.LightningModule):
         for window in batch:
             if self.runs:
                 y, self.state = self._outputs(window)
-                found = measure(y, self.model.head_weight, self.model.head_bias, window)
+                layer = (self.model.head_weight, self.model.head_bias)
+                found = measure(y, *layer, window, self.task.interface.head)
                 self.validation_total.add(found[0], window, found[1])
 
     def on_validation_epoch_end(self) -> None:
@@ -100,7 +102,7 @@ class Training(pl.LightningModule):
             return
         run.curve.append(epoch)
         metric = self.task.metric
-        value = epoch.accuracy if metric.name == "accuracy" else epoch.loss
+        value = epoch.value(metric)
         run.schedule = advance(run.schedule, value, metric, self.task.stop_at)
         if run.schedule.improved:
             state = self.model.member_state(place)

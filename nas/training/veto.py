@@ -1,4 +1,4 @@
-"""Which runs are not worth beginning: fresh models that are dead or explode on random symbols.
+"""Which runs are not worth beginning: fresh models that are dead or explode on random inputs.
 
 A model takes as many steps as its task carries a state on. What would only be hard to train is not
 vetoed: the LSTM with forget bias 0 and the tanh RNN lose all gradients over 100 steps, and learn.
@@ -40,10 +40,11 @@ class _Findings:
 def vetoes(model: StackedModel, seeds: Sequence[int], n_steps: int) -> list[str]:
     """Why each member of a fresh model should not be trained; empty for those that should.
 
-    The symbols are drawn from generators of the members' `seeds`, and the answer for a member does
-    not depend on the others. The model is used up. A dead member is only vetoed if it is dead with
-    other parameters near by too: zeros at which a cell starts may hide what a first step of
-    training uncovers (a product with a bias of 0, a learned scale of 0).
+    The inputs, symbols or standard normal features, are drawn from generators of the members'
+    `seeds`, and the answer for a member does not depend on the others. The model is used up. A dead
+    member is only vetoed if it is dead with other parameters near by too: zeros at which a cell
+    starts may hide what a first step of training uncovers (a product with a bias of 0, a learned
+    scale of 0).
     """
     model.eval().requires_grad_(False)
     n_steps = max(2, min(n_steps, MOST_STEPS))
@@ -77,7 +78,7 @@ def _reason(found: _Findings, n_steps: int) -> tuple[str, bool]:
 def _findings(
     model: StackedModel, generators: Sequence[torch.Generator], n_steps: int
 ) -> list[_Findings]:
-    """Step all members over random symbols, and go back once."""
+    """Step all members over random inputs, and go back once."""
     first = n_steps // 2
     inputs = [_inputs(model, generators, n) for n in (first, n_steps - first)]
     with torch.enable_grad():
@@ -95,11 +96,14 @@ def _findings(
 
 
 def _inputs(model: StackedModel, generators: Sequence[torch.Generator], n_steps: int) -> Tensor:
-    """Embedded random symbols, (members, steps * streams, width), to take gradients by."""
-    count, device = n_steps * N_STREAMS, model.embedding.device
-    symbols = model.embedding.shape[1]
-    drawn = [torch.randint(symbols, (count,), generator=one).to(device) for one in generators]
-    rows = [table[tokens] for table, tokens in zip(model.embedding, drawn, strict=True)]
+    """Embedded random inputs, (members, steps * streams, width), to take gradients by."""
+    count, device, n = n_steps * N_STREAMS, model.embedding.device, model.interface.inputs
+    if model.interface.tokens:
+        drawn = [torch.randint(n, (count,), generator=one).to(device) for one in generators]
+        rows = [table[tokens] for table, tokens in zip(model.embedding, drawn, strict=True)]
+    else:
+        drawn = [torch.randn(count, n, generator=one).to(device) for one in generators]
+        rows = [torch.mm(x, one.t()) for one, x in zip(model.embedding, drawn, strict=True)]
     return torch.stack(rows).requires_grad_()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nas.evaluation import Epoch, Settings
 from nas.model import SequenceModel
 from nas.tasks import Task, Xml
-from nas.tasks.base import LOSS, Baseline, Metric, Split, Window
+from nas.tasks.base import LOSS, Baseline, Interface, Metric, Split, Window
 from nas.train import weight_seed
 from nas.zoo import ZOO
 
@@ -38,8 +38,8 @@ class Endless(Task):
         return LOSS
 
     @property
-    def vocabulary_size(self) -> int:
-        return 5
+    def interface(self) -> Interface:
+        return Interface(5, 5)
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         assert split != "test", "a search never asks for the test split"

@@ -1,0 +1,74 @@
+"""The heads: what the output layer's numbers lose, with the gradient, and which of them are right.
+
+A new head is a name in `nas.tasks.base.Head` and a row of `HEADS`; the tests compare every row with
+torch's own loss and autograd.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas.tasks.base import Head
+
+SMALL = 1e-30
+"""Shares below this are near what float32 cannot hold, and their logarithm is found otherwise."""
+
+
+@dataclass(frozen=True)
+class HeadFunctions:
+    """Of one member's scores, (scored, outputs), and targets, (scored,) or (scored, outputs)."""
+
+    loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    """The loss, summed over the positions, and its gradient by the scores."""
+    right: Callable[[Tensor, Tensor], Tensor]
+    """Which positions are right, (scored,)."""
+
+
+def _categorical(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """-ln softmax(logits)[target]."""
+    shares, places = torch.softmax(logits, 1), targets.unsqueeze(1)
+    chosen = shares.gather(1, places)
+    logs = chosen.log()
+    if len(chosen) and chosen.min() < SMALL:  # a second pass over the logits, where it is needed
+        exact = torch.log_softmax(logits, 1).gather(1, places)
+        logs = torch.where(chosen < SMALL, exact, logs)
+    # The gradient is softmax(logits), less 1 at the target.
+    shares.scatter_add_(1, places, shares.new_full((), -1.0).expand(places.shape))
+    return -logs.sum(), shares
+
+
+def _likeliest(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.argmax(1) == targets
+
+
+def _bernoulli(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """-ln P(bits), summed over the bits of a position."""
+    targets = targets.to(logits)
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    return loss, torch.sigmoid(logits).sub_(targets)
+
+
+def _all_bits(logits: Tensor, targets: Tensor) -> Tensor:
+    return ((logits > 0) == (targets > 0)).all(1)
+
+
+def _gaussian(means: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The squared error, the mean over the numbers of a position."""
+    apart = means - targets.to(means)
+    n_numbers = means.shape[1]
+    return apart.square().sum() / n_numbers, apart * (2 / n_numbers)
+
+
+def _none_is(means: Tensor, _: Tensor) -> Tensor:
+    """Numbers are near or far, not right."""
+    return torch.zeros(len(means), dtype=torch.bool, device=means.device)
+
+
+HEADS: dict[Head, HeadFunctions] = {
+    "categorical": HeadFunctions(_categorical, _likeliest),
+    "bernoulli": HeadFunctions(_bernoulli, _all_bits),
+    "gaussian": HeadFunctions(_gaussian, _none_is),
+}
