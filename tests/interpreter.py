@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import cont2discrete
 
 from nas.cell import Cell, Node
 
@@ -54,6 +55,7 @@ MEANING: dict[str, Callable[..., Array]] = {
     "abs": np.abs,
     "sqrt": np.sqrt,
     "square": lambda a: a * a,
+    "floor": np.floor,
     "sin": np.sin,
     "cos": np.cos,
     "silu": lambda a: a * sigmoid(a),
@@ -116,7 +118,7 @@ def run(
 
 
 def learns(n: Node) -> bool:
-    return n.op in ("linear", "diagonal", "block_diagonal", "masked", "vector", "scalar")
+    return n.op in ("linear", "diagonal", "block_diagonal", "masked", "skew", "vector", "scalar")
 
 
 def _is_tame(cell: Cell, i: int, values: dict[int, Array]) -> bool:
@@ -139,12 +141,32 @@ def _step(
             value = np.full((batch, 1), n.number("value"))
         elif n.op == "step":
             value = np.full((batch, 1), float(t))
+        elif n.op == "unit":
+            value = np.arange(sizes[i]) // (sizes[i] // (n.attr("blocks") or sizes[i]))
+            value = value[None, :].astype(float)
+        elif n.op == "cumsum":
+            value = np.cumsum(args[0], -1)
+        elif n.op == "legendre":
+            value = args[0] @ legendre(sizes[i], n.number("window")).T
         elif learns(n):
             value = _learned(n, args, weights[i])
         else:
             value = MEANING[n.op](*args, *(v for _, v in n.attrs))
         values[i] = np.broadcast_to(value, (batch, sizes[i]))
     return values
+
+
+def legendre(order: int, window: float) -> Array:
+    """Voelker et al. 2019, equation 2, with a zero-order hold of one step."""
+    flow = np.array(
+        [
+            [(2 * i + 1) * (-1 if i < j else (-1) ** (i - j + 1)) for j in range(order)]
+            for i in range(order)
+        ],
+        dtype=float,
+    )
+    none = np.zeros((order, 1))
+    return cont2discrete((flow / window, none, flow, none), 1.0, "zoh")[0]
 
 
 def _learned(n: Node, args: list[Array], weights: Weights) -> Array:
@@ -155,6 +177,8 @@ def _learned(n: Node, args: list[Array], weights: Weights) -> Array:
         return args[0] * weight
     if n.op == "linear":
         return np.concatenate(args, -1) @ weight.T + weights.get("bias", np.zeros(len(weight)))
+    if n.op == "skew":
+        return args[0] @ weight.T + n.number("transpose") * (args[0] @ weight)
     blocks = int(n.number("blocks"))
     if n.op == "masked":
         block = len(weight) // blocks
@@ -203,7 +227,7 @@ def by_name(
     if n.op == "block_diagonal":
         blocks = int(n.number("blocks"))
         return {"weight": draw(bias_name, (blocks, sizes[i] // blocks, sizes[i] // blocks))}
-    if n.op == "masked":
+    if n.op in ("masked", "skew"):
         return {"weight": draw(bias_name, (sizes[i], sizes[i]))}
     initial = dict(n.attrs).get("init") or 0.0
     return {"weight": draw(bias_name, (sizes[i],)) + float(initial)}

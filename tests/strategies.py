@@ -98,13 +98,17 @@ class _Builder:
     def attribute(self, op: str, name: str) -> Any:
         choices: dict[str, tuple[Any, ...]] = {
             "width": WIDTHS,
-            "blocks": (1, 2),
+            "blocks": (1, 2, None) if op == "unit" else (1, 2),
+            "window": (5.0, 100.0),
+            "transpose": (-1.0, 1.0, 0.5),
             "mask": MASKS,
             "slope": (0.01, 0.2, 1 / 6),
             "eps": (1e-5, 1e-3),
             "eye": (0.0, 0.0, 1.0, 0.9),
             "value": (*NUMBERS, float("inf")),
         }
+        if op == "unit" and name == "width":
+            return self.pick("hidden", "hidden", "input", 2)
         optional = (op, name) in (("linear", "bias"), ("diagonal", "init"))
         numbers = (None, *NUMBERS) if optional else NUMBERS
         return self.pick(*choices.get(name, numbers))

@@ -23,7 +23,9 @@ def matrix_flops(
         if plan.node(i).op not in MATRIX_OPS:
             continue
         for arg in plan.args(i):
-            passes = 2 + (arg in moving) if backward else 1
+            passes = 1
+            if backward:
+                passes += is_learned(plan.node(i)) + (arg in moving)
             in_loop = arg in plan.depth
             total += passes * _once(plan, i, arg, dense=in_loop) * (rows if in_loop else outside)
     return total

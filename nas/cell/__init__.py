@@ -2,7 +2,8 @@
 
 The functions below are the vocabulary of equations; `OPS` says what each means. Linear maps:
 `linear(a, b, …, bias=0.0, eye=0.0, width=hidden)`, `diagonal(a)`, `block_diagonal(a, blocks=4)`,
-`masked(a, mask="block_upper", blocks=4)`; learned leaves: `vector(init=0.0)`, `scalar(init=0.0)`.
+`masked(a, mask="block_upper", blocks=4)`, `skew(a, transpose=-1.0)`; learned leaves:
+`vector(init=0.0)`, `scalar(init=0.0)`.
 """
 
 from nas.cell.arrange import arrange
@@ -12,12 +13,15 @@ from nas.cell.equations import (
     blend,
     block_diagonal,
     cos,
+    cumsum,
     diagonal,
     exp,
+    floor,
     gelu,
     hard_sigmoid,
     layer_norm,
     leaky_relu,
+    legendre,
     linear,
     log,
     masked,
@@ -29,12 +33,14 @@ from nas.cell.equations import (
     sigmoid,
     silu,
     sin,
+    skew,
     softmax,
     softplus,
     sqrt,
     square,
     step,
     tanh,
+    unit,
     vector,
 )
 from nas.cell.graph import Cell, Node, State, node, renamed
@@ -56,15 +62,18 @@ __all__ = [
     "block_diagonal",
     "canonical_form",
     "cos",
+    "cumsum",
     "diagonal",
     "dumps",
     "exp",
+    "floor",
     "from_json",
     "gelu",
     "hard_sigmoid",
     "key",
     "layer_norm",
     "leaky_relu",
+    "legendre",
     "linear",
     "loads",
     "log",
@@ -79,6 +88,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "sin",
+    "skew",
     "softmax",
     "softplus",
     "sqrt",
@@ -87,6 +97,7 @@ __all__ = [
     "tanh",
     "to_json",
     "trace",
+    "unit",
     "vector",
     "verify",
 ]

@@ -124,14 +124,16 @@ class _Reader:
             return algebra.learned(
                 index, 0, f"vector {n.attr('width')} {text_of(n.number('init'))}"
             )
-        if n.op in ("scalar", "diagonal", "block_diagonal", "masked"):
+        if n.op == "unit":
+            return algebra.term(f"unit {self._attrs(n)}")
+        if n.op in ("scalar", "diagonal", "block_diagonal", "masked", "skew"):
             return algebra.learned(index, 0, f"{n.op} {self._attrs(n)}", *args)
         return self._elementwise(n, args)
 
     def _attrs(self, n: Node) -> str:
         """Attributes, and the width where it counts: a row of zeros is longer than the number 0."""
         attrs = [text_of(v) if isinstance(v, float) else str(v) for _, v in n.attrs]
-        rows = n.args if OPS[n.op].kind in ("learned", "row") else ()
+        rows = n.args if OPS[n.op].kind in ("learned", "fixed", "row") else ()
         return " ".join([*attrs, *(str(self.cell.widths[arg]) for arg in rows)])
 
     def _linear(self, index: int, n: Node, args: list[Term]) -> Term:

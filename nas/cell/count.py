@@ -3,8 +3,8 @@
 import math
 from fractions import Fraction
 
-from nas.cell.graph import Cell, Width
-from nas.cell.ops import OPS
+from nas.cell.graph import Cell, Node, Width
+from nas.cell.ops import FIXED, OPS
 from nas.errors import CellError
 
 
@@ -27,13 +27,23 @@ def check_sizes(cell: Cell, input_size: int, hidden_size: int) -> None:
             "width before it."
         )
     for i, n in enumerate(cell.nodes):
-        if n.op in ("block_diagonal", "masked"):
-            width, blocks = size(cell.widths[i], input_size, hidden_size), int(n.number("blocks"))
+        if blocks := _blocks(n):
+            width = size(cell.widths[i], input_size, hidden_size)
             if width % blocks:
                 raise CellError(
                     f"cell {cell.name}: {n.op} needs a width divisible by its {blocks} blocks, got "
                     f"{width}; choose another hidden_size."
                 )
+
+
+def _blocks(n: Node) -> int:
+    """Into how many equal blocks a node divides its features; 0 where it does not."""
+    return int(dict(n.attrs).get("blocks") or 0)
+
+
+def width_unit(cell: Cell) -> int:
+    """The smallest width that can be divided into all blocks of a cell."""
+    return math.lcm(*filter(None, map(_blocks, cell.nodes)))
 
 
 def n_params(cell: Cell, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
@@ -49,7 +59,9 @@ def n_params(cell: Cell, input_size: int, hidden_size: int, *, bias: bool = True
         elif n.op in ("diagonal", "vector", "scalar"):
             total += width
         elif n.op in ("block_diagonal", "masked"):
-            total += _block_entries(n.op, width, int(n.number("blocks")))
+            total += _block_entries(n.op, width, _blocks(n))
+        elif n.op == "skew":
+            total += width * width
     return total
 
 
@@ -71,7 +83,9 @@ def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
                 2 * width * sum(size(cell.widths[arg], input_size, hidden_size) for arg in n.args)
             )
         elif n.op in ("block_diagonal", "masked"):
-            total += 2 * _block_entries(n.op, width, int(n.number("blocks")))
+            total += 2 * _block_entries(n.op, width, _blocks(n))
+        elif n.op in ("skew", *FIXED):
+            total += 2 * width * width
         elif n.op == "diagonal":
             total += width
         else:
@@ -81,8 +95,7 @@ def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
 
 def formula(cell: Cell) -> str:
     """The number of parameters as a polynomial in D, the input size, and H, the hidden size."""
-    blocks = [int(n.number("blocks")) for n in cell.nodes if n.op in ("block_diagonal", "masked")]
-    unit = math.lcm(*blocks)
+    unit = width_unit(cell)
 
     def count(d: int, h: int) -> Fraction:
         return Fraction(n_params(cell, d * unit, h * unit))

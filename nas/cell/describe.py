@@ -37,7 +37,7 @@ class Names:
         n = self.cell.nodes[i]
         if n.op == "add":
             return any(self.is_maps(arg) for arg in n.args)
-        return n.op in ("linear", "block_diagonal", "masked")
+        return n.op in ("linear", "block_diagonal", "masked", "skew")
 
     def is_layer(self, i: int) -> bool:
         """Whether a value is an activation of such a sum."""

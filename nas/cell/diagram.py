@@ -31,6 +31,10 @@ NAMES = {
     "vector": "vector",
     "scalar": "scalar",
     "step": "t",
+    "unit": "k",
+    "floor": "⌊ ⌋",
+    "cumsum": "Σ",
+    "skew": "W skew",
 }
 """What an operation is called in a picture, where that is not its name."""
 

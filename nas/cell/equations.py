@@ -30,6 +30,21 @@ def masked(a: Value, *, mask: str = "block_upper", blocks: int = 4) -> Value:
     return record("masked", a, mask=mask, blocks=blocks)
 
 
+def skew(a: Value, *, transpose: float = -1.0) -> Value:
+    """(W + transpose * W^T) times `a` for a learned square W, without bias; -1: antisymmetric."""
+    return record("skew", a, transpose=transpose)
+
+
+def cumsum(a: Value) -> Value:
+    """The sum of each feature and of all before it."""
+    return record("cumsum", a)
+
+
+def legendre(a: Value, *, window: float = 100.0) -> Value:
+    """The memory `a` of a Legendre memory unit, over `window` steps, after a step without input."""
+    return record("legendre", a, window=window)
+
+
 def vector(init: float = 0.0, *, width: Width = "hidden") -> Value:
     """A learned vector that starts at `init`."""
     return record("vector", init=init, width=width)
@@ -43,6 +58,11 @@ def scalar(init: float = 0.0) -> Value:
 def step() -> Value:
     """The index of the step, from 0."""
     return record("step")
+
+
+def unit(*, blocks: int | None = None, width: Width = "hidden") -> Value:
+    """The index of each feature of a row, from 0; with `blocks` equal blocks, that of its block."""
+    return record("unit", blocks=blocks, width=width)
 
 
 def maximum(a: Value | float, b: Value | float) -> Value:
@@ -103,6 +123,11 @@ def sqrt(a: Value) -> Value:
 
 def square(a: Value) -> Value:
     return record("square", a)
+
+
+def floor(a: Value) -> Value:
+    """The largest whole number up to `a`; its gradient is 0."""
+    return record("floor", a)
 
 
 def sin(a: Value) -> Value:

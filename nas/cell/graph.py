@@ -242,7 +242,7 @@ def infer_widths(cell: Cell) -> tuple[tuple[Width, ...], bool]:
             width = "hidden"
         elif n.op in ("constant", "step", "scalar"):
             width = 1
-        elif n.op in ("state", "vector", "linear"):
+        elif n.op in ("state", "vector", "linear", "unit"):
             width = _width(n.attr("width"))
             if n.op == "linear" and n.number("eye"):
                 equal |= _fits(where, [width, given[0]])[1] and i in cell.live

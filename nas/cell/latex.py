@@ -163,6 +163,9 @@ class _Equations:
                 return _number(value), ATOM if value >= 0 else SUM
             case "step":
                 return "t", ATOM
+            case "unit":
+                blocks = n.attr("blocks")
+                return rf"k^{{({blocks})}}" if blocks else "k", ATOM
             case "add" | "sub":
                 a, b = n.args
                 sign, least = ("+", SUM) if n.op == "add" else ("-", PRODUCT)
@@ -181,6 +184,8 @@ class _Equations:
                 return f"{self._product(a, b)} + {rest}", SUM
             case "abs":
                 return rf"\left| {self._of(n.args[0])[0]} \right|", ATOM
+            case "floor":
+                return rf"\left\lfloor {self._of(n.args[0])[0]} \right\rfloor", ATOM
             case "sqrt":
                 return rf"\sqrt{{{self._of(n.args[0])[0]}}}", ATOM
             case "square":
@@ -197,8 +202,9 @@ class _Equations:
     def _function(self, n: Node) -> Bound:
         name = FUNCTIONS.get(n.op, rf"\operatorname{{{n.op}}}")
         attrs = dict(n.attrs)
-        if "slope" in attrs:
-            name += f"_{{{_number(n.number('slope'))}}}"
+        for index in ("slope", "window"):
+            if index in attrs:
+                name += f"_{{{_number(n.number(index))}}}"
         return f"{name}({', '.join(self._of(arg)[0] for arg in n.args)})", ATOM
 
     def _learned(self, i: int, n: Node) -> Bound | None:
@@ -220,6 +226,12 @@ class _Equations:
             matrix = rf"W^{{\mathrm{{{kind}}}}}"
             what = self._parameter(i, 0, matrix, self._reads(n.args[0]))
             return f"{what} {self._in(n.args[0], ATOM)}", PRODUCT
+        if n.op == "skew":
+            what = self._parameter(i, 0, "W", self._reads(n.args[0]))
+            factor = n.number("transpose")
+            sign = "-" if factor < 0 else "+"
+            scale = "" if abs(factor) == 1 else _number(abs(factor)) + " "
+            return rf"({what} {sign} {scale}{what}^\top) {self._in(n.args[0], ATOM)}", PRODUCT
         return None
 
     def _linear(self, i: int, n: Node) -> Bound:

@@ -185,7 +185,7 @@ def n_operations(cell: Cell) -> int:
 def n_matrices(cell: Cell) -> int:
     """Matrices of a cell, in `linear` and in structured maps, peepholes left out."""
     live = (cell.nodes[i] for i in cell.live)
-    return sum(len(n.args) for n in live if n.op in ("linear", "block_diagonal", "masked"))
+    return sum(len(n.args) for n in live if n.op in ("linear", "block_diagonal", "masked", "skew"))
 
 
 def pick(candidates: Iterable[int], rng: Random) -> int | None:

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["leaf", "learned", "elementwise", "row"]
+Kind = Literal["leaf", "learned", "fixed", "elementwise", "row"]
 AttrValue = float | int | str | None
 
 
@@ -40,6 +40,12 @@ OPS: dict[str, Op] = {
     "vertical": Op("leaf", 0, "a value from the layer below at this step; zeros below the first"),
     "constant": Op("leaf", 0, "a number", {"value": 0.0}),
     "step": Op("leaf", 0, "the index of this step, from 0"),
+    "unit": Op(
+        "leaf",
+        0,
+        "the index of each feature of a row, from 0; with blocks, that of its block",
+        {"blocks": None, "width": "hidden"},
+    ),
     # 2. what is learned
     "vector": Op("leaf", 0, "a learned vector", {"init": 0.0, "width": "hidden"}),
     "scalar": Op("leaf", 0, "a learned number", {"init": 0.0}),
@@ -59,6 +65,21 @@ OPS: dict[str, Op] = {
         1,
         "a square matrix whose blocks on one side of the diagonal are zero; no bias",
         {"mask": "block_upper", "blocks": 4},
+    ),
+    "skew": Op(
+        "learned",
+        1,
+        "a square matrix W plus transpose times W^T (-1: antisymmetric, 1: symmetric); no bias",
+        {"transpose": -1.0},
+    ),
+    # Matrices that are not learned.
+    "cumsum": Op("fixed", 1, "the sum of each feature and of all before it"),
+    "legendre": Op(
+        "fixed",
+        1,
+        "the memory of a Legendre delay over `window` steps, after a step without input (Voelker "
+        "2019, zero-order hold)",
+        {"window": 100.0},
     ),
     # 3. elementwise; arguments of width 1 broadcast
     "add": Op("elementwise", 2, "a + b", flops=1, vjp=("g", "g"), commutative=True),
@@ -120,6 +141,7 @@ OPS: dict[str, Op] = {
     "abs": Op("elementwise", 1, "absolute value", flops=1, vjp=("g * sign(a)",)),
     "sqrt": Op("elementwise", 1, "square root", flops=4, vjp=("g * 0.5 / y",)),
     "square": Op("elementwise", 1, "a * a", flops=1, vjp=("2 * g * a",)),
+    "floor": Op("elementwise", 1, "the largest whole number up to a", flops=1, vjp=("0 * g",)),
     "sin": Op("elementwise", 1, "sine", flops=10, vjp=("g * cos(a)",)),
     "cos": Op("elementwise", 1, "cosine", flops=10, vjp=("-g * sin(a)",)),
     "silu": Op(
@@ -160,9 +182,12 @@ OPS: dict[str, Op] = {
 }
 
 ACTIVATIONS = tuple(
-    name for name, op in OPS.items() if op.kind == "elementwise" and op.arity == 1 and name != "neg"
+    name
+    for name, op in OPS.items()
+    if op.kind == "elementwise" and op.arity == 1 and name not in ("neg", "floor")
 )
 LEARNED = tuple(name for name, op in OPS.items() if op.kind == "learned")
+FIXED = tuple(name for name, op in OPS.items() if op.kind == "fixed")
 INPUTS = ("input", "state", "vertical")
 MASKS = ("block_upper", "block_lower")
 WIDTHS = ("input", "hidden")
@@ -174,12 +199,14 @@ def attr_rule(op: str, name: str, value: AttrValue) -> str:
         if value in WIDTHS or (type(value) is int and value > 0):
             return ""
         return "must be input, hidden or a positive whole number"
-    if name == "blocks":
+    if name == "window" and type(value) is float and value <= 0:
+        return "must be positive"
+    if name == "blocks" and not (op == "unit" and value is None):
         return "" if type(value) is int and value > 0 else "must be a positive whole number"
     if name == "mask":
         return "" if value in MASKS else f"must be one of {', '.join(MASKS)}"
     if value is None:
-        optional = (op, name) in (("linear", "bias"), ("diagonal", "init"))
+        optional = (op, name) in (("linear", "bias"), ("diagonal", "init"), ("unit", "blocks"))
         return "" if optional else "must be a number"
     if type(value) is not float or math.isnan(value):
         return "must be a number"

@@ -10,6 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nas.cell.graph import is_learned
 from nas.cell.ops import OPS
@@ -78,11 +79,13 @@ def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
     in_loop = [i for i in sorted(plan.depth) if plan.node(i).op not in MATRIX_OPS]
     before = [i for i in sorted(plan.live) if i not in plan.depth]
     pieces = list(_loop_products(plan))
-    multiplied = sum(flops for arg, flops in pieces if arg in plan.depth)
-    given = [(arg, flops) for arg, flops in pieces if arg not in plan.depth]
+    in_steps = [piece for piece in pieces if piece.arg in plan.depth]
+    multiplied = sum(piece.flops for piece in in_steps)
+    given = [piece for piece in pieces if piece.arg not in plan.depth]
     given += [piece for i in before for piece in _hoisted_products(plan, i)]
-    matrices = sum(flops for _, flops in given)
-    inputs = sum(flops for arg, flops in given if arg in moving)
+    matrices = sum(piece.flops for piece in given)
+    learned = sum(piece.flops for piece in given if piece.learned)
+    inputs = sum(piece.flops for piece in given if piece.arg in moving)
     size = plan.sizes
     panels = (size[p.arg] * p.count for stage in plan.stages for p in stage.products)
     return Cost(
@@ -93,10 +96,10 @@ def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
             + sum(_pointwise(plan, i) for i in computed_again(plan))
             + _additions(plan),
         ),
-        loop_matrices=multiplied,
+        loop_matrices=sum(piece.flops for piece in in_steps if piece.learned),
         hoisted=Work(matrices, sum(_pointwise(plan, i) for i in before)),
         hoisted_back=Work(
-            matrices + inputs,
+            learned + inputs,
             sum(_pointwise_back(plan, i, moving) for i in before if i in moving),
         ),
         weight_bytes=value_bytes * sum(panels),
@@ -125,20 +128,30 @@ def _row_of_kept(plan: Plan) -> int:
     return states + sums + sum(plan.padded(i) for i in others)
 
 
-def _loop_products(plan: Plan) -> Iterator[tuple[int, float]]:
-    """What each map of the loop multiplies, and the operations of that."""
+class _Piece(NamedTuple):
+    """What a matrix multiplies, the operations of that, and whether the matrix is learned."""
+
+    arg: int
+    flops: float
+    learned: bool
+
+
+def _loop_products(plan: Plan) -> Iterator[_Piece]:
+    """The products of each map of the loop."""
     for stage in plan.stages:
         for product in (*stage.inputs, *stage.products):
             for target in product.targets:
-                yield product.arg, 2.0 * target.width * plan.sizes[product.arg]
+                flops = 2.0 * target.width * plan.sizes[product.arg]
+                yield _Piece(product.arg, flops, is_learned(plan.node(target.node)))
 
 
-def _hoisted_products(plan: Plan, i: int) -> Iterator[tuple[int, float]]:
+def _hoisted_products(plan: Plan, i: int) -> Iterator[_Piece]:
     n = plan.node(i)
     if n.op in MATRIX_OPS:
         blocks = n.number("blocks") if n.op == "block_diagonal" else 1
         for arg in n.args:
-            yield arg, 2.0 * plan.sizes[i] * plan.sizes[arg] / blocks
+            flops = 2.0 * plan.sizes[i] * plan.sizes[arg] / blocks
+            yield _Piece(arg, flops, is_learned(n))
 
 
 def _differentiable(plan: Plan, x_is_data: bool) -> set[int]:

@@ -25,6 +25,7 @@ FORWARD = {
     "abs": "abs(a)",
     "sqrt": "sqrt(a)",
     "square": "a * a",
+    "floor": "floor(a)",
     "sin": "sin(a)",
     "cos": "cos(a)",
     "silu": "a * sigmoid(a)",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from nas.cell.count import size
 from nas.cell.graph import Cell, Node
+from nas.cell.ops import FIXED
 
 if TYPE_CHECKING:
     from nas.compile.cost import Cost
 
-MATRIX_OPS = ("linear", "block_diagonal", "masked")
+MATRIX_OPS = ("linear", "block_diagonal", "masked", "skew", *FIXED)
 
 
 @dataclass(frozen=True)

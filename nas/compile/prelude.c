@@ -71,6 +71,7 @@ INLINE vec v_relu(vec a) { return pick(a < 0, splat(0), a); }
 BY_LANE(v_sqrt, SUFFIX(__builtin_sqrt)(x))
 BY_LANE(v_log, SUFFIX(log)(x))
 BY_LANE(v_log1p, SUFFIX(log1p)(x))
+BY_LANE(v_floor, SUFFIX(__builtin_floor)(x))
 BY_LANE(v_sin, SUFFIX(sin)(x))
 BY_LANE(v_cos, SUFFIX(cos)(x))
 BY_LANE(v_erf, SUFFIX(erf)(x))

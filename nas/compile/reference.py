@@ -6,15 +6,18 @@ text, so that a state_dict does not depend on the backend that runs it.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import count
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.cell.count import check_sizes, size
 from nas.cell.graph import Cell, Node, is_learned
-from nas.cell.ops import INPUTS
+from nas.cell.ops import FIXED, INPUTS
 
 Operand = Tensor | float
 
@@ -57,6 +60,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "abs": torch.abs,
     "sqrt": torch.sqrt,
     "square": torch.square,
+    "floor": torch.floor,
     "sin": torch.sin,
     "cos": torch.cos,
     "silu": F.silu,
@@ -116,7 +120,7 @@ class EagerCell(nn.Module):
         if n.op == "block_diagonal":
             blocks = int(n.number("blocks"))
             return {"weight": (blocks, width // blocks, width // blocks)}
-        return {"weight": (width, width) if n.op == "masked" else (width,)}
+        return {"weight": (width, width) if n.op in ("masked", "skew") else (width,)}
 
     @torch.no_grad()
     def reset_parameters(
@@ -161,8 +165,12 @@ class EagerCell(nn.Module):
             return n.number("value")
         if n.op == "step":
             return step.to(x.dtype) if isinstance(step, Tensor) else _tensor(float(step), x)
+        if n.op == "unit":
+            return self._unit(i, n, x)
         if is_learned(n):
             return self._learned(i, n, args, x)
+        if n.op in FIXED:
+            return F.linear(self.row(args[0], n.args[0], x), self.square(i, n, x))
         numbers = [arg for arg in args if isinstance(arg, float)]
         if len(numbers) == len(args):
             return of_numbers(n, numbers)
@@ -178,13 +186,29 @@ class EagerCell(nn.Module):
         if n.op == "block_diagonal":
             parts = rows[0].reshape(*rows[0].shape[:-1], *weight.shape[:2], 1)
             return torch.flatten(weight @ parts, -3)
-        if n.op == "masked":
-            return F.linear(rows[0], weight * block_mask(n, weight))
+        if n.op in ("masked", "skew"):
+            return F.linear(rows[0], self.square(i, n, x))
         return F.linear(
             torch.cat(rows, -1) if len(rows) > 1 else rows[0],
             weight,
             self.bias_of(i),
         )
+
+    def _unit(self, i: int, n: Node, x: Tensor) -> Tensor:
+        index = torch.arange(self.sizes[i], device=x.device)
+        blocks = n.attr("blocks")
+        return (index // (self.sizes[i] // int(n.number("blocks"))) if blocks else index).to(
+            x.dtype
+        )
+
+    def square(self, i: int, n: Node, x: Tensor) -> Tensor:
+        """The matrix that a square map multiplies with, made of its weight if it has one."""
+        if n.op in FIXED:
+            return x.new_tensor(fixed_matrix(n, self.sizes[i]))
+        weight = self.weight_at(i)
+        if n.op == "masked":
+            return weight * block_mask(n, weight)
+        return weight + n.number("transpose") * weight.mT
 
     # By attribute where they are no plain parameters (a module's own look-up takes twice as long):
     # parametrizations replace them.
@@ -218,6 +242,19 @@ def block_mask(n: Node, weight: Tensor) -> Tensor:
     )
     after = block[None, :] >= block[:, None]
     return (after if n.attr("mask") == "block_upper" else after.T).to(weight.dtype)
+
+
+@cache
+def fixed_matrix(n: Node, width: int) -> NDArray[np.float64]:
+    """The matrix of a map that is not learned."""
+    if n.op == "cumsum":
+        return np.tri(width)
+    from scipy.linalg import expm
+
+    row, column = np.arange(width)[:, None], np.arange(width)[None, :]
+    below = np.where((row - column) % 2 == 0, -1.0, 1.0)
+    flow = (2 * row + 1) * np.where(row < column, -1.0, below)
+    return np.asarray(expm(flow / n.number("window")))
 
 
 def parameter_labels(cell: Cell) -> dict[int, str]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from nas.cell.arrange import free_name
 from nas.cell.graph import Cell, Node, Width, is_learned, returned
-from nas.cell.ops import INPUTS
+from nas.cell.ops import FIXED, INPUTS
 from nas.cell.text import INFIX
 from nas.compile.reference import of_numbers, parameter_labels
 
@@ -34,6 +34,8 @@ CALLS = {
     "abs": "torch.abs({})",
     "sqrt": "torch.sqrt({})",
     "square": "torch.square({})",
+    "floor": "torch.floor({})",
+    "cumsum": "torch.cumsum({}, dim=-1)",
     "sin": "torch.sin({})",
     "cos": "torch.cos({})",
     "silu": "F.silu({})",
@@ -47,7 +49,7 @@ CALLS = {
 }
 ATOM, NEGATED = 9, 3
 """How tightly code binds, beside the strengths of `INFIX`."""
-LEAVES = ("vector", "scalar")
+LEAVES = ("vector", "scalar", "unit")
 Kind = Literal["number", "leaf", "row"]
 """A number, a learned value (width,) that is equal for all sequences, or (batch, width)."""
 
@@ -100,6 +102,11 @@ def width_code(width: Width, x: str) -> str:
     return {"hidden": "self.hidden_size", "input": f"{x}.shape[1]"}.get(str(width), str(width))
 
 
+def legendre_name(n: Node) -> str:
+    """What the matrix of a Legendre memory is called in a class."""
+    return f"legendre_{number(n.number('window'))}".replace(".", "_").replace("-", "m")
+
+
 class _Printer:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -127,12 +134,17 @@ class _Printer:
             return "row"
         if n.op == "constant":
             self.values[i] = n.number("value")
-        elif n.op not in LEAVES and not is_learned(n) and all(a in self.values for a in n.args):
+        elif self._is_number(n):
             self.values[i] = of_numbers(n, [self.values[arg] for arg in n.args])
         if i in self.values:
             return "number"
         joined = n.op == "linear" and len(n.args) > 1
         return "row" if joined or any(self.kinds[arg] == "row" for arg in n.args) else "leaf"
+
+    def _is_number(self, n: Node) -> bool:
+        """Whether an operation of numbers is one itself."""
+        plain = n.op not in (*LEAVES, *FIXED) and not is_learned(n)
+        return plain and all(arg in self.values for arg in n.args)
 
     def define(self, i: int) -> None:
         """Write the line of a node; what is too long gets lines of its own, the longest first."""
@@ -184,8 +196,15 @@ class _Printer:
         n = self.cell.nodes[i]
         if n.op == "step":
             return self.step, ATOM
+        if n.op == "unit":
+            return self._unit(i, n)
         if is_learned(n):
             return self._learned(i, n)
+        if n.op in FIXED:
+            row = self._row(n.args[0])
+            if n.op == "cumsum":
+                return CALLS[n.op].format(row), ATOM
+            return f"F.linear({row}, self.{legendre_name(n)})", ATOM
         if n.op in INFIX:
             sign, strength = INFIX[n.op]
             (left, left_binds), (right, right_binds) = map(self.reference, n.args)
@@ -208,6 +227,12 @@ class _Printer:
         code = self.reference(i)[0]
         return f"{self.names[0]}.new_tensor({code})" if i in self.values else code
 
+    def _unit(self, i: int, n: Node) -> tuple[str, int]:
+        x, blocks = self.names[0], n.attr("blocks")
+        width = width_code(self.cell.widths[i], x)
+        index = f"torch.arange({width}, dtype={x}.dtype, device={x}.device)"
+        return (f"{index} // ({width} // {blocks})", 2) if blocks else (index, ATOM)
+
     def _learned(self, i: int, n: Node) -> tuple[str, int]:
         weight = f"self.{self.labels[i]}_weight"
         if not n.args:
@@ -225,6 +250,10 @@ class _Printer:
             return f"block_diagonal({row}, {weight})", ATOM
         if n.op == "masked":
             return f"F.linear({row}, {weight} * self.{self.labels[i]}_mask)", ATOM
+        if n.op == "skew":
+            factor = n.number("transpose")
+            other = f"{weight}.mT" if abs(factor) == 1 else f"{number(abs(factor))} * {weight}.mT"
+            return f"F.linear({row}, {weight} {'-' if factor < 0 else '+'} {other})", ATOM
         bias = f", self.{self.labels[i]}_bias" if n.attr("bias") is not None else ""
         return f"F.linear({row}, {weight}{bias})", ATOM
 

@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from nas.cell.graph import Node, is_learned
-from nas.cell.ops import INPUTS
-from nas.compile.reference import EagerCell, block_mask, of_numbers
+from nas.cell.ops import FIXED, INPUTS
+from nas.compile.reference import EagerCell, of_numbers
 from nas.export.expressions import LEAVES
 from nas.export.operators import COMPOSED, OPERATORS, Graph
 
@@ -79,7 +82,7 @@ class Step(Graph):
         if n.op == "constant":
             self.numbers[i] = n.number("value")
         elif (
-            n.op not in (*LEAVES, "step")
+            n.op not in (*LEAVES, *FIXED, "step")
             and not is_learned(n)
             and all(a in self.numbers for a in n.args)
         ):
@@ -88,11 +91,18 @@ class Step(Graph):
             return
         if n.op == "step":
             self.names[i] = f"{self.prefix}step"
+        elif n.op == "unit":
+            self.names[i] = self._unit(i, n)
         elif is_learned(n):
             self.names[i] = self._learned(i, n)
+        elif n.op in FIXED:
+            matrix = self.constant(f"{self.prefix}{n.op}_{i}", self._square(i, n))
+            row = self.row(n.args[0], self._sized(n.args[0]))
+            self.names[i] = self.op("Gemm", row, matrix, transB=1)
         else:
             self.names[i] = self._plain(n, [self._name(arg) for arg in n.args])
-        if (is_learned(n) and n.args) or any(arg in self.rows for arg in n.args):
+        maps = is_learned(n) or n.op in FIXED
+        if (maps and n.args) or any(arg in self.rows for arg in n.args):
             self.rows.add(i)
 
     def _name(self, i: int) -> str:
@@ -105,12 +115,20 @@ class Step(Graph):
             return self.op(kind, *args, **attributes)
         return COMPOSED[n.op](self, n, *args)
 
+    def _square(self, i: int, n: Node) -> Tensor:
+        return self.layer_cell.square(i, n, torch.empty(0, dtype=torch.float64))
+
+    def _unit(self, i: int, n: Node) -> str:
+        value = self.layer_cell.value(i, n, [], torch.empty(0), 0)
+        assert isinstance(value, Tensor)
+        return self.constant(f"{self.prefix}unit_{i}", value)
+
     def _learned(self, i: int, n: Node) -> str:
         layer = self.layer_cell
         label = f"{self.prefix}{layer.labels[i]}_weight"
         weight = layer.weight_at(i)
-        if n.op == "masked":
-            weight = weight * block_mask(n, weight)
+        if n.op in ("masked", "skew"):
+            weight = self._square(i, n)
         name = self.constant(label, weight)
         rows = [self.row(arg, self._sized(arg)) for arg in n.args]
         if not rows:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from nas.cell.graph import Cell, Width
 from nas.compile.reference import parameter_labels
-from nas.export.expressions import LINE, Equations, number
+from nas.export.expressions import LINE, Equations, legendre_name, number
 
 HELPERS = {
     "blend": '''
@@ -29,6 +29,14 @@ def block_diagonal(a: Tensor, blocks: Tensor) -> Tensor:
     """A matrix of independent blocks (n, size, size) times a."""
     parts = a.reshape(*a.shape[:-1], *blocks.shape[:2], 1)
     return torch.flatten(blocks @ parts, -3)
+''',
+    "legendre": '''
+def legendre(order: int, window: float) -> Tensor:
+    """The Legendre memory of Voelker et al. 2019 over `window` steps, zero-order hold."""
+    row, column = torch.arange(order, dtype=torch.float64)[:, None], torch.arange(order)[None, :]
+    below = torch.where((row - column) % 2 == 0, -1.0, 1.0).double()
+    flow = (2 * row + 1) * torch.where(row < column, -1.0, below)
+    return torch.matrix_exp(flow / window).float()
 ''',
     "masked": '''
 def block_triangular(width: int, n_blocks: int, upper: bool) -> Tensor:
@@ -85,7 +93,19 @@ def _constructor(cell: Cell) -> str:
     ]
     for i, label in parameter_labels(cell).items():
         lines += [f"        {line}" for line in _parameter(cell, i, label)]
+    for width, name, window in sorted(_memories(cell)):
+        items = [f'"{name}"', f"legendre({width}, {window})", "persistent=False"]
+        lines.append(wrapped("self.register_buffer(", items, ")", 8))
     return "\n".join([*lines, "        self.reset_parameters()", ""])
+
+
+def _memories(cell: Cell) -> set[tuple[str, str, str]]:
+    """Width, name and window of each Legendre memory."""
+    return {
+        (size_code(cell.widths[i]), legendre_name(n), number(n.number("window")))
+        for i, n in enumerate(cell.nodes)
+        if n.op == "legendre" and i in cell.live
+    }
 
 
 def _parameter(cell: Cell, i: int, label: str) -> Iterator[str]:
@@ -99,7 +119,7 @@ def _parameter(cell: Cell, i: int, label: str) -> Iterator[str]:
     elif n.op == "block_diagonal":
         blocks = int(n.number("blocks"))
         shape = f"{blocks}, {width} // {blocks}, {width} // {blocks}"
-    elif n.op == "masked":
+    elif n.op in ("masked", "skew"):
         shape = f"{width}, {width}"
     yield f"self.{label}_weight = nn.Parameter(torch.empty({shape}))"
     if n.op == "linear" and n.attr("bias") is not None:

@@ -35,6 +35,7 @@ OPERATORS: dict[str, tuple[str, dict[str, str]]] = {
     "log": ("Log", {}),
     "abs": ("Abs", {}),
     "sqrt": ("Sqrt", {}),
+    "floor": ("Floor", {}),
     "sin": ("Sin", {}),
     "cos": ("Cos", {}),
     "softmax": ("Softmax", {}),

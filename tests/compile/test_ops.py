@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nas.cell import OPS, Node, node
-from nas.cell.ops import ACTIVATIONS, INPUTS
+from nas.cell.ops import ACTIVATIONS, FIXED, INPUTS
 from nas.compile.reference import FUNCTIONS
 from tests.interpreter import MEANING
 from tests.tolerances import SAME_FORMULA
@@ -62,7 +62,7 @@ def arguments(op: str) -> list[Tensor]:
     a, b, c = (torch.tensor(rng.normal(size=(6, 5))) for _ in range(3))
     b[1] = a[1]  # ties
     a[2], a[3] = a[2].abs() + 10, -a[3].abs() - 10  # where activations are flat
-    a[4] = torch.tensor([3.0, -3.0, 2.5, -2.5, 0.0])  # the corners of hard_sigmoid, and zero
+    a[4] = torch.tensor([3.0, -3.0, 2.5, -2.5, 0.0])  # steps of floor, corners of hard_sigmoid
     if op in ("log", "sqrt"):
         a = a.abs() + 0.1
     return [a, b, c][: OPS[op].arity]
@@ -107,8 +107,8 @@ def test_the_reference_has_the_derivative_of_finite_differences(op):
 def test_every_op_is_handled():
     assert set(FUNCTIONS) == set(COMPUTED) == set(MEANING)
     others = {name for name in OPS if name not in COMPUTED}
-    learned = {"vector", "scalar", "linear", "diagonal", "block_diagonal", "masked"}
-    assert others == {*INPUTS, *learned, "constant", "step"}
+    learned = {"vector", "scalar", "linear", "diagonal", "block_diagonal", "masked", "skew"}
+    assert others == {*INPUTS, *learned, *FIXED, "constant", "step", "unit"}
 
 
 @pytest.mark.parametrize("name", OPS)

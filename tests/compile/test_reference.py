@@ -24,7 +24,8 @@ def everything(x, h, c=-inf, s: 1 = 0.5, past: input = 0, *, below):
     a = block_diagonal(h, blocks=2) + masked(h, blocks=2) + masked(h, mask="block_lower", blocks=4)
     b = linear(x, a, s, past, bias=None) + linear(h, eye=0.9) + diagonal(below) + vector(init=0.3)
     m = max(c, tanh(b * scalar(init=2)))
-    k = layer_norm(b) * softmax(linear(x)) + s * sin(step())
+    d = cumsum(skew(h)) / (1 + unit(blocks=2)) - legendre(skew(h, transpose=0.5), window=7)
+    k = layer_norm(b) * softmax(linear(x)) + s * sin(step()) + sin(unit()) * d
     return k + rms_norm(m), b, m, sigmoid(linear(k, width=1)), x, k - below
 """)
 
