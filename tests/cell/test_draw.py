@@ -22,6 +22,7 @@ from nas.cell.mutate import random_walk
 from nas.cell.mutate_rules import Mutations
 from nas.errors import UserError
 from nas.zoo import ZOO
+from tests.known import known_cells
 
 STRANGE = """
 def strange(x, h, c=1, x_old: input = 0, s: 1 = 0, *, below):
@@ -41,7 +42,7 @@ def walked() -> Iterator[Cell]:
 
 
 CELLS = [*ZOO.values(), loads(STRANGE), *walked()]
-each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+each_cell = pytest.mark.parametrize("cell", known_cells(CELLS))
 
 
 def described(parts: tuple[Part, ...], i: int) -> str:

@@ -12,10 +12,11 @@ from nas.cell.mutate import random_walk
 from nas.cell.mutate_rules import Mutations
 from nas.zoo import ZOO
 from tests.cell.test_draw import STRANGE, written
+from tests.known import known_cells
 
 MUTANTS = [m.cell for m in random_walk(ZOO["lstm"], 20, 0, Mutations(min_operations=20))]
 CELLS = [*ZOO.values(), loads(STRANGE), *MUTANTS]
-each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+each_cell = pytest.mark.parametrize("cell", known_cells(CELLS))
 PARAMETER = re.compile(
     r"(?<![\\A-Za-z{])([Wbwvs](?:\^\{\\mathrm\{\w+\}\})?_(?:\{(?:[^{}]|\{[^{}]*\})*\}|\w))"
 )
