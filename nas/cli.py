@@ -1,11 +1,12 @@
 """From the command line to a checked configuration, before anything slow is imported."""
 
 import dataclasses
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,16 +50,33 @@ def guarded(command: str, main: Callable[[], int]) -> int:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is finished is kept."""
+    """SIGTERM ends a command as Ctrl-C does: what is finished is kept.
+
+    A second one ends the process at once, as a kill would: what is stored is whole, and workers end
+    with it. As one more exception it could come while the workers are being ended, and the process
+    would then wait for all of their work.
+    """
+
+    def end_at_once(number: int, frame: object) -> None:
+        with suppress(Exception):  # it may be in the middle of writing
+            sys.stdout.flush()
+        os.write(2, b"Ended at once; the same command goes on.\n")
+        os._exit(EXIT_INTERRUPTED)
 
     def interrupt(number: int, frame: object) -> None:
+        for one in before:
+            signal.signal(one, end_at_once)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # neither ignored nor other
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def parse(arguments: Sequence[str]) -> SearchConfig:

@@ -179,10 +179,10 @@ class _Search:
         )
         interrupted = False
         with ExitStack() as stack:
+            stack.enter_context(terminated_as_interrupted())  # also while all else is closed
             stack.callback(workers.close, wait=False)
             stack.callback(notes.note)
             recorder = stack.enter_context(self._recorder(coordinator))
-            stack.enter_context(terminated_as_interrupted())
             try:
                 with progress:
                     coordinator.run()

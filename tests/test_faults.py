@@ -342,6 +342,16 @@ def test_of_coordinators_that_begin_at_once_one_runs(folder: Path, undisturbed: 
     check_like_undisturbed(folder, undisturbed)
 
 
+def ended(pid: int) -> bool:
+    """Whether a process ends within two seconds."""
+    deadline = time.monotonic() + 2
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 # --- interrupts ---
 
 
@@ -359,6 +369,27 @@ def test_an_interrupt_at_any_moment_is_no_traceback(folder: Path, undisturbed: P
         _, errors = process.communicate(timeout=30)
         assert time.monotonic() - asked < 5
         assert process.returncode in (0, 130), errors
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_it_at_once(folder: Path, undisturbed: Path) -> None:
+    """Whatever the first one was about to do: end the workers, or say how to go on."""
+    generator = random.Random(2)
+    for _ in range(10):
+        process = begin(folder, NAS_TEST_SLEEP_S="60")
+        wait_for(folder, len(starts(folder)) + 1, process)
+        pid = int(starts(folder)[-1][1])
+        process.send_signal(signal.SIGINT)
+        time.sleep(generator.uniform(0, 0.3))
+        asked = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert time.monotonic() - asked < 5
+        assert process.returncode in (130, -signal.SIGINT), errors  # both are 130 in a shell
+        assert "Traceback" not in errors
+        assert ended(pid), "a worker outlives its coordinator"
+    assert run(FAULTY, folder).returncode == 0
+    check_like_undisturbed(folder, undisturbed)
         assert "Traceback" not in errors
     assert run(FAULTY, folder).returncode == 0
     check_like_undisturbed(folder, undisturbed)

@@ -104,9 +104,9 @@ class _Running:
         self._describe(coordinator.total)
         finished = False
         with ExitStack() as stack:
+            stack.enter_context(terminated_as_interrupted())  # also while all else is closed
             stack.callback(workers.close, wait=False)
             stack.callback(notes.note)
-            stack.enter_context(terminated_as_interrupted())
             try:
                 with progress:
                     finished = coordinator.run()
