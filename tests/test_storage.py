@@ -4,6 +4,10 @@ import dataclasses
 import itertools
 import json
 import math
+import random
+import sqlite3
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.errors import UserError
 from nas.storage import load_or_create, open_storage, storage_of
 from nas.trials import TrialStorage
 from nas.visit import (
@@ -127,6 +132,55 @@ def test_commits_do_not_wait_for_the_disk_and_readers_not_for_commits(tmp_path: 
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+
+
+def verified(database: Path) -> list[str]:
+    """What is wrong with a database by SQLite's full check; nothing if it is sound."""
+    connection = sqlite3.connect(database)
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        found = [str(error)]
+    finally:
+        connection.close()
+    return [] if found == ["ok"] else found
+
+
+def damaged(sound: bytes, seed: int) -> bytes:
+    """Some bytes within a page are others, or a page is another's or empty."""
+    generator, page = random.Random(seed), 4096
+    data, at = bytearray(sound), page * generator.randrange(len(sound) // page)
+    match seed % 3:
+        case 0:
+            first = at + generator.randrange(page - 64)
+            data[first : first + 64] = generator.randbytes(64)
+        case 1:
+            other = page * generator.randrange(len(sound) // page)
+            data[at : at + page] = sound[other : other + page]
+        case 2:
+            data[at : at + page] = bytes(page)
+    return bytes(data)
+
+
+def test_a_storage_is_refused_exactly_where_it_is_damaged(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    connection = sqlite3.connect(tmp_path / "study.db")
+    connection.execute("VACUUM INTO ?", (str(tmp_path / "whole.db"),))  # all of it in one file
+    connection.close()
+    sound = (tmp_path / "whole.db").read_bytes()
+    verdicts = Counter[bool]()
+    for seed in range(24):
+        copy = tmp_path / f"{seed}.db"
+        copy.write_bytes(given := damaged(sound, seed) if seed else sound)
+        wrong = verified(copy)
+        assert copy.read_bytes() == given
+        with pytest.raises(UserError, match="is damaged") if wrong else nullcontext():
+            open_storage(f"sqlite:///{copy}").engine.dispose()
+        if wrong:
+            assert copy.read_bytes() == given, "a damaged file was written"
+        verdicts[bool(wrong)] += 1
+    assert min(verdicts.values()) >= 5, "both kinds were met"
 
 
 def test_outcomes_that_are_written_read_back(tmp_path: Path) -> None:
