@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,22 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def run(
-    module: str, folder: Path, *arguments: str, **extra: str
+    module: str,
+    folder: Path,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+    **extra: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run the search of `write_config` in `folder` to its end."""
-    return finished(command(module, folder / "small.yaml", *arguments), folder, **extra)
+    given = command(module, folder / "small.yaml", *arguments)
+    return finished(given, folder, before=before, **extra)
 
 
-def finished(command: list[str], folder: Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """A command after its end; `extra` are environment variables."""
+def finished(
+    command: list[str], folder: Path, before: Callable[[], None] | None = None, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """A command after its end; `extra` are environment variables, `before` is called in the new
+    process."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -60,6 +69,7 @@ def finished(command: list[str], folder: Path, **extra: str) -> subprocess.Compl
         text=True,
         timeout=240,
         check=False,
+        preexec_fn=before,
     )
 
 

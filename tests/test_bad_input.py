@@ -10,6 +10,8 @@ import pytest
 
 import nas.search
 from nas.search import main
+from tests.privileges import as_a_user, needs_modes
+from tests.studies import finished
 
 ROOT = Path(__file__).parent.parent
 SECRET = "s3cret"
@@ -263,16 +265,16 @@ def test_a_folder_is_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, text_flags(), r'tasks\.text\.path must name a file, ".*my\.txt" is a folder')
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read everything")
-def test_a_text_that_may_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+@needs_modes
+def test_a_text_that_may_not_be_read() -> None:
     file("my.txt", "abc" * 1000)
     Path("my.txt").chmod(0)
-    try:
-        assert main(text_flags()) == 2
-        sentence = r"tasks\.text\.path: .*my\.txt.*Permission denied"
-        assert re.search(sentence, capsys.readouterr().err)
-    finally:
-        Path("my.txt").chmod(0o600)
+    command = [sys.executable, "-m", "nas.search", *text_flags(), "--tracking-uri", "off"]
+    done = finished(command, Path(), before=as_a_user)
+    assert done.returncode == 2, done.stdout
+    sentence = r"nas\.search: tasks\.text\.path: [^\n]*my\.txt[^\n]*Permission denied[^\n]*\.\n"
+    assert re.fullmatch(sentence, done.stderr)
+    assert [path.name for path in Path().iterdir()] == ["my.txt"]
 
 
 # --- where the study is kept ---

@@ -20,6 +20,7 @@ import pytest
 
 from nas.status import main as status
 from tests.faulty_training import is_poison
+from tests.privileges import as_a_user, needs_modes
 from tests.studies import command, environment, essences, run, stored, write_config
 
 FAULTY = "tests.faulty_training"
@@ -102,16 +103,11 @@ def test_files_that_cannot_grow_end_the_search(
     folder: Path, undisturbed: Path, n_bytes: int
 ) -> None:
     """The system's own limit, which meets every file: the log of the database comes first."""
-    limited = subprocess.run(
-        command(FAULTY, folder / "small.yaml"),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)),
-    )
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+
+    limited = run(FAULTY, folder, before=limit)
     assert limited.returncode == 1, limited.stdout
     check_sentence(limited.stderr, r".*(study\.db|\.yaml).* \(.*\): .* the same command goes on")
     again = run(FAULTY, folder)
@@ -133,14 +129,14 @@ def test_weights_that_find_no_room_end_the_search(folder: Path, undisturbed: Pat
     assert run(FAULTY, folder).returncode == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write everything")
+@needs_modes
 @pytest.mark.parametrize("name", ["study.db", "."])
 def test_a_study_that_cannot_be_written_is_one_sentence(folder: Path, name: str) -> None:
     assert run(FAULTY, folder, "--n-candidates", "1").returncode == 0
     place = folder / "studies" / "small" / name
     mode = place.stat().st_mode
     place.chmod(mode & ~0o222)
-    refused = run(FAULTY, folder)
+    refused = run(FAULTY, folder, before=as_a_user)
     place.chmod(mode)
     assert refused.returncode in (1, 2), refused.stdout
     assert re.search(r"nas\.search: .*(writable|cannot be written).*\.\n$", refused.stderr)
