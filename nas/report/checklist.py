@@ -70,7 +70,8 @@ def _random_arm(facts: Facts, against: Facts | None) -> Check:
     if facts.config.sampler == "random":
         return Check(rule, "yes", "this study is the random arm")
     if against is None:
-        return Check(rule, "no", "the random arm is missing: run one and give it as --against")
+        missing = "the random arm is missing: run one and give it as --against"
+        return Check(rule, "no", f"{missing}; whether a cell beats the GRU says {facts.comparison}")
     sampler = against.config.sampler
     if sampler != "random":
         return Check(rule, "no", f"the other arm, {against.name}, draws with {sampler}")
@@ -134,7 +135,7 @@ def _fresh(facts: Facts, _: Facts | None) -> Check:
         f"Final numbers have at least {FRESH_SEEDS} fresh seeds, with intervals",
         "no",
         f"n = {n} seed, the one that was chosen by; a search is no comparison, so no number here "
-        "is one: train the best cell and the baselines again on fresh seeds",
+        f"is one: {facts.comparison} trains the best cell, the GRU and the LSTM on fresh seeds",
     )
 
 

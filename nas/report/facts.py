@@ -1,6 +1,7 @@
 """What a report reads of a study: its judged visits and all training runs, without their curves."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -90,6 +91,13 @@ class Facts:
         """Settings a task that the best cell was tried on."""
         best = self.winner
         return self.protocol.n_tried(best.visit.turn if best else 0)
+
+    @property
+    def comparison(self) -> str:
+        """The command that compares the best cell with GRU and LSTM on fresh seeds."""
+        best = self.seen.folder / "winner"
+        cell = shlex.quote(str(best)) if best.is_dir() else "CELL"
+        return f"python -m nas.compare {cell} --config {shlex.quote(str(self.seen.folder))}"
 
     def runs_of(self, task: str) -> list[Run]:
         return [run for run in self.runs if run.task == task]

@@ -168,7 +168,9 @@ def _about_arms(facts: Facts, against: Facts | None) -> Iterator[str]:
         yield (
             "The random arm is missing: nothing here says whether the sampler found more than "
             "random draws would have. Run the same configuration with --sampler random under "
-            "another --study name, and give that study as --against."
+            "another --study name, and give that study as --against. Whether the best cell is "
+            f"better than the GRU is another question, which {facts.comparison} answers on fresh "
+            "seeds."
         )
     if against is not None and (differs := differences(facts, against)):
         yield f"The arms are not the same experiment: they differ in {', '.join(differs)}."

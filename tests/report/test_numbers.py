@@ -1,6 +1,8 @@
 """The numbers of a report, against a study in which each of them is known."""
 
 import random
+import re
+import shlex
 import statistics
 from pathlib import Path
 
@@ -8,10 +10,13 @@ import numpy as np
 import optuna
 import pytest
 
+from nas.compare.command import parse
+from nas.compare.sources import cells_of
 from nas.evaluation import Cost, Outcome, Settings
-from nas.report import endings, hyperparameters, race
+from nas.report import endings, hyperparameters, race, results
 from nas.report.ancestry import ancestry, how
 from nas.report.checklist import checklist
+from nas.report.document import Text
 from nas.report.facts import Facts, Run
 from nas.report.front import front, measured
 from nas.report.hyperparameters import FEWEST, effects, effects_of, importances
@@ -213,6 +218,25 @@ def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) ->
     reopened(other.seen.folder).set_attr("definition", {"seed": 1})
     other = facts(other.seen.folder)
     assert checklist(known, other)[2].found == "chance differs in tasks.use, seed"
+
+
+def test_what_is_missing_names_the_command_that_gives_it(tmp_path: Path) -> None:
+    folder = make(tmp_path / "with a space")
+    (folder / "winner").mkdir()
+    (folder / "winner" / "cell.cell").write_text(str(ZOO["mut1"]))
+    found = checklist(facts(folder), None)
+    rules = ("Random search", "Final numbers")
+    said_of = [one.found for one in found if one.rule.startswith(rules)]
+    parts = results.race(facts(folder), None).parts
+    said_of += [one.text for one in parts if isinstance(one, Text) and "missing" in one.text]
+    assert len(said_of) == 3
+    for said in said_of:
+        command = re.search(r"python -m nas\.compare '.+?/winner' --config '.+?'", said)
+        assert command, said
+        config = parse(shlex.split(command[0])[3:])
+        assert config.compared == facts(folder).protocol.tasks
+        assert config.settings == facts(folder).config.settings
+        assert [cell.key for cell in cells_of(config.cells)][2:] == [ZOO["mut1"].key]
 
 
 def test_the_checklist_sees_what_is_missing(tmp_path: Path) -> None:
