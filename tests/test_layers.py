@@ -30,7 +30,8 @@ ORDER = """
     nas.cell
     nas.imports.genotype nas.imports.chain nas.imports.recipe nas.imports
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo.slim nas.zoo.light nas.zoo.parallel
-    nas.zoo.highway nas.zoo.genotypes
+    nas.zoo.highway nas.zoo.genotypes nas.zoo.multiplicative nas.zoo.hierarchical
+    nas.zoo.continuous nas.zoo.state_space nas.zoo.searched
     nas.zoo
     nas.lookup nas nas.nearest
     nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula
@@ -44,8 +45,11 @@ ORDER = """
     nas.compile.backend nas.compile
     nas.rnn nas.convert
     nas.resources
-    nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.corpus nas.tasks.memorization
-    nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks
+    nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.contiguous nas.tasks.corpus
+    nas.tasks.memorization
+    nas.tasks.sequences nas.tasks.table nas.tasks.labelled
+    nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks.words nas.tasks.csv
+    nas.tasks.arrays nas.tasks.module nas.tasks
     nas.evaluation
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
@@ -55,7 +59,7 @@ ORDER = """
     nas.train nas.loading
     nas.spaces.base nas.spaces.file nas.spaces.gated nas.spaces.inverse nas.spaces.gates
     nas.spaces.descent nas.spaces.graph nas.spaces.mixed nas.spaces.listed nas.spaces.genotypes
-    nas.spaces
+    nas.spaces.drawn nas.spaces.recipes nas.spaces
     nas.evolution
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers.tpe nas.samplers

@@ -2,8 +2,9 @@
 
 `p("i", x, h)` is W_xi x + W_hi h + b_i, `p.vector("i_2")` a learned vector; the names are those of
 the module's parameters. Each function gives the new states, the first of which is the output, or
-the output and then the states. `PAPERS` has them by name, `PARTS` the parameters that the papers
-count; the other files `papers_*.py` of this folder add theirs.
+the output and then the states; after them come values for the layer above. `PAPERS` has them by
+name, `PARTS` the parameters that the papers count; the other files `papers_*.py` of this folder add
+theirs.
 """
 
 from collections.abc import Callable
@@ -19,8 +20,10 @@ tanh = np.tanh
 class Parameters:
     """The arrays of a module, and affine maps made from them."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, step: int = 0) -> None:
         self.arrays = {name: p.detach().numpy() for name, p in module.named_parameters()}
+        self.step = step
+        """The index of the step."""
 
     def __call__(self, gate: str, *inputs: Array) -> Array:
         weight = self.arrays[f"{gate}_weight"]
@@ -34,6 +37,7 @@ class Parameters:
         return result
 
     def vector(self, name: str) -> Array:
+        """A learned vector, or a matrix of some structure."""
         return self.arrays[f"{name}_weight"]
 
 

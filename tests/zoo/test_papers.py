@@ -59,13 +59,15 @@ def test_a_cell_computes_the_equations_of_its_paper(name):
     xs = rng.normal(size=(4, 2, size))
     ours = [torch.tensor(rng.normal(size=(2, width))) for width in state_sizes(cell, size)]
     theirs = [[state[b].numpy() for state in ours] for b in range(2)]
+    below = rng.normal(size=(4, len(cell.verticals), 2, H))
     for t, x in enumerate(xs):
-        y, ours, _ = module(torch.tensor(x), ours, [], t)
+        y, ours, above = module(torch.tensor(x), ours, list(torch.tensor(below[t])), t)
         for b in range(2):
-            given = list(PAPERS[name](Parameters(module), x[b], *theirs[b]))
-            expected = given if len(given) > len(ours) else [given[0], *given]
-            theirs[b] = expected[1:]
-            for ours_, paper in zip((y, *ours), expected, strict=True):
+            p = Parameters(module, t)
+            given = list(PAPERS[name](p, x[b], *theirs[b], *below[t, :, b]))
+            expected = given if len(given) > len(ours) + len(above) else [given[0], *given]
+            theirs[b] = expected[1 : 1 + len(ours)]
+            for ours_, paper in zip((y, *ours, *above), expected, strict=True):
                 np.testing.assert_allclose(ours_[b].detach(), paper, **SAME_FORMULA)
 
 
@@ -128,7 +130,9 @@ def test_every_function_of_a_family_file_is_listed():
         f
         for module in modules
         for _, f in inspect.getmembers(module, inspect.isfunction)
-        if f.__module__ == module.__name__ and "Callable" not in str(inspect.signature(f))
+        if f.__module__ == module.__name__
+        and not f.__name__.startswith("_")
+        and "Callable" not in str(inspect.signature(f))
     }
     assert functions <= set(SOURCES.values())
     assert list(nas.zoo) == list(SOURCES)
