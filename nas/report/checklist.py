@@ -14,6 +14,9 @@ from nas.report.facts import Facts, counted, joined
 Answer = Literal["yes", "no", "in part"]
 NEEDED = ("python", "torch", "numpy", "revision")
 """Versions without which a result cannot be traced to its code."""
+EQUAL_SHARE = 0.9
+"""Of a study's runs that the random arm needs to have the same budget: the last candidates of two
+searches that are given equal budgets do not end on the same run."""
 FRESH_SEEDS = 5
 """Seeds that final numbers need."""
 
@@ -79,6 +82,9 @@ def _random_arm(facts: Facts, against: Facts | None) -> Check:
 
     if differs := differences(facts, against):
         return Check(rule, "in part", f"{against.name} differs in {', '.join(differs)}")
+    if len(against.runs) < EQUAL_SHARE * len(facts.runs):
+        spent = f"{len(against.runs):,} of {len(facts.runs):,} runs"
+        return Check(rule, "in part", f"{against.name} has spent {spent}; nothing is known beyond")
     runs = [counted(len(one.runs), "run") for one in (facts, against)]
     return Check(
         rule, "yes", f"{against.name}: {runs[1]} beside {runs[0]}, compared at equal cost above"

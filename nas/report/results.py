@@ -152,7 +152,8 @@ def race(facts: Facts, against: Facts | None) -> Section:
 def _ties(arms: list[Arm]) -> Iterator[Table]:
     if len(arms) > 1:
         yield Table(
-            "The best scores where both arms had spent as much; n = 1 search an arm.",
+            "The best scores where both arms had spent as much; n = 1 search an arm; "
+            '"-": no candidate had a score by then.',
             ("cost", "spent", *(arm.label for arm in arms)),
             tuple(
                 (AXES[tie.axis], f"{tie.budget:.4g}", *(number(best) for best in tie.best))

@@ -1,5 +1,6 @@
 """The numbers of a report, against a study in which each of them is known."""
 
+import dataclasses
 import random
 import re
 import shlex
@@ -215,6 +216,9 @@ def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) ->
     other = facts(make(tmp_path, "chance", "random"))
     assert checklist(known, other)[2].answer == "yes"
     assert checklist(other, None)[2].answer == "yes"
+    few = checklist(known, dataclasses.replace(other, runs=other.runs[:20]))[2]
+    assert few.answer == "in part"
+    assert few.found == "chance has spent 20 of 29 runs; nothing is known beyond"
     reopened(other.seen.folder).set_attr("definition", {"seed": 1})
     other = facts(other.seen.folder)
     assert checklist(known, other)[2].found == "chance differs in tasks.use, seed"
