@@ -7,6 +7,8 @@
 | NAS_TEST_POISON=TASK | a third of all candidates kill their worker on that task, each time |
 | NAS_TEST_FULL_AT=PAGES | SQLite's files may have so many pages and no more, as on a full disk |
 | NAS_TEST_CLOCK=SECONDS | the coordinator's wall clock jumps to and fro by up to so much |
+| NAS_TEST_DOOR=N | the coordinator waits before the study's lock until N of them do |
+| NAS_TEST_PATIENCE=SECONDS | a complete search waits for MLflow no longer than so |
 """
 
 import functools
@@ -15,6 +17,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nas.evaluation import Evaluation, Result
@@ -50,9 +53,29 @@ def set_clock(most_s: float) -> None:
     time.time = lambda: true_time() + generator.uniform(-most_s, most_s)
 
 
+def gather(n_coordinators: int, log: Path) -> None:
+    """They try for the lock within some milliseconds, however long each took to begin."""
+    import nas.lock
+
+    lock = nas.lock.lock
+
+    def lock_together(folder: Path, name: str, storage: str) -> AbstractContextManager[None]:
+        note("door", log)
+        while log.read_text(encoding="utf-8").count("door") < n_coordinators:
+            time.sleep(0.001)
+        return lock(folder, name, storage)
+
+    nas.lock.lock = lock_together  # type: ignore[assignment]
+
+
+def note(event: str, log: Path) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"{event} - {os.getpid()}\n")
+
+
 if __name__ == "__main__":
+    import nas.search
     import nas.workers
-    from nas.search import main
 
     nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
         nas.workers.LocalWorkers, run="tests.faulty_training:run"
@@ -61,7 +84,10 @@ if __name__ == "__main__":
         fill_disk(int(os.environ["NAS_TEST_FULL_AT"]))
     if "NAS_TEST_CLOCK" in os.environ:
         set_clock(float(os.environ["NAS_TEST_CLOCK"]))
+    if "NAS_TEST_PATIENCE" in os.environ:
+        nas.search.LAST_RECORDS_S = float(os.environ["NAS_TEST_PATIENCE"])
     if path := os.environ.get("NAS_TEST_LOG"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(f"main - {os.getpid()}\n")
-    sys.exit(main(sys.argv[1:]))
+        note("main", Path(path))
+        if "NAS_TEST_DOOR" in os.environ:
+            gather(int(os.environ["NAS_TEST_DOOR"]), Path(path))
+    sys.exit(nas.search.main(sys.argv[1:]))

@@ -328,7 +328,8 @@ def test_poison_is_set_aside_for_good(
 
 @pytest.mark.slow
 def test_of_coordinators_that_begin_at_once_one_runs(folder: Path, undisturbed: Path) -> None:
-    processes = [begin(folder, NAS_TEST_SLEEP_S="0.2") for _ in range(3)]
+    extra = {"NAS_TEST_SLEEP_S": "0.2", "NAS_TEST_DOOR": "3"}
+    processes = [begin(folder, **extra) for _ in range(3)]
     ended = [(process.communicate(timeout=120), process.returncode) for process in processes]
     assert sorted(code for _, code in ended) == [0, 2, 2]
     for (_, errors), code in ended:
@@ -336,6 +337,9 @@ def test_of_coordinators_that_begin_at_once_one_runs(folder: Path, undisturbed: 
             check_sentence(errors, "study small is being run by another process")
     assert max(Counter(digest for digest, _ in starts(folder)).values()) == 1
     check_like_undisturbed(folder, undisturbed)
+
+
+# --- interrupts ---
 
 
 def ended(pid: int) -> bool:
@@ -346,9 +350,6 @@ def ended(pid: int) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-# --- interrupts ---
 
 
 @pytest.mark.slow
@@ -365,6 +366,9 @@ def test_an_interrupt_at_any_moment_is_no_traceback(folder: Path, undisturbed: P
         _, errors = process.communicate(timeout=30)
         assert time.monotonic() - asked < 5
         assert process.returncode in (0, 130), errors
+        assert "Traceback" not in errors
+    assert run(FAULTY, folder).returncode == 0
+    check_like_undisturbed(folder, undisturbed)
 
 
 @pytest.mark.slow
@@ -384,8 +388,5 @@ def test_a_second_interrupt_ends_it_at_once(folder: Path, undisturbed: Path) -> 
         assert process.returncode in (130, -signal.SIGINT), errors  # both are 130 in a shell
         assert "Traceback" not in errors
         assert ended(pid), "a worker outlives its coordinator"
-    assert run(FAULTY, folder).returncode == 0
-    check_like_undisturbed(folder, undisturbed)
-        assert "Traceback" not in errors
     assert run(FAULTY, folder).returncode == 0
     check_like_undisturbed(folder, undisturbed)

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,17 @@ def test_a_complete_search_leaves_its_report_and_its_summary(folder: Path) -> No
         assert "the search is running" not in page
         [where] = (folder / "mlartifacts" / "small" / runs[0].info.run_id).iterdir()
         assert (where / "report" / "report.html").read_text() == page
+
+
+@pytest.mark.slow  # a search as a process
+def test_a_server_that_hangs_holds_up_no_complete_search(tmp_path: Path) -> None:
+    """It takes what it is sent and answers nothing; MLflow would wait for longer than `run`."""
+    write_config(tmp_path)
+    extra = {"NAS_TEST_PATIENCE": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "600"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = run("tests.faulty_training", tmp_path, "--tracking-uri", uri, **extra)
+    assert done.returncode == 0, done.stderr
+    assert "9 runs are not recorded in MLflow yet; the same command catches up." in done.stdout
+    assert "Winner: studies/small/winner" in done.stdout
+    assert "Traceback" not in done.stderr
