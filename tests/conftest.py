@@ -1,5 +1,6 @@
 """What all tests share: compiled loops are kept for this run, apart from the user's cache."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -7,10 +8,13 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
+    """One thread where tests run side by side. And Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
     all that the tests start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has its core; torch is not yet imported
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
