@@ -8,11 +8,11 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """One thread where tests run side by side. And Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
-    all that the tests start."""
+    """Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
+    all that the tests start. And tests that run side by side take one core each."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if "PYTEST_XDIST_WORKER" in os.environ:  # each has its core; torch is not yet imported
+    if "PYTEST_XDIST_WORKER" in os.environ:  # and torch is not yet imported
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
 
