@@ -51,8 +51,9 @@ def lipschitz_rnn(x: Value, h: Value) -> Value:
     matrix in the tanh is made alike; beta = 0.75, gamma = 0.001 and the step 0.03 are of the size
     that the paper tunes to.
     """
-    flow = skew(h, transpose=-0.5) - 0.001 * h
-    inner = skew(h, transpose=-0.5) - 0.001 * h
+    damping = 0.001 * h
+    flow = skew(h, transpose=-0.5) - damping
+    inner = skew(h, transpose=-0.5) - damping
     return h + 0.03 * (flow + tanh(inner + linear(x)))
 
 

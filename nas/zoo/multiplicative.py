@@ -40,7 +40,8 @@ def miru_2(x: Value, h: Value) -> Value:
 
     The coefficients are torchrecurrent's 1/2.
     """
-    return 0.5 * h + (1 - 0.5) * tanh(linear(x, 0.5 * h))
+    half = 0.5 * h
+    return half + (1 - 0.5) * tanh(linear(x, half))
 
 
 def aru(x: Value, h: Value) -> Value:

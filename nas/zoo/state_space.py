@@ -127,7 +127,7 @@ def lru(x: Value, re: Value, im: Value) -> Three:
 
 def _hold(rate: Value, frequency: Value, dt: Value) -> Four:
     """exp(Lambda dt) and (exp(Lambda dt) - 1) / Lambda for Lambda = -rate + i frequency."""
-    size = exp(-dt * rate)
+    size = exp(-(dt * rate))
     turn = dt * frequency
     a = size * cos(turn)
     b = size * sin(turn)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.cell import Cell
+from nas.cell.count import width_unit
 from nas.compile import eager, loop
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows
@@ -17,12 +18,19 @@ Results = dict[str, Tensor]
 """Outputs and gradients by name."""
 
 
+def fitting(cell: Cell, hidden: int) -> int:
+    """The next width that can be divided into the blocks of a cell."""
+    unit = width_unit(cell)
+    return -(-hidden // unit) * unit
+
+
 @dataclass(frozen=True)
 class Problem:
     """A layer with weights, input, states and verticals, all drawn from the seed."""
 
     cell: Cell
     hidden: int
+    """Rounded up to what the cell's blocks divide."""
     counts: tuple[int, ...]
     """Sequences at each step."""
     reverse: bool = False
@@ -30,6 +38,9 @@ class Problem:
     seed: int = 0
     input_size: int = 0
     """0: hidden + 3, or hidden where the cell needs it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", fitting(self.cell, self.hidden))
 
     @property
     def input_width(self) -> int:
@@ -55,6 +66,8 @@ class Problem:
         shapes += [(rows.total, self.hidden)] * len(self.cell.verticals)
         generator = seeded(self.seed + 1)
         drawn = [torch.randn(shape, generator=generator) for shape in shapes]
+        if any(n.op == "div" for n in self.cell.nodes):  # normalisers are positive
+            drawn[1 : 1 + n_states] = [state.abs() for state in drawn[1 : 1 + n_states]]
         return tuple(d.to(dtype).requires_grad_() for d in drawn)
 
 

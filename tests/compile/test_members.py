@@ -11,7 +11,7 @@ from nas.compile import call, loop
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.zoo import ZOO
-from tests.compile.backends import Problem, assert_exact, run
+from tests.compile.backends import Problem, assert_exact, fitting, run
 from tests.compile.test_loop import COUNTS, HIDDEN, TRAITS, trait
 from tests.compile.test_reference import EVERYTHING
 from tests.known import known
@@ -78,7 +78,7 @@ def test_a_member_gives_bit_for_bit_what_it_gives_alone(name: str) -> None:
     place = list(CELLS).index(name)
     hidden = 36 if name == "everything" else HIDDEN[place % 3]
     counts = list(COUNTS.values())[place % 6]
-    layer = members_of(CELLS[name], hidden, 3)
+    layer = members_of(CELLS[name], fitting(CELLS[name], hidden), 3)
     for tokens in (False, True):
         whole = results(layer, [0, 1, 2], counts, place % 2 > 0, tokens)
         for k in range(3):

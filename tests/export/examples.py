@@ -23,8 +23,8 @@ def everything(x, h, c: input = 0.5, s: 1 = 1, *, below):
 """,
     "deep": "def deep(x, h, *, below):\n    g = sigmoid(linear(x, below))\n"
     "    return tanh(linear(x, h)) * g, g\n",
-    "square": """\
-def square(x, h, c: input = 0):
+    "structures": """\
+def structures(x, h, c: input = 0):
     a = skew(h, transpose=-0.5) + skew(h) + cumsum(linear(x)) / (1 + unit(blocks=2))
     b = legendre(a, window=7) + legendre(h, window=12.5) + cumsum(unit() - 1)
     return tanh(a) + b / 9 + legendre(h, window=7), sin(cumsum(c) + x)

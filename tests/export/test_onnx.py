@@ -42,7 +42,7 @@ def of(name: str) -> RNN:
     return module(cell, torch.float32, **arguments(cell, torch.float64))
 
 
-@pytest.mark.parametrize("name", ["lstm", "mut1", "everything", "deep", "clock"])
+@pytest.mark.parametrize("name", ["lstm", "mut1", "everything", "deep", "clock", "structures"])
 def test_some_graphs_give_what_torch_gives(name: str) -> None:
     check(of(name))
 
