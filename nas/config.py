@@ -13,9 +13,13 @@ from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.tasks import TASKS
 from nas.tasks.arithmetic import Arithmetic
+from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
+from nas.tasks.csv import Csv
 from nas.tasks.memorization import Memorization
+from nas.tasks.module import Module
 from nas.tasks.text import Text
+from nas.tasks.words import Words
 from nas.tasks.xml import Xml
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -35,6 +39,14 @@ class TasksConfig:
     """Predict synthetic XML."""
     text: Text = field(default_factory=Text)
     """Predict the characters of a text."""
+    words: Words = field(default_factory=Words)
+    """Predict the words of a text."""
+    csv: Csv = field(default_factory=Csv)
+    """Forecast or classify the rows of a table."""
+    arrays: Arrays = field(default_factory=Arrays)
+    """Sequences of an .npz file with labels or targets."""
+    module: Module = field(default_factory=Module)
+    """Sequences of a LightningDataModule."""
 
     def check(self) -> None:
         """Raise UserError if a task is unknown, twice there, or wrongly configured."""

@@ -32,6 +32,7 @@ ORDER = """
     nas.zoo.simple nas.zoo.lstm nas.zoo.gru nas.zoo.slim nas.zoo.light nas.zoo.parallel
     nas.zoo.highway nas.zoo.genotypes nas.zoo.multiplicative nas.zoo.hierarchical
     nas.zoo.continuous nas.zoo.state_space nas.zoo.searched
+    nas.zoo.missing
     nas.zoo
     nas.lookup nas nas.nearest
     nas.compile.reference nas.compile.stacked nas.compile.rows nas.compile.eager nas.compile.formula
@@ -69,7 +70,7 @@ ORDER = """
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_files nas.record_entry nas.record_summary
-    nas.record_store nas.record nas.record_read
+    nas.record_view nas.record_store nas.record nas.record_read
     nas.record_comparison
     nas.record_model nas.serving
     nas.stats nas.provenance

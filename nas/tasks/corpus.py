@@ -49,17 +49,28 @@ class Corpus:
 
 def corpus(path: str) -> Corpus:
     """Return the text that `path` names; it is read once in a process."""
-    return _read(path, os.environ.get(DATA_FOLDER, "") if path in PINNED else "")
+    return _read(path, _folder(path))
+
+
+def text_of(path: str, field: str = "tasks.text.path") -> str:
+    """The text that `path` names, in a field of a configuration."""
+    return _text(path, _folder(path), field)
+
+
+def _folder(path: str) -> str:
+    return os.environ.get(DATA_FOLDER, "") if path in PINNED else ""
+
+
+def _text(path: str, folder: str, field: str) -> str:
+    if not path:
+        return python_documentation(field)
+    content = _pinned(path, folder, field) if path in PINNED else _file(path, field)
+    return _decode(content, path, field)
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path: str, folder: str) -> Corpus:
-    if not path:
-        text = python_documentation()
-    elif path in PINNED:
-        text = _decode(_pinned(path, folder), path)
-    else:
-        text = _decode(_file(path), path)
+    text = _text(path, folder, "tasks.text.path")
     encoded = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     characters, tokens = np.unique(encoded, return_inverse=True)
     tokens = tokens.astype(np.int64)
@@ -68,46 +79,50 @@ def _read(path: str, folder: str) -> Corpus:
     return Corpus("".join(map(chr, characters.tolist())), tokens, digest)
 
 
-def python_documentation() -> str:
+def python_documentation(field: str = "tasks.text.path") -> str:
     """The topics of Python's language reference, which differ between versions of Python."""
     try:
         from pydoc_data.topics import topics
     except ModuleNotFoundError as error:
         raise UserError(
-            "tasks.text.path is empty, which means Python's own documentation, but this Python has "
+            f"{field} is empty, which means Python's own documentation, but this Python has "
             f"no module pydoc_data: give {WAYS_OUT.rsplit(', or', 1)[0]}."
         ) from error
     return "\n\n".join(topics[name] for name in sorted(topics))
 
 
-def _file(path: str) -> bytes:
+def _file(path: str, field: str) -> bytes:
     place = Path(path).expanduser()
     if place.is_dir():
-        raise UserError(f'tasks.text.path must name a file, "{path}" is a folder: give {WAYS_OUT}.')
+        raise UserError(f'{field} must name a file, "{path}" is a folder: give {WAYS_OUT}.')
     try:
         return place.read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f'tasks.text.path: there is no file "{path}": give {WAYS_OUT}.') from error
+        raise UserError(f'{field}: there is no file "{path}": give {WAYS_OUT}.') from error
     except OSError as error:
         raise UserError(
-            f'tasks.text.path: "{path}" cannot be read ({error.strerror}): make it readable, or '
+            f'{field}: "{path}" cannot be read ({error.strerror}): make it readable, or '
             f"give {WAYS_OUT}."
         ) from error
 
 
-def _pinned(name: str, folder: str) -> bytes:
+def _pinned(name: str, folder: str, field: str) -> bytes:
     pinned = PINNED[name]
     place = Path(folder).expanduser() / pinned.file_name
-    content = _file(str(place)) if folder and place.exists() else _fetch(pinned).read_bytes()
+    content = (
+        _file(str(place), field)
+        if folder and place.exists()
+        else _fetch(pinned, field).read_bytes()
+    )
     if (found := hashlib.sha256(content).hexdigest()) != pinned.sha256:
         raise UserError(
-            f"tasks.text: {place} is not the {name} that is pinned: its SHA-256 must be "
+            f"{field}: {place} is not the {name} that is pinned: its SHA-256 must be "
             f"{pinned.sha256}, got {found}: remove the file, and it is fetched anew."
         )
     return content
 
 
-def _fetch(pinned: Pinned) -> Path:
+def _fetch(pinned: Pinned, field: str) -> Path:
     import pooch
 
     try:
@@ -116,17 +131,17 @@ def _fetch(pinned: Pinned) -> Path:
         )
     except (OSError, ValueError) as error:  # no network, or another content at the address
         raise UserError(
-            f"tasks.text: {pinned.url} cannot be fetched ({error}): put the file as "
+            f"{field}: {pinned.url} cannot be fetched ({error}): put the file as "
             f"{pinned.file_name} into a folder and name the folder in {DATA_FOLDER}."
         ) from error
     return Path(fetched)
 
 
-def _decode(content: bytes, path: str) -> str:
+def _decode(content: bytes, path: str, field: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise UserError(
-            f'tasks.text.path: "{path}" is not UTF-8 (byte {error.start} is '
+            f'{field}: "{path}" is not UTF-8 (byte {error.start} is '
             f"0x{content[error.start]:02x}): convert it, for example by `iconv -t UTF-8`."
         ) from error

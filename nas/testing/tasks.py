@@ -20,7 +20,7 @@ Examples = Callable[[list[Window]], Set[Hashable]]
 
 
 def columns(windows: list[Window]) -> set[bytes]:
-    """Each stream from one fresh start to the next, as one example."""
+    """Each stream from one fresh start to the next, up to its last scored step, as one example."""
     found: set[bytes] = set()
     runs: list[list[Window]] = []
     for window in windows:
@@ -30,9 +30,20 @@ def columns(windows: list[Window]) -> set[bytes]:
     for run in runs:
         inputs = np.concatenate([window.inputs for window in run])
         targets = np.concatenate([window.targets for window in run])
-        found.update(
-            np.concatenate([inputs, targets]).T[i].tobytes() for i in range(inputs.shape[1])
-        )
+        scored = np.concatenate([window.scored for window in run])
+        for i in np.flatnonzero(scored.any(0)).tolist():
+            end = int(np.flatnonzero(scored[:, i])[-1]) + 1
+            found.add(inputs[:end, i].tobytes() + targets[:end, i].tobytes())
+    return found
+
+
+def steps(windows: list[Window]) -> set[bytes]:
+    """Each scored step as one example: for data of which no two steps are equal, such as
+    measurements, so that splits by time are seen to share none."""
+    found: set[bytes] = set()
+    for window in windows:
+        pairs = zip(window.inputs[window.scored], window.targets[window.scored], strict=True)
+        found |= {one.tobytes() + other.tobytes() for one, other in pairs}
     return found
 
 
@@ -53,7 +64,7 @@ def check_task(task: Task, examples: Examples = columns) -> None:
     `examples` reads the independent examples back from the windows of an epoch, to see that no two
     splits share one. The default compares whole streams between two fresh starts: right for tasks
     whose window is one minibatch of whole examples; for streams of many examples give your own,
-    such as `lambda windows: pieces(windows, symbols, end="\\n")`.
+    such as `lambda windows: pieces(windows, symbols, end="\\n")`, and for measurements `steps`.
     """
     task.check()
     for split in get_args(Split):
@@ -95,12 +106,14 @@ def _check_windows(task: Task, split: Split) -> None:
     _require(task, holds, f"the {split} split must have {rule} windows, got {len(windows)}.")
     _require(task, windows[0].fresh, f"the first {split} window must be fresh.")
     for i, window in enumerate(windows):
-        _check_arrays(task, window, f"{split} window {i}")
+        _check_arrays(task, window, f"{split} window {i}", split)
     for i, (window, after) in enumerate(itertools.pairwise(windows)):
         last = window.scored[-1]
         _require(
             task,
-            after.fresh or np.array_equal(after.inputs[0][last], window.targets[-1][last]),
+            after.fresh
+            or not task.forced
+            or np.array_equal(after.inputs[0][last], window.targets[-1][last]),
             f"{split} window {i + 1} carries the state over and must begin with the scored last "
             f"targets of window {i}.",
         )
@@ -108,47 +121,68 @@ def _check_windows(task: Task, split: Split) -> None:
     _require(task, n_scored > 0, f"no position of the {split} split is scored.")
 
 
-def _check_arrays(task: Task, window: Window, where: str) -> None:
-    shape = window.inputs.shape
+def _check_arrays(task: Task, window: Window, where: str, split: Split) -> None:
+    ends, shape = task.interface, window.scored.shape
+    n_streams = shape[1] if len(shape) == 2 else 0
+    # Only whole sequences may be fewer, in the last batches of what is held out.
+    fits = n_streams == task.batch_size or (split != "train" and window.fresh and n_streams)
     _require(
         task,
-        len(shape) == 2 and shape[0] >= 1 and shape[1] == task.batch_size,
-        f"{where}: inputs must have the shape (time, batch_size = {task.batch_size}), got {shape}.",
+        len(shape) == 2 and shape[0] >= 1 and bool(fits),
+        f"{where}: scored must have the shape (time, batch_size = {task.batch_size}), got {shape}.",
     )
-    arrays = {"targets": window.targets, "scored": window.scored}
+    is_class = ends.head == "categorical"
+    kinds: dict[str, tuple[type, tuple[int, ...]]] = {
+        "inputs": (np.int64, shape) if ends.tokens else (np.float32, (*shape, ends.inputs)),
+        "targets": (np.int64, shape) if is_class else (np.float32, (*shape, ends.outputs)),
+        "scored": (np.bool_, shape),
+        **{f'mark "{name}"': (np.bool_, shape) for name in window.marks},
+    }
+    arrays = {"inputs": window.inputs, "targets": window.targets, "scored": window.scored}
     arrays |= {f'mark "{name}"': mark for name, mark in window.marks.items()}
     for name, array in arrays.items():
+        kind, wanted = kinds[name]
         _require(
             task,
-            array.shape == shape,
-            f"{where}: {name} must have the shape {shape} of the inputs, got {array.shape}.",
+            array.shape == wanted,
+            f"{where}: {name} must have the shape {wanted}, got {array.shape}.",
         )
-    for name, array in {"inputs": window.inputs, **arrays}.items():
-        kind = np.int64 if name in ("inputs", "targets") else np.bool_
         _require(
             task,
             array.dtype == kind,
             f"{where}: {name} must have the dtype {kind.__name__}, got {array.dtype}.",
         )
-    _check_tokens(task, window, where)
+    _check_values(task, window, where)
 
 
-def _check_tokens(task: Task, window: Window, where: str) -> None:
+def _check_values(task: Task, window: Window, where: str) -> None:
+    ends = task.interface
+    sizes = {"inputs": ends.inputs} if ends.tokens else {}
+    sizes |= {"targets": ends.outputs} if ends.head == "categorical" else {}
     for name in ("inputs", "targets"):
-        tokens = getattr(window, name)
+        array = getattr(window, name)
+        size = sizes.get(name)
+        if size is None:
+            _require(
+                task, bool(np.isfinite(array).all()), f"{where}: {name} must be finite numbers."
+            )
+            continue
         _require(
             task,
-            0 <= tokens.min() and tokens.max() < task.vocabulary_size,
-            f"{where}: {name} must lie in [0, vocabulary_size = {task.vocabulary_size}), "
-            f"got {tokens.min()} to {tokens.max()}.",
+            0 <= array.min() and array.max() < size,
+            f"{where}: {name} must lie in [0, {size}), got {array.min()} to {array.max()}.",
         )
-    scored = window.scored[:-1]
-    wrong = int((window.targets[:-1] != window.inputs[1:])[scored].sum())
-    _require(
-        task,
-        wrong == 0,
-        f"{where}: a scored target must be the next input (teacher forcing); {wrong} are not.",
-    )
+    if ends.head == "bernoulli":
+        _require(
+            task, bool(np.isin(window.targets, (0, 1)).all()), f"{where}: targets must be 0 or 1."
+        )
+    if task.forced:
+        wrong = int((window.targets[:-1] != window.inputs[1:])[window.scored[:-1]].sum())
+        _require(
+            task,
+            wrong == 0,
+            f"{where}: a scored target must be the next input (teacher forcing); {wrong} are not.",
+        )
 
 
 def _check_identity(task: Task) -> None:
@@ -233,12 +267,24 @@ def _check_levels(task: Task) -> None:
 
 
 def _blind(task: Task) -> tuple[float, float]:
-    """The metric of a predictor that is uniform over the symbols, and its standard deviation."""
-    n_symbols = task.vocabulary_size
-    if task.metric.name == "loss":
-        return float(np.log(n_symbols)), 0.0
+    """The metric of a predictor that is uniform over classes or bits, or gives the number 0, and
+    its standard deviation."""
+    ends, random = task.interface, np.random.default_rng(SEED)
     windows = _epoch(task, "validation")
-    targets = np.concatenate([window.targets[window.scored] for window in windows])
-    shape = (-(-N_GUESSES // len(targets)), len(targets))
-    hits = np.random.default_rng(SEED).integers(n_symbols, size=shape) == targets
+    counts = [
+        window.scored & (window.marks[task.metric.mark] if task.metric.mark else True)
+        for window in windows
+    ]
+    pairs = zip(windows, counts, strict=True)
+    targets = np.concatenate([window.targets[scored] for window, scored in pairs])
+    if ends.head == "gaussian":
+        return float(np.mean(np.square(targets, dtype=np.float64))), 0.0
+    n = ends.outputs
+    if task.metric.name == "loss":
+        return float(np.log(n) if ends.head == "categorical" else n * np.log(2)), 0.0
+    shape = (-(-N_GUESSES // len(targets)), *targets.shape)
+    if ends.head == "categorical":
+        hits = random.integers(n, size=shape) == targets
+    else:
+        hits = (random.integers(2, size=shape) == targets).all(-1)
     return float(hits.mean()), float(np.sqrt(hits.mean() * (1 - hits.mean()) / hits.size))

@@ -1,0 +1,186 @@
+"""Arrays of a user's own: an .npz file of sequences, with labels, targets, or to be forecast."""
+
+import functools
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from nas.errors import UserError
+from nas.tasks import labelled, sequences
+from nas.tasks.base import Baseline, Interface, Metric, Split, Task, Window
+from nas.tasks.labelled import HEADS, Array, Declared, DeclaredHead
+from nas.tasks.sequences import SPLITS, Data, Places
+from nas.tasks.table import file_bytes
+
+KNOWN = ("x", "y", "lengths", "split")
+
+
+@dataclass(frozen=True)
+class Arrays(Task):
+    """The sequences of an .npz file, each one example; no code in it is run.
+
+    `x` is (N, T) whole numbers, tokens, or (N, T) or (N, T, features) numbers. `y` goes with the
+    head: class (N,), categorical (N, T), bernoulli and gaussian (N, T, outputs), or (N, outputs) or
+    (N,) for the last step; with a `horizon` there is none. `lengths`, (N,), says how many steps
+    count where x is padded, `split`, (N,), "train", "validation" or "test"; without it sequences
+    are dealt by shares. Numbers are normalised by the training part alone, and errors are of
+    normalised values. A piece is a whole sequence: the field `window` is not used.
+    """
+
+    name: ClassVar[str] = "arrays"
+    forced: ClassVar[bool] = False
+
+    path: str = ""
+    """An .npz file with x, y and, if need be, lengths and split."""
+    head: DeclaredHead = "class"
+    """class: one of several a sequence; categorical: at each step; bernoulli: bits; gaussian:
+    numbers."""
+    horizon: int = 0
+    """If above 0, what x is so many steps later is to be predicted, in place of y."""
+    split: Literal["random", "order"] = "random"
+    """How sequences are dealt if the file does not say it: always the same way, or in order."""
+    normalise: bool = True
+    metric_name: Literal["", "accuracy", "loss"] = ""
+    """Accuracy for classes and loss for the rest, if empty."""
+    validation_share: float = 0.1
+    """Share of the sequences, after the training part."""
+    test_share: float = 0.1
+
+    @property
+    def interface(self) -> Interface:
+        return self.data.interface
+
+    @property
+    def metric(self) -> Metric:
+        return sequences.metric_of(HEADS[self.head], self.metric_name)
+
+    @property
+    def data(self) -> Data:
+        """What the file holds, split and normalised; it is made once in a process."""
+        return _data(self)
+
+    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
+        return sequences.windows(self, self.data.parts[split], split, seed, epoch)
+
+    def chance(self) -> float:
+        return sequences.chance(self.interface, self.metric, self.windows("validation", 0))
+
+    def baseline(self, seed: int) -> Baseline:
+        return sequences.baseline(self, self.data, seed)
+
+    def content(self) -> str:
+        return self.data.sha256
+
+    def legend(self) -> dict[str, Any]:
+        return self.data.legend
+
+    def check(self) -> None:
+        super().check()
+        labelled.check(_declared(self))
+        sequences.check_metric(self, HEADS[self.head], self.metric_name)
+        sequences.shares_ok(self, self.validation_share, self.test_share)
+        if self.split not in ("random", "order"):
+            raise UserError(f'tasks.{self.name}.split must be random or order, got "{self.split}".')
+        _ = self.data
+
+
+def _declared(task: Arrays) -> Declared:
+    return Declared(task.name, task.head, task.horizon, task.normalise)
+
+
+@functools.lru_cache(maxsize=4)
+def _data(task: Arrays) -> Data:
+    field = f"tasks.{task.name}.path"
+    if not task.path:
+        raise UserError(f"{field} must name an .npz file, got nothing.")
+    content = file_bytes(field, task.path, "an .npz file")
+    stored = _stored(field, task.path, content)
+    x = stored["x"]
+    lengths = stored.get("lengths", np.full(len(x), x.shape[1]))
+    if lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > x.shape[1]:
+        raise UserError(
+            f"{field}: lengths must be whole numbers from 1 to the {x.shape[1]} steps of x, got "
+            f"{lengths.min()} to {lengths.max()}."
+        )
+    inputs = [one[:length] for one, length in zip(x, lengths, strict=True)]
+    targets = None if task.horizon else _targets(task, field, stored, lengths)
+    return labelled.build(
+        _declared(task),
+        inputs,
+        targets,
+        _dealt(task, field, stored),
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _stored(field: str, path: str, content: bytes) -> dict[str, Array]:
+    """The file's arrays, checked against one another."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as opened:
+            if not isinstance(opened, np.lib.npyio.NpzFile):
+                raise UserError(
+                    f'{field}: "{path}" is one array: save x and y with '
+                    "numpy.savez(path, x=…, y=…)."
+                )
+            stored = {name: opened[name] for name in opened.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(
+            f'{field}: "{path}" is no .npz file of plain arrays ({reason}): save it with '
+            "numpy.savez(path, x=…, y=…)."
+        ) from None
+    if unknown := sorted(set(stored) - set(KNOWN)):
+        raise UserError(f"{field}: arrays are named {', '.join(KNOWN)}, got {', '.join(unknown)}.")
+    if "x" not in stored:
+        raise UserError(f"{field}: {path} has no array x, got {', '.join(stored) or 'none'}.")
+    x = stored["x"]
+    if x.ndim not in (2, 3) or not x.size:
+        raise UserError(
+            f"{field}: x must be (sequences, steps) or (sequences, steps, features), got {x.shape}."
+        )
+    for name, array in stored.items():
+        if not array.ndim or len(array) != len(x):
+            raise UserError(
+                f"{field}: {name} must have a row for each of the {len(x)} sequences of x, got the "
+                f"shape {array.shape}."
+            )
+    return stored
+
+
+def _targets(task: Arrays, field: str, stored: dict[str, Array], lengths: Places) -> list[Array]:
+    if "y" not in stored:
+        raise UserError(
+            f"{field}: {task.path} has no array y, which head {task.head} needs without a horizon."
+        )
+    y, n_steps = stored["y"], stored["x"].shape[1]
+    n_dims = {"class": (1,), "categorical": (2,)}.get(task.head, (1, 2, 3))
+    is_step = y.ndim == 3 or task.head == "categorical"
+    if y.ndim not in n_dims or (is_step and y.shape[1] != n_steps):
+        shapes = {"class": "(N,)", "categorical": "(N, T)"}
+        raise UserError(
+            f"{field}: y of head {task.head} must be "
+            f"{shapes.get(task.head, '(N, T, outputs), (N, outputs) or (N,)')} with the {len(y)} "
+            f"sequences and {n_steps} steps of x, got {y.shape}."
+        )
+    if not is_step:
+        return list(y.reshape(len(y), -1)) if HEADS[task.head] != "categorical" else list(y)
+    return [one[:length] for one, length in zip(y, lengths, strict=True)]
+
+
+def _dealt(task: Arrays, field: str, stored: dict[str, Array]) -> dict[Split, Places]:
+    if "split" not in stored:
+        n = len(stored["x"])
+        return sequences.dealt(n, task.validation_share, task.test_share, task.split)
+    names = stored["split"].astype(np.str_)
+    if unknown := sorted(set(names.tolist()) - set(SPLITS)):
+        raise UserError(
+            f'{field}: split must be "train", "validation" or "test", got "{unknown[0]}".'
+        )
+    return {split: np.flatnonzero(names == split) for split in SPLITS}
