@@ -6,15 +6,33 @@ A new space is a YAML file, named by its path; a new kind of space is a file and
 from nas.spaces.base import Params, Scalar, Space
 from nas.spaces.file import read_space
 from nas.spaces.gates import Gates
+from nas.spaces.genotypes import Genotypes
 from nas.spaces.graph import Graph
+from nas.spaces.listed import Listed
 from nas.spaces.mixed import Mixed
+from nas.spaces.recipes import Recipes
 
-__all__ = ["SPACES", "Gates", "Graph", "Mixed", "Params", "Scalar", "Space", "load_space"]
+__all__ = [
+    "SPACES",
+    "Gates",
+    "Genotypes",
+    "Graph",
+    "Listed",
+    "Mixed",
+    "Params",
+    "Recipes",
+    "Scalar",
+    "Space",
+    "load_space",
+]
 
 SPACES: dict[str, type[Space]] = {
     "gates": Gates,
     "graph": Graph,
     "mixed": Mixed,
+    "genotypes": Genotypes,
+    "recipes": Recipes,
+    "cells": Listed,
 }
 
 

@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import yaml
 
-from nas.errors import UserError, unknown
+from nas.cell import Cell
+from nas.errors import CellError, UserError, unknown
+from nas.lookup import cell as look_up
 from nas.resources import find
 from nas.spaces.base import Space
 
@@ -50,3 +52,26 @@ def _fields(path: Path) -> dict[str, object]:
             times = names.count(name)
             raise UserError(f'the field "{name}" must be written once, got it {times} times.')
     return {str(name): value for name, value in given.items()}
+
+
+def cell_of(field: str, given: object) -> Cell:
+    """The cell that a field of a file names.
+
+    Raises:
+        UserError: naming the field, if there is none.
+    """
+    try:
+        return look_up(text_of(field, given))
+    except CellError as error:
+        raise UserError(f"{field}: {error}") from None
+
+
+def text_of(field: str, given: object) -> str:
+    """The text that a field of a file gives.
+
+    Raises:
+        UserError: if it is something else.
+    """
+    if not isinstance(given, str):
+        raise UserError(f"{field} must be text, got {given!r}.")
+    return given

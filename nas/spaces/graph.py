@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 from nas.cell import Cell
 from nas.cell.mutate import MUTATIONS
 from nas.cell.mutate_rules import Mutations, idle_part
-from nas.errors import CellError, UserError, unknown
-from nas.lookup import cell as look_up
+from nas.errors import UserError, unknown
 from nas.spaces.base import Params, Space
 from nas.spaces.descent import asked, descendant, longer, recall, seeds_of
+from nas.spaces.file import cell_of, text_of
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -121,13 +121,13 @@ class Graph(Space):
 def _read(name: str, given: object) -> Any:
     """The value of a field of the file."""
     if name in ("start", "library"):
-        return tuple(_cell(name, source) for source in _listed(name, given))
+        return tuple(cell_of(name, source) for source in _listed(name, given))
     if name in ("operators", "activations", "combinations"):
-        return _once(name, tuple(_text(name, one) for one in _listed(name, given)))
+        return _once(name, tuple(text_of(name, one) for one in _listed(name, given)))
     if name == "constants":
         return _once(name, tuple(_number(name, one) for one in _listed(name, given)))
     if name == "visits":
-        return _text(name, given)
+        return text_of(name, given)
     if name == "change_states":
         if not isinstance(given, bool):
             raise UserError(f"{name} must be true or false, got {given!r}.")
@@ -151,20 +151,7 @@ def _once(name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def _text(name: str, given: object) -> str:
-    if not isinstance(given, str):
-        raise UserError(f"{name} must be text, got {given!r}.")
-    return given
-
-
 def _number(name: str, given: object) -> float:
     if not isinstance(given, (int, float)) or isinstance(given, bool):
         raise UserError(f"{name} must be numbers, got {given!r}.")
     return float(given)
-
-
-def _cell(name: str, source: object) -> Cell:
-    try:
-        return look_up(_text(name, source))
-    except CellError as error:
-        raise UserError(f"{name}: {error}") from None
