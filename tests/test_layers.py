@@ -21,7 +21,7 @@ ORDER = """
     nas.cell.ops nas.cell.graph nas.cell.verify nas.cell.arrange nas.cell.trace nas.cell.equations
     nas.cell.reader nas.cell.text nas.cell.json nas.cell.label nas.cell.algebra nas.cell.canon
     nas.cell.distance
-    nas.cell.count
+    nas.cell.count nas.cell.recurrence
     nas.cell.describe nas.cell.edits
     nas.cell.latex nas.cell.diagram nas.cell.layout_grid nas.cell.layout_order nas.cell.layout
     nas.cell.draw_shapes nas.cell.draw_places nas.cell.draw nas.cell.draw_write
@@ -70,9 +70,9 @@ ORDER = """
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
     nas.record_place nas.record_files nas.record_entry nas.record_summary
-    nas.record_view nas.record_store nas.record nas.record_read
+    nas.record_view nas.record_store nas.record
     nas.record_comparison
-    nas.record_model nas.serving
+    nas.record_model nas.record_read nas.serving
     nas.stats nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
     nas.report.document nas.report.html nas.report.markdown nas.report.write nas.report.facts
