@@ -4,71 +4,21 @@ import importlib
 import inspect
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 import nas
-from nas.cell import Cell
-from nas.compile.reference import EagerCell
 from nas.zoo import SOURCES, lstm
 from tests.tolerances import SAME_FORMULA
-from tests.zoo import papers
-from tests.zoo.papers import Parameters, Parts, Step
-
-H = 8
-
-FILES = sorted(path.stem for path in Path(papers.__file__).parent.glob("papers*.py"))
-MODULES = [importlib.import_module(f"tests.zoo.{file}") for file in FILES]
-
-
-def gathered(table: str) -> dict[str, Any]:
-    """A table of all files together; most have no exceptions, so no INITIAL and no EQUAL_WIDTHS."""
-    rows = [row for m in MODULES for row in getattr(m, table, {}).items()]
-    assert len(rows) == len(dict(rows)), "a name is in two files"
-    return dict(rows)
-
-
-PAPERS: dict[str, Step] = gathered("PAPERS")
-PARTS: dict[str, Parts] = gathered("PARTS")
-INITIAL: dict[str, dict[str, list[float | None]]] = gathered("INITIAL")
-EQUAL_WIDTHS = {name for m in MODULES for name in getattr(m, "EQUAL_WIDTHS", ())}
-
-
-def input_size(cell: Cell) -> int:
-    return H if cell.needs_equal_widths else 3
-
-
-def state_sizes(cell: Cell, size: int) -> list[int]:
-    widths = {"input": size, "hidden": H}
-    return [widths.get(str(state.width)) or int(state.width) for state in cell.states]
+from tests.zoo.transcriptions import EQUAL_WIDTHS, INITIAL, PAPERS, PARTS, compared
 
 
 @pytest.mark.parametrize("name", nas.zoo)
 def test_a_cell_computes_the_equations_of_its_paper(name):
-    cell = nas.zoo[name]
-    size = input_size(cell)
-    module = EagerCell(cell, size, H, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.7, generator=generator)
-    rng = np.random.default_rng(2)
-    xs = rng.normal(size=(4, 2, size))
-    ours = [torch.tensor(rng.normal(size=(2, width))) for width in state_sizes(cell, size)]
-    theirs = [[state[b].numpy() for state in ours] for b in range(2)]
-    below = rng.normal(size=(4, len(cell.verticals), 2, H))
-    for t, x in enumerate(xs):
-        y, ours, above = module(torch.tensor(x), ours, list(torch.tensor(below[t])), t)
-        for b in range(2):
-            p = Parameters(module, t)
-            given = list(PAPERS[name](p, x[b], *theirs[b], *below[t, :, b]))
-            expected = given if len(given) > len(ours) + len(above) else [given[0], *given]
-            theirs[b] = expected[1 : 1 + len(ours)]
-            for ours_, paper in zip((y, *ours, *above), expected, strict=True):
-                np.testing.assert_allclose(ours_[b].detach(), paper, **SAME_FORMULA)
+    for ours, paper in compared(name):
+        np.testing.assert_allclose(ours, paper, **SAME_FORMULA)
 
 
 @pytest.mark.parametrize("name", nas.zoo)
