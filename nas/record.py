@@ -19,6 +19,7 @@ from nas.evaluation import Evaluation, Result
 from nas.record_entry import Entry, entry, kind_of
 from nas.record_place import check_tracking_uri, place
 from nas.record_store import Store, open_store
+from nas.record_view import view
 from nas.tasks.base import Task
 from nas.visit import Evaluated, Visit, joined
 
@@ -59,6 +60,7 @@ class Recorder:
         self._description = description
         first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
         self._tasks = (*first, *tasks)
+        self._view = view([task.name for task in tasks])
         self._baselines = tuple(baselines)
         self._evaluated: dict[str, dict[int, Mapping[str, Evaluated]]] = {}
         """All that is known of each key: a cell's evaluations may lie with several visits,
@@ -139,7 +141,7 @@ class Recorder:
         while (due := self._next()) is not None:
             opened = False
             try:
-                store = store or open_store(self._place, self._study, self._description)
+                store = store or self._open()
                 opened = True
                 self._record(store, due)
             except Exception as error:
@@ -152,6 +154,9 @@ class Recorder:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 pause_s = FIRST_PAUSE_S
+
+    def _open(self) -> Store:
+        return open_store(self._place, self._study, self._description, self._view)
 
     def _next(self) -> Visit | Entry | None:
         """Wait for something to record; None when there will be no more."""

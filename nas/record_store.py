@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,14 @@ from filelock import FileLock
 
 from nas.record_entry import RUN_ID, Entry
 from nas.record_place import Place
+from nas.record_view import VIEW_TAG, link
 
 if TYPE_CHECKING:  # an import takes seconds
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 PAGE = 1000
+NOTE = "mlflow.note.content"
 FORMAT = "2"
 """Raised whenever more is recorded of a cell: runs of another format are written again."""
 QUIET = {
@@ -115,7 +117,7 @@ class Store:
         ]
         params = [Param(name, value) for name, value in entry.params.items()]
         note = entry.note.replace(RUN_ID, known.run_id)
-        tags = {**entry.tags, "nas.format": FORMAT, "mlflow.note.content": note}
+        tags = {**entry.tags, "nas.format": FORMAT, NOTE: note}
         pairs = [RunTag(name, value) for name, value in tags.items()]
         self._client.log_batch(known.run_id, metrics, params, pairs)  # splits what is too much
         if entry.datasets:
@@ -158,9 +160,16 @@ def _known(run: "Run") -> _Known:
 
 
 def open_store(
-    where: Place, study: str, description: str, clock: Callable[[], float] = time.time
+    where: Place,
+    study: str,
+    description: str,
+    view: str = "",
+    clock: Callable[[], float] = time.time,
 ) -> Store:
-    """Open the experiment of a study, or begin it; whatever MLflow raises comes through."""
+    """Open the experiment of a study, or begin it; whatever MLflow raises comes through.
+
+    `view` is how MLflow's page is to list its runs, see `nas/record_view.py`.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
@@ -173,16 +182,30 @@ def open_store(
         experiment = client.get_experiment_by_name(study)
     if experiment is None:
         tags = {
-            "mlflow.note.content": description,
+            NOTE: description,
             "mlflow.experiment.primaryMetric.name": "score",
             "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
             "mlflow.experimentKind": "custom_model_development",
         }
         artifacts = f"{where.artifacts}/{study}" if where.artifacts else None
-        return Store(client, client.create_experiment(study, artifacts, tags), clock)
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    return Store(client, experiment.experiment_id, clock)
+        number = client.create_experiment(study, artifacts, tags)
+    else:
+        number, tags = experiment.experiment_id, experiment.tags
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(number)
+    if view:
+        _offer(client, number, tags, description, view)
+    return Store(client, number, clock)
+
+
+def _offer(
+    client: "MlflowClient", number: str, tags: Mapping[str, str], description: str, view: str
+) -> None:
+    """Keep a view with an experiment that has these tags, and link it in its description."""
+    if tags.get(VIEW_TAG) != view:
+        client.set_experiment_tag(number, VIEW_TAG, view)
+    if tags.get(NOTE) == description:  # what a person wrote instead stays
+        client.set_experiment_tag(number, NOTE, f"{description} {link(number)}")
 
 
 @contextmanager

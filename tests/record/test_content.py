@@ -3,14 +3,8 @@
 import csv
 import dataclasses
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +14,9 @@ from nas.cell.text import loads
 from nas.evaluation import Epoch, Outcome
 from nas.record_entry import LONGEST_EQUATIONS, entry, family
 from nas.record_store import FORMAT
+from nas.record_view import VIEW_TAG, link
 from nas.visit import Evaluated
+from tests.record.server import served
 from tests.record.visits import (
     BASELINES,
     FILTER,
@@ -236,8 +232,20 @@ def test_kinds_are_told_apart(folder: Path) -> None:
 def test_the_experiment_says_what_it_is(folder: Path) -> None:
     record(folder, rejected(0, RNN))
     tags = experiment(folder).tags
-    assert tags["mlflow.note.content"] == "What this is."
+    number = experiment(folder).experiment_id
+    assert tags["mlflow.note.content"] == f"What this is. {link(number)}"
+    assert json.loads(tags[VIEW_TAG])["orderByKey"] == "metrics.`score`"
     assert tags["mlflow.experiment.primaryMetric.name"] == "score"
+
+
+def test_a_description_that_a_person_wrote_stays(folder: Path) -> None:
+    record(folder, rejected(0, RNN))
+    number = experiment(folder).experiment_id
+    client(folder).set_experiment_tag(number, "mlflow.note.content", "Mine.")
+    client(folder).delete_experiment(number)
+    record(folder, rejected(1, MGU))
+    assert experiment(folder).tags["mlflow.note.content"] == "Mine."
+    assert set(runs(folder)) == {"rnn", "mgu"}
 
 
 def test_curves_longer_than_a_request_are_recorded(folder: Path) -> None:
@@ -261,40 +269,12 @@ def test_a_value_that_is_not_finite_is_left_out(folder: Path) -> None:
     assert curve(folder, run, "xml/validation_loss") == [(2, 2.0)]
 
 
-@pytest.fixture
-def server(folder: Path) -> Iterator[str]:
-    """The address of `mlflow ui` in a folder with a record."""
-    assert record(folder, scored(0, LSTM)) == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "ui", *arguments, "--port", str(port)],
-        cwd=folder,
-        env={**os.environ, **quiet},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(WAIT_S)
-
-
 @pytest.mark.slow
-def test_mlflow_ui_shows_the_files(folder: Path, server: str) -> None:
+def test_mlflow_ui_shows_the_files(folder: Path) -> None:
+    assert record(folder, scored(0, LSTM)) == 0
     run_id = runs(folder)["lstm"].info.run_id
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        try:
-            with urllib.request.urlopen(
-                f"{server}/get-artifact?path=cell.cell&run_id={run_id}"
-            ) as r:
-                assert r.read().decode() == str(LSTM)
-            return
-        except urllib.error.URLError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+    with (
+        served(folder) as address,
+        urllib.request.urlopen(f"{address}/get-artifact?path=cell.cell&run_id={run_id}") as r,
+    ):
+        assert r.read().decode() == str(LSTM)
