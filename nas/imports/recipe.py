@@ -135,8 +135,9 @@ def _check_nodes(recipe: Recipe, leaves: list[str]) -> None:
             raise CellError(f"{where} has the name of an input; x and h_prev_0, … are given.")
         expected = N_INPUTS.get(made.op)
         if len(made.inputs) != (expected or max(1, len(made.inputs))):
-            needs = f"{expected}" if expected else "at least 1"
-            raise CellError(f"{where} ({made.op}) reads {needs} inputs, got {len(made.inputs)}.")
+            needs = expected or "at least 1"
+            inputs = "inputs" if (expected or 1) > 1 else "input"
+            raise CellError(f"{where} ({made.op}) reads {needs} {inputs}, got {len(made.inputs)}.")
         for one in made.inputs:
             if one in recipe or one in leaves:
                 continue

@@ -239,9 +239,9 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "two for an activation": (
         broken(t={"op": "activation_tanh", "input": ["a", "a"]}),
-        'node "t" (tanh) reads 1 inputs, got 2.',
+        'node "t" (tanh) reads 1 input, got 2.',
     ),
-    "none for a linear": (broken(a=linear()), 'node "a" (linear) reads at least 1 inputs, got 0.'),
+    "none for a linear": (broken(a=linear()), 'node "a" (linear) reads at least 1 input, got 0.'),
     "node that nothing uses": (
         broken(more=act("a")),
         'no new state depends on node "more"; leave it out.',
