@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from nas.config import SearchConfig
 from nas.errors import HIDDEN, hidden
+from nas.tasks.base import Task
 
 if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
+    from nas.leaderboard import Row
     from nas.visit import Visit
 
 MOST_NAMED = 5
@@ -18,6 +20,23 @@ def shortened(text: str) -> str:
     """In one line."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
+def levels(task: Task, rows: "Sequence[Row]", seed: int) -> str:
+    """What the GRU and the best cell reached on a task, beside what needs no network."""
+    reached: dict[str, float] = {}
+    for row in rows:
+        judgement = row.visit.judgement
+        value = judgement.best.get(task.name) if judgement and not row.rejected else None
+        if value is not None and row.kind == "baseline":
+            reached.setdefault(row.name, value)
+        elif value is not None:
+            reached.setdefault(f"best cell ({row.name})", value)
+    simple = task.baseline(seed)
+    reached |= {simple.name: simple.value, "blind guess": task.chance()}
+    better = "more" if task.metric.higher_is_better else "less"
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in reached.items())
+    return f"{task.name}, {task.metric.name} ({task.metric.unit}, {better} is better): {numbers}."
 
 
 def n_runs(visits: "Sequence[Visit | None]") -> int:

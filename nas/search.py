@@ -269,6 +269,8 @@ class _Search:
         drawn = [v for v in self.study.finished() if v.kind == "drawn"]
         self._say(f"{counts(drawn)}: {funnel(drawn)}.")
         self._say(verdict(rows, self._n_settings(rows)))
+        for task in self.protocol.tasks:
+            self._say(closing.levels(task, rows, self.config.seed))
         for line in closing.set_aside(self.study.visits):
             self._say(line)
         if used_up:
