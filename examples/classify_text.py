@@ -1,7 +1,6 @@
 """A winner, or any known cell, in place of nn.LSTM in a model of your own.
 
     python examples/classify_text.py                 # mut1 of Jozefowicz et al. 2015
-    python examples/classify_text.py --cell my.cell  # your equations
     python examples/classify_text.py --load studies/quickstart/winner/text.safetensors
 
 The texts come with Python: is a piece of its documentation about statements, or about types?
