@@ -27,9 +27,15 @@ MISSING: dict[str, str] = {
     "uRNN, EUNN, expRNN (Arjovsky et al. 2016 and later)": (
         "unitary matrices: a matrix exponential or Householder reflections of the parameters"
     ),
+    "LiGRU with batch normalisation (Ravanelli et al. 2018)": (
+        "statistics of all steps of a batch, which one step does not see: ligru has biases"
+    ),
+    "Layer normalisation of all gates as one row (Ba et al. 2016)": (
+        "a row has one value's features: lstm_layer_norm has a row for each gate"
+    ),
     "Echo state network (Jaeger 2001)": "its matrices are drawn and never learned: leaky_rnn",
     "ACT, Skip RNN (Graves 2016, Campos et al. 2018)": "steps are taken or left out by a choice",
-    "Zoneout (Krueger et al. 2017)": "a mask drawn anew at each step, of training and not of a cell",
+    "Zoneout (Krueger et al. 2017)": "a mask drawn at each step, of training and not of a cell",
     "Tree-LSTM (Tai et al. 2015)": "a step has several previous ones",
     "ConvLSTM (Shi et al. 2015)": "its maps are convolutions over an image",
     "NTM, DNC (Graves et al. 2014, 2016)": "it addresses a memory, a matrix",
