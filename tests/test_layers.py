@@ -92,7 +92,8 @@ ORDER = """
     nas.bench.parts nas.bench.tables nas.bench.picture nas.bench.command nas.bench.__main__
     nas.bench.study
     nas.bench
-    nas.export.expressions nas.export.layer nas.export.stack nas.export.check nas.export.plain
+    nas.export.calls nas.export.expressions nas.export.helpers nas.export.layer nas.export.stack
+    nas.export.check nas.export.plain
     nas.export.source nas.export.operators nas.export.graph_step nas.export.graph
     nas.export.verify nas.export.command nas.export.__main__
     nas.export

@@ -1,6 +1,6 @@
 """A cell's equations as lines of torch, each under the name that it has in the cell's text.
 
-To print a new op, write a line in `CALLS`, or a case in `_Printer.code`.
+To print a new op, write a line in `nas/export/calls.py`, or a case in `_Printer.code`.
 """
 
 import math
@@ -14,6 +14,7 @@ from nas.cell.graph import Cell, Node, Width, is_learned, returned
 from nas.cell.ops import FIXED, INPUTS
 from nas.cell.text import INFIX
 from nas.compile.reference import of_numbers, parameter_labels
+from nas.export.calls import CALLS
 
 LINE = 100
 """Columns."""
@@ -22,31 +23,6 @@ INDENT = 8
 TAKEN = ("self", "torch", "math", "nn", "F", "Tensor")
 """Names that the file uses itself."""
 
-# How torch writes an op that is a function; attributes follow the arguments.
-CALLS = {
-    "tanh": "torch.tanh({})",
-    "sigmoid": "torch.sigmoid({})",
-    "relu": "torch.relu({})",
-    "leaky_relu": "F.leaky_relu({}, {slope})",
-    "softplus": "F.softplus({}, threshold=40.0)",
-    "exp": "torch.exp({})",
-    "log": "torch.log({})",
-    "abs": "torch.abs({})",
-    "sqrt": "torch.sqrt({})",
-    "square": "torch.square({})",
-    "floor": "torch.floor({})",
-    "cumsum": "torch.cumsum({}, dim=-1)",
-    "sin": "torch.sin({})",
-    "cos": "torch.cos({})",
-    "silu": "F.silu({})",
-    "gelu": "F.gelu({})",
-    "softmax": "torch.softmax({}, dim=-1)",
-    "layer_norm": "layer_norm({}, {eps})",
-    "rms_norm": "rms_norm({}, {eps})",
-    "blend": "blend({}, {}, {})",
-    "max": "torch.maximum({}, {})",
-    "min": "torch.minimum({}, {})",
-}
 ATOM, NEGATED = 9, 3
 """How tightly code binds, beside the strengths of `INFIX`."""
 LEAVES = ("vector", "scalar", "unit")
@@ -204,7 +180,7 @@ class _Printer:
             row = self._row(n.args[0])
             if n.op == "cumsum":
                 return CALLS[n.op].format(row), ATOM
-            return f"F.linear({row}, self.{legendre_name(n)})", ATOM
+            return f"F.linear({row}, self.{legendre_name(n)}.to({self.names[0]}.dtype))", ATOM
         if n.op in INFIX:
             sign, strength = INFIX[n.op]
             (left, left_binds), (right, right_binds) = map(self.reference, n.args)

@@ -15,7 +15,8 @@ from nas import __version__
 from nas.cell.graph import Cell, renamed
 from nas.export.check import main_block, self_test
 from nas.export.expressions import LINE, equations
-from nas.export.layer import helpers, layer_class
+from nas.export.helpers import helpers
+from nas.export.layer import layer_class
 from nas.export.stack import class_name, stack_class, state_type
 from nas.tasks.base import Head, Interface
 

@@ -147,9 +147,9 @@ def gru_decay(x: Value, h: Value) -> Value:
 def phased_lstm(x: Value, h: Value, c: Value) -> Pair:
     """Neil, Pfeiffer & Liu 2016, arXiv:1610.09513: each unit updates in a part of its period.
 
-    Time is the index of the step; the unit is open for 0.05 of its period, exp of a vector as in
-    the paper, and leaks 0.001 else. Shifts start at 0, 1, 2, … so that units open at different
-    steps. Without peepholes, as in TensorFlow's version.
+    Time is the index of the step; a unit is open for 0.05 of its period, exp of a vector as in the
+    paper, and leaks 0.001 else. Shifts start just before 0, 1, 2, … so that units open at
+    different steps. Without peepholes, as in TensorFlow's version.
     """
     i = sigmoid(linear(x, h))
     f = sigmoid(linear(x, h))
@@ -164,7 +164,7 @@ def phased_lstm(x: Value, h: Value, c: Value) -> Pair:
 
 def _openness() -> Value:
     """k of equation 6: up to 1 and down again while a unit is open, then a leak."""
-    cycles = (step() - (vector() + unit())) / exp(vector(1.5))
+    cycles = (step() - (vector(-0.1) + unit())) / exp(vector(1.5))
     phase = cycles - floor(cycles)
     shut = minimum(floor(phase / 0.05), 1)
     rise = phase / (0.05 / 2)

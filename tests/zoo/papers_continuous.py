@@ -140,5 +140,5 @@ EQUAL_WIDTHS: tuple[str, ...] = ()
 INITIAL: dict[str, dict[str, list[float | None]]] = {
     "ltc": {"init": [0, 1]},
     "cfc_pure": {"init": [1, 0]},
-    "phased_lstm": {"init": [0, 1.5]},
+    "phased_lstm": {"init": [-0.1, 1.5]},
 }
