@@ -137,7 +137,10 @@ def shared_noise(
     return {name: list(values - reference) for name, values in drawn.items()}
 
 
-@pytest.mark.parametrize(("n_cells", "n"), [(1, 10), (5, 10), (12, 10), (12, 20)])
+@pytest.mark.parametrize(
+    ("n_cells", "n"),
+    [(1, 10), (5, 10), *(pytest.param(12, n, marks=pytest.mark.slow) for n in (10, 20))],
+)
 def test_false_alarms_among_equal_cells(n_cells: int, n: int) -> None:
     """In at most 5 % of comparisons anything is claimed; of 1,000, more than 66 have 1 %."""
     generator = np.random.default_rng([n_cells, n])

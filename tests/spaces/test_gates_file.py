@@ -43,7 +43,7 @@ def edited(folder: Path, **fields: str) -> Space:
 
 NARROWED = [
     ({"states": "[merged]"}, 604, "gru", "lstm"),
-    ({"states": "[separate]"}, 24_152, "lstm", "gru"),
+    pytest.param({"states": "[separate]"}, 24_152, "lstm", "gru", marks=pytest.mark.slow),
     ({"candidate_activation": "[relu]"}, 6_189, "", "lstm_np"),
     ({"forget_bias": "[0, 1]", "states": "[merged]"}, 412, "gru_v1", "lstm_b"),
     ({"gate_recurrence": "[false]"}, 12_684, "lstm_cifg", "lstm_fgr"),
