@@ -23,15 +23,14 @@ def shortened(text: str) -> str:
 
 
 def levels(task: Task, rows: "Sequence[Row]", seed: int) -> str:
-    """What the GRU and the best cell reached on a task, beside what needs no network."""
+    """What the best cell, GRU and LSTM reached on a task, beside what needs no network."""
+    scored = [row for row in rows if not row.rejected]
+    best = next((row for row in scored if row.kind != "baseline"), None)
     reached: dict[str, float] = {}
-    for row in rows:
-        judgement = row.visit.judgement
-        value = judgement.best.get(task.name) if judgement and not row.rejected else None
-        if value is not None and row.kind == "baseline":
-            reached.setdefault(row.name, value)
-        elif value is not None:
-            reached.setdefault(f"best cell ({row.name})", value)
+    for row in [row for row in scored if row.kind == "baseline" or row is best]:
+        value = row.visit.judgement.best.get(task.name) if row.visit.judgement else None
+        if value is not None:
+            reached[row.name] = value
     simple = task.baseline(seed)
     reached |= {simple.name: simple.value, "blind guess": task.chance()}
     better = "more" if task.metric.higher_is_better else "less"
