@@ -24,6 +24,10 @@ QUICK = (
     "sru_v2",  # y adds x
     "qrnn_fo",  # a state of the input's width
     "rhn_2",  # layers within a step
+    "depth_gated_lstm",  # values from the layer below
+    "clockwork_rnn",  # clocks, and a matrix with zeros
+    "rwkv_4",  # a state that starts at -inf, blends and maxima
+    *("on_lstm", "antisymmetric_rnn", "cfc_pure", "slstm", "lru", "rg_lru", "hgrn", "lmu"),  # ops
 )
 
 

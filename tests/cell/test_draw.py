@@ -162,9 +162,13 @@ CROSSINGS = {"lstm": 0, "lstm_peephole": 1, "gru": 2, "mgu": 2, "mut3": 2, "lstm
 
 
 def test_few_lines_cross() -> None:
-    found = {name: place(parts_of(ZOO[name])).n_crossings for name in ZOO}
-    assert {name: found[name] for name in CROSSINGS} == CROSSINGS
-    assert sum(found.values()) <= 31
+    assert {name: place(parts_of(ZOO[name])).n_crossings for name in CROSSINGS} == CROSSINGS
+
+
+@pytest.mark.slow
+def test_few_lines_cross_in_all_known_cells() -> None:
+    """Three a cell; the state spaces of s4d, mamba and s5 and rwkv_4 have half of them."""
+    assert sum(place(parts_of(cell)).n_crossings for cell in ZOO.values()) <= 421
 
 
 def test_no_two_neighbours_would_better_change_places() -> None:
