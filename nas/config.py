@@ -18,6 +18,7 @@ from nas.tasks.base import Task
 from nas.tasks.csv import Csv
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
+from nas.tasks.music import Music
 from nas.tasks.text import Text
 from nas.tasks.words import Words
 from nas.tasks.xml import Xml
@@ -47,6 +48,8 @@ class TasksConfig:
     """Sequences of an .npz file with labels or targets."""
     module: Module = field(default_factory=Module)
     """Sequences of a LightningDataModule."""
+    music: Music = field(default_factory=Music)
+    """Predict the next frame of polyphonic music."""
 
     def check(self) -> None:
         """Raise UserError if a task is unknown, twice there, or wrongly configured."""

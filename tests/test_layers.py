@@ -44,13 +44,13 @@ ORDER = """
     nas.compile.hoist nas.compile.cache nas.compile.native
     nas.compile.buffers nas.compile.call nas.compile.loop nas.compile.ahead
     nas.compile.backend nas.compile
-    nas.rnn nas.convert
+    nas.stacking nas.rnn nas.convert
     nas.resources
-    nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.contiguous nas.tasks.corpus
-    nas.tasks.memorization
+    nas.tasks.base nas.tasks.ngram nas.tasks.streams nas.tasks.contiguous nas.tasks.pinned
+    nas.tasks.corpus nas.tasks.memorization
     nas.tasks.sequences nas.tasks.table nas.tasks.labelled
     nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks.words nas.tasks.csv
-    nas.tasks.arrays nas.tasks.module nas.tasks
+    nas.tasks.arrays nas.tasks.module nas.tasks.music nas.tasks
     nas.evaluation
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer

@@ -6,6 +6,7 @@ from nas.tasks.base import Task
 from nas.tasks.csv import Csv
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
+from nas.tasks.music import Music
 from nas.tasks.text import Text
 from nas.tasks.words import Words
 from nas.tasks.xml import Xml
@@ -17,6 +18,7 @@ __all__ = [
     "Csv",
     "Memorization",
     "Module",
+    "Music",
     "Task",
     "Text",
     "Words",
@@ -32,4 +34,5 @@ TASKS: dict[str, type[Task]] = {
     "csv": Csv,
     "arrays": Arrays,
     "module": Module,
+    "music": Music,
 }

@@ -5,7 +5,6 @@ To add a text that is fetched by name, write a line in `PINNED`.
 
 import functools
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
+from nas.tasks import pinned
+from nas.tasks.pinned import Pinned
 
-DATA_FOLDER = "NAS_DATA_DIR"
-"""The environment variable that names a folder with files that need not be fetched."""
 WAYS_OUT = 'the path of a UTF-8 file, "tinyshakespeare", or "" for Python\'s own documentation'
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """A file on the network, of one certain content."""
-
-    file_name: str
-    url: str
-    sha256: str
-
 
 PINNED = {
     "tinyshakespeare": Pinned(
@@ -58,14 +47,15 @@ def text_of(path: str, field: str = "tasks.text.path") -> str:
 
 
 def _folder(path: str) -> str:
-    return os.environ.get(DATA_FOLDER, "") if path in PINNED else ""
+    return pinned.folder() if path in PINNED else ""
 
 
 def _text(path: str, folder: str, field: str) -> str:
     if not path:
         return python_documentation(field)
-    content = _pinned(path, folder, field) if path in PINNED else _file(path, field)
-    return _decode(content, path, field)
+    if path in PINNED:
+        return _decode(pinned.content(PINNED[path], path, folder, field), path, field)
+    return _decode(_file(path, field), path, field)
 
 
 @functools.lru_cache(maxsize=4)
@@ -104,37 +94,6 @@ def _file(path: str, field: str) -> bytes:
             f'{field}: "{path}" cannot be read ({error.strerror}): make it readable, or '
             f"give {WAYS_OUT}."
         ) from error
-
-
-def _pinned(name: str, folder: str, field: str) -> bytes:
-    pinned = PINNED[name]
-    place = Path(folder).expanduser() / pinned.file_name
-    content = (
-        _file(str(place), field)
-        if folder and place.exists()
-        else _fetch(pinned, field).read_bytes()
-    )
-    if (found := hashlib.sha256(content).hexdigest()) != pinned.sha256:
-        raise UserError(
-            f"{field}: {place} is not the {name} that is pinned: its SHA-256 must be "
-            f"{pinned.sha256}, got {found}: remove the file, and it is fetched anew."
-        )
-    return content
-
-
-def _fetch(pinned: Pinned, field: str) -> Path:
-    import pooch
-
-    try:
-        fetched = pooch.retrieve(
-            pinned.url, f"sha256:{pinned.sha256}", pinned.file_name, pooch.os_cache("recurrent-nas")
-        )
-    except (OSError, ValueError) as error:  # no network, or another content at the address
-        raise UserError(
-            f"{field}: {pinned.url} cannot be fetched ({error}): put the file as "
-            f"{pinned.file_name} into a folder and name the folder in {DATA_FOLDER}."
-        ) from error
-    return Path(fetched)
 
 
 def _decode(content: bytes, path: str, field: str) -> str:

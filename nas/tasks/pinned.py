@@ -1,0 +1,67 @@
+"""Files of one certain content: found in a folder, else fetched from the network.
+
+Tasks that know such files by name hold a table of them: `PINNED` in corpus.py and in music.py.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import UserError
+
+DATA_FOLDER = "NAS_DATA_DIR"
+"""The environment variable that names a folder with files that need not be fetched."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A file on the network, of one certain content."""
+
+    file_name: str
+    url: str
+    sha256: str
+
+
+def folder() -> str:
+    """Where files are looked for before they are fetched; empty if nowhere."""
+    return os.environ.get(DATA_FOLDER, "")
+
+
+def content(pinned: Pinned, name: str, folder: str, field: str) -> bytes:
+    """The content of the file that a field of a configuration names.
+
+    Raises:
+        UserError: if it can be neither read nor fetched, or is another file of that name.
+    """
+    place = Path(folder).expanduser() / pinned.file_name
+    if not (folder and place.exists()):
+        place = _fetch(pinned, field)
+    try:
+        found = place.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f'{field}: "{place}" cannot be read ({error.strerror}): make it readable, or remove '
+            "it, and it is fetched anew."
+        ) from error
+    if (sha256 := hashlib.sha256(found).hexdigest()) != pinned.sha256:
+        raise UserError(
+            f"{field}: {place} is not the {name} that is pinned: its SHA-256 must be "
+            f"{pinned.sha256}, got {sha256}: remove the file, and it is fetched anew."
+        )
+    return found
+
+
+def _fetch(pinned: Pinned, field: str) -> Path:
+    import pooch
+
+    try:
+        fetched = pooch.retrieve(
+            pinned.url, f"sha256:{pinned.sha256}", pinned.file_name, pooch.os_cache("recurrent-nas")
+        )
+    except (OSError, ValueError) as error:  # no network, or another content at the address
+        raise UserError(
+            f"{field}: {pinned.url} cannot be fetched ({error}): put the file as "
+            f"{pinned.file_name} into a folder and name the folder in {DATA_FOLDER}."
+        ) from error
+    return Path(fetched)
