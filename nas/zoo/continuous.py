@@ -113,8 +113,8 @@ def cfc(x: Value, h: Value) -> Value:
     z = _backbone(x, h)
     start = tanh(linear(z))
     end = tanh(linear(z))
-    t = sigmoid(linear(z))
-    return start * (1 - t) + t * end
+    late = sigmoid(linear(z))
+    return start * (1 - late) + late * end
 
 
 def cfc_no_gate(x: Value, h: Value) -> Value:
@@ -122,8 +122,8 @@ def cfc_no_gate(x: Value, h: Value) -> Value:
     z = _backbone(x, h)
     start = tanh(linear(z))
     end = tanh(linear(z))
-    t = sigmoid(linear(z))
-    return start + t * end
+    late = sigmoid(linear(z))
+    return start + late * end
 
 
 def cfc_pure(x: Value, h: Value) -> Value:

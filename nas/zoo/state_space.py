@@ -162,19 +162,21 @@ def s4d(
     Two complex states a feature (the paper has 32), zero-order hold, B = 1; output 2 Re(C s) + D x.
     """
     dt = exp(vector(-4.6))
-    new_re_0, new_im_0 = _held(x, re_0, im_0, dt, 0)
-    new_re_1, new_im_1 = _held(x, re_1, im_1, dt, 1)
+    rate_0 = exp(vector(-0.6931471805599453))
+    rate_1 = exp(vector(-0.6931471805599453))
+    frequency_0 = vector()
+    frequency_1 = vector(3.141592653589793)
+    new_re_0, new_im_0 = _held(x, re_0, im_0, _hold(rate_0, frequency_0, dt))
+    new_re_1, new_im_1 = _held(x, re_1, im_1, _hold(rate_1, frequency_1, dt))
     of_0 = diagonal(new_re_0) - diagonal(new_im_0)
     of_1 = diagonal(new_re_1) - diagonal(new_im_1)
     y = 2 * (of_0 + of_1) + diagonal(x, init=1)
     return y, new_re_0, new_im_0, new_re_1, new_im_1
 
 
-def _held(x: Value, re: Value, im: Value, dt: Value, index: int) -> Pair:
-    """A complex state of S4D after a step of length dt in which x stays."""
-    rate = exp(vector(-0.6931471805599453))
-    frequency = vector(3.141592653589793 * index)
-    a, b, hold_re, hold_im = _hold(rate, frequency, dt)
+def _held(x: Value, re: Value, im: Value, hold: Four) -> Pair:
+    """A complex state of S4D after a step in which x stays."""
+    a, b, hold_re, hold_im = hold
     return a * re - b * im + hold_re * x, a * im + b * re + hold_im * x
 
 

@@ -123,7 +123,7 @@ def test_every_state_has_one_line_and_is_read(cell: Cell) -> None:
     assert set(left.values()) == {1}
     for state in cell.states:
         name = rf"\mathrm{{{state.name}}}" if len(state.name) > 1 else state.name
-        name = name.replace("x_old", r"x\_old")
+        name = name.replace("_", r"\_")
         assert left[f"{name}_t"] == 1
         assert any(f"{name}_{{t-1}}" in line for line in equations) or state.name == "x_old"
 

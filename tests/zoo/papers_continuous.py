@@ -58,7 +58,7 @@ def ltc(p: Parameters, x: Array, h: Array) -> State:
 
 def heads(p: Parameters, x: Array, h: Array) -> list[Array]:
     z = 1.7159 * tanh(0.666 * p("z", x, h))
-    return [tanh(p("start", z)), tanh(p("end", z)), sigmoid(p("t", z))]
+    return [tanh(p("start", z)), tanh(p("end", z)), sigmoid(p("late", z))]
 
 
 def cfc(p: Parameters, x: Array, h: Array) -> State:

@@ -74,7 +74,9 @@ def s5(p: Parameters, x: Array, re: Array, im: Array) -> State:
 
 def s4d(p: Parameters, x: Array, *states: Array) -> State:
     dt, y, new = np.exp(p.vector("dt")), p.vector("y") * x, []
-    for k, names in enumerate((("v1", "v2", "of_0"), ("v9", "v10", "of_1"))):
+    for k, names in enumerate(
+        (("rate_0", "frequency_0", "of_0"), ("rate_1", "frequency_1", "of_1"))
+    ):
         rate, frequency, c = names
         lam = -np.exp(p.vector(rate)) + 1j * p.vector(frequency)
         grown = np.exp(dt * lam)
@@ -185,7 +187,7 @@ INITIAL: dict[str, dict[str, list[float | None]]] = {
     "slstm": {"initial": [0, 0, 0, -np.inf]},
     "lru": {"init": [pytest.approx(RING["size"]), 0, pytest.approx(RING["gamma"])]},
     "s5": {"init": [-LOG_2, 0, -4.6]},
-    "s4d": {"init": [-4.6, -LOG_2, 0, -LOG_2, np.pi, None, None, None, None, 1]},
+    "s4d": {"init": [-4.6, -LOG_2, -LOG_2, 0, np.pi, None, None, None, None, 1]},
     "rg_lru": {"init": [0, 0, -5]},
     "hgrn": {"init": [-2]},
     "hgrn_complex": {"init": [-2, 0]},

@@ -125,7 +125,7 @@ def cfc(mode: str) -> Run:
 
         p = Parts(weights)
         theirs = CfCCell(D, H, mode, backbone_units=H, backbone_layers=1).to(x.dtype)
-        maps = {"backbone.0": "z", "ff1": "start", "ff2": "end", "time_b": "t"}
+        maps = {"backbone.0": "z", "ff1": "start", "ff2": "end", "time_b": "late"}
         if mode == "pure":
             maps = {"backbone.0": "z", "ff1": "f"}
         given = {f"{a}.weight": p.whole(b) for a, b in maps.items()}
