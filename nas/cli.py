@@ -16,7 +16,7 @@ import jsonargparse
 from nas.arguments import check_file, flags, instantiate, parser_of
 from nas.config import SearchConfig
 from nas.errors import SearchError, UserError
-from nas.resources import find, names
+from nas.resources import find, is_comparison, searches
 
 USAGE = "python -m nas.search [CONFIG] [--FIELD VALUE ...]"
 DESCRIPTION = """Search for recurrent cells, or go on with a search: the same command resumes.
@@ -92,6 +92,10 @@ def parse(arguments: Sequence[str]) -> SearchConfig:
     path = None if wants_help else find("experiments", source)
     given = list(flags(SearchConfig, rest, ALIASES))
     if path is not None:
+        if is_comparison(path):
+            raise UserError(
+                f"{source} compares cells and is no search: python -m nas.compare --config {source}"
+            )
         check_file(SearchConfig, path)
         given.insert(0, f"--config={path}")
     values: dict[str, Any] = instantiate(_parser(), given)
@@ -114,7 +118,7 @@ def _parser() -> jsonargparse.ArgumentParser:
         SearchConfig,
         "python -m nas.search",
         USAGE,
-        DESCRIPTION.format(experiments=", ".join(names("experiments"))),
+        DESCRIPTION.format(experiments=", ".join(searches())),
     )
     parser.add_argument("--config", action="config", help="what CONFIG says, as a flag")
     return parser

@@ -1,5 +1,6 @@
 """Where the data of `nas` lies: beside the package in a checkout, inside it in a wheel."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,20 @@ def names(kind: Kind) -> list[str]:
     pattern = "*.yaml" if kind == "search_spaces" else "*/config.yaml"
     found = folder(kind).glob(pattern)
     return sorted(path.stem if kind == "search_spaces" else path.parent.name for path in found)
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether an experiment's file names cells to compare; else it is a search, or unreadable."""
+    try:
+        text = path.read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return False
+    return re.search(r"^cells:", text, re.MULTILINE) is not None
+
+
+def searches() -> list[str]:
+    """The experiments that are searches."""
+    return [name for name in names("experiments") if not is_comparison(find("experiments", name))]
 
 
 def find(kind: Kind, source: str) -> Path:

@@ -16,7 +16,7 @@ import yaml
 from nas.cli import guarded, parse
 from nas.config import SearchConfig, seconds
 from nas.errors import SearchError, UserError
-from nas.resources import names
+from nas.resources import names, searches
 from nas.spaces import load_space
 from nas.tasks import TASKS
 
@@ -182,7 +182,7 @@ def test_the_configuration_that_a_study_keeps_reads_back() -> None:
     assert parse(["studies/kept"]) == config
 
 
-@pytest.mark.parametrize("name", names("experiments"))
+@pytest.mark.parametrize("name", searches())
 def test_every_experiment_parses(name: str) -> None:
     config = parse([name])
     assert config.study == name

@@ -5,11 +5,16 @@ from pathlib import Path
 import pytest
 
 from nas.cli import parse
+from nas.compare.command import parse as parse_comparison
 from nas.definition import definition, protocol_of
+from nas.errors import UserError
+from nas.resources import names, searches
 from nas.spaces import load_space
 
 ROOT = Path(__file__).parent.parent / "experiments"
-NAMES = sorted(path.parent.name for path in ROOT.glob("*/config.yaml"))
+NAMES = searches()
+COMPARISONS = sorted(set(names("experiments")) - set(NAMES))
+PARTS = ("**Question.**", "**Design", "**Choices", "ost.**")
 
 
 def test_there_are_some() -> None:
@@ -25,10 +30,36 @@ def test_an_experiment_is_complete(name: str) -> None:
     assert definition(config, load_space(config.space))
     for task in protocol.tasks:
         assert len(protocol.settings_of(task)) == config.protocol.n_settings
+    assert_explained(name)
+
+
+def assert_explained(name: str) -> None:
     readme = (ROOT / name / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(f"# {name}\n")
-    for part in ("**Question.**", "**Design", "**Choices", "ost.**"):
+    for part in PARTS:
         assert part in readme, part
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_comparison_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its data may have to be fetched, which is not what is tested here.
+    monkeypatch.setattr("nas.config.TasksConfig.check", lambda self: None)
+    monkeypatch.setattr("nas.compare.config.check_comparable", lambda task, seed: None)
+    config = parse_comparison(["--config", name])
+    assert config.study == name
+    assert config.definition()
+    for task in config.compared:
+        assert len(config.settings.points(task.n_params)) >= config.tuning
+    assert_explained(name)
+
+
+def test_a_comparison_is_no_search() -> None:
+    with pytest.raises(UserError, match=r"table1 compares cells .* nas\.compare --config table1"):
+        parse(["table1"])
+
+
+def test_the_papers_first_table_is_compared() -> None:
+    assert COMPARISONS == ["table1"]
 
 
 def test_the_papers_search_has_the_papers_numbers() -> None:

@@ -60,7 +60,17 @@ def test_commands_of_the_search_are_accepted(
         line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.search")
     ]
     configs = [parse(arguments) for arguments in searches if "[CONFIG]" not in arguments]
-    named = ["second", "third", "mine", "narrow", "graphs", "both", "recipes", "quickstart", "replayed"]
+    named = [
+        "second",
+        "third",
+        "mine",
+        "narrow",
+        "graphs",
+        "both",
+        "recipes",
+        "quickstart",
+        "replayed",
+    ]
     assert [config.study for config in configs] == named
 
 

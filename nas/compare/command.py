@@ -18,7 +18,7 @@ from nas.cli import parse as parse_search
 from nas.compare.config import CompareConfig
 from nas.config import SearchConfig
 from nas.errors import HIDDEN, UserError, hidden
-from nas.resources import find, names
+from nas.resources import find, is_comparison, names
 
 USAGE = "python -m nas.compare CELL [CELL ...] [--config SEARCH] [--FIELD VALUE ...]"
 DESCRIPTION = """Compare cells with GRU and LSTM, or go on with it: the same command resumes.
@@ -114,8 +114,7 @@ def _without_config(arguments: Sequence[str]) -> tuple[list[str], str]:
 def _from_config(source: str) -> Iterator[str]:
     """What --config means, as flags: a comparison's own file, or what is taken from a search."""
     path = find("experiments", source)
-    text = path.read_bytes().decode("utf-8", "replace")
-    if re.search(r"^cells:", text, re.MULTILINE):
+    if is_comparison(path):
         check_file(CompareConfig, path)
         yield f"--config={path}"
     else:
