@@ -48,7 +48,8 @@ def write_gallery(folder: Path) -> None:
 def page(folder: str) -> str:
     """The page, in Markdown, whose pictures are in a folder beside it."""
     rows = "\n".join(_row(cell) for cell in ZOO.values())
-    return HEAD + rows + "\n" + "".join(f"\n{part}\n" for part in _sections(folder))
+    parts = (part for name in ZOO for part in section(name, folder))
+    return HEAD + rows + "\n" + "".join(f"\n{part}\n" for part in parts)
 
 
 def _row(cell: Cell) -> str:
@@ -57,10 +58,11 @@ def _row(cell: Cell) -> str:
     return f"| [{cell.name}](#{cell.name}) | {names} | {formula(cell)} | {cost} |"
 
 
-def _sections(folder: str) -> Iterator[str]:
-    for name, cell in ZOO.items():
-        yield f"## {name}"
-        yield " ".join(cell.doc.split())
-        yield f"![{name}]({folder}/{name}.svg)"
-        said = known(cell).removeprefix(f"it is {name}; ")
-        yield f"{said[0].upper()}{said[1:]}."
+def section(name: str, folder: str) -> Iterator[str]:
+    """What the page says of a cell: its source, its picture, its nearest relative."""
+    cell = ZOO[name]
+    yield f"## {name}"
+    yield " ".join(cell.doc.split())
+    yield f"![{name}]({folder}/{name}.svg)"
+    said = known(cell).removeprefix(f"it is {name}; ")
+    yield f"{said[0].upper()}{said[1:]}."

@@ -7,6 +7,7 @@ found, only a number of operations is said.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from nas.cell.distance import Features, distance, features
 from nas.cell.edits import edits
@@ -63,7 +64,7 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
         if ZOO[name].key == cell.key:
             return Nearest(name, 0.0, ())
     own = features(cell)
-    pairs = [_pair(name, ZOO[name], cell, features(ZOO[name]), own) for name in names]
+    pairs = [_pair(name, ZOO[name], cell, _known_features(name), own) for name in names]
     pairs.sort(key=lambda pair: (pair.distance, names.index(pair.name)))
     first = pairs[0]
     near = [pair for pair in pairs[:CANDIDATES] if sum(_more_and_fewer(pair)) <= MOST_TERMS]
@@ -71,6 +72,11 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
     if found := _search(list(starts.values())):
         return Nearest(found.name, starts[found.name].distance, found.words)
     return Nearest(first.name, first.distance, (_count(first),), is_all=False)
+
+
+@cache
+def _known_features(name: str) -> Features:
+    return features(ZOO[name])
 
 
 def _pair(
