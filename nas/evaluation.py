@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nas.stacking import Stacking
 from nas.tasks.base import Metric, Task
 
 Status = Literal[
@@ -53,6 +54,8 @@ class Settings:
     """Probability of dropping a value between layers and before the output layer."""
     momentum: float = dataclasses.field(default=0.0, metadata=ADDED)
     """Of sgd, in [0, 1)."""
+    stacking: Stacking = dataclasses.field(default="plain", metadata=ADDED)
+    """What stands between layers."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from nas.cell.text import loads
 from nas.errors import UserError
 from nas.model import SequenceModel
 from nas.rnn import RNN
+from nas.stacking import STACKINGS, Stacking, described_stacking
 from nas.tasks.base import Head, Interface, interface_of
 
 RECORDED = ("models:/", "runs:/")
@@ -89,6 +90,7 @@ def described_layers(rnn: RNN) -> dict[str, Any]:
         "input_size": rnn.input_size,
         "hidden_size": rnn.hidden_size,
         "num_layers": rnn.num_layers,
+        **described_stacking(rnn.stacking),
         "bias": rnn.bias,
         "bidirectional": rnn.bidirectional,
     }
@@ -116,7 +118,16 @@ def _model(cell: Cell, described: dict[str, Any], stored: int) -> SequenceModel:
     width = _size(described, "hidden_size")
     layers = _size(described, "num_layers")
     _check_stored(count_params(cell, interface, width, layers), stored)
-    return SequenceModel(cell, interface, width, layers, dropout=0.0)
+    stacking = _stacking(described)
+    return SequenceModel(cell, interface, width, layers, dropout=0.0, stacking=stacking)
+
+
+def _stacking(described: dict[str, Any]) -> Stacking:
+    name = described.get("stacking", "plain")  # the first searches had no other
+    for known in STACKINGS:
+        if name == known:
+            return known
+    raise UserError(f"stacking must be one of {', '.join(STACKINGS)}, got {name!r}")
 
 
 def _interface(described: dict[str, Any]) -> Interface:
@@ -135,7 +146,9 @@ def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:
     both, bias = described.get("bidirectional") is True, described.get("bias") is not False
     _check_stored(cell.n_params(inputs, hidden, bias=bias), stored)
     _check_stored(layers, stored + 1)
-    return RNN(cell, inputs, hidden, layers, bias, bidirectional=both)
+    return RNN(
+        cell, inputs, hidden, layers, bias, bidirectional=both, stacking=_stacking(described)
+    )
 
 
 def _check_stored(needed: int, stored: int) -> None:

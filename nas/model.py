@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nas.cell.graph import Cell
 from nas.rnn import RNN, States
+from nas.stacking import Stacking
 from nas.tasks.base import Interface, interface_of
 
 
@@ -35,6 +36,7 @@ class SequenceModel(nn.Module):
         hidden_size: int,
         num_layers: int,
         dropout: float,
+        stacking: Stacking = "plain",
     ) -> None:
         super().__init__()
         self.interface = ends = interface_of(interface)
@@ -43,7 +45,9 @@ class SequenceModel(nn.Module):
             if ends.tokens
             else nn.Linear(ends.inputs, hidden_size, bias=False)
         )
-        self.rnn = RNN(cell, hidden_size, hidden_size, num_layers, dropout=dropout)
+        self.rnn = RNN(
+            cell, hidden_size, hidden_size, num_layers, dropout=dropout, stacking=stacking
+        )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.rnn.output_size, ends.outputs)
 

@@ -13,6 +13,7 @@ from nas.compile.backend import Backend, check_backend, choose
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.errors import CellError
+from nas.stacking import Stacking, check_stacking
 
 States = Tensor | tuple[Tensor, ...]
 
@@ -37,6 +38,7 @@ class RNN(nn.Module):
         bidirectional: whether each layer also runs from the end to the start.
         backend: "c" runs the time loop as compiled C on the CPU, "eager" one torch operation after
             another (any device, gradients of gradients); "auto" is c where it can be had.
+        stacking: what stands between layers, see `nas.stacking`.
 
     Raises:
         CellError: if the cell cannot have these sizes, or an argument is out of range.
@@ -55,6 +57,7 @@ class RNN(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         backend: Backend = "auto",
+        stacking: Stacking = "plain",
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
@@ -63,6 +66,7 @@ class RNN(nn.Module):
             cell = look_up(cell)
         _check_arguments(num_layers, dropout)
         check_backend(backend)
+        check_stacking(stacking)
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -72,6 +76,7 @@ class RNN(nn.Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.backend: Backend = backend
+        self.stacking: Stacking = stacking
         directions = 2 if bidirectional else 1
         sizes = [input_size]
         for _ in range(num_layers - 1):
@@ -111,6 +116,7 @@ class RNN(nn.Module):
             "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
             "backend": (self.backend, "auto"),
+            "stacking": (self.stacking, "plain"),
         }
         return text + "".join(f", {k}={v}" for k, (v, usual) in changed.items() if v != usual)
 
@@ -225,7 +231,8 @@ class RNN(nn.Module):
         modules = iter(self.layers)
         every_start = zip(*(state.unbind() for state in states), strict=True)
         for layer in range(self.num_layers):
-            outputs = []
+            under, outputs = x, []
+            x = normalised(x) if layer and "norm" in self.stacking else x
             for direction in range(directions):
                 module, starts = next(modules), next(every_start)
                 assert isinstance(module, EagerCell)
@@ -236,12 +243,26 @@ class RNN(nn.Module):
                 outputs.append(out)
                 finals.append(final)
             y = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
+            if layer and "residual" in self.stacking:
+                y = added(y, under)
             if self.dropout and self.training and layer < self.num_layers - 1:
                 y = nn.functional.dropout(y, self.dropout)
             x = y
         if len(finals) == 1:  # a view costs less than a stack of one
             return y, [final.unsqueeze(0) for final in finals[0]]
         return y, [torch.stack(layers) for layers in zip(*finals, strict=True)]
+
+
+def normalised(x: Tensor | Tokens) -> Tensor:
+    """What a layer above the first reads in a stack with "norm"."""
+    assert isinstance(x, Tensor), "tokens are read by the first layer alone"
+    return nn.functional.layer_norm(x, x.shape[-1:])
+
+
+def added(y: Tensor, x: Tensor | Tokens) -> Tensor:
+    """What a layer above the first gives in a stack with "residual"."""
+    assert isinstance(x, Tensor), "tokens are read by the first layer alone"
+    return y + x
 
 
 def _check_arguments(num_layers: int, dropout: float) -> None:

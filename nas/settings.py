@@ -10,6 +10,7 @@ from typing import Literal
 
 from nas.errors import UserError
 from nas.evaluation import ADDED, Settings
+from nas.stacking import Stacking
 from nas.tasks.base import Task
 
 
@@ -35,6 +36,9 @@ class SettingsGrid:
     """sgd, as in the paper, or adamw, which wants learning rates of about 0.001 to 0.01."""
     momentum: tuple[float, ...] = field(default=(0.0,), metadata=ADDED)
     """Of sgd, in [0, 1): the share of the last step that is taken again."""
+    stacking: Stacking = field(default="plain", metadata=ADDED)
+    """What each layer above the first has: residual adds what it reads to what it gives, norm
+    normalises what it reads, residual_norm does both."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
@@ -94,7 +98,9 @@ def _points(grid: SettingsGrid, n_params: tuple[int, ...]) -> tuple[Settings, ..
         grid.momentum,
     )
     settings = (
-        Settings(budget, layers, scale, rate, norm, grid.optimizer, dropout, momentum)
+        Settings(
+            budget, layers, scale, rate, norm, grid.optimizer, dropout, momentum, grid.stacking
+        )
         for budget, layers, scale, rate, norm, dropout, momentum in itertools.product(*axes)
     )
     return tuple(dict.fromkeys(settings))

@@ -15,6 +15,8 @@ from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.model import SequenceModel
+from nas.rnn import added, normalised
+from nas.stacking import Stacking
 from nas.tasks.base import Interface
 
 StackedStates = list[list[Tensor]]
@@ -40,6 +42,7 @@ class StackedModel(nn.Module):
         num_layers: int,
         dropouts: Sequence[float],
         backend: Backend = "auto",
+        stacking: Stacking = "plain",
     ) -> None:
         super().__init__()
         members = len(dropouts)
@@ -51,6 +54,7 @@ class StackedModel(nn.Module):
         self.output_size = one.rnn.output_size
         self.dropouts = list(dropouts)
         self.backend: Backend = backend
+        self.stacking: Stacking = stacking
         self.embedding = nn.Parameter(torch.zeros(members, *one.embedding.weight.shape))
         self.layers = nn.ModuleList(
             StackedCell(cell, layer.sizes[0], hidden_size, members) for layer in _layers(one)
@@ -110,8 +114,12 @@ class StackedModel(nn.Module):
         finals: StackedStates = []
         for place, layer in enumerate(self._cells()):
             starts = state[place] if state else self._starts(layer, batch)
+            under = x
+            x = normalised(x) if place and "norm" in self.stacking else x
             run = choose_members(self.backend, layer, x, starts)
             y, final, verticals = run(layer, x, rows, starts, verticals, False)
+            if place and "residual" in self.stacking:
+                y = added(y, under)
             x = y = self._dropped(y)
             finals.append(final)
         return y, finals

@@ -20,6 +20,7 @@ from nas.cell.text import loads
 from nas.errors import UserError
 from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, Veto, described
 from nas.model import described_interface
+from nas.stacking import described_stacking
 from nas.tasks.base import Task
 from nas.training.groups import Work, train_runs
 from nas.training.measuring import measure_test
@@ -164,6 +165,7 @@ def _weights(run: Run, cell: Cell, task: Task, key: str) -> bytes | None:
         **described_interface(task.interface),
         "hidden_size": run.hidden_size,
         "num_layers": run.settings.num_layers,
+        **described_stacking(run.settings.stacking),
         "settings": described(run.settings),
         **({"legend": legend} if (legend := task.legend()) else {}),
     }

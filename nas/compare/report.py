@@ -73,7 +73,8 @@ def _setting(one: Measured) -> str:
     parts = [f"rate {settings.learning_rate:g}", f"scale {settings.init_scale:g}"]
     parts += [f"clip {settings.clip_norm:g}", f"layers {settings.num_layers}"]
     parts += [f"dropout {settings.dropout:g}"] if settings.dropout else []
-    return ", ".join(parts + ([f"momentum {settings.momentum:g}"] if settings.momentum else []))
+    parts += [f"momentum {settings.momentum:g}"] if settings.momentum else []
+    return ", ".join(parts + ([settings.stacking] if settings.stacking != "plain" else []))
 
 
 def caveats(comparison: Comparison) -> Iterator[str]:

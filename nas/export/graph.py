@@ -86,12 +86,19 @@ class Network(Graph):
             assert isinstance(layer, EagerCell)
             at, direction = self.constant(f"layer_{k}", np.array(k)), k % directions
             starts = [self.op("Gather", f"{s.name}_0", at, axis=0) for s in self.cell.states]
-            given = [x, *below[direction]]
+            lower = k >= directions
+            read = x
+            if lower and "norm" in rnn.stacking:
+                ones = self.constant("ones", np.ones(layer.sizes[0]))
+                read = self.op("LayerNormalization", x, ones, axis=-1, epsilon=1e-5)
+            given = [read, *below[direction]]
             y, final, below[direction] = self.layer(layer, f"layers.{k}.", given, starts, direction)
             finals.append(final)
             outputs.append(y)
             if len(outputs) == directions:
-                x = self.op("Concat", *outputs, axis=-1) if directions == 2 else y
+                whole = self.op("Concat", *outputs, axis=-1) if directions == 2 else y
+                add = lower and "residual" in rnn.stacking
+                x = self.op("Add", whole, x) if add else whole
                 outputs = []
         for state, layers in zip(self.cell.states, zip(*finals, strict=True), strict=True):
             rows = [self.op("Unsqueeze", final, self.whole(0)) for final in layers]

@@ -18,6 +18,7 @@ from nas.export.expressions import LINE, equations
 from nas.export.helpers import helpers
 from nas.export.layer import layer_class
 from nas.export.stack import class_name, stack_class, state_type
+from nas.stacking import Stacking
 from nas.tasks.base import Head, Interface
 
 SHOWN = 8
@@ -58,6 +59,7 @@ class Trained:
     """The first ones of the last step, after `example`."""
     legend: str = ""
     """What is known of the inputs and outputs, as lines."""
+    stacking: Stacking = "plain"
 
 
 def plain_file(cell: Cell, command: str, trained: Trained | None = None) -> str:
@@ -71,7 +73,7 @@ def plain_file(cell: Cell, command: str, trained: Trained | None = None) -> str:
     blocks = [
         *helpers(e),
         layer_class(cell, e, f"{name}Layer"),
-        stack_class(cell, e, name),
+        stack_class(cell, e, name, trained.stacking if trained else "plain"),
         *(_model(cell, name, trained) if trained else ()),
         self_test(cell, name),
         *([_check_weights(trained)] if trained else ()),

@@ -82,6 +82,7 @@ def trained(source: Source) -> Trained | None:
         model.rnn.num_layers,
         tuple(scores.tolist()),
         _legend(described.get("legend")),
+        model.rnn.stacking,
     )
 
 

@@ -6,6 +6,7 @@ import textwrap
 from nas.cell.graph import Cell, Width
 from nas.export.expressions import LINE, Equations, number
 from nas.export.layer import size_code, takes_one, wrapped
+from nas.stacking import Stacking
 
 TAKEN = ("Tensor", "Sequence", "PackedSequence", "Path", "F", "None", "True", "False")
 """Names that the file uses itself."""
@@ -18,7 +19,7 @@ def class_name(cell: Cell) -> str:
     return name if is_free else f"{name}Cell"
 
 
-def stack_class(cell: Cell, equations: Equations, name: str) -> str:
+def stack_class(cell: Cell, equations: Equations, name: str, stacking: Stacking = "plain") -> str:
     """The class's code."""
     return "\n".join(
         [
@@ -28,7 +29,7 @@ def stack_class(cell: Cell, equations: Equations, name: str) -> str:
             _reset(name),
             _forward(cell),
             _packed(cell),
-            _run(cell, equations),
+            _run(cell, equations, stacking),
         ]
     )
 
@@ -186,7 +187,7 @@ def _packed(cell: Cell) -> str:
 """
 
 
-def _run(cell: Cell, e: Equations) -> str:
+def _run(cell: Cell, e: Equations, stacking: Stacking) -> str:
     n_below = len(cell.verticals)
     kind = state_type(cell)
     items = ["self", "steps: list[Tensor]", f"state: {kind} | None"]
@@ -207,19 +208,32 @@ def _run(cell: Cell, e: Equations) -> str:
     if not is_single(cell):
         stacked = "tuple(torch.stack(layers) for layers in zip(*finals, strict=True))"
     result = "y, final, below[d]" if n_below else "y, final"
-    arguments = ["steps", own, *(["below[d]"] if n_below else []), "reverse=d == 1"]
+    read = "steps"
+    before: list[str] = []
+    cat = "[torch.cat(both, dim=-1) for both in zip(*outputs, strict=True)]"
+    after = [f"            steps = {cat}"]
+    if "norm" in stacking:
+        read = "read"
+        before = ["            read = [F.layer_norm(x, x.shape[-1:]) if k else x for x in steps]"]
+    if "residual" in stacking:
+        after = [
+            f"            given = {cat}",
+            "            steps = [y + x if k else y for y, x in zip(given, steps, strict=True)]",
+        ]
+    arguments = [read, own, *(["below[d]"] if n_below else []), "reverse=d == 1"]
     final = "final" if plain or not is_single(cell) else "final[0]"
     lines += [
         "        finals = []",
         "        for k in range(0, len(self.layers), self.directions):",
         "            if k and self.dropout:",
         "                steps = [F.dropout(x, self.dropout, self.training) for x in steps]",
+        *before,
         "            outputs = []",
         "            for d in range(self.directions):",
         wrapped(f"{result} = self.layers[k + d](", arguments, ")", 16),
         "                outputs.append(y)",
         f"                finals.append({final})",
-        "            steps = [torch.cat(both, dim=-1) for both in zip(*outputs, strict=True)]",
+        *after,
         f"        return steps, {stacked}",
     ]
     return "\n".join([*lines, ""])

@@ -119,11 +119,11 @@ def _cut(rivals: list[Run], task: Task, halving: int, epoch: int) -> list[Run]:
 
 
 def _grouped(work: Work, runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """Runs of one width, depth and optimizer, as many as a stack may have."""
-    groups: dict[tuple[int, int, str], list[Run]] = {}
+    """Runs of one width, depth, stacking and optimizer, as many as a stack may have."""
+    groups: dict[tuple[int, int, str, str], list[Run]] = {}
     for run in runs:
         settings = run.settings
-        kind = (run.hidden_size, settings.num_layers, settings.optimizer)
+        kind = (run.hidden_size, settings.num_layers, settings.stacking, settings.optimizer)
         groups.setdefault(kind, []).append(run)
     for group in groups.values():
         most = max(1, STACK_BYTES // _member_bytes(work, group[0]))
@@ -214,6 +214,7 @@ def _fresh(work: Work, runs: Sequence[Run]) -> StackedModel:
             runs[0].hidden_size,
             runs[0].settings.num_layers,
             [run.settings.dropout for run in runs],
+            stacking=runs[0].settings.stacking,
         )
     scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]
     model.reset_parameters(scales, seeds)

@@ -32,7 +32,7 @@ def _totals(work: Work, run: Run) -> Totals:
     device = torch.device(work.device)
     with device:
         sizes = (work.task.interface, run.hidden_size, run.settings.num_layers)
-        model = StackedModel(work.cell, *sizes, [0.0]).eval()
+        model = StackedModel(work.cell, *sizes, [0.0], stacking=run.settings.stacking).eval()
     assert run.best_weights is not None
     for name, view in model.member_state(0).items():
         view.copy_(run.best_weights[name])
