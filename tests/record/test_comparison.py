@@ -72,7 +72,7 @@ def test_a_recorded_cell_is_read_back(folder: Path) -> None:
     cell = recorded_cell(f"runs:/{run_id}", "", folder)
     assert (cell.key, str(cell)) == (ZOO["mut1"].key, str(ZOO["mut1"]))
     assert recorded_cell(f"runs:/{run_id}/cell.cell", "", folder).key == cell.key
-    with pytest.raises(UserError, match=r"cell runs:/abc: MLflow at .* abc not found: give the ID"):
+    with pytest.raises(UserError, match=r"cell runs:/abc: .* id=abc not found: give the ID"):
         recorded_cell("runs:/abc", "", folder)
     whole = runs["comparison"].info.run_id  # type: ignore[attr-defined]
     with pytest.raises(UserError, match=rf"cell runs:/{whole}: .* has no cell.cell: give the ID"):

@@ -78,7 +78,7 @@ def test_settings_and_curves_are_those_of_the_best_setting(folder: Path) -> None
     names = ("learning_rate", "num_layers", "optimizer", "hidden_size")
     for task, rate in (("memorization", "0.1"), ("xml", "0.2"), ("text", "0.2")):
         assert [run.data.params[f"{task}.{name}"] for name in names] == [rate, "2", "sgd", "63"]
-    assert len(run.data.params) == 3 * 9
+    assert len(run.data.params) == 3 * 10
     for task, best in (("memorization", 0.99), ("xml", 0.6), ("text", 1.6)):
         steps = [(1, best / 4), (2, best / 2), (3, best)]
         expected = {
