@@ -41,15 +41,16 @@ def test_all_but_the_text_of_the_cell_counts_in_the_digest() -> None:
 
 
 def test_added_fields_are_described_where_they_are_used() -> None:
-    assert "momentum" not in described(Settings())
-    assert described(Settings(momentum=0.5)) == dataclasses.asdict(Settings(momentum=0.5))
+    assert not {"momentum", "stacking"} & described(Settings()).keys()
+    used = Settings(momentum=0.5, stacking="norm")
+    assert described(used) == dataclasses.asdict(used)
     assert "momentum" not in described(SettingsGrid())
     assert described(SettingsGrid(momentum=(0.0, 0.9)))["momentum"] == (0.0, 0.9)
 
 
 def test_settings_and_outcomes_that_older_studies_stored_can_be_read() -> None:
     stored = dataclasses.asdict(Settings(clip_norm=2.5))
-    del stored["momentum"]
+    del stored["momentum"], stored["stacking"]
     assert Settings(**stored) == Settings(clip_norm=2.5)
     epoch = Epoch(1.0, 2.0, 0.5, 0.1, {"a": 0.5})
     outcome = Outcome("cut", 0.5, 0, (epoch,), 9, 3, Cost(4, 5, 6.0))
