@@ -45,7 +45,7 @@ def symbol(name: str, time: str = "") -> str:
     stem, index = name, time
     if re.fullmatch(r"[A-Za-z]\d+", name):
         stem, index = name[0], ",".join(filter(None, (name[1:], time)))
-    elif len(name) > 1:
+    elif len(name) > 1 or name == "t":  # a gate of that name is not the time
         stem = rf"\mathrm{{{name.replace('_', chr(92) + '_')}}}"
     return f"{stem}_{_braced(index)}" if index else stem
 

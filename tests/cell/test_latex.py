@@ -100,6 +100,14 @@ def test_expressions(expression: str, expected: str) -> None:
     assert line_of(cell, "h_t") == f"h_t &= {expected}"
 
 
+def test_a_gate_called_t_is_not_the_time() -> None:
+    cell = loads("def one(x, h):\n    t = sigmoid(linear(x))\n    return t * h\n")
+    assert (
+        line_of(cell, r"\mathrm{t}_t &")
+        == r"\mathrm{t}_t &= \sigma(W_{x,\mathrm{t}} x_t + b_{\mathrm{t}})"
+    )
+
+
 @each_cell
 def test_every_parameter_has_one_symbol(cell: Cell) -> None:
     """As many different symbols as there are matrices, biases and learned vectors."""
