@@ -12,13 +12,17 @@ from nas.evolution import EvolutionConfig
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
 from nas.tasks import TASKS
+from nas.tasks.adding import Adding
 from nas.tasks.arithmetic import Arithmetic
 from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
+from nas.tasks.copy_memory import CopyMemory
 from nas.tasks.csv import Csv
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
 from nas.tasks.music import Music
+from nas.tasks.recall import Recall
+from nas.tasks.selective_copying import SelectiveCopying
 from nas.tasks.text import Text
 from nas.tasks.words import Words
 from nas.tasks.xml import Xml
@@ -50,6 +54,14 @@ class TasksConfig:
     """Sequences of a LightningDataModule."""
     music: Music = field(default_factory=Music)
     """Predict the next frame of polyphonic music."""
+    adding: Adding = field(default_factory=Adding)
+    """Add the two marked numbers of a sequence."""
+    copy_memory: CopyMemory = field(default_factory=CopyMemory)
+    """Give symbols back after a delay."""
+    selective_copying: SelectiveCopying = field(default_factory=SelectiveCopying)
+    """Give back the symbols that were scattered among blanks."""
+    recall: Recall = field(default_factory=Recall)
+    """Give the value that followed a key."""
 
     def check(self) -> None:
         """Raise UserError if a task is unknown, twice there, or wrongly configured."""

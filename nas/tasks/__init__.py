@@ -1,24 +1,32 @@
 """The tasks that cells are compared on. A new one is one file and one line in this table."""
 
+from nas.tasks.adding import Adding
 from nas.tasks.arithmetic import Arithmetic
 from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
+from nas.tasks.copy_memory import CopyMemory
 from nas.tasks.csv import Csv
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
 from nas.tasks.music import Music
+from nas.tasks.recall import Recall
+from nas.tasks.selective_copying import SelectiveCopying
 from nas.tasks.text import Text
 from nas.tasks.words import Words
 from nas.tasks.xml import Xml
 
 __all__ = [
     "TASKS",
+    "Adding",
     "Arithmetic",
     "Arrays",
+    "CopyMemory",
     "Csv",
     "Memorization",
     "Module",
     "Music",
+    "Recall",
+    "SelectiveCopying",
     "Task",
     "Text",
     "Words",
@@ -35,4 +43,8 @@ TASKS: dict[str, type[Task]] = {
     "arrays": Arrays,
     "module": Module,
     "music": Music,
+    "adding": Adding,
+    "copy_memory": CopyMemory,
+    "selective_copying": SelectiveCopying,
+    "recall": Recall,
 }
