@@ -204,10 +204,9 @@ class _Printer:
         return f"{self.names[0]}.new_tensor({code})" if i in self.values else code
 
     def _unit(self, i: int, n: Node) -> tuple[str, int]:
-        x, blocks = self.names[0], n.attr("blocks")
+        x = self.names[0]
         width = width_code(self.cell.widths[i], x)
-        index = f"torch.arange({width}, dtype={x}.dtype, device={x}.device)"
-        return (f"{index} // ({width} // {blocks})", 2) if blocks else (index, ATOM)
+        return f"unit_index({x}, {width}, {n.attr('blocks') or 0})", ATOM
 
     def _learned(self, i: int, n: Node) -> tuple[str, int]:
         weight = f"self.{self.labels[i]}_weight"

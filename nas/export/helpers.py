@@ -25,6 +25,12 @@ def block_diagonal(a: Tensor, blocks: Tensor) -> Tensor:
     parts = a.reshape(*a.shape[:-1], *blocks.shape[:2], 1)
     return torch.flatten(blocks @ parts, -3)
 ''',
+    "unit": '''
+def unit_index(x: Tensor, width: int, n_blocks: int) -> Tensor:
+    """The number of each unit's block, or of the unit itself without blocks, from 0."""
+    index = torch.arange(width, dtype=x.dtype, device=x.device)
+    return index // (width // n_blocks) if n_blocks else index
+''',
     "legendre": '''
 def legendre(order: int, window: float) -> Tensor:
     """The Legendre memory of Voelker et al. 2019 over `window` steps, zero-order hold."""

@@ -104,7 +104,9 @@ def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
         lines += ["", *_wrap(_about(trained)), *trained.legend.splitlines()]
     lines += ["", f"Written by nas {__version__}, for the cell {cell.key}:", f"    {command}"]
     text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")
-    return f'"""{text}\n"""\n'
+    # Equations stay whole, so that they can be read back.
+    is_long = any(len(line) > LINE for line in text.splitlines())
+    return f'"""{text}\n"""{"  # noqa: E501" if is_long else ""}\n'
 
 
 def _paragraphs(cell: Cell) -> Iterator[str]:
