@@ -18,10 +18,13 @@ from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
 from nas.tasks.copy_memory import CopyMemory
 from nas.tasks.csv import Csv
+from nas.tasks.digits import Digits
+from nas.tasks.dyck import Dyck
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
 from nas.tasks.music import Music
 from nas.tasks.recall import Recall
+from nas.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, Parity
 from nas.tasks.selective_copying import SelectiveCopying
 from nas.tasks.text import Text
 from nas.tasks.words import Words
@@ -54,6 +57,18 @@ class TasksConfig:
     """Sequences of a LightningDataModule."""
     music: Music = field(default_factory=Music)
     """Predict the next frame of polyphonic music."""
+    digits: Digits = field(default_factory=Digits)
+    """Say which digit an image shows, after its pixels."""
+    parity: Parity = field(default_factory=Parity)
+    """Is the number of ones odd?"""
+    even_pairs: EvenPairs = field(default_factory=EvenPairs)
+    """Do the first and the last bit differ?"""
+    cycle_navigation: CycleNavigation = field(default_factory=CycleNavigation)
+    """Where on a cycle do steps end?"""
+    modular_arithmetic: ModularArithmetic = field(default_factory=ModularArithmetic)
+    """The value of an expression modulo 5."""
+    dyck: Dyck = field(default_factory=Dyck)
+    """Which brackets may come next?"""
     adding: Adding = field(default_factory=Adding)
     """Add the two marked numbers of a sequence."""
     copy_memory: CopyMemory = field(default_factory=CopyMemory)

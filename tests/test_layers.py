@@ -51,6 +51,7 @@ ORDER = """
     nas.tasks.sequences nas.tasks.table nas.tasks.labelled
     nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks.words nas.tasks.csv
     nas.tasks.arrays nas.tasks.module nas.tasks.music
+    nas.tasks.digits nas.tasks.formal nas.tasks.regular nas.tasks.dyck
     nas.tasks.drawn nas.tasks.adding nas.tasks.copy_memory nas.tasks.selective_copying
     nas.tasks.recall nas.tasks
     nas.evaluation

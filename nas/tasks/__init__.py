@@ -6,10 +6,13 @@ from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
 from nas.tasks.copy_memory import CopyMemory
 from nas.tasks.csv import Csv
+from nas.tasks.digits import Digits
+from nas.tasks.dyck import Dyck
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
 from nas.tasks.music import Music
 from nas.tasks.recall import Recall
+from nas.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, Parity
 from nas.tasks.selective_copying import SelectiveCopying
 from nas.tasks.text import Text
 from nas.tasks.words import Words
@@ -22,9 +25,15 @@ __all__ = [
     "Arrays",
     "CopyMemory",
     "Csv",
+    "CycleNavigation",
+    "Digits",
+    "Dyck",
+    "EvenPairs",
     "Memorization",
+    "ModularArithmetic",
     "Module",
     "Music",
+    "Parity",
     "Recall",
     "SelectiveCopying",
     "Task",
@@ -43,6 +52,12 @@ TASKS: dict[str, type[Task]] = {
     "arrays": Arrays,
     "module": Module,
     "music": Music,
+    "digits": Digits,
+    "parity": Parity,
+    "even_pairs": EvenPairs,
+    "cycle_navigation": CycleNavigation,
+    "modular_arithmetic": ModularArithmetic,
+    "dyck": Dyck,
     "adding": Adding,
     "copy_memory": CopyMemory,
     "selective_copying": SelectiveCopying,
