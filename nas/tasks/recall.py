@@ -27,7 +27,7 @@ BLANK = 0
 
 @dataclass(frozen=True)
 class Recall(Task):
-    """Multi-query associative recall (MQAR): Arora et al. 2023, arXiv:2312.04927, appendix E.
+    """Multi-query associative recall (MQAR): Arora et al. 2023, arXiv:2312.04927.
 
     The first 2 D steps are D pairs, a key and its value after it, all keys different and all values
     different. Each key comes once more, and its value is the target there. With S = (length - 2 D)
