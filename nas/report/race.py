@@ -8,7 +8,7 @@ from nas.report.facts import Facts
 
 AXES = {
     "candidates": "candidates judged",
-    "epochs": "epochs trained",
+    "runs": "training runs",
     "flops": "FLOPs in training",
     "hours": "hours in training, summed over workers",
 }
@@ -20,7 +20,7 @@ class Moment:
     """What was spent when a candidate had been judged, in trial order."""
 
     candidates: int
-    epochs: int
+    runs: int
     flops: float
     hours: float
     best: float | None
@@ -51,14 +51,11 @@ class Arm:
 
 def arm_of(facts: Facts) -> Arm:
     """The arm of a study. A cell that was tried on further settings counts with its new score."""
-    epochs: dict[int, int] = {}
-    for run in facts.runs:
-        epochs[run.number] = epochs.get(run.number, 0) + run.n_epochs
     scores: dict[str, float] = {}
     moments: list[Moment] = []
-    spent_epochs, flops, seconds, best = 0, 0.0, 0.0, None
+    runs, flops, seconds, best = 0, 0.0, 0.0, None
     for visit in sorted(facts.visits, key=lambda visit: (visit.kind == "drawn", visit.number)):
-        spent_epochs += epochs.get(visit.number, 0)
+        runs += sum(one.n_runs for one in visit.all_summaries())
         flops += sum(one.flops for one in visit.all_summaries())
         seconds += sum(one.wall_s for one in visit.all_summaries())
         if visit.kind == "given" or visit.judgement is None:
@@ -66,7 +63,7 @@ def arm_of(facts: Facts) -> Arm:
         if visit.judgement.score is not None and visit.key not in facts.baselines:
             scores[visit.key] = visit.judgement.score
             best = max(scores.values())
-        spent = (len(moments) + 1, spent_epochs, flops, seconds / 3600)
+        spent = (len(moments) + 1, runs, flops, seconds / 3600)
         moments.append(Moment(*spent, best))
     return Arm(facts.name, facts.config.sampler, tuple(moments))
 

@@ -46,14 +46,13 @@ def test_the_leaderboard_ranks_by_score(known: Facts) -> None:
 
 
 def test_what_each_candidate_cost_is_summed_up(known: Facts) -> None:
-    """Given cells take 6 runs each, of which the one that diverged has no epoch; 2 s a run."""
+    """Given cells take 6 runs each; 2 s a run."""
     arm = race.arm_of(known)
     assert [moment.candidates for moment in arm.moments] == [1, 2, 3, 4, 5, 6]
     assert [moment.best for moment in arm.moments] == [0.95, 0.95, 1.1, 1.1, 1.1, 1.1]
     runs = [18, 19, 25, 26, 29, 29]
     assert [moment.flops for moment in arm.moments] == [1e9 * n for n in runs]
-    epochs = [3 * (18 - 3), 3 * 16, 3 * 21, 3 * 21, 3 * 23, 3 * 23]
-    assert [moment.epochs for moment in arm.moments] == epochs
+    assert [moment.runs for moment in arm.moments] == runs
     seconds = [24 + 10, 36, 36 + 9, 47, 53, 53]
     assert [moment.hours for moment in arm.moments] == pytest.approx([s / 3600 for s in seconds])
     assert arm.best_at("flops", 17.9e9) is None
