@@ -71,7 +71,7 @@ class Recall(Task):
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         random, context = generator(self, split, seed, epoch), 2 * self.n_pairs
-        chances = np.arange(1, self._n_gaps + 1) ** (self.power - 1)
+        chances = np.arange(1.0, self._n_gaps + 1.0) ** (self.power - 1)
         streams = np.arange(self.batch_size)
         for batch in drawn.rows(self, split, random, self._draw):
             gaps = _without_replacement(random, chances, self.batch_size)[:, : self.n_pairs]
