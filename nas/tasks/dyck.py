@@ -45,6 +45,8 @@ class Dyck(Strings):
     """Most brackets that are open at once, m; 0: any number."""
     max_length: int = field(default=50, kw_only=True)
     test_lengths: tuple[int, int] = field(default=(52, 100), kw_only=True)
+    epochs: int = field(default=10, kw_only=True)
+    batch_size: int = field(default=20, kw_only=True)
 
     @property
     def interface(self) -> Interface:

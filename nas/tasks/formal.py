@@ -44,6 +44,8 @@ class Strings(Task):
     that fewer than 1,000 strings have are left out."""
     test_lengths: tuple[int, int] = (41, 100)
     """Symbols of the shortest and the longest test string."""
+    epochs: int = 30
+    batch_size: int = 128
 
     @abstractmethod
     def n_strings(self, length: int) -> int:

@@ -2,7 +2,8 @@
 
 Definitions are those of the authors' code (google-deepmind/neural_networks_chomsky_hierarchy). It
 reads one more, empty, symbol before it asks for the class; here the class is asked for at the last
-symbol. It trains on 1 to 40 symbols and tests on up to 500: `test_lengths: [41, 500]`.
+symbol. It trains on 1 to 40 symbols in batches of 128 and tests on up to 500:
+`test_lengths: [41, 500]`.
 """
 
 from collections.abc import Iterator

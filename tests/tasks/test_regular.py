@@ -15,7 +15,7 @@ from nas.testing import check_task
 LANGUAGES: list[type[Strings]] = [Parity, EvenPairs, CycleNavigation, ModularArithmetic]
 FLOORS = {"parity": 10, "even_pairs": 10, "cycle_navigation": 7, "modular_arithmetic": 5}
 """The first lengths with 1,000 strings: 2^10 = 1,024, 3^7 = 2,187, 5^3 3^2 = 1,125."""
-SMALL = {"batches_per_epoch": 30, "validation_batches": 10}
+SMALL = {"batches_per_epoch": 20, "validation_batches": 5, "batch_size": 20}
 
 
 def parity(string: list[int]) -> int:
@@ -47,7 +47,7 @@ LABELS = [parity, even_pairs, cycle_navigation, modular_arithmetic]
 
 @pytest.mark.parametrize(("kind", "label"), list(zip(LANGUAGES, LABELS, strict=True)))
 def test_the_class_at_the_last_symbol_is_that_of_the_definition(kind, label) -> None:
-    task = kind(batches_per_epoch=50, validation_batches=10)
+    task = kind(batches_per_epoch=40, validation_batches=10, batch_size=20)
     assert label.__name__ == task.name
     for split in ("train", "validation", "test"):
         for window in task.windows(split, seed=0):
@@ -107,7 +107,7 @@ def test_positions_are_those_of_a_random_walk(length: int) -> None:
 
 @pytest.mark.parametrize("kind", LANGUAGES)
 def test_lengths_are_evenly_spread(kind) -> None:
-    task = kind(validation_batches=70)
+    task = kind(validation_batches=70, batch_size=20)
     step = 2 if kind is ModularArithmetic else 1
     wanted = {
         "train": range(1, 41, step),
@@ -146,13 +146,13 @@ def test_a_split_has_the_strings_of_its_hash_but_training_all_short_ones(kind) -
     (short,) = kind(max_length=1, validation_lengths=(20, 30), batches_per_epoch=1).windows(
         "train", seed=0
     )
-    assert short.inputs.shape == (1, 20)
+    assert short.inputs.shape == (1, 128)
     assert len(np.unique(short.inputs)) == task.n_strings(1)
 
 
 @pytest.mark.parametrize("kind", LANGUAGES)
 def test_the_baseline_knows_the_last_symbol(kind) -> None:
-    task = kind(batches_per_epoch=50, validation_batches=60)
+    task = kind(batches_per_epoch=50, validation_batches=60, batch_size=20)
     seen: dict[int, Counter[int]] = defaultdict(Counter)
     for window in task.windows("train", seed=0):
         for symbol, target in zip(window.inputs[-1], window.targets[-1], strict=True):

@@ -113,7 +113,7 @@ def test_all_epochs_of_a_task_are_equally_long(name: str) -> None:
     task = dataclasses.replace(TASKS[name](), batches_per_epoch=3, batch_size=4)
     for epoch in range(3):
         windows = list(task.windows("train", SEED, epoch))
-        assert sum(window.inputs.size for window in windows) == extent(task, SEED).n_tokens
+        assert sum(window.scored.size for window in windows) == extent(task, SEED).n_tokens
     n_steps = [len(window.inputs) for window in windows]
     carried = max(n_steps) if windows[1].fresh else 3 * task.window
     assert extent(task, SEED).n_steps == carried
