@@ -42,7 +42,7 @@ class Adding(Task):
 
     length: int = 50
     """Steps of an example, T."""
-    epochs: int = field(default=20, kw_only=True)
+    batches_per_epoch: int = field(default=400, kw_only=True)
 
     @property
     def metric(self) -> Metric:

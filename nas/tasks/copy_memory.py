@@ -40,9 +40,9 @@ class CopyMemory(Task):
     """Symbols to keep in memory."""
     alphabet: int = 8
     """Different symbols; the blank and the delimiter come on top."""
-    delay: int = 20
+    delay: int = 5
     """T: a symbol is given back T + n_symbols steps after it was read."""
-    epochs: int = field(default=20, kw_only=True)
+    batches_per_epoch: int = field(default=400, kw_only=True)
 
     @property
     def metric(self) -> Metric:

@@ -51,7 +51,7 @@ class Recall(Task):
     """Steps of an example; the paper has 64 for 4 pairs to 512 for 64."""
     power: float = 0.01
     """The paper's alpha: 1 for gaps that are uniform, smaller for short ones."""
-    epochs: int = field(default=20, kw_only=True)
+    batches_per_epoch: int = field(default=400, kw_only=True)
 
     @property
     def metric(self) -> Metric:

@@ -41,7 +41,7 @@ class SelectiveCopying(Task):
     """Different symbols; the blank and the copy token come on top."""
     length: int = 30
     """Steps among which the symbols are scattered."""
-    epochs: int = field(default=20, kw_only=True)
+    batches_per_epoch: int = field(default=400, kw_only=True)
 
     @property
     def metric(self) -> Metric:

@@ -1,5 +1,7 @@
 """Adding: sums read back from the inputs, where marks lie, and levels against closed forms."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,10 @@ from nas.errors import UserError
 from nas.tasks.adding import Adding
 from nas.testing import check_task
 
+small = partial(Adding, batches_per_epoch=100)
 
-@pytest.mark.parametrize("task", [Adding(), Adding(length=2), Adding(length=7, batch_size=3)])
+
+@pytest.mark.parametrize("task", [small(), small(length=2), small(length=7, batch_size=3)])
 def test_the_target_is_the_sum_of_the_marked_numbers_less_its_mean(task: Adding) -> None:
     for window in task.windows("validation", seed=3):
         assert window.fresh
@@ -28,7 +32,7 @@ def test_the_target_is_the_sum_of_the_marked_numbers_less_its_mean(task: Adding)
 
 
 def test_any_two_steps_are_marked_with_equal_probability() -> None:
-    task = Adding(length=6)
+    task = small(length=6)
     counts = np.zeros((6, 6))
     for window in task.windows("train", seed=0):
         for marks in window.inputs[..., 1].T:
@@ -41,7 +45,7 @@ def test_any_two_steps_are_marked_with_equal_probability() -> None:
 
 
 def test_numbers_are_uniform() -> None:
-    (window,) = Adding(batches_per_epoch=1, batch_size=400).windows("train", seed=0)
+    (window,) = small(batches_per_epoch=1, batch_size=400).windows("train", seed=0)
     numbers = window.inputs[..., 0].astype(np.float64)
     for power in (1, 2, 3):  # moments of a uniform number are 1 / (power + 1)
         spread = np.sqrt((1 / (2 * power + 1) - 1 / (power + 1) ** 2) / numbers.size)
@@ -50,7 +54,7 @@ def test_numbers_are_uniform() -> None:
 
 def test_levels_are_those_of_the_closed_forms() -> None:
     """Of s = u + v - 1, E s^2 = 1/6 and E s^4 = 1/15; of u - 1/2, they are 1/12 and 1/80."""
-    task = Adding(length=10, validation_batches=500)
+    task = small(length=10, validation_batches=500)
     n = 500 * task.batch_size
     spread = np.sqrt((1 / 15 - 1 / 36) / n)
     assert task.chance() == pytest.approx(1 / 6, abs=5 * spread)
@@ -59,12 +63,12 @@ def test_levels_are_those_of_the_closed_forms() -> None:
 
 
 def test_the_mean_of_targets_is_zero() -> None:
-    targets = [window.targets[-1] for window in Adding(length=10).windows("train", seed=0)]
+    targets = [window.targets[-1] for window in small(length=10).windows("train", seed=0)]
     spread = np.sqrt(1 / 6 / 2000)
     assert np.mean(targets) == pytest.approx(0, abs=5 * spread)
 
 
-@pytest.mark.parametrize("task", [Adding(), Adding(length=2), Adding(length=11, batch_size=5)])
+@pytest.mark.parametrize("task", [small(), small(length=2), small(length=11, batch_size=5)])
 def test_conforms(task: Adding) -> None:
     check_task(task)
 
@@ -78,4 +82,4 @@ def test_conforms(task: Adding) -> None:
 )
 def test_fields_out_of_range_are_errors(fields: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Adding(**fields).check()
+        small(**fields).check()

@@ -1,5 +1,7 @@
 """Copy memory: windows read back, and the loss without memory against its closed form."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,9 @@ from nas.tasks.base import Window
 from nas.tasks.copy_memory import CopyMemory
 from nas.testing import check_task
 
-TASKS = [CopyMemory(), CopyMemory(delay=1), CopyMemory(n_symbols=4, alphabet=6, delay=9)]
+small = partial(CopyMemory, batches_per_epoch=100)
+
+TASKS = [small(), small(delay=1), small(n_symbols=4, alphabet=6, delay=9)]
 
 
 def strings(windows: list[Window]) -> set[tuple[int, ...]]:
@@ -55,21 +59,21 @@ def test_without_memory_the_loss_is_that_of_the_closed_form(task: CopyMemory) ->
 
 def test_the_level_of_the_literature() -> None:
     """Bai et al. 2018: an LSTM stays at 0.0204 nats for T = 1000."""
-    task = CopyMemory(delay=1000, validation_batches=1, batch_size=2)
+    task = small(delay=1000, validation_batches=1, batch_size=2)
     (window,) = task.windows("validation", seed=0)
     uncertain = window.marks["recall"].sum() / window.scored.sum()
     assert uncertain * np.log(task.alphabet) == pytest.approx(0.0204, abs=0.00005)
 
 
 def test_chance_and_the_baseline_are_those_of_the_recalled_symbols() -> None:
-    windows = list(CopyMemory(validation_batches=200).windows("validation", seed=0))
+    windows = list(small(validation_batches=200).windows("validation", seed=0))
     recalled = np.concatenate([window.targets[window.marks["recall"]] for window in windows])
     shares = np.bincount(recalled, minlength=9) / len(recalled)
     spread = np.sqrt(1 / 8 * 7 / 8 / len(recalled))
-    assert shares[:8] == pytest.approx(CopyMemory().baseline(seed=0).value, abs=5 * spread)
+    assert shares[:8] == pytest.approx(small().baseline(seed=0).value, abs=5 * spread)
     assert shares[8] == 0, "no blank is recalled"
-    assert CopyMemory().chance() == 1 / 9
-    assert CopyMemory().metric.mark == "recall"
+    assert small().chance() == 1 / 9
+    assert small().metric.mark == "recall"
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -89,4 +93,4 @@ def test_conforms(task: CopyMemory) -> None:
 )
 def test_fields_out_of_range_are_errors(fields: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        CopyMemory(**fields).check()
+        small(**fields).check()

@@ -1,5 +1,7 @@
 """Recall: answers looked up by a dictionary, the law of the gaps, and levels."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,13 @@ from nas.tasks.base import Window
 from nas.tasks.recall import Recall
 from nas.testing import check_task
 
+small = partial(Recall, batches_per_epoch=100)
+
 TASKS = [
-    Recall(),
-    Recall(n_pairs=4, tokens=10, length=16),
-    Recall(n_pairs=1, tokens=256, length=9, batch_size=3),
-    Recall(n_pairs=8, length=64, power=1.0),
+    small(),
+    small(n_pairs=4, tokens=10, length=16),
+    small(n_pairs=1, tokens=256, length=9, batch_size=3),
+    small(n_pairs=8, length=64, power=1.0),
 ]
 
 
@@ -57,7 +61,7 @@ def gaps(task: Recall) -> np.ndarray:
 
 @pytest.mark.parametrize("power", [0.01, 1.0, -1.0])
 def test_gaps_follow_a_power_law_without_replacement(power: float) -> None:
-    task = Recall(n_pairs=3, length=24, power=power)
+    task = small(n_pairs=3, length=24, power=power)
     law = [(gap + 1) ** (power - 1) for gap in range(9)]
     law = [weight / sum(law) for weight in law]
     # The second gap is one of those that the first one leaves.
@@ -73,7 +77,7 @@ def test_gaps_follow_a_power_law_without_replacement(power: float) -> None:
 
 
 def test_keys_and_values_are_uniform() -> None:
-    task = Recall(n_pairs=2, tokens=16, length=8)
+    task = small(n_pairs=2, tokens=16, length=8)
     tokens = np.concatenate([window.inputs[:4] for window in task.windows("train", seed=0)], axis=1)
     for place, first, n in ((0, 1, 7), (1, 8, 8), (2, 1, 7), (3, 8, 8)):
         counts, mean = np.bincount(tokens[place] - first, minlength=n), tokens.shape[1] / n
@@ -111,4 +115,4 @@ def test_conforms(task: Recall) -> None:
 )
 def test_fields_out_of_range_are_errors(fields: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Recall(**fields).check()  # type: ignore[arg-type]
+        small(**fields).check()  # type: ignore[arg-type]

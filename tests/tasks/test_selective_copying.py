@@ -1,5 +1,7 @@
 """Selective copying: windows read back, where symbols lie, and levels against closed forms."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,12 @@ from nas.tasks.base import Window
 from nas.tasks.selective_copying import SelectiveCopying
 from nas.testing import check_task
 
+small = partial(SelectiveCopying, batches_per_epoch=100)
+
 TASKS = [
-    SelectiveCopying(),
-    SelectiveCopying(n_symbols=4, alphabet=6, length=4),
-    SelectiveCopying(n_symbols=16, alphabet=3, length=64, batch_size=3),
+    small(),
+    small(n_symbols=4, alphabet=6, length=4),
+    small(n_symbols=16, alphabet=3, length=64, batch_size=3),
 ]
 
 
@@ -41,7 +45,7 @@ def test_what_is_no_blank_is_given_back_in_order(task: SelectiveCopying) -> None
 
 def test_any_places_hold_the_symbols_with_equal_probability() -> None:
     """All 15 pairs of places of 6 alike, so the last symbol is often followed by blanks."""
-    task = SelectiveCopying(n_symbols=2, alphabet=40, length=6)
+    task = small(n_symbols=2, alphabet=40, length=6)
     task.check()
     counts = np.zeros((6, 6))
     for window in task.windows("train", seed=0):
@@ -56,13 +60,13 @@ def test_any_places_hold_the_symbols_with_equal_probability() -> None:
 
 def test_places_follow_the_seed_and_not_the_global_generator() -> None:
     np.random.seed(0)
-    before = [window.inputs for window in SelectiveCopying().windows("train", seed=0)]
+    before = [window.inputs for window in small().windows("train", seed=0)]
     np.random.seed(1)
-    after = [window.inputs for window in SelectiveCopying().windows("train", seed=0)]
+    after = [window.inputs for window in small().windows("train", seed=0)]
     np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("task", [SelectiveCopying(), SelectiveCopying(8, 3)])
+@pytest.mark.parametrize("task", [small(), small(8, 3)])
 def test_the_baseline_and_chance_are_those_of_counts(task: SelectiveCopying) -> None:
     n, right, seen, total = task.n_symbols, 0, np.zeros(task.alphabet), 0
     for window in task.windows("train", seed=0):
@@ -92,4 +96,4 @@ def test_conforms(task: SelectiveCopying) -> None:
 )
 def test_fields_out_of_range_are_errors(fields: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        SelectiveCopying(**fields).check()
+        small(**fields).check()
