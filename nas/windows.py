@@ -92,7 +92,8 @@ class Extent:
 
 @lru_cache(maxsize=64)
 def extent(task: Task, seed: int) -> Extent:
-    """Of the first epoch of a task; our tasks' epochs are equally long."""
+    """Of the first epoch of a task; other epochs are as long, about so where sequences of several
+    lengths are read."""
     n_tokens, n_steps, most = 0, 0, 0
     for window in _windows(task, "train", seed, 0):
         n_tokens += window.n_tokens

@@ -20,13 +20,9 @@ from nas.tasks.arithmetic import Arithmetic
 from nas.tasks.base import Baseline, Split, Task, Window, generator
 from nas.tasks.memorization import Memorization
 from nas.testing import check_task
+from tests.tasks.own_data import EMBEDDED
 
 SMALL = {"batches_per_epoch": 5, "validation_batches": 5}
-
-
-OF_FILES = ("csv", "arrays", "module")
-"""Tasks of a user's own data, which tests/tasks/test_own_data.py checks."""
-EMBEDDED = [name for name in TASKS if name not in OF_FILES]
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -11,6 +11,7 @@ from nas.tasks import TASKS, Task
 from nas.tasks.base import ACCURACY, Metric
 from nas.train import run, train, train_members
 from nas.windows import extent
+from tests.tasks.own_data import EMBEDDED
 from tests.training.plain import ENDLESS, LSTM, SEED, SETTINGS, XML
 
 RATES = (0.001, 2.0, 0.5, 1e38, 0.1, 1.0)
@@ -107,7 +108,7 @@ def test_what_a_cut_run_took_and_saved_is_what_a_whole_run_takes(task: Task, hal
             assert after.cost.saved_flops == 0
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_all_epochs_of_a_task_are_equally_long(name: str) -> None:
     """And as long as `extent` says, which the saving of runs that were not begun rests on."""
     task = dataclasses.replace(TASKS[name](), batches_per_epoch=3, batch_size=4)
