@@ -4,24 +4,23 @@ import functools
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from nas.errors import UserError
 from nas.tasks import labelled, sequences
-from nas.tasks.base import Baseline, Interface, Metric, Split, Task, Window
+from nas.tasks.base import Metric, Split
 from nas.tasks.labelled import HEADS, Array, Declared, DeclaredHead
-from nas.tasks.sequences import SPLITS, Data, Places
+from nas.tasks.sequences import SPLITS, Data, Places, SequenceTask
 from nas.tasks.table import file_bytes
 
 KNOWN = ("x", "y", "lengths", "split")
 
 
 @dataclass(frozen=True)
-class Arrays(Task):
+class Arrays(SequenceTask):
     """The sequences of an .npz file, each one example; no code in it is run.
 
     `x` is (N, T) whole numbers, tokens, or (N, T) or (N, T, features) numbers. `y` goes with the
@@ -33,7 +32,6 @@ class Arrays(Task):
     """
 
     name: ClassVar[str] = "arrays"
-    forced: ClassVar[bool] = False
 
     path: str = ""
     """An .npz file with x, y and, if need be, lengths and split."""
@@ -52,10 +50,6 @@ class Arrays(Task):
     test_share: float = 0.1
 
     @property
-    def interface(self) -> Interface:
-        return self.data.interface
-
-    @property
     def metric(self) -> Metric:
         return sequences.metric_of(HEADS[self.head], self.metric_name)
 
@@ -63,21 +57,6 @@ class Arrays(Task):
     def data(self) -> Data:
         """What the file holds, split and normalised; it is made once in a process."""
         return _data(self)
-
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        return sequences.windows(self, self.data.parts[split], split, seed, epoch)
-
-    def chance(self) -> float:
-        return sequences.chance(self.interface, self.metric, self.windows("validation", 0))
-
-    def baseline(self, seed: int) -> Baseline:
-        return sequences.baseline(self, self.data, seed)
-
-    def content(self) -> str:
-        return self.data.sha256
-
-    def legend(self) -> dict[str, Any]:
-        return self.data.legend
 
     def check(self) -> None:
         super().check()

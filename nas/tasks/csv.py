@@ -2,22 +2,21 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks import sequences
-from nas.tasks.base import Baseline, Head, Interface, Metric, Split, Task, Window
-from nas.tasks.sequences import SPLITS, Data, Pieces, Places
+from nas.tasks.base import Head, Interface, Metric, Split
+from nas.tasks.sequences import SPLITS, Data, Pieces, Places, SequenceTask
 from nas.tasks.table import Table, table
 
 
 @dataclass(frozen=True)
-class Csv(Task):
+class Csv(SequenceTask):
     """The rows of a CSV or Parquet file, in order, as steps of sequences.
 
     With `goal` forecast, `target` columns are predicted `horizon` rows ahead at every row; with
@@ -30,7 +29,6 @@ class Csv(Task):
     """
 
     name: ClassVar[str] = "csv"
-    forced: ClassVar[bool] = False
 
     path: str = ""
     """A .csv, .tsv or .parquet file whose first line has names."""
@@ -62,10 +60,6 @@ class Csv(Task):
     """Share of them at the end."""
 
     @property
-    def interface(self) -> Interface:
-        return self.data.interface
-
-    @property
     def metric(self) -> Metric:
         head: Head = "gaussian" if self.goal == "forecast" else "categorical"
         return sequences.metric_of(head, self.metric_name)
@@ -74,21 +68,6 @@ class Csv(Task):
     def data(self) -> Data:
         """What the file holds, split and normalised; it is made once in a process."""
         return _data(self)
-
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        return sequences.windows(self, self.data.parts[split], split, seed, epoch)
-
-    def chance(self) -> float:
-        return sequences.chance(self.interface, self.metric, self.windows("validation", 0))
-
-    def baseline(self, seed: int) -> Baseline:
-        return sequences.baseline(self, self.data, seed)
-
-    def content(self) -> str:
-        return self.data.sha256
-
-    def legend(self) -> dict[str, Any]:
-        return self.data.legend
 
     def check(self) -> None:
         super().check()

@@ -1,16 +1,15 @@
 """Digits: say which digit an image shows, after its pixels were read one by one."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from nas.errors import UserError
 from nas.tasks import sequences
-from nas.tasks.base import Baseline, Interface, Metric, Split, Task, Window
-from nas.tasks.sequences import Data, Pieces
+from nas.tasks.base import Interface, Metric, Split
+from nas.tasks.sequences import Data, Pieces, SequenceTask
 
 N_PIXELS, N_CLASSES = 64, 10
 MOST = 16
@@ -20,7 +19,7 @@ N_TRAIN = 1297
 
 
 @dataclass(frozen=True)
-class Digits(Task):
+class Digits(SequenceTask):
     """The 1,797 images of 8 x 8 pixels that come with scikit-learn (`load_digits`), as 64 steps.
 
     The class is scored at the last step. The last 500 images are the test split and the
@@ -29,7 +28,6 @@ class Digits(Task):
     """
 
     name: ClassVar[str] = "digits"
-    forced: ClassVar[bool] = False
 
     permuted: bool = False
     """Whether pixels come in one random order instead of row by row."""
@@ -44,28 +42,9 @@ class Digits(Task):
         return sequences.metric_of("categorical", "accuracy")
 
     @property
-    def interface(self) -> Interface:
-        return Interface(1, N_CLASSES, tokens=False)
-
-    @property
     def data(self) -> Data:
         """The images; they are read once in a process."""
         return _data(self.permuted, self.n_validation)
-
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        return sequences.windows(self, self.data.parts[split], split, seed, epoch)
-
-    def chance(self) -> float:
-        return 1 / N_CLASSES
-
-    def baseline(self, seed: int) -> Baseline:
-        return sequences.baseline(self, self.data, seed)
-
-    def content(self) -> str:
-        return self.data.sha256
-
-    def legend(self) -> dict[str, Any]:
-        return self.data.legend
 
     def check(self) -> None:
         super().check()

@@ -13,15 +13,15 @@ import yaml
 
 from nas.errors import UserError
 from nas.tasks import labelled, sequences
-from nas.tasks.base import Baseline, Interface, Metric, Split, Task, Window
+from nas.tasks.base import Metric, Split
 from nas.tasks.labelled import HEADS, Array, Declared, DeclaredHead
-from nas.tasks.sequences import SPLITS, Data
+from nas.tasks.sequences import SPLITS, Data, SequenceTask
 
 FORMS = "(x, y) or (x, y, lengths), or x alone with a horizon"
 
 
 @dataclass(frozen=True)
-class Module(Task):
+class Module(SequenceTask):
     """The sequences that a LightningDataModule's loaders yield, read once and kept in memory.
 
     A batch is (x, y) or (x, y, lengths), or x alone with a `horizon`: x tokens (batch, time) or
@@ -32,7 +32,6 @@ class Module(Task):
     """
 
     name: ClassVar[str] = "module"
-    forced: ClassVar[bool] = False
 
     path: str = ""
     """package.module:Class of a LightningDataModule, importable from the working directory."""
@@ -50,10 +49,6 @@ class Module(Task):
     """Accuracy for classes and loss for the rest, if empty."""
 
     @property
-    def interface(self) -> Interface:
-        return self.data.interface
-
-    @property
     def metric(self) -> Metric:
         return sequences.metric_of(HEADS[self.head], self.metric_name)
 
@@ -61,21 +56,6 @@ class Module(Task):
     def data(self) -> Data:
         """What the module gives; it is read once in a process."""
         return _data(self)
-
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        return sequences.windows(self, self.data.parts[split], split, seed, epoch)
-
-    def chance(self) -> float:
-        return sequences.chance(self.interface, self.metric, self.windows("validation", 0))
-
-    def baseline(self, seed: int) -> Baseline:
-        return sequences.baseline(self, self.data, seed)
-
-    def content(self) -> str:
-        return self.data.sha256
-
-    def legend(self) -> dict[str, Any]:
-        return self.data.legend
 
     def check(self) -> None:
         super().check()

