@@ -179,7 +179,7 @@ def _by_time(task: Csv, edges: Places, horizon: int) -> dict[Split, tuple[Places
             raise UserError(
                 f"tasks.{task.name}: the {split} split of the {longest} rows of the longest "
                 f"sequence has no row with a target (horizon {horizon}, warmup {task.warmup}): "
-                f"give more rows or raise {'test' if split == 'test' else 'validation'}_share."
+                f"give more rows or {sequences.more_of(split)}."
             )
     return {split: _both(pieces) for split, pieces in found.items()}
 
@@ -258,7 +258,7 @@ def _of_sequences(
         if not len(places):
             raise UserError(
                 f"tasks.{task.name}: the {split} split of {len(edges) - 1} sequences has none: "
-                "give more sequences or raise its share."
+                f"give more sequences or {sequences.more_of(split)}."
             )
     lengths = edges[1:] - edges[:-1]
     parts = {split: (edges[places], lengths[places]) for split, places in dealt.items()}

@@ -69,7 +69,7 @@ def build(
         if not len(dealt[split]):
             raise UserError(
                 f"{where}: the {split} split has none of the {len(inputs)} sequences: give more, "
-                "or raise its share."
+                "or deal them otherwise."
             )
     lengths = np.array([len(one) for one in inputs])
     if (short := lengths <= task.horizon).any():
@@ -190,6 +190,11 @@ def _targets(
                 f"{where}: sequence {place} has {length} steps and {len(one)} targets: give one "
                 "for each step."
             )
+    widths = {one.shape[1:] if is_step else one.shape for one in targets}
+    if len(widths) > 1:
+        raise UserError(
+            f"{where}: targets must have one width, got {', '.join(map(str, sorted(widths)[:3]))}."
+        )
     rows = np.concatenate(targets) if is_step else np.stack(targets)
     if HEADS[task.head] != "categorical":
         if rows.dtype.kind not in "iufb":

@@ -131,14 +131,22 @@ def _loaders(task: Module, module: Any) -> tuple[Any, Any, Any]:
         if stage == "fit" and hasattr(module, "prepare_data"):
             module.prepare_data()
         module.setup(stage)
-    loaders = (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
-    for split, loader in zip(SPLITS, loaders, strict=True):
-        if not isinstance(loader, Iterable):
+    loaders = []
+    for split, name in zip(SPLITS, ("train", "val", "test"), strict=True):
+        try:
+            loaders.append(getattr(module, f"{name}_dataloader")())
+        except Exception as error:
+            # Lightning's own, of a method that is not overridden; tasks do not import Lightning.
+            if type(error).__name__ != "MisconfigurationException":
+                raise
+            loaders.append(None)
+        if not isinstance(loaders[-1], Iterable):
             raise UserError(
                 f'tasks.{task.name}.path: "{task.path}" has no loader for {split}: let it return '
                 "one DataLoader for each of train, val and test."
             )
-    return loaders
+    train, validation, test = loaders
+    return train, validation, test
 
 
 def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
@@ -153,6 +161,11 @@ def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tup
                 f"the {split} split: let a collate_fn make them so."
             )
         x, *rest = (np.asarray(part) for part in parts)
+        if x.ndim not in (2, 3):
+            raise UserError(
+                f'tasks.{task.name}.path: x of "{task.path}" must be (batch, time) or '
+                f"(batch, time, features), got the shape {x.shape} in the {split} split."
+            )
         y = rest[0] if rest and not task.horizon else None
         if not task.batch_first:
             x = np.swapaxes(x, 0, 1)

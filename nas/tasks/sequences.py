@@ -239,8 +239,8 @@ def scaling(known: NDArray[np.float64], on: bool) -> Scaling:
     """Of the rows of a training part, (rows, columns); a column of one value is left as wide."""
     if not on:
         return Scaling(np.zeros(known.shape[1]), np.ones(known.shape[1]))
-    spread = known.std(0)
-    return Scaling(known.mean(0), np.where(spread > 0, spread, 1.0))
+    varies = np.ptp(known, axis=0) > 0  # by rounding, the deviation of one value may not be 0
+    return Scaling(known.mean(0), np.where(varies, known.std(0), 1.0))
 
 
 def shares_ok(task: Task, validation: float, test: float) -> None:
@@ -250,6 +250,13 @@ def shares_ok(task: Task, validation: float, test: float) -> None:
             f"tasks.{task.name}: validation_share > 0, test_share > 0 and a sum below 1 must hold, "
             f"got {validation} and {test}."
         )
+
+
+def more_of(split: Split) -> str:
+    """How a split gets a larger part, as the end of an error."""
+    if split == "train":
+        return "lower validation_share or test_share"
+    return f"raise {split}_share"
 
 
 def bounds(n: int, validation: float, test: float) -> list[int]:

@@ -143,8 +143,9 @@ def _read(field: str, path: str) -> Table:
 
 def _plain(column: Any) -> NDArray[Any]:
     """Numbers as numbers, all else as objects with None where there is nothing."""
-    if column.dtype.kind in "iufb" and isinstance(column.dtype, np.dtype):
-        values: NDArray[Any] = column.to_numpy()
+    if getattr(column.dtype, "kind", "O") in "iufb":
+        own = isinstance(column.dtype, np.dtype)  # else one of pandas', where NA is no number
+        values: NDArray[Any] = column.to_numpy() if own else column.to_numpy(float, na_value=np.nan)
         return values
     objects = np.array(column.astype(object), dtype=object)
     objects[np.asarray(column.isna())] = None

@@ -85,6 +85,29 @@ class MyData(pl.LightningDataModule):
 
     def test_dataloader(self):
         return DataLoader(self.parts[2], 7)
+
+
+class NoTest(pl.LightningDataModule):
+    """MyData without the last method."""
+
+    def setup(self, stage=None):
+        self.data = MyData()
+        self.data.setup(stage)
+
+    def train_dataloader(self):
+        return self.data.train_dataloader()
+
+    def val_dataloader(self):
+        return self.data.val_dataloader()
+
+
+class Flat(MyData):
+    """One number a sequence."""
+
+    def setup(self, stage=None):
+        super().setup(stage)
+        x = torch.ones(self.n)
+        self.parts = [TensorDataset(x, x)] * 3
 '''
 
 TASKS_OF_FILES: dict[str, Task] = {

@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from nas.errors import UserError
 from nas.search import main
 from nas.tasks import Arrays, Csv, Module, Task, Words
 from nas.tasks.base import Split
-from nas.tasks.sequences import scored_rows
+from nas.tasks.labelled import Declared, build
+from nas.tasks.sequences import SPLITS, scaling, scored_rows
 from nas.testing import check_task, steps
 from tests.tasks.own_data import SMALL, TASKS_OF_FILES, write
 
@@ -175,6 +177,31 @@ def test_the_vocabulary_is_of_the_training_words_alone(tmp_path: Path) -> None:
     assert set(stream.ravel().tolist()) <= {0, 3, 4}, "late, a and word are unknown"
 
 
+def test_a_column_of_one_value_keeps_its_scale() -> None:
+    """Its standard deviation by rounding is 1e-17, and another value would become 1e16 of them."""
+    known = np.full((1000, 1), 0.1)
+    assert known.std(0) != 0
+    assert scaling(known, on=True).scales.tolist() == [1]
+
+
+def test_numbers_of_pandas_own_types_are_numbers() -> None:
+    columns = {"a": pandas.array(range(90), "Int64"), "b": pandas.array([0.5] * 90, "Float64")}
+    pandas.DataFrame(columns).to_parquet("own.parquet")
+    task = Csv("own.parquet", target=("a",), normalise=False, **SMALL)
+    task.check()
+    window = next(task.windows("train", 0))
+    assert (window.targets[..., 0] - window.inputs[..., 0] == 1)[window.scored].all()
+    assert (window.inputs[..., 1] == 0.5)[window.scored].all()
+
+
+def test_targets_of_two_widths_are_refused() -> None:
+    declared = Declared("arrays", "gaussian", 0, normalise=True)
+    inputs, targets = [np.ones((3, 1))] * 3, [np.ones(2), np.ones(3), np.ones(2)]
+    dealt = {split: np.array([place]) for place, split in enumerate(SPLITS)}
+    with pytest.raises(UserError, match=r"targets must have one width, got \(2,\), \(3,\)\."):
+        build(declared, inputs, targets, dealt, "")
+
+
 BAD = {
     "no path": (Csv(target=("a",)), "tasks.csv.path must name a .csv, .tsv or .parquet file"),
     "no file": (Csv("gone.csv", target=("a",)), 'tasks.csv.path: there is no file "gone.csv"'),
@@ -248,6 +275,16 @@ BAD = {
     "other class": (Module("json:JSONDecoder"), "must be a LightningDataModule, it has no setup"),
     "argument": (Module("my_data:MyData", ("m=1",)), "MyData does not take them: .*'m'"),
     "value": (Module("my_data:MyData", ("m",)), 'arguments are name=value, got "m"'),
+    "no test": (Module("my_data:NoTest"), '"my_data:NoTest" has no loader for test'),
+    "flat": (
+        Module("my_data:Flat"),
+        r"x of .* must be \(batch, time\) or .* the shape \(7,\)",
+    ),
+    "few rows to train": (
+        Csv("short.csv", target=("a",), validation_share=0.5, test_share=0.4),
+        "the train split of the 4 rows .* or lower validation_share or test_share",
+    ),
+    "nothing": (Csv("nothing.parquet", target=("a",)), 'column "a" has no number in row 2 of'),
     "few words": (Words("short.csv"), "the train split has 5 words, but one window takes"),
 }
 
@@ -258,6 +295,7 @@ def write_bad() -> None:
     Path("short.csv").write_text("a\n1\n2\n3\n4\n")
     Path("empty.csv").write_text("")
     Path("bare.csv").write_text("a,b\n")
+    pandas.DataFrame({"a": pandas.array([1, None, 3], "Int64")}).to_parquet("nothing.parquet")
     x = np.ones((4, 3, 1))
     np.savez("pickled.npz", x=x, y=np.array([{}] * 4, dtype=object))
     np.savez("nox.npz", y=x)
