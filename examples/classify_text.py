@@ -22,7 +22,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(128, rnn.input_size)
         self.rnn = rnn  # or nn.LSTM(64, 64): it is called alike and gives the same shapes
-        self.head = nn.Linear(rnn.hidden_size, 2)
+        self.head = nn.Linear(rnn.output_size, 2)
 
     def forward(self, text: torch.Tensor) -> torch.Tensor:
         outputs, _ = self.rnn(self.embedding(text))

@@ -1,8 +1,9 @@
 """How a cell depends on its past, and so whether the steps of a sequence can be computed together.
 
 States that read one another through the steps are a group; what a group reads of other groups is
-known before it is computed. A group is a scan if its new values are affine in its old ones, or a
-state's is a maximum or minimum of it plus what is known: such maps compose into one of their kind.
+known before it is computed. A group is a scan if its new values are, unit by unit, affine in its
+old ones, or a state's is a maximum or minimum of it plus what is known: such maps compose into one
+of their kind.
 """
 
 from typing import Literal

@@ -16,7 +16,7 @@ from nas.tasks.formal import Strings, Symbols
 MOST_KINDS = 100
 """A symbol is a byte."""
 MOST_SYMBOLS = 1000
-"""The weights of longer words leave the range of floating point, 2^n n^-1.5 for n pairs."""
+"""The weights of words twice as long leave the range of floating point, 2^n n^-1.5 for n pairs."""
 EMPTY = 2 - sqrt(3)
 """The grammar's share e of empty words: e = 1/4 + e^2 / 4."""
 

@@ -31,11 +31,12 @@ chosen where sources differ.
 
 Stages are matrix products of a step that wait for one another. H² is the factor of H² in the number
 of parameters where x is as wide as the state, H. Steps can be computed in parallel over time where
-the new state is affine in the old one (yes: an associative scan); where it is not, it may at least
-be one unit apart from all others (by unit), or go through a matrix (no). Each cell is compared with
-its paper's equations, written down once more in `tests/zoo/papers*.py` for one example, and with
-the packages named, with the same random parameters, over some steps: the differences are the
-largest of all outputs and states, in float64, or in float32 where the package rounds to it.
+the new state is affine in the old one, unit by unit (yes: an associative scan); where it is not, it
+may at least be one unit apart from all others (by unit), or go through a matrix (no). Each cell is
+compared with its paper's equations, written down once more in `tests/zoo/papers*.py` for one
+example, and with the packages named, with the same random parameters, over some steps: the
+differences are the largest of all outputs and states, in float64, or in float32 where the package
+rounds to it.
 
 | cell | paper | year | states | stages | H² | parallel | compared with | differences |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
