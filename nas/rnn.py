@@ -1,6 +1,6 @@
 """`nas.RNN`: any cell as a stack of layers with the signature and behaviour of torch.nn.LSTM."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ class RNN(nn.Module):
 
     def __init__(
         self,
-        cell: Cell | str | Path,
+        cell: Cell | str | Path | Mapping[str, object],
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,

@@ -33,7 +33,7 @@ class Members:
 def train_members(cell: Cell, hidden: int, n_members: int, steps: int, rounds: int) -> Members:
     """Train models of one width that differ in their learning rate, in both ways by turns."""
     task = Text(epochs=1, batches_per_epoch=steps, validation_batches=1)
-    n_params = count_params(cell, task.vocabulary_size, hidden, num_layers=1)
+    n_params = count_params(cell, task.interface.inputs, hidden, num_layers=1)
     rates = [0.1 + 0.9 * k / n_members for k in range(n_members)]
     settings = [Settings(n_params=n_params, learning_rate=rate) for rate in rates]
     found: dict[str, list[Outcome]] = {}

@@ -62,7 +62,7 @@ def throughput(steps: int, rounds: int) -> Throughput:
     """Train an LSTM of the default settings in every way, by turns."""
     task = Text(epochs=1, batches_per_epoch=steps, validation_batches=1)
     settings, cell = Settings(), ZOO[CELL]
-    vocabulary = task.vocabulary_size
+    vocabulary = task.interface.inputs
     width = solve_width(cell, vocabulary, settings)
     windows: Steps = [
         (torch.from_numpy(window.inputs), torch.from_numpy(window.targets))

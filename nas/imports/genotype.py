@@ -212,8 +212,9 @@ def read_arc(arc: object, form: str) -> Genotype:
     numbers = _numbers(arc, form)
     odd = form == "enas"
     if len(numbers) % 2 != odd or len(numbers) < 2:
-        shape = "f0 p1 f1 p2 f2 …, an odd number" if odd else "p1 f1 p2 f2 …, an even number"
-        raise CellError(f"{form} arc: it has the form {shape} of at least 2, got {len(numbers)}.")
+        shape = "f0 p1 f1 …, an odd number" if odd else "p1 f1 p2 f2 …, an even number"
+        shape += f" of at least {3 if odd else 2}"
+        raise CellError(f"{form} arc: it has the form {shape}, got {len(numbers)}.")
     for number in numbers[0 if odd else 1 :: 2]:
         if number not in range(len(functions)):
             known = ", ".join(f"{k} {name}" for k, name in enumerate(functions))

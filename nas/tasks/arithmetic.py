@@ -66,7 +66,7 @@ class Arithmetic(Task):
         return cut(streams, self.window, scored)
 
     def chance(self) -> float:
-        return 1 / self.vocabulary_size
+        return 1 / self.interface.outputs
 
     def baseline(self, seed: int) -> Baseline:
         return ngram.accuracy(self, seed, order=2)

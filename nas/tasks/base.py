@@ -145,11 +145,6 @@ class Task(ABC):
     def interface(self) -> Interface:
         """What a model reads and gives: of its sizes follows the width that a budget allows."""
 
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of symbols that are read."""
-        return self.interface.inputs
-
     @abstractmethod
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         """Yield one epoch of a split: a function of (fields, split, seed, epoch) alone.
@@ -202,6 +197,10 @@ def generator(task: Task, split: Split, seed: int, epoch: int = 0) -> np.random.
     place = ("train", "validation", "test").index(split)
     name = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:4])
     return np.random.default_rng([name, place, seed, epoch if split == "train" else 0])
+
+
+FEWEST_EXAMPLES = 1000
+"""With so many different examples, the smallest split of 1 in 10 has some for certain."""
 
 
 def split_of(example: bytes) -> Split:

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
-from nas.tasks.base import Split, Task
+from nas.tasks.base import FEWEST_EXAMPLES, Split, Task
 from nas.tasks.streams import n_windows, of_split
 
-FEWEST_EXAMPLES = 1000
-"""With so many different examples, the smallest split of 1 in 10 has some for certain."""
 DRAWN_AT_ONCE = 256
 Rows = NDArray[Any]
 """Examples one after another, (examples, ...)."""

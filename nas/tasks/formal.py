@@ -15,13 +15,20 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks import sequences
-from nas.tasks.base import ACCURACY, Baseline, Metric, Split, Task, Window, generator
+from nas.tasks.base import (
+    ACCURACY,
+    FEWEST_EXAMPLES,
+    Baseline,
+    Metric,
+    Split,
+    Task,
+    Window,
+    generator,
+)
 from nas.tasks.sequences import SPLITS
 from nas.tasks.streams import n_windows, of_split
 
 Symbols = NDArray[np.int64]
-ENOUGH = 1000
-"""With so many different strings, the smallest split of 1 in 10 has some for certain."""
 DRAWN_AT_ONCE = 64
 
 
@@ -74,7 +81,7 @@ class Strings(Task):
         lengths = spread(self.lengths(split), n_windows(self, split))
         for length in random.permutation(lengths).tolist() if split == "train" else lengths:
             strings = self.strings(random, length)
-            if self.n_strings(length) >= ENOUGH:
+            if self.n_strings(length) >= FEWEST_EXAMPLES:
                 strings = of_split(strings, split, self)
             encoded = b"".join(islice(strings, self.batch_size))
             symbols = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
@@ -135,7 +142,7 @@ def _field(task: Strings, split: Split) -> str:
 
 def _least(split: Split) -> int:
     """Strings that a length of a split has."""
-    return 1 if split == "train" else ENOUGH
+    return 1 if split == "train" else FEWEST_EXAMPLES
 
 
 def spread(lengths: list[int], n: int) -> list[int]:

@@ -10,6 +10,7 @@ import numpy as np
 from nas.errors import UserError
 from nas.tasks.base import (
     ACCURACY,
+    FEWEST_EXAMPLES,
     Baseline,
     Interface,
     Metric,
@@ -21,8 +22,6 @@ from nas.tasks.base import (
 )
 from nas.tasks.streams import n_windows, of_split
 
-FEWEST_EXAMPLES = 1000
-"""With so many different examples, the smallest split of 1 in 10 has some for certain."""
 DRAWN_AT_ONCE = 1024
 
 
@@ -64,7 +63,7 @@ class Memorization(Task):
             yield Window(steps[:-1], steps[1:], scored, fresh=True)
 
     def chance(self) -> float:
-        return 1 / self.vocabulary_size
+        return 1 / self.interface.outputs
 
     def baseline(self, seed: int) -> Baseline:
         # Exact rather than measured: a count over some thousand positions could fall below chance.

@@ -96,7 +96,7 @@ def fit(histories: Tokens, targets: Tokens, vocabulary_size: int) -> NGram:
 def accuracy(task: Task, seed: int, order: int) -> Baseline:
     """The share of right guesses on validation, fitted on the first training epoch."""
     histories, targets = examples(task.windows("train", seed), order)
-    model = fit(histories, targets, task.vocabulary_size)
+    model = fit(histories, targets, task.interface.inputs)
     histories, targets = examples(task.windows("validation", seed), order)
     return Baseline(f"{order}-gram", float(np.mean(model.guesses(histories) == targets)))
 

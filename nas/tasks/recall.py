@@ -12,6 +12,7 @@ from nas.errors import UserError
 from nas.tasks import drawn
 from nas.tasks.base import (
     ACCURACY,
+    FEWEST_EXAMPLES,
     Baseline,
     Interface,
     Metric,
@@ -20,7 +21,6 @@ from nas.tasks.base import (
     Window,
     generator,
 )
-from nas.tasks.drawn import FEWEST_EXAMPLES
 
 BLANK = 0
 

@@ -63,7 +63,7 @@ class Xml(Task):
         return cut(streams, self.window, marks={"closing": closing & letters})
 
     def chance(self) -> float:
-        return 1 / self.vocabulary_size
+        return 1 / self.interface.outputs
 
     def baseline(self, seed: int) -> Baseline:
         return ngram.accuracy(self, seed, order=2)

@@ -114,7 +114,7 @@ BROKEN = {
     "no Python": ("Genotype(recurrent=[", "a DARTS genotype is one line Genotype(recurrent="),
     "even arc": (
         "enas: 0 0 0 1",
-        "enas arc: it has the form f0 p1 f1 p2 f2 …, an odd number of at least 2, got 4.",
+        "enas arc: it has the form f0 p1 f1 …, an odd number of at least 3, got 4.",
     ),
     "odd arc": (
         "enas_lm: 0 0 0",

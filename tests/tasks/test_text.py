@@ -46,7 +46,7 @@ def test_tokens_are_the_file(words: str, path: str) -> None:
     read = Text(path).corpus
     assert "".join(read.characters[token] for token in read.tokens) == words
     assert read.characters == "".join(sorted(set(words)))
-    assert Text(path).vocabulary_size == len(set(words))
+    assert Text(path).interface.inputs == len(set(words))
     assert Text(path).content() == hashlib.sha256(words.encode()).hexdigest()
 
 

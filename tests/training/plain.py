@@ -47,13 +47,13 @@ class Endless(Task):
         random = np.random.default_rng([split == "train", seed, epoch])
         for number in range(count):
             shape = (self.window + 1, self.batch_size)
-            symbols = random.integers(self.vocabulary_size, size=shape)
+            symbols = random.integers(self.interface.inputs, size=shape)
             scored = random.random((self.window, self.batch_size)) < 0.5
             fresh = number == 0 and (split == "validation" or epoch == 0)
             yield Window(symbols[:-1], symbols[1:], scored, fresh)
 
     def chance(self) -> float:
-        return math.log(self.vocabulary_size)
+        return math.log(self.interface.inputs)
 
     def baseline(self, seed: int) -> Baseline:
         return Baseline("uniform", self.chance())
@@ -79,7 +79,7 @@ class Plain:
             self.model.embedding.weight.detach().clone(), freeze=False
         )
         self.lstm = nn.LSTM(rnn.hidden_size, rnn.hidden_size, rnn.num_layers)
-        self.head = nn.Linear(rnn.hidden_size, self.task.vocabulary_size)
+        self.head = nn.Linear(rnn.hidden_size, self.task.interface.inputs)
         self.head.load_state_dict(self.model.head.state_dict())
         with torch.no_grad():
             for k, layer in enumerate(rnn.layers):
@@ -164,7 +164,7 @@ def nll(logits: Tensor, window: Window) -> Tensor:
 
 def begun(task: Task, settings: Settings, width: int) -> SequenceModel:
     """The model of `train` before its first step."""
-    model = SequenceModel(LSTM, task.vocabulary_size, width, settings.num_layers, 0.0)
+    model = SequenceModel(LSTM, task.interface.inputs, width, settings.num_layers, 0.0)
     generator = torch.Generator().manual_seed(weight_seed(LSTM.key, settings, SEED))
     model.reset_parameters(settings.init_scale, generator)
     return model

@@ -56,7 +56,7 @@ def test_xml_reports_the_accuracy_of_closing_tags() -> None:
 
 def test_cost_counts_steps_symbols_and_operations() -> None:
     (outcome,) = train(LSTM, XML, [SETTINGS], SEED)
-    width, symbols = outcome.hidden_size, XML.vocabulary_size
+    width, symbols = outcome.hidden_size, XML.interface.inputs
     assert outcome.cost.steps == 2 * 4
     assert outcome.cost.tokens == 2 * 4 * 8 * 4
     gates = 4 * 2 * width * 2 * width  # four maps of (x, h), 2 for a multiply-add
