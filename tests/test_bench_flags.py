@@ -19,7 +19,7 @@ SLOW = {"torch", "optuna", "mlflow", "pytorch_lightning", "matplotlib", "rich"}
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--cells", "lstn"], 'no cell "lstn". Did you mean "lstm"? Known: gru'),
+        (["--cells", "lstn"], 'no cell "lstn". Did you mean "lstm"? Known: antisymmetric_rnn'),
         (["--cells", "gone.cell"], "cell file gone.cell: No such file"),
         (["--hidden", "0"], '--hidden must be a positive whole number, got "0".'),
         (["--hidden", "32", "-1"], '--hidden must be a positive whole number, got "-1".'),

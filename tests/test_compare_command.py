@@ -30,7 +30,7 @@ from tests.test_compare import CONFIG
             ["mut1", "--tasks", "text", "--tasks.text.test_share", "0"],
             "tasks.text has no test split, since test_share is 0",
         ),
-        (["runs:/abc"], "cell runs:/abc: there is no MLflow store"),
+        (["runs:/abc"], "cell runs:/abc: there is no MLflow database"),
         (["mut1", "--tracking-uri", "file:x"], "is a file store, which MLflow 3 no longer accepts"),
     ],
 )

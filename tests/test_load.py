@@ -261,9 +261,9 @@ def test_a_description_that_does_not_fit_is_refused_before_it_takes_memory(
     asked: list[tuple[int, ...]] = []
     original = nas.loading.SequenceModel
 
-    def watched(cell: Cell, ends: Interface, *sizes: int, dropout: float) -> Any:
+    def watched(cell: Cell, ends: Interface, *sizes: int, **options: Any) -> Any:
         asked.append((ends.inputs, ends.outputs, *sizes))
-        return original(cell, ends, *sizes, dropout=dropout)
+        return original(cell, ends, *sizes, **options)
 
     monkeypatch.setattr(nas.loading, "SequenceModel", watched)
     target = rewritten(path, {"nas": json.dumps(described | changed)})

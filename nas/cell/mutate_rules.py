@@ -171,7 +171,7 @@ def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> st
         return f"it has {found} matrices, below min_matrices = {rules.min_matrices}"
     if found > rules.max_matrices:
         return f"it has {found} matrices, above max_matrices = {rules.max_matrices}"
-    blocks = [int(n.number("blocks")) for n in cell.nodes if "blocks" in dict(n.attrs)]
+    blocks = [int(n.number("blocks")) for n in cell.nodes if dict(n.attrs).get("blocks")]
     size = math.lcm(*blocks)
     try:
         check_sizes(cell, size, size)

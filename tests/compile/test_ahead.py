@@ -91,7 +91,8 @@ def test_every_known_cell_compiles_together_with_others(fresh):
     layers = [(cell, 16, 16, torch.float32) for cell in ZOO.values()]
     different = {loop.source_of(*layer)[1].text for layer in layers}
     found = []
-    assert n_compiled(lambda: found.append(compile_ahead(layers, jobs=1))) == 1
+    runs = -(-len(different) // 32)  # as many as a run of the compiler takes
+    assert n_compiled(lambda: found.append(compile_ahead(layers, jobs=1))) == runs
     assert found == [len(different)]
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 import nas
 from nas.errors import CellError
+from nas.export.check import fits
 from nas.rnn import RNN
 from nas.zoo import ZOO
 from tests.known import known
@@ -24,9 +25,10 @@ CELLS = {**ZOO, "clock": nas.cell(CLOCK), "stacked": nas.cell(STACKED)}
 def test_tokens_equal_their_embeddings(name: str, backend: str) -> None:
     cell = CELLS[name]
     torch.manual_seed(0)
-    both = not cell.needs_equal_widths
-    rnn = RNN(cell, H, H, 2, bidirectional=both, dtype=torch.float64, backend=backend)
-    table = torch.randn(VOCABULARY, H, dtype=torch.float64, requires_grad=True)
+    width = 8  # of four blocks
+    both = fits(cell, (width, width), 2, 2)
+    rnn = RNN(cell, width, width, 2, bidirectional=both, dtype=torch.float64, backend=backend)
+    table = torch.randn(VOCABULARY, width, dtype=torch.float64, requires_grad=True)
     tokens = torch.randint(0, VOCABULARY, (4, 3))
     expected, _ = rnn(nn.functional.embedding(tokens, table))
     given, _ = rnn.forward_tokens(tokens, table)

@@ -154,7 +154,11 @@ def test_wrong_field_is_an_error(tmp_path: Path, line: str, message: str) -> Non
 
 
 FILES = [
-    (b"states: [merged]\n", 'the field "kind" is missing; it must be one of gates, graph, mixed.'),
+    (
+        b"states: [merged]\n",
+        'the field "kind" is missing; it must be one of gates, graph, mixed, genotypes, recipes, '
+        "cells.",
+    ),
     (b"kind: gate\n", 'no kind of space "gate". Did you mean "gates"?'),
     (b"- kind: gates\n", 'a space is written as lines "field: '),
     (b"", 'a space is written as lines "field: '),

@@ -141,9 +141,9 @@ def test_a_stack_is_freed_before_the_next_begins(
     stacks: list[weakref.ref[Any]] = []
     original, update = nas.training.groups.StackedModel, Training._update
 
-    def watched(*given: Any) -> StackedModel:
+    def watched(*given: Any, **options: Any) -> StackedModel:
         assert not [stack for stack in stacks if stack()], "at most one at a time"
-        model = original(*given)
+        model = original(*given, **options)
         stacks.append(weakref.ref(model))
         return model
 
