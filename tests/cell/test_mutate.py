@@ -188,7 +188,7 @@ def test_mut3_is_an_insertion_away_from_the_gru_whose_gate_is_turned() -> None:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_every_zoo_cell_is_accepted(name: str) -> None:
-    """Limits of size are those of a search: enas has 26 matrices, and s4d 94 operations and none."""
+    """Limits of size are those of a search: enas has 26 matrices, s4d 94 operations and none."""
     limits = replace(PAPER, max_operations=94, max_matrices=26, min_matrices=0)
     assert broken_rule(ZOO[name], limits) == ""
 
