@@ -144,9 +144,7 @@ class Recorder:
                 store = store or self._open()
                 opened = True
                 self._record(store, due)
-            except Exception as error:
-                # MLflow raises its own, SQLAlchemy's, requests' and those of artifact stores; none
-                # of them may stop the search, and all are told.
+            except Exception as error:  # MLflow's, SQLAlchemy's, requests': none stops the search
                 store = None  # opened anew, it knows which runs are half-written
                 self._warn(error)
                 if not self._put_off(due, pause_s, store_answers=opened):

@@ -27,9 +27,7 @@ def record(
         for entry in entries:
             if not store.holds(entry.key, entry.kind, int(entry.tags["nas.turn"])):
                 store.write(entry)
-    except Exception as error:
-        # MLflow raises its own, SQLAlchemy's, requests' and those of artifact stores; none of them
-        # may hide what was compared.
+    except Exception as error:  # MLflow's, SQLAlchemy's, requests': none hides what was compared
         logger.debug("MLflow does not take the record", exc_info=True)
         reason = (hidden(str(error)).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SearchError(

@@ -185,13 +185,13 @@ def _hurry(connection: Any, record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _reason(url: str, error: Exception) -> str:
+def _reason(url: str, error: BaseException) -> str:
     """The cause in one line, with the way out where it is known."""
     if isinstance(error, ImportError):
         extra = ", pip install 'recurrent-nas[postgresql]'" if url.startswith("postgres") else ""
         return f"its database driver is not installed{extra}"
     while isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
-        error = error.__cause__  # type: ignore[assignment]  # an Exception
+        error = error.__cause__
     original = getattr(error, "orig", None) or error
     lines = [line.strip() for line in str(original).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__

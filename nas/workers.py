@@ -125,7 +125,7 @@ class LocalWorkers(Workers):
             self._threads.shutdown(cancel_futures=True)
             with self._lock:  # all stop before the first join, which takes 0.2 s
                 for worker in self._workers:
-                    worker.pool.stop()  # type: ignore[no-untyped-call]  # pebble's
+                    worker.pool.stop()
                 for worker in self._workers:
                     worker.pool.join()
 
@@ -244,7 +244,7 @@ class _Worker:
             _ = self.pool.active  # starts the process
 
     def replace(self) -> None:
-        self.pool.stop()  # type: ignore[no-untyped-call]  # pebble's
+        self.pool.stop()
         self.pool.join()
         self._start()
 

@@ -73,8 +73,7 @@ class Hoist:
         """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
         n = self.plan.node(i)
         if n.op == "block_diagonal":
-            # torch declares no types of this function.
-            blocks: Tensor = torch.block_diag(*self.layer.weight_at(i))  # type: ignore[no-untyped-call]
+            blocks: Tensor = torch.block_diag(*self.layer.weight_at(i))
             return blocks
         if n.op in ("masked", "skew", *FIXED):
             return self.layer.square(i, n, self.x)
@@ -109,8 +108,8 @@ class _Aligned(torch.autograd.Function):
 
 def traced_aligned(tensor: Tensor) -> Tensor:
     """The tensor, or a copy at the start of a cache line; its gradient likewise."""
-    # torch declares no types of `apply`.
-    aligned: Tensor = _Aligned.apply(tensor)  # type: ignore[no-untyped-call]
+    function: Any = _Aligned  # torch declares no types of `apply`
+    aligned: Tensor = function.apply(tensor)
     return aligned
 
 

@@ -136,8 +136,8 @@ def _run(
     given += [hoist.weight(i) for i in learned(plan)]
     tensors = (*given, *(layer.bias_of(i) for i in biased(plan)), *states)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        # torch declares no types of `apply`.
-        result = _Run.apply(loop, request, tokens, *tensors)  # type: ignore[no-untyped-call]
+        function: Any = _Run  # torch declares no types of `apply`
+        result = function.apply(loop, request, tokens, *tensors)
     else:
         whole = [_whole(tensor, request) for tensor in tensors]
         _, result = call.forward(loop, request, tokens, whole, keep=False)

@@ -60,9 +60,8 @@ class Library:
     def function(self, name: str, *arguments: Any) -> Any:
         """A function without a result, from the ctypes of its arguments."""
         address = _ctypes.dlsym(self._handle, name + self._suffix)
-        function = ctypes.CFUNCTYPE(None, *arguments)(address)
-        # An attribute that ctypes knows nothing of: it keeps the library loaded with the function.
-        function.library = self  # type: ignore[attr-defined]
+        function: Any = ctypes.CFUNCTYPE(None, *arguments)(address)
+        function.library = self  # keeps it loaded as long as the function
         return function
 
 
@@ -272,8 +271,7 @@ def _run(command: list[str], place: Path) -> str:
     with process:
         try:
             said, _ = process.communicate(timeout=COMPILE_LIMIT_S)
-        except BaseException as error:
-            # An interrupt too: the compiler has a session of its own and would go on without us.
+        except BaseException as error:  # an interrupt too: the compiler would go on without us
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -7,6 +7,7 @@ below it, count what it adds in `nas/spaces/inverse.py`, and ask for it in `nas/
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, Signature
+from typing import Any
 
 from nas.cell import Cell, Value, diagonal, linear, relu, sigmoid, tanh, trace
 
@@ -148,5 +149,6 @@ def _with_states(step: Step, states: list[str]) -> Step:
     """Give the step the signature that `trace` reads the names of the states from."""
     names = ["x", *states]
     parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    step.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # PEP 362 names it
+    signed: Any = step
+    signed.__signature__ = Signature(parameters)  # where PEP 362 lets a function name its own
     return step

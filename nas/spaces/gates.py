@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nas.cell import Cell, renamed
 from nas.errors import UserError, unknown
@@ -69,9 +69,8 @@ class Gates(Space):
         for field in fields:
             if field not in ALLOWED:
                 raise UserError(unknown("field", field, ALLOWED))
-        opened = {field: _opened(field, given) for field, given in fields.items()}
-        # `_opened` has checked each value against ALLOWED, which the type checker cannot follow.
-        return dataclasses.replace(cls(name), **opened)  # type: ignore[arg-type]  # above
+        opened: dict[str, Any] = {field: _opened(field, at) for field, at in fields.items()}
+        return dataclasses.replace(cls(name), **opened)
 
     @property
     def version(self) -> str:

@@ -135,8 +135,7 @@ def _loaders(task: Module, module: Any) -> tuple[Any, Any, Any]:
     for split, name in zip(SPLITS, ("train", "val", "test"), strict=True):
         try:
             loaders.append(getattr(module, f"{name}_dataloader")())
-        except Exception as error:
-            # Lightning's own, of a method that is not overridden; tasks do not import Lightning.
+        except Exception as error:  # one is Lightning's own, which tasks do not import
             if type(error).__name__ != "MisconfigurationException":
                 raise
             loaders.append(None)

@@ -25,7 +25,8 @@ def losses(
 
     y is (members, rows, width), weight (members, outputs, width), bias (members, outputs).
     """
-    result: Tensor = _Losses.apply(y, weight, bias, window, head)  # type: ignore[no-untyped-call]
+    function: Any = _Losses  # torch declares no types of `apply`
+    result: Tensor = function.apply(y, weight, bias, window, head)
     return result
 
 

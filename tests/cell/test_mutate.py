@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -55,9 +56,9 @@ SMALL = loads("def small(x, h):\n    a = linear(x)\n    return tanh(a) * h\n")
 X, H, A, TANH, MUL = range(5)
 
 
-def results(cell: Cell, operator: str, current: int, **rules: object) -> set[str]:
+def results(cell: Cell, operator: str, current: int, **rules: Any) -> set[str]:
     """All right-hand sides that the operator gives for one node, over many seeds."""
-    opened = Mutations(**rules)  # type: ignore[arg-type]
+    opened = Mutations(**rules)
     found = set[str]()
     for seed in range(300):
         draft = MUTATIONS[operator](take_apart(cell), current, Random(seed), opened)
