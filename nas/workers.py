@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Self
@@ -201,11 +202,35 @@ def _death(exit_code: int) -> str:
     return f"was killed by {name}{hint}" if exit_code < 0 else f"ended with exit code {exit_code}"
 
 
+@contextlib.contextmanager
+def _interrupts_put_off() -> Iterator[None]:
+    """Let signals that Python handles wait for the end of the block.
+
+    A launch cut short leaves a child that reads its orders from a closed pipe, and says so in a
+    traceback. A mask does not prevent it: any other thread takes the signal, and the main one runs
+    the handler.
+    """
+    came: list[int] = []
+    handlers = {}
+    try:
+        if threading.current_thread() is threading.main_thread():  # no other runs handlers
+            for one in (signal.SIGINT, signal.SIGTERM):
+                if callable(handler := signal.getsignal(one)):
+                    handlers[one] = handler
+                    signal.signal(one, lambda number, _: came.append(number))
+        yield
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
 class _Process(SpawnProcess):
     def start(self) -> None:
         # Before the launch, not in the initializer: NumPy, and torch in a user's script, are
         # imported sooner. A blocked signal stays blocked in the child, also while it imports.
-        with _LAUNCH:
+        with _LAUNCH, _interrupts_put_off():
             before = {name: os.environ[name] for name in THREADS if name in os.environ}
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             os.environ.update(dict.fromkeys(THREADS, "1"))

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -300,6 +301,41 @@ def test_an_interrupt_ends_the_wait_and_the_work(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), LocalWorkers(1, RUN) as workers:
         future = workers.submit(evaluation("sleep", tmp_path / "pid", 60))
     assert cut_short(future)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_does_not_cut_a_launch_short(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever thread the signal reaches: the worker would print a traceback."""
+    launched, begun, sent = [], threading.Event(), threading.Event()
+    launch = SpawnProcess.start
+
+    def send() -> None:  # a thread from before the launch, so that it masks no signal
+        begun.wait()
+        signal.pthread_kill(threading.get_ident(), number)
+        sent.set()
+
+    def interrupted(process: SpawnProcess) -> None:
+        begun.set()
+        sent.wait()
+        launch(process)
+        launched.append(process)
+
+    def handle(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted)
+    before = signal.signal(number, handle)
+    threading.Thread(target=send).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            LocalWorkers(2, RUN)
+        assert signal.getsignal(number) is handle
+    finally:
+        signal.signal(number, before)
+    assert len(launched) == 1
+    launched[0].kill()
 
 
 def test_workers_die_with_a_coordinator_that_is_killed(tmp_path: Path) -> None:
