@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -22,10 +21,20 @@ from tests.strategies import cells
 PAPER = Mutations()
 SEEDS = st.integers(0, 2**32)
 
+TOO_LARGE = {  # for a search with the usual limits: their operations
+    "fast_slow_lstm": 63,
+    "s4d": 75,
+    "darts_v1": 74,
+    "darts_v2": 74,
+    "enas": 94,
+    "enas_lm": 75,
+}
+SEARCHED = [name for name in ZOO if name not in TOO_LARGE]
+
 
 @st.composite
 def descendants(draw: st.DrawFn) -> Cell:
-    cell = ZOO[draw(st.sampled_from(list(ZOO)))]
+    cell = ZOO[draw(st.sampled_from(SEARCHED))]
     walk = random_walk(cell, draw(st.integers(0, 5)), draw(SEEDS))
     return walk[-1].cell if walk else cell
 
@@ -188,10 +197,9 @@ def test_mut3_is_an_insertion_away_from_the_gru_whose_gate_is_turned() -> None:
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_zoo_cell_is_accepted(name: str) -> None:
-    """Limits of size are those of a search: enas has 26 matrices, s4d 94 operations and none."""
-    limits = replace(PAPER, max_operations=94, max_matrices=26, min_matrices=0)
-    assert broken_rule(ZOO[name], limits) == ""
+def test_every_zoo_cell_is_accepted_unless_it_is_too_large(name: str) -> None:
+    reason = f"it has {TOO_LARGE.get(name)} operations, above max_operations = 60"
+    assert broken_rule(ZOO[name], PAPER) == (reason if name in TOO_LARGE else "")
 
 
 @pytest.mark.parametrize(
