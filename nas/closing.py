@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas.config import SearchConfig
 from nas.errors import HIDDEN, hidden
+from nas.levels import levels_of
 from nas.tasks.base import Task
 
 if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
@@ -31,11 +32,13 @@ def levels(task: Task, rows: "Sequence[Row]", seed: int) -> str:
         value = row.visit.judgement.best.get(task.name) if row.visit.judgement else None
         if value is not None:
             reached[row.name] = value
-    simple = task.baseline(seed)
-    reached |= {simple.name: simple.value, "blind guess": task.chance()}
+    simple = levels_of(task, seed)
+    reached |= {one.name: one.value for one in simple.shown}
     better = "more" if task.metric.higher_is_better else "less"
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in reached.items())
-    return f"{task.name}, {task.metric.name} ({task.metric.unit}, {better} is better): {numbers}."
+    why = f"; simple predictors are not computed: {simple.why}" if simple.why else ""
+    metric = task.metric
+    return f"{task.name}, {metric.name} ({metric.unit}, {better} is better): {numbers}{why}."
 
 
 def n_runs(visits: "Sequence[Visit | None]") -> int:

@@ -50,10 +50,11 @@ ORDER = """
     nas.tasks.corpus nas.tasks.memorization
     nas.tasks.sequences nas.tasks.table nas.tasks.labelled
     nas.tasks.arithmetic nas.tasks.xml nas.tasks.text nas.tasks.words nas.tasks.csv
-    nas.tasks.arrays nas.tasks.module nas.tasks.music
+    nas.tasks.arrays nas.tasks.module nas.tasks.music nas.tasks.penn_treebank
     nas.tasks.digits nas.tasks.formal nas.tasks.regular nas.tasks.dyck
     nas.tasks.drawn nas.tasks.adding nas.tasks.copy_memory nas.tasks.selective_copying
     nas.tasks.recall nas.tasks
+    nas.levels
     nas.evaluation
     nas.budget nas.model nas.stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer

@@ -41,10 +41,10 @@ class Stub(Task):
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         return iter(())
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 0.5
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         return Baseline("none", 0.5)
 
 

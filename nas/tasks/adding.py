@@ -62,14 +62,14 @@ class Adding(Task):
             scored[-1] = True
             yield Window(inputs, targets, scored, fresh=True)
 
-    def chance(self) -> float:
-        # 1/6 but for the sampling of the validation split, here the one of seed 0.
-        return sequences.chance(self.interface, self.metric, self.windows("validation", seed=0))
+    def chance(self, split: Split = "validation") -> float:
+        # 1/6 but for the sampling of the split, here the one of seed 0.
+        return sequences.chance(self.interface, self.metric, self.windows(split, seed=0))
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         """The number that was marked last, and the mean in place of the one before it."""
         errors = []
-        for window in self.windows("validation", seed):
+        for window in self.windows(split, seed):
             steps = np.arange(self.length)[:, np.newaxis]
             last = np.where(window.inputs[..., 1] > 0, steps, 0).max(0)
             number = window.inputs[last, np.arange(self.batch_size), 0].astype(np.float64)

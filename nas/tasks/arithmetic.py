@@ -65,11 +65,11 @@ class Arithmetic(Task):
         scored = inside(streams[:-1], SYMBOLS.index("="), SYMBOLS.index("."))
         return cut(streams, self.window, scored)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1 / self.interface.outputs
 
-    def baseline(self, seed: int) -> Baseline:
-        return ngram.accuracy(self, seed, order=2)
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return ngram.accuracy(self, seed, split, order=2)
 
     def check(self) -> None:
         super().check()

@@ -106,7 +106,7 @@ class Baseline:
 
     name: str
     value: float
-    """In the unit of the task's metric, on the validation split."""
+    """In the unit of the task's metric."""
 
 
 @dataclass(frozen=True, kw_only=True)  # a subclass's own fields come first: Text("my.txt")
@@ -155,13 +155,13 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def chance(self) -> float:
-        """The metric of blind guessing: uniform over the classes or bits; for numbers, always 0,
-        to which the training part's mean is normalised."""
+    def chance(self, split: Split = "validation") -> float:
+        """The metric of blind guessing on a split: uniform over the classes or bits; for numbers,
+        always 0, to which the training part's mean is normalised."""
 
     @abstractmethod
-    def baseline(self, seed: int) -> Baseline:
-        """A simple predictor fitted on the training split and measured on validation."""
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        """A simple predictor fitted on the training split and measured on another."""
 
     def check(self) -> None:
         """Raise UserError if a field is out of range; subclasses extend it."""
@@ -175,6 +175,10 @@ class Task(ABC):
                     f"tasks.{self.name}.n_params are parameter budgets and must be positive, "
                     f"got {budget}."
                 )
+
+    def missing(self) -> str:
+        """Why the data would have to be fetched before they can be read; empty if they are here."""
+        return ""
 
     def content(self) -> str:
         """A digest of data that the fields do not determine, such as a file's SHA-256."""

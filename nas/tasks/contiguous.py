@@ -43,13 +43,18 @@ class Shares:
             raise UserError(
                 f"tasks.{task.name} has no test split, since test_share is 0: raise it."
             )
-        if len(part) <= (needed := task.batch_size * task.window):
-            raise UserError(
-                f"tasks.{task.name}: the {split} split has {len(part)} {kind}, but one window "
-                f"takes batch_size * window + 1 = {task.batch_size} * {task.window} + 1 = "
-                f"{needed + 1}: lower batch_size or window, or give a longer text."
-            )
+        check_length(task, part, split, kind)
         return part
+
+
+def check_length(task: Task, part: Tokens, split: Split, kind: str) -> None:
+    """Raise UserError unless a split has one window of all streams."""
+    if len(part) <= (needed := task.batch_size * task.window):
+        raise UserError(
+            f"tasks.{task.name}: the {split} split has {len(part)} {kind}, but one window "
+            f"takes batch_size * window + 1 = {task.batch_size} * {task.window} + 1 = "
+            f"{needed + 1}: lower batch_size or window, or give a longer text."
+        )
 
 
 def windows(task: Task, part: Tokens, split: Split, seed: int, epoch: int) -> Iterator[Window]:
@@ -70,12 +75,12 @@ def windows(task: Task, part: Tokens, split: Split, seed: int, epoch: int) -> It
     return cut(part[(starts + steps) % len(part)], task.window)
 
 
-def baseline(task: Task, train: Tokens, seed: int, order: int) -> Baseline:
-    """An n-gram model of all of the training part, measured on the windows of validation."""
+def baseline(task: Task, train: Tokens, seed: int, split: Split, order: int) -> Baseline:
+    """An n-gram model of all of the training part, measured on the windows of a split."""
     part = train[:, np.newaxis]
     whole = cut(part, window=len(part) - 1)
     model = ngram.fit(*ngram.examples(whole, order), task.interface.outputs)
-    held_out = ngram.examples(task.windows("validation", seed), order)
+    held_out = ngram.examples(task.windows(split, seed), order)
     if task.metric.name == "loss":
         return Baseline(f"{order}-gram", float(model.losses(*held_out).mean()))
     hits = model.guesses(held_out[0]) == held_out[1]

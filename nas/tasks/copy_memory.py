@@ -67,10 +67,10 @@ class CopyMemory(Task):
                 inputs, targets, np.ones_like(recall), fresh=True, marks={"recall": recall}
             )
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1 / (self.alphabet + 1)
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         # Exact rather than measured: a count over some thousand positions could fall below chance.
         return Baseline("one symbol always", 1 / self.alphabet)
 

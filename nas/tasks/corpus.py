@@ -46,6 +46,11 @@ def text_of(path: str, field: str = "tasks.text.path") -> str:
     return _text(path, _folder(path), field)
 
 
+def missing(path: str) -> str:
+    """Why the text that `path` names would have to be fetched; empty if it need not."""
+    return pinned.missing(PINNED[path], _folder(path)) if path in PINNED else ""
+
+
 def _folder(path: str) -> str:
     return pinned.folder() if path in PINNED else ""
 

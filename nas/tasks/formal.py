@@ -87,14 +87,14 @@ class Strings(Task):
             symbols = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
             yield self.labelled(np.ascontiguousarray(symbols.reshape(-1, length).T))
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return sequences.chance(self.interface, self.metric, iter(()))
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         """The commonest targets after each symbol; a blind guess if that is better."""
         targets, inputs = sequences.scored_rows(self.windows("train", seed))
         n_known = len(targets)
-        held_targets, held_inputs = sequences.scored_rows(self.windows("validation", seed))
+        held_targets, held_inputs = sequences.scored_rows(self.windows(split, seed))
         _, codes = np.unique(np.concatenate([targets, held_targets]), axis=0, return_inverse=True)
         codes = codes.reshape(-1)
         hits = 0
@@ -104,7 +104,7 @@ class Strings(Task):
                 guess = known.most_common(1)[0][0]
                 hits += int((codes[n_known:][held_inputs == symbol] == guess).sum())
         found = Baseline("last symbol", hits / len(held_targets))
-        return max(Baseline("blind guess", self.chance()), found, key=lambda one: one.value)
+        return max(Baseline("blind guess", self.chance(split)), found, key=lambda one: one.value)
 
     def check(self) -> None:
         super().check()

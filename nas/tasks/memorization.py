@@ -62,10 +62,10 @@ class Memorization(Task):
             scored[self.n_symbols :] = True
             yield Window(steps[:-1], steps[1:], scored, fresh=True)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1 / self.interface.outputs
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         # Exact rather than measured: a count over some thousand positions could fall below chance.
         return Baseline("one symbol always", 1 / self.alphabet)
 

@@ -74,6 +74,9 @@ class Music(SequenceTask):
         """The frames of all tunes; they are read once in a process."""
         return _data(self.path, pinned.folder(), self.window)
 
+    def missing(self) -> str:
+        return pinned.missing(PINNED[self.path], pinned.folder())
+
     def content(self) -> str:
         return PINNED[self.path].sha256  # known without the file
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.tasks.base import Baseline, Task, Window
+from nas.tasks.base import Baseline, Split, Task, Window
 
 Tokens = NDArray[np.int64]
 
@@ -93,11 +93,11 @@ def fit(histories: Tokens, targets: Tokens, vocabulary_size: int) -> NGram:
     return NGram(vocabulary_size, tuple(levels))
 
 
-def accuracy(task: Task, seed: int, order: int) -> Baseline:
-    """The share of right guesses on validation, fitted on the first training epoch."""
+def accuracy(task: Task, seed: int, split: Split, order: int) -> Baseline:
+    """The share of right guesses on a split, fitted on the first training epoch."""
     histories, targets = examples(task.windows("train", seed), order)
     model = fit(histories, targets, task.interface.inputs)
-    histories, targets = examples(task.windows("validation", seed), order)
+    histories, targets = examples(task.windows(split, seed), order)
     return Baseline(f"{order}-gram", float(np.mean(model.guesses(histories) == targets)))
 
 

@@ -28,6 +28,14 @@ def folder() -> str:
     return os.environ.get(DATA_FOLDER, "")
 
 
+def missing(pinned: Pinned, folder: str) -> str:
+    """Why the file would have to be fetched; empty if it is here."""
+    places = [Path(folder).expanduser() / pinned.file_name] if folder else []
+    if any(place.exists() for place in (*places, _cache() / pinned.file_name)):
+        return ""
+    return f"{pinned.file_name} is not here (it is fetched, or found in {DATA_FOLDER})"
+
+
 def content(pinned: Pinned, name: str, folder: str, field: str) -> bytes:
     """The content of the file that a field of a configuration names.
 
@@ -52,13 +60,18 @@ def content(pinned: Pinned, name: str, folder: str, field: str) -> bytes:
     return found
 
 
+def _cache() -> Path:
+    """Where files lie that were fetched."""
+    import pooch
+
+    return Path(pooch.os_cache("recurrent-nas"))
+
+
 def _fetch(pinned: Pinned, field: str) -> Path:
     import pooch
 
     try:
-        fetched = pooch.retrieve(
-            pinned.url, f"sha256:{pinned.sha256}", pinned.file_name, pooch.os_cache("recurrent-nas")
-        )
+        fetched = pooch.retrieve(pinned.url, f"sha256:{pinned.sha256}", pinned.file_name, _cache())
     except (OSError, ValueError) as error:  # no network, or another content at the address
         raise UserError(
             f"{field}: {pinned.url} cannot be fetched ({error}): put the file as "

@@ -85,10 +85,10 @@ class Recall(Task):
             scored[asked, streams] = True
             yield Window(inputs, targets, scored, fresh=True)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1 / self._n_values
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         """Each value is asked for once, so one of those read is right once in D: exact."""
         return Baseline("last value read", 1 / self.n_pairs)
 

@@ -66,10 +66,10 @@ class SelectiveCopying(Task):
             scored[-n:] = True
             yield Window(inputs, targets, scored, fresh=True)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1 / self.alphabet
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         """Right at the last step, and elsewhere as often as two symbols are equal: exact."""
         n = self.n_symbols
         return Baseline("last symbol", (1 + (n - 1) / self.alphabet) / n)

@@ -95,11 +95,11 @@ class SequenceTask(Task):
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         return windows(self, self.data.parts[split], split, seed, epoch)
 
-    def chance(self) -> float:
-        return chance(self.interface, self.metric, self.windows("validation", 0))
+    def chance(self, split: Split = "validation") -> float:
+        return chance(self.interface, self.metric, self.windows(split, 0))
 
-    def baseline(self, seed: int) -> Baseline:
-        return baseline(self, self.data, seed)
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return baseline(self, self.data, seed, split)
 
     def content(self) -> str:
         return self.data.sha256
@@ -146,10 +146,10 @@ def check_metric(task: Task, head: Head, name: str) -> None:
         )
 
 
-def chance(interface: Interface, metric: Metric, validation: Iterator[Window]) -> float:
+def chance(interface: Interface, metric: Metric, windows: Iterator[Window]) -> float:
     """The metric of uniform guesses; for numbers, of the training part's mean, which is 0."""
     if interface.head == "gaussian":
-        targets, _ = scored_rows(validation)
+        targets, _ = scored_rows(windows)
         return float(np.mean(np.square(targets, dtype=np.float64)))
     if interface.head == "bernoulli":
         bits = interface.outputs
@@ -158,18 +158,18 @@ def chance(interface: Interface, metric: Metric, validation: Iterator[Window]) -
     return 1 / n if metric.name == "accuracy" else float(np.log(n))
 
 
-def baseline(task: Task, data: Data, seed: int) -> Baseline:
+def baseline(task: Task, data: Data, seed: int, split: Split) -> Baseline:
     """The best of the predictors that look at no more than the row that they are at.
 
     Shares of the classes or bits and means of the numbers are those of the training part; a
     forecast may also be the value that is there now.
     """
-    targets, inputs = scored_rows(task.windows("validation", seed))
+    targets, inputs = scored_rows(task.windows(split, seed))
     known = data.parts["train"]
     seen = known.targets[_scored_in(known)]
     metric, head = task.metric, data.interface.head
-    # Of little data, what is commonest in training may be rarer than a blind guess in validation.
-    found = [Baseline("blind guess", task.chance())]
+    # Of little data, what is commonest in training may be rarer than a blind guess elsewhere.
+    found = [Baseline("blind guess", task.chance(split))]
     found += [_constant(head, metric, seen, targets, data.interface.outputs)]
     if data.last is not None:
         last = inputs if head == "categorical" else inputs[:, data.last]

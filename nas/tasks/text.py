@@ -21,7 +21,7 @@ from nas.tasks.base import (
     interface_of,
 )
 from nas.tasks.contiguous import Shares
-from nas.tasks.corpus import Corpus, corpus
+from nas.tasks.corpus import Corpus, corpus, missing
 
 FEWEST_CHARACTERS = 100
 BASELINE_ORDER = 5
@@ -64,11 +64,11 @@ class Text(Task):
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         return contiguous.windows(self, self._part(split), split, seed, epoch)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return contiguous.chance(self)
 
-    def baseline(self, seed: int) -> Baseline:
-        return contiguous.baseline(self, self._part("train"), seed, BASELINE_ORDER)
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return contiguous.baseline(self, self._part("train"), seed, split, BASELINE_ORDER)
 
     def check(self) -> None:
         super().check()
@@ -87,6 +87,9 @@ class Text(Task):
         self._part("validation")
         if self.test_share:
             self._part("test")
+
+    def missing(self) -> str:
+        return missing(self.path)
 
     def content(self) -> str:
         return self.corpus.sha256

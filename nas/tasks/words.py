@@ -15,7 +15,7 @@ from nas.errors import UserError
 from nas.tasks import contiguous
 from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window, interface_of
 from nas.tasks.contiguous import Shares
-from nas.tasks.corpus import text_of
+from nas.tasks.corpus import missing, text_of
 
 BASELINE_ORDER = 3
 UNKNOWN, END = "<unk>", "<eos>"
@@ -70,11 +70,14 @@ class Words(Task):
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         return contiguous.windows(self, self._part(split), split, seed, epoch)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return contiguous.chance(self)
 
-    def baseline(self, seed: int) -> Baseline:
-        return contiguous.baseline(self, self._part("train"), seed, BASELINE_ORDER)
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return contiguous.baseline(self, self._part("train"), seed, split, BASELINE_ORDER)
+
+    def missing(self) -> str:
+        return missing(self.path)
 
     def content(self) -> str:
         return _tokens(self)[2]

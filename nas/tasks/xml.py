@@ -62,11 +62,11 @@ class Xml(Task):
         letters = streams[1:] < len(ascii_lowercase)
         return cut(streams, self.window, marks={"closing": closing & letters})
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1 / self.interface.outputs
 
-    def baseline(self, seed: int) -> Baseline:
-        return ngram.accuracy(self, seed, order=2)
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return ngram.accuracy(self, seed, split, order=2)
 
     def check(self) -> None:
         super().check()

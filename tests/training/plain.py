@@ -52,10 +52,10 @@ class Endless(Task):
             fresh = number == 0 and (split == "validation" or epoch == 0)
             yield Window(symbols[:-1], symbols[1:], scored, fresh)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return math.log(self.interface.inputs)
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         return Baseline("uniform", self.chance())
 
 

@@ -147,10 +147,10 @@ class Sums(Task):
             }[self.head]
             yield Window(inputs, targets, scored, True)
 
-    def chance(self) -> float:
+    def chance(self, split: Split = "validation") -> float:
         return 1.0
 
-    def baseline(self, seed: int) -> Baseline:
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         return Baseline("none", 1.0)
 
 
