@@ -35,7 +35,7 @@ def levels(task: Task, rows: "Sequence[Row]", seed: int) -> str:
     simple = levels_of(task, seed)
     reached |= {one.name: one.value for one in simple.shown}
     better = "more" if task.metric.higher_is_better else "less"
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in reached.items())
+    numbers = ", ".join(f"{name} {task.metric.shown(value)}" for name, value in reached.items())
     why = f"; simple predictors are not computed: {simple.why}" if simple.why else ""
     metric = task.metric
     return f"{task.name}, {metric.name} ({metric.unit}, {better} is better): {numbers}{why}."

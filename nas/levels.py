@@ -22,15 +22,17 @@ class Levels:
     baseline: Baseline | None
     why: str = ""
     """Why they are not computed; empty if they are."""
+    others: tuple[Baseline, ...] = ()
+    """Further simple predictors."""
 
     @property
     def shown(self) -> tuple[Baseline, ...]:
-        """The simple predictor, then blind guessing unless that is the best simple one; nothing if
+        """The simple predictors, then blind guessing unless that is the best simple one; nothing if
         they are not computed."""
         if self.chance is None or self.baseline is None:
             return ()
         blind = Baseline(BLIND, self.chance)
-        return (blind,) if self.baseline.name == BLIND else (self.baseline, blind)
+        return (blind,) if self.baseline.name == BLIND else (self.baseline, *self.others, blind)
 
 
 def levels_of(task: Task, seed: int, split: Split = "validation") -> Levels:
@@ -48,4 +50,5 @@ def levels_of(task: Task, seed: int, split: Split = "validation") -> Levels:
 
 @functools.lru_cache(maxsize=64)
 def _computed(task: Task, seed: int, split: Split) -> Levels:
-    return Levels(task.chance(split), task.baseline(seed, split))
+    first, *others = task.baselines(seed, split)
+    return Levels(task.chance(split), first, others=tuple(others))

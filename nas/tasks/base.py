@@ -19,6 +19,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import exp
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ Head = Literal["categorical", "bernoulli", "gaussian"]
 """What the output layer's numbers mean: scores of classes, of which one is right; logits of bits,
 each 0 or 1; means of numbers. The losses are -ln of the probability, for a Gaussian head the
 squared error, the mean of its numbers."""
+WORD_LOSS = "nats a word"
+"""The unit of losses that are told with their perplexity."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class Metric:
         """The value whose `ratio` to `reference` is the given one, which is not 0 for a loss."""
         return ratio * reference if self.higher_is_better else reference / ratio
 
+    def shown(self, value: float) -> str:
+        """In four digits; a loss of words with its perplexity, as language models are told."""
+        number = f"{value:.4g}"
+        return f"{number} (perplexity {exp(value):.4g})" if self.unit == WORD_LOSS else number
+
 
 ACCURACY = Metric("accuracy", "share of scored symbols", higher_is_better=True)
 LOSS = Metric("loss", "nats a symbol", higher_is_better=False)
@@ -121,6 +129,9 @@ class Task(ABC):
     """Raised whenever the same fields would give other data: old outcomes no longer apply."""
     forced: ClassVar[bool] = True
     """Whether every scored target is the next input (teacher forcing), as `check_task` verifies."""
+    perfect: ClassVar[float | None] = None
+    """The metric of a predictor that makes no mistake; None where what is predicted is not
+    determined by what was read."""
 
     n_params: tuple[int, ...] = (25_000,)
     """Parameter budgets that settings are drawn from."""
@@ -162,6 +173,10 @@ class Task(ABC):
     @abstractmethod
     def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         """A simple predictor fitted on the training split and measured on another."""
+
+    def baselines(self, seed: int, split: Split = "validation") -> tuple[Baseline, ...]:
+        """All simple predictors that are shown, `baseline` first."""
+        return (self.baseline(seed, split),)
 
     def check(self) -> None:
         """Raise UserError if a field is out of range; subclasses extend it."""

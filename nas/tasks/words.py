@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks import contiguous
-from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window, interface_of
+from nas.tasks.base import (
+    ACCURACY,
+    WORD_LOSS,
+    Baseline,
+    Interface,
+    Metric,
+    Split,
+    Task,
+    Window,
+    interface_of,
+)
 from nas.tasks.contiguous import Shares
 from nas.tasks.corpus import missing, text_of
 
@@ -21,7 +31,7 @@ BASELINE_ORDER = 3
 UNKNOWN, END = "<unk>", "<eos>"
 """Stand for words that are not in the vocabulary, and for the ends of lines."""
 WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
-LOSS = Metric("loss", "nats a word", higher_is_better=False)
+LOSS = Metric("loss", WORD_LOSS, higher_is_better=False)
 
 
 @dataclass(frozen=True)
