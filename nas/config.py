@@ -23,6 +23,7 @@ from nas.tasks.dyck import Dyck
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
 from nas.tasks.music import Music
+from nas.tasks.penn_treebank import PennTreebank
 from nas.tasks.recall import Recall
 from nas.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, Parity
 from nas.tasks.selective_copying import SelectiveCopying
@@ -49,6 +50,8 @@ class TasksConfig:
     """Predict the characters of a text."""
     words: Words = field(default_factory=Words)
     """Predict the words of a text."""
+    penn_treebank: PennTreebank = field(default_factory=PennTreebank)
+    """Predict the words of the Penn Treebank."""
     csv: Csv = field(default_factory=Csv)
     """Forecast or classify the rows of a table."""
     arrays: Arrays = field(default_factory=Arrays)

@@ -11,6 +11,7 @@ from nas.tasks.dyck import Dyck
 from nas.tasks.memorization import Memorization
 from nas.tasks.module import Module
 from nas.tasks.music import Music
+from nas.tasks.penn_treebank import PennTreebank
 from nas.tasks.recall import Recall
 from nas.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, Parity
 from nas.tasks.selective_copying import SelectiveCopying
@@ -34,6 +35,7 @@ __all__ = [
     "Module",
     "Music",
     "Parity",
+    "PennTreebank",
     "Recall",
     "SelectiveCopying",
     "Task",
@@ -48,6 +50,7 @@ TASKS: dict[str, type[Task]] = {
     "xml": Xml,
     "text": Text,
     "words": Words,
+    "penn_treebank": PennTreebank,
     "csv": Csv,
     "arrays": Arrays,
     "module": Module,
