@@ -39,6 +39,7 @@ class Adding(Task):
 
     name: ClassVar[str] = "adding"
     forced: ClassVar[bool] = False
+    perfect: ClassVar[float] = 0.0
 
     length: int = 50
     """Steps of an example, T."""

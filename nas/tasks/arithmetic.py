@@ -41,6 +41,7 @@ class Arithmetic(Task):
     """
 
     name: ClassVar[str] = "arithmetic"
+    perfect: ClassVar[float] = 1.0
 
     max_digits: int = 8
     """Most digits of an operand, 1 to 18."""

@@ -35,6 +35,7 @@ class CopyMemory(Task):
 
     name: ClassVar[str] = "copy_memory"
     forced: ClassVar[bool] = False
+    perfect: ClassVar[float] = 1.0
 
     n_symbols: int = 10
     """Symbols to keep in memory."""

@@ -43,6 +43,7 @@ class Strings(Task):
     """
 
     forced: ClassVar[bool] = False
+    perfect: ClassVar[float] = 1.0
 
     max_length: int = 40
     """Training strings have 1 to so many symbols."""

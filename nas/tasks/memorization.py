@@ -35,6 +35,7 @@ class Memorization(Task):
     """
 
     name: ClassVar[str] = "memorization"
+    perfect: ClassVar[float] = 1.0
 
     n_symbols: int = 5
     """Symbols to keep in memory."""

@@ -42,6 +42,7 @@ class Recall(Task):
 
     name: ClassVar[str] = "recall"
     forced: ClassVar[bool] = False
+    perfect: ClassVar[float] = 1.0
 
     n_pairs: int = 4
     """D."""

@@ -34,6 +34,7 @@ class SelectiveCopying(Task):
 
     name: ClassVar[str] = "selective_copying"
     forced: ClassVar[bool] = False
+    perfect: ClassVar[float] = 1.0
 
     n_symbols: int = 5
     """Symbols to keep in memory."""
