@@ -8,8 +8,8 @@ from nas.compare.result import Comparison, OnTask
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CLAIMED, UNCLAIMED, SEED = "C0", "0.55", "0.75"
-"""Colours: a difference that is claimed, one that is not, single seeds."""
+CLAIMED, UNCLAIMED, SEED, LEVEL = "C0", "0.55", "0.75", "0.45"
+"""Colours: a difference that is claimed, one that is not, single seeds, what needs no network."""
 
 
 def draw(comparison: Comparison, path: Path) -> None:
@@ -17,8 +17,8 @@ def draw(comparison: Comparison, path: Path) -> None:
     from matplotlib.figure import Figure
 
     columns = 1 + max(len(on.against) for on in comparison.tasks)
-    n_cells = len(comparison.cells)
-    size = (3.6 * columns, (1.3 + 0.32 * n_cells) * len(comparison.tasks))
+    n_rows = len(comparison.cells) + max(len(on.levels.shown) for on in comparison.tasks)
+    size = (3.6 * columns, (1.3 + 0.32 * n_rows) * len(comparison.tasks))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(comparison.tasks), columns, squeeze=False)
     for line, on in zip(panels, comparison.tasks, strict=True):
@@ -40,9 +40,34 @@ def _metrics(panel: "Axes", on: OnTask) -> None:
         if one.mean is not None:
             reach = ([one.mean.mean - one.mean.low], [one.mean.high - one.mean.mean])
             panel.errorbar([one.mean.mean], [place], xerr=reach, fmt="o", color="k", capsize=2)
+    _simple(panel, on)
     _rows(panel, on, named=True)
     panel.set_xlabel(on.task.metric.unit, fontsize="small")
     panel.set_title(f"{on.task.name}: {on.task.metric.name}", fontsize="small")
+
+
+def _simple(panel: "Axes", on: OnTask) -> None:
+    """A row for each predictor without a network. Where one is far off, an arrow at the edge and
+    its value: a scale that held it would hide the differences between cells."""
+    panel.margins(x=0.1)
+    low, high = panel.get_xlim()
+    for place, one in enumerate(on.levels.shown, start=len(on.cells)):
+        right, text = one.value > (low + high) / 2, f"{one.value:.4g}"
+        if low <= one.value <= high:
+            panel.plot([one.value], [place], "D", color=LEVEL, markersize=4)
+        else:
+            text = f"{text} →" if right else f"← {text}"
+        panel.annotate(
+            text,
+            (min(max(one.value, low), high), place),
+            xytext=(-6 if right else 6, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="center",
+            color=LEVEL,
+            fontsize="small",
+        )
+    panel.set_xlim(low, high)
 
 
 def _differences(panel: "Axes", on: OnTask, baseline: str) -> None:
@@ -60,8 +85,9 @@ def _differences(panel: "Axes", on: OnTask, baseline: str) -> None:
 
 
 def _rows(panel: "Axes", on: OnTask, *, named: bool) -> None:
-    """The first cell on top."""
-    names = [one.name for one in on.cells] if named else [""] * len(on.cells)
-    panel.set_yticks(range(len(on.cells)), labels=names)
-    panel.set_ylim(len(on.cells) - 0.5, -0.5)
+    """The first cell on top; what needs no network below, in the panel of metrics alone."""
+    names = [one.name for one in (*on.cells, *on.levels.shown)]
+    panel.set_yticks(range(len(names)), labels=names if named else [""] * len(names))
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.locator_params(axis="x", nbins=5)
     panel.tick_params(labelsize="small")

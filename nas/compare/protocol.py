@@ -43,7 +43,7 @@ class Comparing(Staged):
         means = {}
         for task in self.tasks:
             values = [value_of(task, answers.pop(0)[0]) for _ in fresh[task.name]]
-            means[task.name] = sum(values) / len(values) if values else task.chance()
+            means[task.name] = sum(values) / len(values) if values else task.chance("test")
         best: dict[str, float | None] = dict(means)
         of_reference = means if is_reference else referred((yield NeedReference())).best
         ratios = {
@@ -81,7 +81,7 @@ def value_of(task: Task, outcome: Outcome) -> float:
 
     To leave such a run out would favour the cell that diverges.
     """
-    return task.chance() if is_missing(outcome) else float(outcome.test or 0.0)
+    return task.chance("test") if is_missing(outcome) else float(outcome.test or 0.0)
 
 
 def is_missing(outcome: Outcome) -> bool:

@@ -82,6 +82,11 @@ def _metrics(on: OnTask, one: Measured) -> Iterator[tuple[str, float]]:
             yield legal(f"{task}.better_than_{baseline}.p"), pair.corrected
 
 
+def _levels(on: OnTask) -> Iterator[tuple[str, float]]:
+    for one in on.levels.shown:
+        yield legal(f"{on.task.name}.{one.name}"), one.value
+
+
 def _params(on: OnTask, one: Measured) -> Iterator[tuple[str, str]]:
     if one.settings is not None:
         for name, value in {**asdict(one.settings), "hidden_size": one.hidden_size}.items():
@@ -102,7 +107,12 @@ def _summary(comparison: Comparison, folder: Path, n_cells: int) -> Entry:
         "FINISHED",
         sum(one.seconds for on in comparison.tasks for one in on.cells),
         _tags(comparison, SUMMARY, SUMMARY, n_cells),
-        {"n_cells": float(n_cells), "n_pairs": float(len(claimed)), "n_claimed": sum(claimed)},
+        {
+            "n_cells": float(n_cells),
+            "n_pairs": float(len(claimed)),
+            "n_claimed": float(sum(claimed)),
+            **dict(pair for on in comparison.tasks for pair in _levels(on)),
+        },
         {"seeds": str(len(comparison.seeds)), "tuning": str(comparison.tuning)},
         (),
         markdown(comparison)[:LONGEST_NOTE],

@@ -17,7 +17,8 @@ NOTE = (
     "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "
     "cell is better. p: Wilcoxon's signed-rank test, corrected by Holm over the cells against one "
     "baseline on one task. Settings were chosen on validation, with another seed; what is shown is "
-    "the test split."
+    "the test split. The last rows of a table need no network: a simple predictor, fitted on the "
+    "training split, and blind guessing, on the first seed's data."
 )
 FILES = ("comparison.md", "comparison.json", "comparison.csv", "comparison.png")
 
@@ -42,8 +43,10 @@ def headings() -> list[str]:
 
 
 def rows(on: OnTask) -> list[list[str]]:
-    """A row for each cell."""
-    return [_row(on, one) for one in on.cells]
+    """A row for each cell, then one for each predictor without a network."""
+    empty = [""] * (len(headings()) - 2)
+    simple = [[one.name, f"{one.value:.4f}", *empty] for one in on.levels.shown]
+    return [*(_row(on, one) for one in on.cells), *simple]
 
 
 def _row(on: OnTask, one: Measured) -> list[str]:
@@ -86,8 +89,11 @@ def caveats(comparison: Comparison) -> Iterator[str]:
                 reasons = ", ".join(sorted(set(why)))
                 yield (
                     f"{one.name} on {on.task.name}: {len(why)} of {len(one.values)} seeds have no "
-                    f"metric ({reasons}) and count as blind guessing, {on.task.chance():.4f}."
+                    f"metric ({reasons}) and count as blind guessing, "
+                    f"{on.task.chance('test'):.4f}."
                 )
+        if on.levels.why:
+            yield f"{on.task.name}: simple predictors are not computed: {on.levels.why}."
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -140,6 +146,7 @@ def _plain(on: OnTask) -> dict[str, Any]:
         "metric": asdict(on.task.metric),
         "n_params": max(on.task.n_params),
         "version": on.task.version,
+        "levels": asdict(on.levels),
         "cells": {one.name: asdict(one) for one in on.cells},
         "against": {
             baseline: {name: asdict(one) for name, one in found.items()}

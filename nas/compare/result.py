@@ -8,6 +8,7 @@ from nas.compare.protocol import Comparing, is_missing, value_of
 from nas.evaluation import Outcome, Settings
 from nas.judgement import best_value
 from nas.leaderboard import BASELINES
+from nas.levels import Levels, levels_of
 from nas.stats import LEVEL, Difference, Interval, differences, interval, smallest_p, verdict
 from nas.tasks.base import Metric, Task
 from nas.visit import Visit
@@ -47,6 +48,8 @@ class OnTask:
     """As they were given, the baselines first."""
     against: Mapping[str, Mapping[str, Difference]]
     """By baseline, then by cell; a pair of baselines is there once."""
+    levels: Levels
+    """On test, of the data of the first seed."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def _on_task(
         done.add(other.key)
         rest = {one.name: gains(task.metric, one, other) for one in cells if one.key not in done}
         against[other.name] = differences(rest, other.name)
-    return OnTask(task, cells, against)
+    return OnTask(task, cells, against, levels_of(task, protocol.seeds[0], "test"))
 
 
 def gains(metric: Metric, one: Measured, other: Measured) -> list[float]:
@@ -114,7 +117,7 @@ def _measured(visit: Visit, name: str, task: Task, protocol: Comparing) -> Measu
     tested = [visit.evaluated[one.digest()].outcomes[0] for one in fresh]
     tuning = [outcome for of_one in answers for outcome in of_one]
     n_seeds = len(protocol.seeds)
-    values = tuple(value_of(task, one) for one in tested) or (task.chance(),) * n_seeds
+    values = tuple(value_of(task, one) for one in tested) or (task.chance("test"),) * n_seeds
     for outcome in tested:
         budget = max(task.n_params)
         assert outcome.n_params <= budget, f"{name} has {outcome.n_params} of {budget} parameters"
