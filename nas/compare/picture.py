@@ -86,7 +86,7 @@ def _differences(panel: "Axes", on: OnTask, baseline: str) -> None:
 
 def _rows(panel: "Axes", on: OnTask, *, named: bool) -> None:
     """The first cell on top; what needs no network below, in the panel of metrics alone."""
-    names = [one.name for one in (*on.cells, *on.levels.shown)]
+    names = [one.name for one in on.cells] + [one.name for one in on.levels.shown]
     panel.set_yticks(range(len(names)), labels=names if named else [""] * len(names))
     panel.set_ylim(len(names) - 0.5, -0.5)
     panel.locator_params(axis="x", nbins=5)
