@@ -77,7 +77,7 @@ ORDER = """
     nas.record_view nas.record_store nas.record
     nas.record_comparison
     nas.record_model nas.record_read nas.serving
-    nas.stats nas.provenance
+    nas.stats nas.anova nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
     nas.report.document nas.report.html nas.report.markdown nas.report.write nas.report.facts
     nas.report.race nas.report.front nas.report.hyperparameters nas.report.ancestry
@@ -85,6 +85,7 @@ ORDER = """
     nas.report.process nas.report.sections nas.record_command nas.report.command
     nas.report.__main__ nas.report
     nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
+    nas.compare.drawn
     nas.compare.picture nas.compare.report nas.compare.record nas.compare.run nas.compare.confirm
     nas.compare.command nas.compare.__main__ nas.compare
     nas.replay.table nas.replay.write nas.replay.distance nas.replay.bench nas.replay.space

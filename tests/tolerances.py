@@ -29,3 +29,8 @@ SEVEN_DIGITS = {"rel": 2e-6}
 """What is computed from two numbers of seven digits, each rounded by up to 5e-7 of itself."""
 OTHER_RUNTIME_32 = {"rtol": 1e-5, "atol": 1e-5}
 """float32, onnxruntime: its tanh and sigmoid are rational functions, over some steps and layers."""
+FOREST_SHARE = 0.05
+"""Absolute, shares of variance by a forest of 64 trees on 400 points against exact ones."""
+GRID_SHARE = 2e-3
+"""Absolute, shares of variance of a tree against means over 1000 x 1000 places: its splits lie
+between them."""
