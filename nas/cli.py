@@ -16,7 +16,7 @@ import jsonargparse
 from nas.arguments import check_file, flags, instantiate, parser_of
 from nas.config import SearchConfig
 from nas.errors import SearchError, UserError
-from nas.resources import find, is_comparison, searches
+from nas.resources import find, is_comparison, is_curves, searches
 
 USAGE = "python -m nas.search [CONFIG] [--FIELD VALUE ...]"
 DESCRIPTION = """Search for recurrent cells, or go on with a search: the same command resumes.
@@ -95,6 +95,11 @@ def parse(arguments: Sequence[str]) -> SearchConfig:
         if is_comparison(path):
             raise UserError(
                 f"{source} compares cells and is no search: python -m nas.compare --config {source}"
+            )
+        if is_curves(path):
+            raise UserError(
+                f"{source} draws learning curves and is no search: python -m nas.curves --config "
+                f"{source}"
             )
         check_file(SearchConfig, path)
         given.insert(0, f"--config={path}")

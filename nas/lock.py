@@ -41,11 +41,12 @@ def lock(folder: Path, name: str, storage: str = "") -> Iterator[None]:
         UserError: if the folder cannot be written, or another coordinator holds the study.
     """
     with ExitStack() as stack:
-        stack.enter_context(_held(folder / LOCK, name, f"folder {folder}", "--studies"))
+        what = f"study {name}", "--study name"
+        stack.enter_context(held(folder / LOCK, *what, f"folder {folder}", "--studies"))
         file = _database(storage)
         if file is not None and file.parent.is_dir():  # else the storage will not answer
             beside = file.with_name(f"{file.name}.{name}{LOCK}")
-            stack.enter_context(_held(beside, name, f"folder {file.parent}", "--storage"))
+            stack.enter_context(held(beside, *what, f"folder {file.parent}", "--storage"))
         yield
 
 
@@ -56,15 +57,23 @@ def _database(url: str) -> Path | None:
 
 
 @contextmanager
-def _held(file: Path, name: str, where: str, option: str) -> Iterator[None]:
+def held(file: Path, what: str, another: str, where: str, option: str) -> Iterator[None]:
+    """Hold a lock file for the process.
+
+    `what` another process may be running, and `another` is what to use instead; `where` may not be
+    writable, and `option` chooses another place.
+
+    Raises:
+        UserError: with these words.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(file)
-        held.acquire(timeout=LOCK_WAIT_S)
+        file_lock = FileLock(file)
+        file_lock.acquire(timeout=LOCK_WAIT_S)
     except Timeout:
         raise UserError(
-            f"study {name} is being run by another process (it holds {file}): wait for it, stop "
-            "it, or use another --study name."
+            f"{what} is being run by another process (it holds {file}): wait for it, stop it, or "
+            f"use another {another}."
         ) from None
     except OSError as error:
         raise UserError(
@@ -73,4 +82,4 @@ def _held(file: Path, name: str, where: str, option: str) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()

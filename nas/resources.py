@@ -24,17 +24,32 @@ def names(kind: Kind) -> list[str]:
 
 
 def is_comparison(path: Path) -> bool:
-    """Whether an experiment's file names cells to compare; else it is a search, or unreadable."""
+    """Whether an experiment's file names cells to compare."""
+    return _has(path, "cells") and not _has(path, "out")
+
+
+def is_curves(path: Path) -> bool:
+    """Whether an experiment's file names cells whose learning curves are drawn."""
+    return _has(path, "cells") and _has(path, "out")
+
+
+def _has(path: Path, field: str) -> bool:
+    """Whether a file has a field, not of a group; False if it cannot be read."""
     try:
         text = path.read_bytes().decode("utf-8", "replace")
     except OSError:
         return False
-    return re.search(r"^cells:", text, re.MULTILINE) is not None
+    return re.search(rf"^{field}:", text, re.MULTILINE) is not None
 
 
 def searches() -> list[str]:
-    """The experiments that are searches."""
-    return [name for name in names("experiments") if not is_comparison(find("experiments", name))]
+    """The experiments that are searches: they name no cells."""
+    return [name for name in names("experiments") if not _has(find("experiments", name), "cells")]
+
+
+def curves() -> list[str]:
+    """The experiments that draw learning curves."""
+    return [name for name in names("experiments") if is_curves(find("experiments", name))]
 
 
 def find(kind: Kind, source: str) -> Path:

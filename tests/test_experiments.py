@@ -8,12 +8,12 @@ from nas.cli import parse
 from nas.compare.command import parse as parse_comparison
 from nas.definition import definition, protocol_of
 from nas.errors import UserError
-from nas.resources import names, searches
+from nas.resources import curves, names, searches
 from nas.spaces import load_space
 
 ROOT = Path(__file__).parent.parent / "experiments"
 NAMES = searches()
-COMPARISONS = sorted(set(names("experiments")) - set(NAMES))
+COMPARISONS = sorted(set(names("experiments")) - set(NAMES) - set(curves()))
 PARTS = ("**Question.**", "**Design", "**Choices", "ost.**")
 
 

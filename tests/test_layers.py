@@ -88,6 +88,8 @@ ORDER = """
     nas.compare.drawn
     nas.compare.picture nas.compare.report nas.compare.record nas.compare.run nas.compare.confirm
     nas.compare.command nas.compare.__main__ nas.compare
+    nas.curves.config nas.curves.store nas.curves.result nas.curves.report nas.curves.picture
+    nas.curves.run nas.curves.command nas.curves.__main__ nas.curves
     nas.replay.table nas.replay.write nas.replay.distance nas.replay.bench nas.replay.space
     nas.replay.recorded nas.replay.run nas.replay.regret nas.replay.compare nas.replay.picture
     nas.replay.report nas.replay.command nas.replay.__main__ nas.replay

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from nas.cell.graph import Cell
 from nas.compile import eager, loop
 from nas.compile.native import CompilerError
 from nas.compile.reference import EagerCell
@@ -46,6 +47,17 @@ def usual() -> Backend:
         if name == known:
             return known
     raise CellError(f'the variable NAS_BACKEND must be one of {", ".join(BACKENDS)}, got "{name}".')
+
+
+def trained_on(cell: Cell, width: int) -> Literal["c", "eager"]:
+    """What "auto" means for a layer that reads and gives this width, on the CPU in float32."""
+    if usual() == "eager":
+        return "eager"
+    try:
+        loop.compiled(cell, width, width, torch.float32)
+    except CompilerError:
+        return "eager"
+    return "c"
 
 
 def choose(
