@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nas.errors import UserError, unknown
+from nas.errors import UserError, refuse_credentials, unknown
 from nas.evolution import EvolutionConfig
 from nas.protocol_config import ProtocolConfig
 from nas.settings import SettingsGrid
@@ -148,6 +148,9 @@ class SearchConfig:
     """Its tasks, such as ones that the search did not use; those of the search if empty."""
     storage: str = ""
     """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
+    storage_wait: str = "10m"
+    """So long a database server is waited for that does not answer; what is finished meanwhile is
+    kept in memory. Not at all if empty."""
     tracking_uri: str = ""
     """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
     studies: str = "studies"
@@ -172,6 +175,9 @@ class SearchConfig:
             raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")
         seconds("time_budget", self.time_budget)
         seconds("evaluation_time_limit", self.evaluation_time_limit)
+        seconds("storage_wait", self.storage_wait)
+        refuse_credentials("storage", self.storage)
+        refuse_credentials("tracking_uri", self.tracking_uri)
         self.protocol.check()
         self.settings.check()
         self.evolution.check()

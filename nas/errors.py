@@ -32,7 +32,35 @@ HIDDEN = "//…@"
 """Stands where a URI had credentials."""
 
 
+DATABASE = r"\b(postgresql|mysql|mariadb|mssql|oracle)(\+\w+)?:$"
+"""Schemes with which a name without a password is no secret; with http it may be a token."""
+
+
 def hidden(text: str) -> str:
     """The text without credentials of the URIs in it."""
-    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", HIDDEN, text)
+    text = re.sub(r"(?<!sqlite:)(?<!/)//[^\s'\"]*@", _hidden_user, text)
     return re.sub(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret))=[^&\s]*", r"\1=…", text)
+
+
+def _hidden_user(found: re.Match[str]) -> str:
+    is_name = re.fullmatch(r"//[\w.~%-]+@", found[0])
+    return found[0] if is_name and re.search(DATABASE, found.string[: found.start()]) else HIDDEN
+
+
+def refuse_credentials(name: str, url: str) -> None:
+    """Refuse a URL with a password in it: lists of processes show all that a command was given.
+
+    Raises:
+        UserError: with the way in which the password is to be given.
+    """
+    if hidden(url) == url:
+        return
+    way = "the configuration file of its driver"
+    if url.startswith("postgresql"):
+        way = "the environment variable PGPASSWORD or the file ~/.pgpass"
+    elif url.startswith("http"):
+        way = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, environment variables"
+    raise UserError(
+        f"{name} {hidden(url)} has credentials in it, which lists of processes show: leave them "
+        f"out, and give them in {way}."
+    )

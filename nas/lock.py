@@ -1,13 +1,20 @@
-"""One coordinator a study: a file lock that goes with the process that holds it."""
+"""One coordinator a study: locks that go with the process that holds them.
+
+A file in the study's folder, and with PostgreSQL a lock in the database, for there a coordinator
+may run on another machine, in another folder.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from nas.errors import UserError
+from nas.faults import WRONG, reason_of, storage_faults, unanswering
+from nas.patience import unlocked
+from nas.postgres import AdvisoryLock, is_postgres
 
 LOCK = ".lock"
 """File in the study's folder that its coordinator holds."""
@@ -15,8 +22,19 @@ LOCK_WAIT_S = 0.5
 """So long a coordinator tries for it: `is_locked` may hold it for an instant."""
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a coordinator holds the study; one that begins just now waits for the answer."""
+def is_locked(folder: Path, name: str = "", storage: str = "") -> bool:
+    """Whether a coordinator holds the study; one that begins just now waits for the answer.
+
+    Raises:
+        UserError: if the storage does not answer.
+    """
+    if is_postgres(storage):
+        with _answering(storage):
+            advisory = AdvisoryLock(storage, name)
+            try:
+                return advisory.is_held()
+            finally:
+                advisory.release()
     if not (folder / LOCK).is_file():
         return False
     tried = FileLock(folder / LOCK)
@@ -31,14 +49,17 @@ def is_locked(folder: Path) -> bool:
 
 
 @contextmanager
-def lock(folder: Path, name: str, storage: str = "") -> Iterator[None]:
+def lock(folder: Path, name: str, storage: str = "") -> Iterator[Callable[[], None]]:
     """Hold the study for one coordinator; the lock goes with the process, however it ends.
 
     With an SQLite file elsewhere as its `storage`, a second lock lies beside that file, for a study
-    of this name may be begun from another folder.
+    of this name may be begun from another folder. With PostgreSQL it is an advisory lock, which is
+    lost when the connection is: what is yielded is to be called before writing, and takes it again
+    or raises (`AdvisoryLock.check`).
 
     Raises:
-        UserError: if the folder cannot be written, or another coordinator holds the study.
+        UserError: if the folder cannot be written, another coordinator holds the study, or the
+            storage does not answer.
     """
     with ExitStack() as stack:
         what = f"study {name}", "--study name"
@@ -47,7 +68,24 @@ def lock(folder: Path, name: str, storage: str = "") -> Iterator[None]:
         if file is not None and file.parent.is_dir():  # else the storage will not answer
             beside = file.with_name(f"{file.name}.{name}{LOCK}")
             stack.enter_context(held(beside, *what, f"folder {file.parent}", "--storage"))
+        if not is_postgres(storage):
+            yield unlocked
+            return
+        with _answering(storage):
+            advisory = AdvisoryLock(storage, name)
+            stack.callback(advisory.release)
+            advisory.take()
+        yield advisory.check
+
+
+@contextmanager
+def _answering(storage: str) -> Iterator[None]:
+    try:
         yield
+    except UserError:
+        raise
+    except (*WRONG, *storage_faults()) as error:
+        raise unanswering(storage, reason_of(storage, error)) from None
 
 
 def _database(url: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import suppress
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from nas.coordinator import Coordinator
 from nas.evaluation import Evaluation, Result
+from nas.faults import storage_faults
 from nas.leaderboard import Row
 from nas.study import Study
 from nas.visit import Visit
@@ -130,6 +132,12 @@ class TimeNotes:
         self.study.set_attr("spent_s", self.spent_s + here_s)
         self.study.set_attr("slot_s", self.slot_s + here_s * self.workers.n_slots)
         self.study.set_attr("busy_s", self.busy_s + self.workers.busy_s)
+
+    def close(self) -> None:
+        """Note it for the last time; a search that ends because the storage does not answer, or
+        while it does not, ends without."""
+        with suppress(*storage_faults()):
+            self.note()
 
     def tick(self, coordinator: Coordinator) -> None:
         if time.monotonic() - self.noted > NOTE_S:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli import guarded
-from nas.errors import HIDDEN, SearchError, UserError, hidden
+from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
 from nas.record import Recorder, described
 from nas.record_place import DEFAULT_URI, check_tracking_uri, place
 from nas.record_summary import summary
@@ -66,6 +66,7 @@ def uri_of(seen: Seen, given: str) -> str:
     Raises:
         UserError: if the search's had credentials, which no file keeps.
     """
+    refuse_credentials("--tracking-uri", given)
     known = str(seen.config.get("tracking_uri") or "")
     uri = given or ("" if known == "off" else known)
     if HIDDEN in uri:

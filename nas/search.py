@@ -92,8 +92,9 @@ class _Search:
         """The report."""
 
     def run(self) -> int:
+        from nas.faults import faults_told
         from nas.lock import lock
-        from nas.storage import faults_told
+        from nas.patience import Patience
         from nas.study import open_study, url_of
 
         config = self.config
@@ -102,10 +103,10 @@ class _Search:
 
             check_tracking_uri(config.tracking_uri)
         url = url_of(self.folder, config.storage)
-        with lock(self.folder, config.study, config.storage), faults_told(url):
-            self.study = open_study(
-                config.study, self.folder, config.storage, definition(config, self.space)
-            )
+        with lock(self.folder, config.study, config.storage) as held, faults_told(url):
+            patience = Patience(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
+            about = (config.study, self.folder, config.storage)
+            self.study = open_study(*about, definition(config, self.space), patience)
             gc.freeze()  # the study stays: nothing in it is garbage
             self._describe()
             self._note_configuration()
@@ -181,7 +182,7 @@ class _Search:
         with ExitStack() as stack:
             stack.enter_context(terminated_as_interrupted())  # also while all else is closed
             stack.callback(workers.close, wait=False)
-            stack.callback(notes.note)
+            stack.callback(notes.close)
             recorder = stack.enter_context(self._recorder(coordinator))
             try:
                 with progress:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli import guarded, parse
 from nas.closing import n_runs, set_aside, shortened
 from nas.definition import protocol_of
-from nas.errors import HIDDEN, UserError, unknown
+from nas.errors import HIDDEN, UserError, refuse_credentials, unknown
 from nas.leaderboard import BASELINES, leaderboard, winner
 from nas.zoo import ZOO
 
@@ -71,6 +71,7 @@ def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
     Raises:
         UserError: if there is no such study, with the nearest name.
     """
+    refuse_credentials("--storage", storage)
     folder = _folder(name, studies, anywhere=bool(storage))
     config = _config(folder)
     known = str(config.get("storage") or "")
@@ -83,7 +84,8 @@ def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
     from nas.study import read_study
 
     study = read_study(folder.name, folder, storage)
-    return Seen(folder.name, folder, study, is_locked(folder), config)
+    running = is_locked(folder, folder.name, storage)
+    return Seen(folder.name, folder, study, running, config)
 
 
 def _folder(name: str, studies: str, *, anywhere: bool) -> Path:

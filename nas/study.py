@@ -21,9 +21,11 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.evaluation import Evaluation, Outcome
+from nas.faults import damaged, faults_told
 from nas.judgement import Judgement
+from nas.patience import Patience
 from nas.samplers.propose import PROPOSED
-from nas.storage import damaged, faults_told, load, load_or_create, storage_of
+from nas.storage import load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
 
@@ -190,10 +192,17 @@ def url_of(folder: Path, storage: str) -> str:
     return storage or f"sqlite:///{folder / 'study.db'}"
 
 
-def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, Any]) -> Study:
+def open_study(
+    name: str,
+    folder: Path,
+    storage: str,
+    definition: Mapping[str, Any],
+    patience: Patience | None = None,
+) -> Study:
     """Open a study, or begin it, in a storage URL (empty: SQLite in the study's folder).
 
     `definition` is what the outcomes depend on; a study that was begun with another is refused.
+    `patience` is with a database server.
 
     Raises:
         UserError: if the storage does not answer or the definition differs.
@@ -201,7 +210,7 @@ def open_study(name: str, folder: Path, storage: str, definition: Mapping[str, A
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not storage and _is_emptied(folder):
         raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
-    study = load_or_create(name, url_of(folder, storage))
+    study = load_or_create(name, url_of(folder, storage), patience)
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")

@@ -183,12 +183,17 @@ class TrialStorage(optuna.storages.RDBStorage):
             {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, default=vars)}
             for (trial_id, key), value in attrs.items()
         ]
+        drawn = models.TrialParamModel
         with self.engine.begin() as connection:
             for row in rows:  # one that a crash left behind is written again
                 same = (model.trial_id == row["trial_id"], model.key == row["key"])
                 connection.execute(sqlalchemy.delete(model).where(*same))
             if params:
-                connection.execute(sqlalchemy.insert(models.TrialParamModel), params)
+                # A trial's choices are written together; so is all of it again where a server
+                # had written it and its answer was lost.
+                ids = {row["trial_id"] for row in params}
+                connection.execute(sqlalchemy.delete(drawn).where(drawn.trial_id.in_(ids)))
+                connection.execute(sqlalchemy.insert(drawn), params)
             if rows:
                 connection.execute(sqlalchemy.insert(model), rows)
 

@@ -134,7 +134,11 @@ def test_unknown_names(
         (["--protocol.fidelity", "2"], r"protocol\.fidelity must be in \(0, 1\], got 2\.0"),
         (["--tasks.text.n_params", "100"], r"n_params must be at least \d+ for cell gru.* got 100"),
         (["--tracking-uri", "gopher://host"], r"tracking_uri gopher://host is none that MLflow k"),
-        (["--tracking-uri", f"foo://me:{SECRET}@host"], r"tracking_uri foo://…@host is none that"),
+        (["--tracking-uri", f"foo://{SECRET}@host"], r"tracking_uri foo://…@host has credentials"),
+        (
+            ["--tracking-uri", f"http://me:{SECRET}@host"],
+            r"tracking_uri http://…@host has credentials in it, .* MLFLOW_TRACKING_USERNAME and",
+        ),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -296,7 +300,16 @@ def test_a_file_is_no_folder_of_studies(capsys: pytest.CaptureFixture[str], plac
             r"storage sqlite:///taken\.db is damaged \(file is not a database\): put back a",
         ),
         ("sqlite:///absent/a.db", r"absent/a\.db does not answer: unable to open database file"),
-        (f"foo://me:{SECRET}@host/db", r"storage foo://…@host/db does not answer: "),
+        ("foo://me@host/db", r"storage foo://…@host/db has credentials in it, which "),
+        ("foo://host/db", r"storage foo://host/db does not answer: "),
+        (
+            f"postgresql://me:{SECRET}@host/db",
+            r"storage postgresql://…@host/db has credentials in it, .* variable PGPASSWORD or the",
+        ),
+        (
+            f"postgresql://me@host/db?password={SECRET}",
+            r"storage postgresql://me@host/db\?password=… has credentials in it, ",
+        ),
     ],
 )
 def test_storages(capsys: pytest.CaptureFixture[str], url: str, sentence: str) -> None:
@@ -306,15 +319,15 @@ def test_storages(capsys: pytest.CaptureFixture[str], url: str, sentence: str) -
 
 def test_a_server_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("psycopg")
-    url = f"postgresql://me:{SECRET}@127.0.0.1:9/db"
-    sentence = r"storage postgresql://…@127\.0\.0\.1:9/db does not answer: .*Connection refused"
+    url = "postgresql://me@127.0.0.1:9/db"
+    sentence = r"storage postgresql://me@127\.0\.0\.1:9/db does not answer: .*Connection refused"
     refused(capsys, ["--storage", url], sentence)
 
 
 def test_a_database_driver_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sqlalchemy")
-    sentence = r"storage mysql\+aiomysql://…@host/db does not answer: its database driver is not in"
-    refused(capsys, ["--storage", f"mysql+aiomysql://me:{SECRET}@host/db"], sentence)
+    sentence = r"storage mysql\+aiomysql://me@host/db does not answer: its database driver is not"
+    refused(capsys, ["--storage", "mysql+aiomysql://me@host/db"], sentence)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ ORDER = """
     nas.samplers.point nas.samplers.propose nas.samplers.jozefowicz nas.samplers.regularized
     nas.samplers.quasi nas.samplers.tpe nas.samplers
     nas.settings nas.protocol_config nas.judgement nas.asking nas.protocol
-    nas.visit nas.draws nas.judging nas.lock nas.trials nas.storage nas.study
+    nas.visit nas.draws nas.judging
+    nas.faults nas.patience nas.postgres nas.lock nas.trials nas.remote nas.storage nas.study
     nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
@@ -85,7 +86,8 @@ ORDER = """
     nas.report.process nas.report.sections nas.record_command nas.report.command
     nas.report.__main__ nas.report
     nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
-    nas.compare.drawn
+    nas.compare.drawn nas.compare.many nas.compare.many_result nas.compare.many_report
+    nas.compare.many_picture nas.compare.many_record
     nas.compare.picture nas.compare.report nas.compare.record nas.compare.run nas.compare.confirm
     nas.compare.command nas.compare.__main__ nas.compare
     nas.curves.config nas.curves.store nas.curves.result nas.curves.report nas.curves.picture
@@ -127,7 +129,10 @@ LIBRARIES = {
     "optuna": (
         "nas.spaces*",
         "nas.samplers*",
+        "nas.faults",
+        "nas.patience",
         "nas.trials",
+        "nas.remote",
         "nas.storage",
         "nas.study",
         "nas.coordinator",

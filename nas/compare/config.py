@@ -2,13 +2,17 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from nas.config import TasksConfig, check_floors, check_study_name, seconds
-from nas.errors import UserError
+from nas.errors import UserError, refuse_credentials
 from nas.evaluation import described
 from nas.settings import SettingsGrid
 from nas.tasks.base import Task
+
+
+Finding = Literal["better", "worse", "same"]
+"""Of a cell beside another one; "same" is no evidence of a difference."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,13 @@ class CompareConfig:
     """Fresh seeds that each cell is trained on with its best setting, and measured on test."""
     tuning: int = 20
     """Settings a task that each cell is tried on, measured on validation; the same for all."""
+    best_share: float = 0.0
+    """Above 0 nothing is trained on fresh seeds: as by Greff et al. 2015, the settings are drawn
+    between the smallest and the largest of each list, every run is measured on test, and of each
+    cell so large a share, the best on validation, is compared with that of the first of `cells`."""
+    published: tuple[str, ...] = ()
+    """With a best_share, what a paper found beside the first cell, as "TASK CELL worse", "same" or
+    "better"; it is shown beside what is found here."""
     seed: int = 0
     """What settings and all other seeds are drawn from."""
     tasks: TasksConfig = field(default_factory=TasksConfig)
@@ -39,6 +50,9 @@ class CompareConfig:
     """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
     storage: str = ""
     """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
+    storage_wait: str = "10m"
+    """So long a database server is waited for that does not answer; what is finished meanwhile is
+    kept in memory. Not at all if empty."""
     tracking_uri: str = ""
     """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
     studies: str = "studies"
@@ -51,13 +65,41 @@ class CompareConfig:
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan
             value_gb = self.evaluation_memory_limit_gb
             raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
+        self._check_best_share()
         check_study_name(self.study)
         seconds("time_budget", self.time_budget)
         seconds("evaluation_time_limit", self.evaluation_time_limit)
+        seconds("storage_wait", self.storage_wait)
+        refuse_credentials("storage", self.storage)
+        refuse_credentials("tracking_uri", self.tracking_uri)
         self.settings.check()
         self.tasks.check()
         for task in self.compared:
-            check_comparable(task, self.seed)
+            check_comparable(task, self.seed, many_budgets=bool(self.best_share))
+
+    def _check_best_share(self) -> None:
+        if not 0 <= self.best_share <= 1:  # nor nan
+            raise UserError(f"best_share must be in [0, 1], got {self.best_share}.")
+        if self.best_share and self.n_best < 2:
+            raise UserError(
+                f"best_share {self.best_share:g} of tuning {self.tuning} leaves {self.n_best} "
+                "setting of each cell, and a test needs 2 at least: raise either."
+            )
+        if self.best_share and not self.cells:
+            raise UserError("best_share needs cells, the first of which others are compared with.")
+        if self.published and not self.best_share:
+            raise UserError("published findings are shown with a best_share above 0, got none.")
+        for text in self.published:
+            task, _, _ = published_of(text)
+            if task not in self.tasks.use:
+                raise UserError(
+                    f'published names tasks of tasks.use, {", ".join(self.tasks.use)}, got "{text}".'
+                )
+
+    @property
+    def n_best(self) -> int:
+        """Settings of each cell that are compared with a best_share."""
+        return max(1, round(self.best_share * self.tuning))
 
     @property
     def compared(self) -> tuple[Task, ...]:
@@ -77,9 +119,10 @@ class CompareConfig:
     def definition(self) -> dict[str, Any]:
         """What the numbers depend on, beside the cells: another definition is another study."""
         tasks = {task.name: task for task in self.compared}
+        compared = {"best_share": self.best_share} if self.best_share else {"seeds": self.seeds}
         return {
             "kind": "comparison",
-            "seeds": self.seeds,
+            **compared,
             "tuning": self.tuning,
             "seed": self.seed,
             "settings_per_evaluation": self.settings_per_evaluation,
@@ -96,13 +139,28 @@ def drawn_seed(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"compare {seed} {purpose}".encode()).digest()[:4])
 
 
-def check_comparable(task: Task, seed: int) -> None:
+def published_of(text: str) -> tuple[str, str, Finding]:
+    """Task, cell and finding of a line of `published`.
+
+    Raises:
+        UserError: unless it has these three words.
+    """
+    words = text.split()
+    if len(words) == 3:
+        for finding in get_args(Finding):
+            if words[2] == finding:
+                return words[0], words[1], finding
+    known = ", ".join(get_args(Finding))
+    raise UserError(f'published is lines such as "music lstm_nfg worse" ({known}), got "{text}".')
+
+
+def check_comparable(task: Task, seed: int, *, many_budgets: bool = False) -> None:
     """Refuse a task on which cells cannot be compared.
 
     Raises:
-        UserError: if it has several parameter budgets, or nothing to test on.
+        UserError: if it has several parameter budgets and may not, or nothing to test on.
     """
-    if len(set(task.n_params)) != 1:
+    if len(set(task.n_params)) != 1 and not many_budgets:
         raise UserError(
             f"tasks.{task.name}.n_params must be one parameter budget in a comparison, the same "
             f"for every cell, got {', '.join(map(str, task.n_params))}: choose one with "

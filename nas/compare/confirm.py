@@ -31,6 +31,7 @@ def confirming(search: SearchConfig) -> CompareConfig:
         evaluation_time_limit=search.evaluation_time_limit,
         evaluation_memory_limit_gb=search.evaluation_memory_limit_gb,
         storage=search.storage,
+        storage_wait=search.storage_wait,
         tracking_uri=search.tracking_uri,
         studies=search.studies,
     )

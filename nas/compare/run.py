@@ -11,10 +11,12 @@ from nas.budget import solve_width
 from nas.cell.graph import Cell
 from nas.cli import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.compare.config import CompareConfig
+from nas.compare.many import ManySettings, many_settings
 from nas.compare.protocol import Comparing, protocol_of
-from nas.compare.result import Comparison, compared, too_few_seeds
+from nas.compare.result import compared, too_few_seeds
 from nas.config import seconds
 from nas.errors import SearchError, UserError, hidden
+from nas.visit import Visit
 
 
 def check_cells(config: CompareConfig, cells: Sequence[Cell]) -> None:
@@ -39,8 +41,9 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         UserError: if something that the configuration names is not there or does not fit.
         SearchError: if the GRU has no metric on some task.
     """
+    from nas.faults import faults_told
     from nas.lock import lock
-    from nas.storage import faults_told
+    from nas.patience import Patience
     from nas.study import open_study, url_of
 
     if config.tracking_uri not in ("", "off"):
@@ -49,8 +52,10 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         check_tracking_uri(config.tracking_uri)
     folder = Path(config.studies) / config.study
     url = url_of(folder, config.storage)
-    with lock(folder, config.study, config.storage), faults_told(url):
-        study = open_study(config.study, folder, config.storage, config.definition())
+    with lock(folder, config.study, config.storage) as held, faults_told(url):
+        patience = Patience(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
+        about = (config.study, folder, config.storage)
+        study = open_study(*about, config.definition(), patience)
         _note_configuration(config, folder)
         return _Running(config, study, cells, command).run()
 
@@ -78,7 +83,8 @@ class _Running:
         from nas.provenance import provenance
 
         self.config, self.study, self.cells, self.command = config, study, cells, command
-        self.protocol: Comparing = protocol_of(config)
+        many = config.best_share > 0
+        self.protocol = many_settings(config) if many else protocol_of(config)
         self.console = Console(soft_wrap=True)
         study.set_attr("provenance", provenance())
 
@@ -106,7 +112,7 @@ class _Running:
         with ExitStack() as stack:
             stack.enter_context(terminated_as_interrupted())  # also while all else is closed
             stack.callback(workers.close, wait=False)
-            stack.callback(notes.note)
+            stack.callback(notes.close)
             try:
                 with progress:
                     finished = coordinator.run()
@@ -149,13 +155,23 @@ class _Running:
     def _describe(self, n_cells: int) -> None:
         config = self.config
         done = len(self.study.finished())
+        after = f"; going on after {done} finished cells" if done else ""
+        if isinstance(self.protocol, ManySettings):
+            n_tasks = len(self.protocol.tasks)
+            self._say(
+                f"comparison {config.study}: {n_cells} cells with GRU and LSTM, tasks "
+                f"{', '.join(config.tasks.use)}, {config.tuning} random settings each, of which "
+                f"the best {config.n_best} on validation are compared on test, seed {config.seed}: "
+                f"{n_cells * n_tasks * config.tuning:,} training runs{after}"
+            )
+            return
         tried = {task.name: len(self.protocol.settings_of(task)) for task in self.protocol.tasks}
         n_runs = n_cells * (sum(tried.values()) + len(tried) * config.seeds)
         self._say(
             f"comparison {config.study}: {n_cells} cells with GRU and LSTM, tasks "
             f"{', '.join(tried)}, {config.tuning} settings each on validation, then "
             f"{config.seeds} fresh seeds on test, seed {config.seed}: {n_runs:,} training runs"
-            + (f"; going on after {done} finished cells" if done else "")
+            + after
         )
         for task, n_tried in tried.items():
             if n_tried < config.tuning:
@@ -175,21 +191,38 @@ class _Running:
         from nas.compare import report
 
         visits = [visit for visit in self.study.visits if visit]
+        if isinstance(self.protocol, ManySettings):
+            self._conclude_many(visits, self.protocol)
+            return
         comparison = compared(self.config.study, visits, self.protocol)
         self._say("\n" + "\n".join(report.lines(comparison)))
         paths = report.write(comparison, self.study.folder)
         self._say("Written: " + ", ".join(str(path) for path in paths))
-        self._record(comparison)
+        if self.config.tracking_uri != "off":
+            from nas.compare.record import entries
 
-    def _record(self, comparison: Comparison) -> None:
-        if self.config.tracking_uri == "off":
-            return
-        from nas.compare.record import entries
+            self._record(entries(comparison, self.study.folder))
+
+    def _conclude_many(self, visits: Sequence[Visit], protocol: ManySettings) -> None:
+        from nas.compare import many_report
+        from nas.compare.many_result import compared_many
+        from nas.lookup import cell as look_up
+
+        config = self.config
+        first = look_up(config.cells[0]).key
+        found = compared_many(config.study, visits, protocol, first, config.published)
+        self._say("\n" + "\n".join(many_report.lines(found)))
+        paths = many_report.write(found, self.study.folder)
+        self._say("Written: " + ", ".join(str(path) for path in paths))
+        if config.tracking_uri != "off":
+            from nas.compare.many_record import entries
+
+            self._record(entries(found, self.study.folder))
+
+    def _record(self, entries: Sequence[Any]) -> None:
         from nas.record_comparison import record
 
         try:
-            record(
-                self.config.tracking_uri, self.config.study, entries(comparison, self.study.folder)
-            )
+            record(self.config.tracking_uri, self.config.study, entries)
         except SearchError as error:
             self._say(str(error))

@@ -69,6 +69,11 @@ def test_a_database_lies_where_the_search_is_run_and_its_files_beside_it(tmp_pat
     ("text", "shown"),
     [
         ("at postgresql://u:p/w@host/db now", "at postgresql://…@host/db now"),
+        ("at postgresql+psycopg://u@host/db now", "at postgresql+psycopg://u@host/db now"),
+        ("at postgresql://u@x:p@host/db now", "at postgresql://…@host/db now"),
+        ("postgresql://u@host/db?password=p&a=b", "postgresql://u@host/db?password=…&a=b"),
+        ("https://token@host", "https://…@host"),
+        ("postgresql://me@host and http://u:p@host", "postgresql://me@host and http://…@host"),
         ("http://host/?api_token=abc&x=1", "http://host/?api_token=…&x=1"),
         ("sqlite:////data/a@b/mlflow.db", "sqlite:////data/a@b/mlflow.db"),
     ],
