@@ -1,0 +1,134 @@
+"""The command: cells, tasks and flags to a checked configuration, and curves of it."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from nas.arguments import check_file, flags, instantiate, parser_of
+from nas.cell.graph import Cell
+from nas.cli import guarded
+from nas.config import TasksConfig
+from nas.curves.config import CurvesConfig
+from nas.errors import UserError
+from nas.lookup import cell as look_up
+from nas.resources import curves, find, is_curves
+from nas.tasks import TASKS
+from nas.zoo import ZOO
+
+USAGE = "python -m nas.curves [--config CONFIG] [--cells CELL ...] [--tasks TASK ...]"
+DESCRIPTION = """Train cells on tasks and draw how they learn, or go on with it: what is finished is
+not trained again.
+
+Each cell is trained on each task with a few settings, all of them in one go, and shown with the
+best: a table of metrics beside blind guessing and a simple baseline, when a task that has a perfect
+score was solved, and a picture of each task. --cells zoo is all known cells, --tasks all are all
+tasks but those of your own data and those whose files are neither here nor fetched. CONFIG is an
+experiment that comes with nas ({experiments}), or the path of a YAML file. --print_config shows all
+fields as YAML.
+"""
+ALIASES = {"tasks": "tasks.use"}
+OWN_DATA = ("csv", "arrays", "module")
+"""Tasks that need a file of the user's."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return guarded("nas.curves", lambda: draw(parse(given)))
+
+
+def draw(config: CurvesConfig) -> int:
+    """Train and draw, or go on, what `config` describes.
+
+    Raises:
+        UserError: if something that the configuration names is not there or does not fit.
+        SearchError: if the machine runs no evaluations.
+    """
+    from nas.curves.run import run
+
+    command = f"python -m nas.curves --config {Path(config.out) / 'config.yaml'}"
+    return run(config, cells_of(config.cells), command)
+
+
+def cells_of(sources: Sequence[str]) -> list[Cell]:
+    """The cells that are named, each key once; "zoo" is all known ones.
+
+    Raises:
+        UserError: if there is no such cell, with the nearest name.
+    """
+    found: dict[str, Cell] = {}
+    for source in sources:
+        for cell in ZOO.values() if source == "zoo" else [look_up(source)]:
+            found.setdefault(cell.key, cell)
+    return list(found.values())
+
+
+def parse(arguments: Sequence[str]) -> CurvesConfig:
+    """The configuration that the arguments mean, checked.
+
+    Raises:
+        UserError: in one sentence, for anything wrong with the arguments or the file.
+        SystemExit: after --help and --print_config.
+    """
+    given = [_of_config(flag) for flag in flags(CurvesConfig, _found(arguments), ALIASES)]
+    # A file is what flags are laid over, wherever it stands.
+    given.sort(key=lambda flag: not flag.startswith("--config="))
+    values: dict[str, Any] = instantiate(_parser(), given)
+    config = CurvesConfig(**values)
+    if config.tasks.use == ("all",):
+        config = dataclasses.replace(config, tasks=_all(config.tasks))
+    config.check()
+    return config
+
+
+def _found(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the path of the experiment that --config names."""
+    rest = list(arguments)
+    for place, argument in enumerate(rest):
+        name, equals, value = argument.partition("=")
+        if name == "--config":
+            if not equals and place + 1 < len(rest) and not rest[place + 1].startswith("--"):
+                rest[place + 1] = str(find("experiments", rest[place + 1]))
+            elif value:
+                rest[place] = f"--config={find('experiments', value)}"
+    return rest
+
+
+def _of_config(flag: str) -> str:
+    if flag.startswith("--config="):
+        path = Path(flag.removeprefix("--config="))
+        if not is_curves(path):
+            raise UserError(
+                f"{path} draws no learning curves: a file of this command has the fields cells and "
+                "out."
+            )
+        check_file(CurvesConfig, path)
+    return flag
+
+
+def _all(tasks: TasksConfig) -> TasksConfig:
+    """Those whose data can be had; of the others it is told why not."""
+    use = []
+    for name in TASKS:
+        if name in OWN_DATA:
+            continue
+        try:
+            tasks.task(name).check()
+        except UserError as error:
+            print(f"left out: {error}")
+        else:
+            use.append(name)
+    return dataclasses.replace(tasks, use=tuple(use))
+
+
+@cache  # reading the docstrings takes a third of a second
+def _parser() -> jsonargparse.ArgumentParser:
+    described = DESCRIPTION.format(experiments=", ".join(curves()))
+    parser = parser_of(CurvesConfig, "python -m nas.curves", USAGE, described)
+    parser.add_argument("--config", action="config", help="what is said above")
+    return parser

@@ -1,0 +1,239 @@
+"""Learning curves as a table: text, Markdown, JSON; and which picture shows a task."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.curves.result import Row, Run, deviation
+from nas.errors import UserError
+from nas.levels import Levels, levels_of
+from nas.tasks.base import Metric, Task
+
+NOTE = (
+    "The metric is the best epoch's on validation, of the setting that solved the task in the "
+    "fewest epochs, or else is the best on validation; test is that epoch's weights on the test "
+    "split. Blind guess and simple baseline are on validation. The loop of a cell is compiled to C "
+    "or eager, one torch operation after another. Seconds are of all settings and seeds. The "
+    "setting and the epoch were chosen on validation: no differences between cells are claimed."
+)
+HEADINGS = (
+    "cell",
+    "task",
+    "metric",
+    "validation",
+    "test",
+    "blind guess",
+    "simple baseline",
+    "solved after",
+    "minibatches",
+    "parameters",
+    "width",
+    "loop",
+    "s",
+    "setting",
+)
+LOOPS = {"c": "compiled", "eager": "eager", "": "-"}
+
+
+@dataclass(frozen=True)
+class OnTask:
+    """All cells on a task."""
+
+    task: Task
+    rows: tuple[Row, ...]
+    """The best first."""
+    levels: Levels
+    goal: float | None
+    """The metric at which the task is solved; None if it has no perfect score."""
+
+    def beats(self, row: Row) -> bool:
+        """Whether a cell is better than the simple predictor."""
+        simple, best = self.levels.baseline, row.best
+        return bool(simple and best is not None and self.task.metric.better(best, simple.value))
+
+
+def told(rows: Sequence[Row], goals: Mapping[str, float | None], seed: int) -> list[OnTask]:
+    """Each task with its rows and levels."""
+    tasks = {row.task.name: row.task for row in rows}
+    return [
+        OnTask(
+            task,
+            tuple(row for row in rows if row.task.name == name),
+            levels_of(task, seed),
+            goals[name],
+        )
+        for name, task in tasks.items()
+    ]
+
+
+def sentence(on: OnTask) -> str:
+    """What became of all cells on a task, in one line."""
+    task, n = on.task, len(on.rows)
+    cells = f"{n} cell{'' if n == 1 else 's'}"
+    said = []
+    if on.goal is not None:
+        solvers = [row for row in on.rows if row.epochs_to_solve is not None]
+        bound = "at least" if task.metric.higher_is_better else "at most"
+        what = f"{task.metric.name} {bound} {on.goal:.4g} on validation"
+        said.append(f"{len(solvers)} of {cells} solved it ({what})")
+        if solvers and solvers[0].epochs_to_solve is not None:
+            steps = _steps(task, solvers[0].epochs_to_solve)
+            said[-1] += f", {solvers[0].name} first, after {steps} minibatches"
+    if on.levels.baseline is not None:
+        simple = on.levels.baseline
+        n_better = sum(on.beats(row) for row in on.rows)
+        said.append(
+            f"{n_better} of {cells} passed the simple baseline ({simple.name}, "
+            f"{task.metric.shown(simple.value)})"
+        )
+    if on.levels.why:
+        said.append(f"simple predictors are not computed: {on.levels.why}")
+    return f"{task.name}: {'; '.join(said)}."
+
+
+def cells_of(on: OnTask, row: Row) -> list[str]:
+    """A row of the table, in the order of `HEADINGS`."""
+    task, levels = on.task, on.levels
+    run = row.runs[0] if row.runs else None
+    direction = "higher" if task.metric.higher_is_better else "lower"
+    return [
+        row.name,
+        task.name,
+        f"{task.metric.unit}, {direction} is better",
+        _mean(task.metric, row.best, [one.outcome.best for one in row.runs]),
+        _mean(task.metric, row.test, [one.outcome.test for one in row.runs]),
+        "-" if levels.chance is None else task.metric.shown(levels.chance),
+        "; ".join(
+            f"{one.name} {task.metric.shown(one.value)}"
+            for one in (levels.baseline, *levels.others)
+            if one is not None
+        )
+        or "-",
+        _solved(on, row),
+        _steps(task, row.epochs_to_solve) if row.epochs_to_solve is not None else "-",
+        f"{run.outcome.n_params:,}" if run else "-",
+        str(run.outcome.hidden_size) if run else "-",
+        LOOPS[row.backend],
+        f"{row.seconds:.0f}",
+        _setting(run) if run else "; ".join(sorted(set(row.trouble))),
+    ]
+
+
+def _mean(metric: Metric, mean: float | None, values: Sequence[float | None]) -> str:
+    if mean is None:
+        return "-"
+    spread = deviation(values)
+    return metric.shown(mean) + ("" if spread is None else f" ± {spread:.2g}")
+
+
+def _solved(on: OnTask, row: Row) -> str:
+    if on.goal is None:
+        return "no perfect score"
+    n_seeds = len(row.runs) + len(row.trouble)
+    n_solved = sum(run.solved is not None for run in row.runs)
+    if row.epochs_to_solve is None:
+        return f"{n_solved} of {n_seeds} seeds" if n_solved else "not solved"
+    number = row.epochs_to_solve
+    return f"{number:g} epoch{'' if number == 1 else 's'}"
+
+
+def _steps(task: Task, epochs: float) -> str:
+    return f"{round(epochs * task.batches_per_epoch):,}"
+
+
+def _setting(run: Run) -> str:
+    settings = run.settings
+    parts = [f"{settings.optimizer} {settings.learning_rate:g}", f"scale {settings.init_scale:g}"]
+    parts += [f"layers {settings.num_layers}"] if settings.num_layers > 1 else []
+    parts += [f"dropout {settings.dropout:g}"] if settings.dropout else []
+    parts += [f"momentum {settings.momentum:g}"] if settings.momentum else []
+    return ", ".join(parts)
+
+
+def lines(tasks: Sequence[OnTask]) -> list[str]:
+    """What is printed: without the columns that are the same for all cells, and the settings."""
+    kept = [HEADINGS.index(name) for name in ("cell", "task", "validation", "test")]
+    kept += range(HEADINGS.index("solved after"), HEADINGS.index("setting"))
+    rows = [cells_of(on, row) for on in tasks for row in on.rows]
+    table = [[row[place] for place in kept] for row in (HEADINGS, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    return [*text, "", *map(sentence, tasks)]
+
+
+def markdown(tasks: Sequence[OnTask]) -> str:
+    """A page."""
+    page = ["# Learning curves", "", *(f"- {sentence(on)}" for on in tasks), ""]
+    rows = [cells_of(on, row) for on in tasks for row in on.rows]
+    page += [f"| {' | '.join(row)} |" for row in (HEADINGS, ["---"] * len(HEADINGS), *rows)]
+    page += ["", NOTE, ""]
+    page += [f"![{on.task.name}]({on.task.name}.png)" for on in tasks]
+    return "\n".join(page) + "\n"
+
+
+def plain(tasks: Sequence[OnTask]) -> dict[str, Any]:
+    """All that the table and the pictures show, as JSON."""
+    return {
+        on.task.name: {
+            "metric": asdict(on.task.metric),
+            "version": on.task.version,
+            "batches_per_epoch": on.task.batches_per_epoch,
+            "blind_guess": on.levels.chance,
+            "simple_baselines": {
+                one.name: one.value
+                for one in (on.levels.baseline, *on.levels.others)
+                if one is not None
+            },
+            "goal": on.goal,
+            "cells": {row.name: _plain(on.task, row) for row in on.rows},
+        }
+        for on in tasks
+    }
+
+
+def _plain(task: Task, row: Row) -> dict[str, Any]:
+    return {
+        "epochs_to_solve": row.epochs_to_solve,
+        "loop": LOOPS[row.backend],
+        "seconds": round(row.seconds, 2),
+        "trouble": list(row.trouble),
+        "seeds": {
+            str(run.seed): {
+                "settings": asdict(run.settings),
+                "status": run.outcome.status,
+                "best": run.outcome.best,
+                "best_epoch": run.outcome.best_epoch,
+                "test": run.outcome.test,
+                "solved": run.solved,
+                "n_params": run.outcome.n_params,
+                "hidden_size": run.outcome.hidden_size,
+                "curve": [epoch.value(task.metric) for epoch in run.outcome.curve],
+            }
+            for run in row.runs
+        },
+    }
+
+
+def write(tasks: Sequence[OnTask], folder: Path) -> list[Path]:
+    """Write the page, all numbers, and a picture a task.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    from nas.curves.picture import draw
+
+    page, numbers = folder / "curves.md", folder / "curves.json"
+    pictures = [folder / f"{on.task.name}.png" for on in tasks]
+    try:
+        page.write_text(markdown(tasks), encoding="utf-8")
+        numbers.write_text(json.dumps(plain(tasks), indent=1) + "\n", encoding="utf-8")
+        for on, path in zip(tasks, pictures, strict=True):
+            draw(on, path)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.") from None
+    return [page, numbers, *pictures]
