@@ -20,6 +20,9 @@ BEAM = 5
 MOST_EDITS = 4
 MOST_TERMS = 24
 """Terms by which cells may differ that are searched: a gate with its product is six."""
+MOST_NODES = 120_000
+"""Nodes of pairs that are looked at, some 3 s. Where known cells differ in few edits, half of that
+finds them."""
 SURE_KEY = 1e-12
 
 
@@ -88,8 +91,14 @@ def _pair(
 def _search(beam: list[_Pair]) -> _Pair | None:
     """The first pair whose cells have one key, after as few edits as may be."""
     seen: set[tuple[int, int]] = set()
+    n_nodes = 0
     for _ in range(MOST_EDITS):
-        children = [child for pair in beam for child in _children(pair, seen)]
+        children: list[_Pair] = []
+        for child in (child for pair in beam for child in _children(pair, seen)):
+            children.append(child)
+            n_nodes += len(child.known.nodes) + len(child.cell.nodes)
+            if n_nodes > MOST_NODES:
+                return None
         children.sort(key=lambda pair: (pair.distance, len("; ".join(pair.words))))
         for child in children:
             if child.distance < SURE_KEY and child.known.key == child.cell.key:

@@ -3,6 +3,7 @@
 import pytest
 
 from nas.cell import Cell, from_json, loads, to_json
+from nas.cell.distance import ROUNDS, Features, features
 from nas.cell.edits import edits
 from nas.cell.graph import renamed
 from nas.cell.mutate import random_walk
@@ -121,6 +122,20 @@ def test_a_cell_far_from_all_is_told_at_once(monkeypatch: pytest.MonkeyPatch) ->
     cell = loads(f"def far(x, h):\n    v0 = tanh(linear(h))\n{lines}    return v29\n")
     monkeypatch.delattr("nas.nearest.edits")
     assert not nearest(cell).is_all
+
+
+def test_a_search_ends_where_it_has_looked_at_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of 80 nodes that have much in common, such as those of DARTS, have too many edits."""
+    looked_at = []
+
+    def counted(cell: Cell, rounds: int = ROUNDS) -> Features:
+        looked_at.append(cell)
+        return features(cell, rounds)
+
+    monkeypatch.setattr("nas.nearest.features", counted)
+    found = nearest(ZOO["darts_v1"], [name for name in ZOO if name != "darts_v1"])
+    assert (found.name, found.is_all) == ("darts_v2", False)
+    assert len(looked_at) < 2_000  # of 10,000
 
 
 def applied(known: Cell, cell: Cell, words: tuple[str, ...]) -> bool:
