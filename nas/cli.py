@@ -79,8 +79,8 @@ def terminated_as_interrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def parse(arguments: Sequence[str]) -> SearchConfig:
-    """The configuration that the arguments mean, checked.
+def parse(arguments: Sequence[str], *, check: bool = True) -> SearchConfig:
+    """The configuration that the arguments mean, checked, for which all data are read.
 
     Raises:
         UserError: in one sentence, for anything wrong with the arguments or the file.
@@ -107,7 +107,8 @@ def parse(arguments: Sequence[str]) -> SearchConfig:
     config = SearchConfig(**values)
     if not config.study:
         config = dataclasses.replace(config, study=_study_name(path, source))
-    config.check()
+    if check:
+        config.check()
     return config
 
 

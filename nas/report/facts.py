@@ -5,17 +5,20 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli import parse
-from nas.config import SearchConfig
+from nas.config import SearchConfig, TasksConfig
 from nas.definition import protocol_of
-from nas.errors import UserError
+from nas.errors import UserError, unknown
 from nas.evaluation import Outcome, Settings
 from nas.judgement import best_outcome
 from nas.leaderboard import BASELINES, Row, leaderboard, winner
+from nas.levels import Levels, levels_of
 from nas.protocol import Staged
 from nas.status import Seen
+from nas.tasks import TASKS
 from nas.tasks.base import Task
 from nas.zoo import ZOO
 
@@ -82,6 +85,20 @@ class Facts:
         """The leaderboard."""
         return leaderboard(self.visits, self.baselines)
 
+    @cached_property
+    def levels(self) -> dict[str, Levels]:
+        """By task, what needs no network, on the validation split as all that is reported."""
+        return {task.name: levels_of(task, self.config.seed) for task in self.tasks}
+
+    def reached(self, row: Row | None, task: Task) -> float | None:
+        """The metric of a cell on a task, which its score comes from."""
+        judgement = row.visit.judgement if row else None
+        return judgement.best.get(task.name) if judgement else None
+
+    def row_of(self, key: str) -> Row | None:
+        """A cell on the leaderboard."""
+        return next((row for row in self.rows if row.key == key), None)
+
     @property
     def winner(self) -> Row | None:
         return winner(self.rows)
@@ -130,11 +147,21 @@ def read_facts(seen: Seen) -> Facts:
             f"study {seen.name} has no {path}, which says what its tasks and protocol are: copy it "
             "from the folder in which the search ran."
         )
-    config = parse([str(path)])
+    config = _config(path)
     visits = tuple(visit for visit in seen.study.visits if visit)
     if not any(visit.judgement for visit in visits):
         raise UserError(f"study {seen.name} has no judged cell yet, so there is nothing to report.")
     return Facts(seen, config, protocol_of(config), visits, tuple(_runs(visits)))
+
+
+def _config(path: Path) -> SearchConfig:
+    """What a study's file says, checked but for the data of its tasks, which need not be here."""
+    config = parse([str(path)], check=False)
+    for name in config.tasks.use:
+        if name not in TASKS:
+            raise UserError(unknown("task", name, TASKS))
+    dataclasses.replace(config, tasks=TasksConfig(use=("memorization",))).check()
+    return config
 
 
 def _runs(visits: Iterable["Visit"]) -> Iterator[Run]:

@@ -7,9 +7,10 @@ the same bytes.
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nas.levels import Levels
 from nas.report.ancestry import Ancestor
 from nas.report.document import Figure
 from nas.report.endings import Stage
@@ -88,10 +89,12 @@ def race(arms: Sequence[Arm], lines: dict[str, float], caption: str) -> Figure:
     return _figure("best_so_far", caption, (9.5, 6), draw)
 
 
-def _levels(panel: "Axes", lines: dict[str, float]) -> None:
+def _levels(panel: "Axes", lines: dict[str, float], *, named: bool = True) -> None:
     """A dashed line for each given cell, its name at the right."""
     for name, score in lines.items():
         panel.axhline(score, color=GREY, linestyle="--", linewidth=0.9)
+        if not named:
+            continue
         panel.annotate(
             name,
             (1, score),
@@ -176,8 +179,8 @@ def stages(found: Sequence[Stage], caption: str) -> Figure:
     return _figure("stages", caption, (8, 0.6 + 0.42 * len(found)), draw)
 
 
-def marginals(effects: Sequence[Effects], caption: str) -> Figure:
-    """A row a task, a column a hyperparameter: the metric at each value."""
+def marginals(effects: Sequence[Effects], levels: Mapping[str, Levels], caption: str) -> Figure:
+    """A row a task, a column a hyperparameter: the metric at each value, beside its levels."""
     names = list(dict.fromkeys(name for one in effects for name in one.marginals))
 
     def draw(canvas: "matplotlib.figure.Figure") -> None:
@@ -186,8 +189,33 @@ def marginals(effects: Sequence[Effects], caption: str) -> Figure:
             for panel, name in zip(line, names, strict=True):
                 _marginal(panel, one, name)
             line[0].set_ylabel(f"{one.task.name}, {one.task.metric.name}")
+            _simple(line, levels[one.task.name])
 
     return _figure("marginals", caption, (2.9 * len(names) + 0.6, 2.3 * len(effects)), draw)
+
+
+def _simple(panels: Sequence["Axes"], levels: Levels) -> None:
+    """A dashed line for each level; those off the scale are named at its edge with an arrow."""
+    low, high = panels[0].get_ylim()
+    within = {one.name: one.value for one in levels.shown if low <= one.value <= high}
+    last = [panel for panel in panels if panel.get_visible()][-1]
+    for panel in panels:
+        _levels(panel, within, named=panel is last)
+    for arrow, y, off in (
+        ("↑", 1.0, [one for one in levels.shown if one.value > high]),
+        ("↓", 0.0, [one for one in levels.shown if one.value < low]),
+    ):
+        last.annotate(
+            "\n".join(f"{arrow} {one.name}\n   {one.value:.3g}" for one in off),
+            (1, y),
+            xycoords="axes fraction",
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="top" if y else "bottom",
+            color=GREY,
+            fontsize="small",
+        )
+    panels[0].set_ylim(low, high)
 
 
 def _marginal(panel: "Axes", effects: Effects, name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from nas import shortcuts as saved
 from nas.errors import hidden
+from nas.levels import Levels
 from nas.report import figures
 from nas.report.ancestry import Ancestor, ancestry, how
 from nas.report.checklist import checklist
@@ -43,7 +44,8 @@ def settings(facts: Facts, against: Facts | None) -> Section:
     caption = (
         "The metric of all runs of a task by the value of each hyperparameter, as in Greff et al. "
         "2015: quartiles, median, whiskers to the extremes; n is the number of runs with a metric. "
-        "Runs of all cells are in it, so the spread is that of cells too. In brackets: importance."
+        "Runs of all cells are in it, so the spread is that of cells too. In brackets: importance. "
+        "Dashed, or an arrow where it is off the scale: what needs no network."
     )
     names = list(dict.fromkeys(name for one in found for name in one.marginals))
     shares = Table(
@@ -57,13 +59,15 @@ def settings(facts: Facts, against: Facts | None) -> Section:
         "The same in numbers.",
         ("task", "hyperparameter", "value", "n", "no metric", "lower quartile", "median",
          "upper quartile"),
-        tuple(row for one in found for row in _values(one)),
+        tuple(row for one in found for row in _values(one, facts.levels[one.task.name])),
     )  # fmt: skip
     note = Text(
         "Importances tell where the grid matters, not which value is best; with settings that all "
         "cells share, a value is confounded with the others of its setting if few were drawn."
     )
-    return Section("Settings", (figures.marginals(found, caption), shares, note, values))
+    return Section(
+        "Settings", (figures.marginals(found, facts.levels, caption), shares, note, values)
+    )
 
 
 def _shares(one: Effects, names: list[str]) -> tuple[str, ...]:
@@ -78,7 +82,10 @@ def _shares(one: Effects, names: list[str]) -> tuple[str, ...]:
     )
 
 
-def _values(one: Effects) -> Iterator[tuple[str, ...]]:
+def _values(one: Effects, levels: Levels) -> Iterator[tuple[str, ...]]:
+    for simple in levels.shown:
+        blank = ("-", "-", "-", "-")
+        yield (one.task.name, f"no network: {simple.name}", *blank, f"{simple.value:.4f}", "-")
     for name, marginals in one.marginals.items():
         for m in marginals:
             quartiles = ("-" if math.isnan(q) else f"{q:.4f}" for q in m.quartiles)

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from nas.cell.text import loads
-from nas.leaderboard import Row, verdict
+from nas.leaderboard import BASELINES, Row, verdict
+from nas.levels import BLIND
 from nas.report import figures
 from nas.report.document import Card, Items, Part, Section, Table, Text
-from nas.report.facts import Facts, counted
+from nas.report.facts import Facts, counted, joined
 from nas.report.front import front, measured, step_ms
 from nas.report.race import AXES, Arm, arm_of, differences, ties
 
@@ -54,6 +55,7 @@ def board(facts: Facts, against: Facts | None) -> Section:
     shown = _shown(facts)
     rows = [_board_row(facts, rank, row, tasks) for rank, row in shown]
     n = len(facts.rows)
+    simple = list(_simple_rows(facts, n_columns=9 + len(tasks)))
     table = Table(
         f"{len(shown):,} of {counted(n, 'judged cell')}; task columns are ratios to the GRU, n = 1 "
         "seed; of each task, the best of all settings that were tried counts, whose largest number "
@@ -71,10 +73,62 @@ def board(facts: Facts, against: Facts | None) -> Section:
             "training s",
             "ended at",
         ),
-        tuple(rows),
-        frozenset(i for i, (_, row) in enumerate(shown) if row.kind != "candidate"),
+        (*rows, *simple),
+        frozenset(
+            i for i in range(len(rows) + len(simple)) if i >= len(rows) or _is_given(shown[i][1])
+        ),
     )
-    return Section("Leaderboard", (table,))
+    return Section("Leaderboard", (table, _reached(facts)))
+
+
+def _is_given(row: Row) -> bool:
+    return row.kind != "candidate"
+
+
+def _simple_rows(facts: Facts, n_columns: int) -> Iterator[tuple[str, ...]]:
+    """What needs no network, as ratios to the GRU like all others."""
+    for name, score, ratios in without_network(facts):
+        known = [number(ratios.get(task.name)) for task in facts.protocol.tasks]
+        row = ("", name, "no network", number(score), *known)
+        yield (*row, *[""] * (n_columns - len(row)))
+
+
+def without_network(facts: Facts) -> list[tuple[str, float, dict[str, float]]]:
+    """The simple predictors and blind guessing: name, score, and ratio to the GRU by task.
+
+    A task's first simple predictor counts. Empty where a task has no levels or the GRU no metric.
+    """
+    found: dict[str, dict[str, float]] = {"simple predictor": {}, BLIND: {}}
+    reference = facts.row_of(facts.baselines[0])
+    for task in facts.protocol.tasks:
+        of_gru, shown = facts.reached(reference, task), facts.levels[task.name].shown
+        if of_gru is None or not shown:
+            return []
+        for ratios, level in zip(found.values(), (shown[0], shown[-1]), strict=True):
+            ratios[task.name] = task.metric.ratio(level.value, of_gru)
+    return [(name, min(ratios.values()), ratios) for name, ratios in found.items()]
+
+
+def _reached(facts: Facts) -> Table:
+    """The numbers behind the ratios."""
+    best = facts.winner
+    given = [facts.row_of(key) for key in facts.baselines]
+    columns = [*([best] if best else []), *given]
+    names = [*([best.name] if best else []), *BASELINES]
+    rows = []
+    for task in facts.tasks:
+        better = "more" if task.metric.higher_is_better else "less"
+        levels = facts.levels[task.name]
+        simple = ", ".join(f"{one.name} {one.value:.4g}" for one in levels.shown)
+        reached = (number(facts.reached(row, task), ".4g") for row in columns)
+        metric = f"{task.metric.name}, {task.metric.unit}, {better} is better"
+        rows.append((task.name, metric, *reached, simple or f"not computed: {levels.why}"))
+    return Table(
+        "What the ratios are of, on the validation split, n = 1 seed; a simple predictor is fitted "
+        "on the training split.",
+        ("task", "metric", *names, "without a network"),
+        tuple(rows),
+    )
 
 
 def most_settings(facts: Facts, key: str) -> int:
@@ -142,11 +196,17 @@ def race(facts: Facts, against: Facts | None) -> Section:
     caption = (
         f"The best score of a candidate so far, 1 seed an arm ({counts}). Dashed: the baselines, "
         "which each arm trains first and whose cost is counted. A line falls where the best cell "
-        "was tried on further settings and the GRU, on as many, gained more."
+        f"was tried on further settings and the GRU, on as many, gained more.{_scores_below(facts)}"
     )
     parts: list[Part] = [figures.race(arms, lines, caption), *_ties(arms)]
     parts += [Text(said) for said in _about_arms(facts, against)]
     return Section("Best so far against cost", tuple(parts))
+
+
+def _scores_below(facts: Facts) -> str:
+    """What is far below a scale on which cells differ."""
+    simple = [f"{name} {score:.3f}" for name, score, _ in without_network(facts)]
+    return f" Without a network, and not drawn: {joined(simple)}." if simple else ""
 
 
 def _ties(arms: list[Arm]) -> Iterator[Table]:
@@ -187,7 +247,7 @@ def trade_offs(facts: Facts, against: Facts | None) -> Section:
         f"n = {counted(n, 'scored cell')}, 1 seed. Parameter budgets are equal in a search, so "
         "parameters differ by what widths allow. Time is that of training, on the machine of the "
         "search, while its workers shared the cores. The line is the Pareto front: no cell on it "
-        "costs more and scores less than another."
+        f"costs more and scores less than another.{_scores_below(facts)}"
     )
     timed = [one for one in cells if one.step_ms is not None]
     place = front([(one.step_ms or 0.0, one.score) for one in timed])
