@@ -122,7 +122,8 @@ class _Boxes:
         low, high = self.low[:, variable, None], self.high[:, variable, None]
         # A place on an edge is in the lower box, as in the tree; 0 is in the first.
         inside = ((places > low) | ((low == 0) & (places == 0))) & (places <= high)
-        return inside.astype(np.float64)
+        held: Array = inside.astype(np.float64)
+        return held
 
     def without(self, *variables: int) -> Array:
         """(leaves,): value times the share of the other variables' space that the box fills."""

@@ -7,9 +7,9 @@ from typing import Any, Literal, get_args
 from nas.config import TasksConfig, check_floors, check_study_name, seconds
 from nas.errors import UserError, refuse_credentials
 from nas.evaluation import described
+from nas.lookup import cell as look_up
 from nas.settings import SettingsGrid
 from nas.tasks.base import Task
-
 
 Finding = Literal["better", "worse", "same"]
 """Of a cell beside another one; "same" is no evidence of a difference."""
@@ -90,11 +90,11 @@ class CompareConfig:
         if self.published and not self.best_share:
             raise UserError("published findings are shown with a best_share above 0, got none.")
         for text in self.published:
-            task, _, _ = published_of(text)
+            task, cell, _ = published_of(text)
+            look_up(cell)
             if task not in self.tasks.use:
-                raise UserError(
-                    f'published names tasks of tasks.use, {", ".join(self.tasks.use)}, got "{text}".'
-                )
+                known = ", ".join(self.tasks.use)
+                raise UserError(f'published names tasks of tasks.use, {known}, got "{text}".')
 
     @property
     def n_best(self) -> int:

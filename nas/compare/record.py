@@ -42,7 +42,7 @@ def _of_cell(comparison: Comparison, place: int, n_cells: int) -> Entry:
         kind,
         "FINISHED",
         sum(one.seconds for _, one in on_tasks),
-        _tags(comparison, first.key, kind, n_cells),
+        tags(comparison.study, first.key, kind, n_cells),
         dict(pair for on, one in on_tasks for pair in _metrics(on, one)),
         dict(pair for on, one in on_tasks for pair in _params(on, one)),
         (),
@@ -55,12 +55,13 @@ def _of_cell(comparison: Comparison, place: int, n_cells: int) -> Entry:
     )
 
 
-def _tags(comparison: Comparison, key: str, kind: str, n_cells: int) -> dict[str, str]:
+def tags(study: str, key: str, kind: str, n_cells: int) -> dict[str, str]:
+    """What a run of a comparison is found by."""
     # Corrected p values depend on how many cells there are: with more of them, all is written anew.
     return {
         "nas.key": key,
         "nas.kind": kind,
-        "nas.study": comparison.study,
+        "nas.study": study,
         "nas.turn": str(n_cells),
     }
 
@@ -106,7 +107,7 @@ def _summary(comparison: Comparison, folder: Path, n_cells: int) -> Entry:
         SUMMARY,
         "FINISHED",
         sum(one.seconds for on in comparison.tasks for one in on.cells),
-        _tags(comparison, SUMMARY, SUMMARY, n_cells),
+        tags(comparison.study, SUMMARY, SUMMARY, n_cells),
         {
             "n_cells": float(n_cells),
             "n_pairs": float(len(claimed)),

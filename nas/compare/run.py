@@ -84,7 +84,9 @@ class _Running:
 
         self.config, self.study, self.cells, self.command = config, study, cells, command
         many = config.best_share > 0
-        self.protocol = many_settings(config) if many else protocol_of(config)
+        self.protocol: Comparing | ManySettings = (
+            many_settings(config) if many else protocol_of(config)
+        )
         self.console = Console(soft_wrap=True)
         study.set_attr("provenance", provenance())
 
@@ -206,10 +208,11 @@ class _Running:
     def _conclude_many(self, visits: Sequence[Visit], protocol: ManySettings) -> None:
         from nas.compare import many_report
         from nas.compare.many_result import compared_many
-        from nas.lookup import cell as look_up
+        from nas.compare.sources import cell_of
 
         config = self.config
-        first = look_up(config.cells[0]).key
+        uri = "" if config.tracking_uri == "off" else config.tracking_uri
+        first = cell_of(config.cells[0], uri).key
         found = compared_many(config.study, visits, protocol, first, config.published)
         self._say("\n" + "\n".join(many_report.lines(found)))
         paths = many_report.write(found, self.study.folder)

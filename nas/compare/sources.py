@@ -17,12 +17,13 @@ def cells_of(sources: Sequence[str], tracking_uri: str = "") -> list[Cell]:
     """
     found: dict[str, Cell] = {}
     for source in (*BASELINES, *sources):
-        cell = _cell(source, tracking_uri)
+        cell = cell_of(source, tracking_uri)
         found.setdefault(cell.key, cell)
     return list(found.values())
 
 
-def _cell(source: str, tracking_uri: str) -> Cell:
+def cell_of(source: str, tracking_uri: str = "") -> Cell:
+    """The cell that one name means; see `cells_of`."""
     if not source.startswith("runs:/"):
         return look_up(source)
     from nas.record_read import recorded_cell
