@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonargparse
 
-from nas.arguments import check_file, flags, instantiate, parser_of
+from nas.arguments import flags, instantiate, parser_of
 from nas.cell.graph import Cell
 from nas.cli import guarded
 from nas.config import TasksConfig
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str]) -> CurvesConfig:
         UserError: in one sentence, for anything wrong with the arguments or the file.
         SystemExit: after --help and --print_config.
     """
-    given = [_of_config(flag) for flag in flags(CurvesConfig, _found(arguments), ALIASES)]
+    given = list(flags(CurvesConfig, _found(arguments), ALIASES))
     # A file is what flags are laid over, wherever it stands.
     given.sort(key=lambda flag: not flag.startswith("--config="))
     values: dict[str, Any] = instantiate(_parser(), given)
@@ -93,22 +93,20 @@ def _found(arguments: Sequence[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         if name == "--config":
             if not equals and place + 1 < len(rest) and not rest[place + 1].startswith("--"):
-                rest[place + 1] = str(find("experiments", rest[place + 1]))
+                rest[place + 1] = _file(rest[place + 1])
             elif value:
-                rest[place] = f"--config={find('experiments', value)}"
+                rest[place] = f"--config={_file(value)}"
     return rest
 
 
-def _of_config(flag: str) -> str:
-    if flag.startswith("--config="):
-        path = Path(flag.removeprefix("--config="))
-        if not is_curves(path):
-            raise UserError(
-                f"{path} draws no learning curves: a file of this command has the fields cells and "
-                "out."
-            )
-        check_file(CurvesConfig, path)
-    return flag
+def _file(source: str) -> str:
+    path = find("experiments", source)
+    if not is_curves(path):
+        raise UserError(
+            f"{source} draws no learning curves: a file of this command has the fields cells and "
+            "out."
+        )
+    return str(path)
 
 
 def _all(tasks: TasksConfig) -> TasksConfig:
