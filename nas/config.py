@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nas.cluster import ClusterConfig, check_workers
 from nas.errors import UserError, refuse_credentials, unknown
 from nas.evolution import EvolutionConfig
 from nas.protocol_config import ProtocolConfig
@@ -130,8 +131,10 @@ class SearchConfig:
     """For --protocol replay: the file of a recorded study, from python -m nas.replay write."""
     in_flight: int = 4
     """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
-    workers: int = 0
-    """Worker processes of one thread each; 0: as many as there are cores."""
+    workers: int | str = 0
+    """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
+    docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
     evaluation_memory_limit_gb: float = 0.0
@@ -158,7 +161,7 @@ class SearchConfig:
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        floors = {"n_candidates": 0, "run_budget": 0, "workers": 0, "in_flight": 1, "seed": 0}
+        floors = {"n_candidates": 0, "run_budget": 0, "in_flight": 1, "seed": 0}
         floors |= {"confirm": 0, "confirm_seeds": 1, "confirm_tuning": 0}
         check_floors(self, floors)
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan
@@ -170,6 +173,8 @@ class SearchConfig:
                 "--protocol replay needs a --table: python -m nas.replay write STUDY FILE makes "
                 "one of a finished study."
             )
+        check_workers(self.workers)
+        self.cluster.check()
         if self.table and self.protocol.kind != "replay":
             kind = self.protocol.kind
             raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")

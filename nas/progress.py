@@ -75,7 +75,7 @@ class Progress:
         if self.coordinator is None or self.trained_s == 0:
             return ""
         workers = self.coordinator.workers
-        return utilisation(workers.busy_s, self.trained_s, workers.n_slots * self.elapsed_s)
+        return utilisation(workers.busy_s, self.trained_s, workers.slot_s(self.elapsed_s))
 
     def _count(self) -> str:
         if self.coordinator is None:
@@ -130,7 +130,7 @@ class TimeNotes:
         self.noted = time.monotonic()
         here_s = self.noted - self.began
         self.study.set_attr("spent_s", self.spent_s + here_s)
-        self.study.set_attr("slot_s", self.slot_s + here_s * self.workers.n_slots)
+        self.study.set_attr("slot_s", self.slot_s + self.workers.slot_s(here_s))
         self.study.set_attr("busy_s", self.busy_s + self.workers.busy_s)
 
     def close(self) -> None:

@@ -49,9 +49,11 @@ def search(config: SearchConfig) -> int:
         return replay(config)
     # Optuna and what needs it are imported once the arguments are known to be good.
     from nas.budget import solve_width
+    from nas.crew import check_crew
     from nas.samplers import find_sampler
     from nas.spaces import load_space
 
+    check_crew(config.workers)
     space = load_space(config.space)
     find_sampler(config.sampler, space)
     cells = _given(config.include)
@@ -146,19 +148,19 @@ class _Search:
     def _go(self) -> int:
         from nas.coordinator import Coordinator
         from nas.progress import Progress, TimeNotes
+        from nas.crew import crew
         from nas.winner import WeightStore, write_winner
-        from nas.workers import LocalWorkers, n_cores
 
         config = self.config
         spent = float(self.study.attrs.get("spent_s", 0.0))
         budget = seconds("time_budget", config.time_budget)
         began = time.monotonic()
-        memory = config.evaluation_memory_limit_gb
-        limit = seconds("evaluation_time_limit", config.evaluation_time_limit)
-        workers = LocalWorkers(
-            config.workers or n_cores(),
-            time_limit_s=limit or 3600.0,
-            memory_limit_bytes=int(memory * 2**30) if memory else None,
+        workers = crew(
+            config.workers,
+            seconds("evaluation_time_limit", config.evaluation_time_limit),
+            config.evaluation_memory_limit_gb,
+            config.cluster,
+            self.protocol.tasks,
         )
         progress = Progress(self.console, budget, spent)
         notes = TimeNotes(self.study, workers)

@@ -39,11 +39,16 @@ class Workers(ABC):
     """
 
     n_slots: int
+    """Evaluations that run at once; on a cluster, now."""
 
     @property
     def busy_s(self) -> float:
         """Time that evaluations took so far, with what a worker did before and after training."""
         return 0.0
+
+    def slot_s(self, elapsed_s: float) -> float:
+        """Time that slots were there for evaluations, `elapsed_s` after the first was."""
+        return self.n_slots * elapsed_s
 
     @abstractmethod
     def submit(self, evaluation: Evaluation) -> "Future[Result]":

@@ -74,6 +74,7 @@ ORDER = """
     nas.spending nas.worker nas.workers
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
+    nas.cluster nas.slot nas.slots nas.connection nas.workers_ray nas.crew
     nas.record_place nas.record_files nas.record_entry nas.record_summary
     nas.record_view nas.record_store nas.record
     nas.record_comparison
@@ -148,6 +149,7 @@ LIBRARIES = {
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    "ray": ("nas.slot", "nas.slots", "nas.connection", "nas.workers_ray"),
 
 
 FILES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from nas.cluster import ClusterConfig, check_workers
 from nas.config import TasksConfig, check_floors, check_study_name, seconds
 from nas.errors import UserError, refuse_credentials
 from nas.evaluation import described
@@ -42,8 +43,10 @@ class CompareConfig:
     """Settings that one worker trains in one go; 0: all of a task's."""
     time_budget: str = ""
     """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
-    workers: int = 0
-    """Worker processes of one thread each; 0: as many as there are cores."""
+    workers: int | str = 0
+    """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
+    docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
     evaluation_memory_limit_gb: float = 0.0
@@ -60,8 +63,10 @@ class CompareConfig:
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        floors = {"seeds": 1, "tuning": 1, "seed": 0, "workers": 0, "settings_per_evaluation": 0}
+        floors = {"seeds": 1, "tuning": 1, "seed": 0, "settings_per_evaluation": 0}
         check_floors(self, floors)
+        check_workers(self.workers)
+        self.cluster.check()
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan
             value_gb = self.evaluation_memory_limit_gb
             raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")

@@ -41,11 +41,13 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         UserError: if something that the configuration names is not there or does not fit.
         SearchError: if the GRU has no metric on some task.
     """
+    from nas.crew import check_crew
     from nas.faults import faults_told
     from nas.lock import lock
     from nas.patience import Patience
     from nas.study import open_study, url_of
 
+    check_crew(config.workers)
     if config.tracking_uri not in ("", "off"):
         from nas.record_place import check_tracking_uri
 
@@ -92,18 +94,19 @@ class _Running:
 
     def run(self) -> int:
         from nas.coordinator import Coordinator
+        from nas.crew import crew
         from nas.progress import Progress, TimeNotes
-        from nas.workers import LocalWorkers, n_cores
 
         config = self.config
         spent = float(self.study.attrs.get("spent_s", 0.0))
         budget = seconds("time_budget", config.time_budget)
         began = time.monotonic()
-        memory = config.evaluation_memory_limit_gb
-        workers = LocalWorkers(
-            config.workers or n_cores(),
-            time_limit_s=seconds("evaluation_time_limit", config.evaluation_time_limit) or 3600.0,
-            memory_limit_bytes=int(memory * 2**30) if memory else None,
+        workers = crew(
+            config.workers,
+            seconds("evaluation_time_limit", config.evaluation_time_limit),
+            config.evaluation_memory_limit_gb,
+            config.cluster,
+            config.compared,
         )
         progress = Progress(self.console, budget, spent)
         notes = TimeNotes(self.study, workers)

@@ -1,0 +1,80 @@
+"""Where a cluster is and what a slot of it takes, without Ray: a configuration, read once."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import UserError, hidden
+from nas.tasks import Arrays, Csv, Text, Words
+from nas.tasks.base import Task
+
+ADDRESS = re.compile(r"ray:(auto|//\S+|[^\s/]+:\d+)")
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """For --workers ray:…: what an evaluation is given, and what travels to it."""
+
+    cpus: float = 1.0
+    """CPUs that an evaluation is given; it trains in one thread."""
+    gpus: float = 0.0
+    """GPUs that an evaluation is given; 0.25 puts four on one."""
+    slots: int = 0
+    """Evaluations that run at once, at most; more than fit ask an autoscaler for nodes; 0: as many
+    as fit, while nodes join and leave."""
+    files: tuple[str, ...] = ()
+    """Files and folders beside the command, such as modules of your own, that travel to the
+    workers. The tasks' own data files do so by themselves."""
+
+    def check(self) -> None:
+        """Raise UserError for the first field that breaks a rule."""
+        if not self.cpus > 0:
+            raise UserError(f"cluster.cpus must be positive, got {self.cpus:g}.")
+        if not self.gpus >= 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+            raise UserError(
+                f"cluster.gpus must be a part of a GPU or a whole number, got {self.gpus:g}."
+            )
+        if self.slots < 0:
+            raise UserError(f"cluster.slots must be at least 0, got {self.slots}.")
+        for name in self.files:
+            _check_travels(name)
+
+
+def check_workers(workers: int | str) -> None:
+    """Raise UserError unless it is a number of local processes or a cluster's address."""
+    if isinstance(workers, int) and workers < 0:
+        raise UserError(f"workers must be at least 0, got {workers}.")
+    if isinstance(workers, str) and not ADDRESS.fullmatch(workers):
+        raise UserError(
+            "workers must be a whole number, or a cluster: ray:auto, ray:HOST:PORT or "
+            f'ray://HOST:PORT, got "{hidden(workers)}".'
+        )
+
+
+def address_of(workers: str) -> str:
+    """What Ray calls the cluster: "auto", HOST:PORT, or ray://HOST:PORT."""
+    return workers if workers.startswith("ray://") else workers.removeprefix("ray:")
+
+
+def travelling(config: ClusterConfig, tasks: Sequence[Task]) -> list[str]:
+    """The paths of what travels to the workers, relative to the working directory.
+
+    A task's data file does if it is named by a relative path that stays below; another one must
+    be on every node. Workers compare the content of either with the coordinator's.
+    """
+    own = [t.path for t in tasks if isinstance(t, Text | Words | Csv | Arrays)]
+    return [*config.files, *(path for path in own if _stays_below(path) and Path(path).is_file())]
+
+
+def _stays_below(path: str) -> bool:
+    place = Path(path)
+    return not (not path or place.is_absolute() or path.startswith("~") or ".." in place.parts)
+
+
+def _check_travels(name: str) -> None:
+    if not _stays_below(name) or not Path(name).exists():
+        raise UserError(
+            "cluster.files must be files or folders below the one where the command is given, got "
+            f'"{name}".'
+        )

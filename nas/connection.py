@@ -1,0 +1,70 @@
+"""This process's connection to a Ray cluster, and what travels over it: code, files, variables."""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+
+from nas.errors import UserError, hidden
+from nas.resources import PACKAGE
+
+STAYS = ("NAS_CACHE_DIR", "NAS_DATA_DIR")
+"""Places on this machine."""
+KNOCK_S = 10.0
+WAYS_IN = (
+    "start one with `ray start --head`, or give its address, ray:HOST:PORT on one of its nodes, "
+    "ray://HOST:PORT elsewhere"
+)
+
+
+def connect(address: str, carried: Sequence[str] = ()) -> bool:
+    """Connect to the cluster; False if this process already is, to whichever.
+
+    This very `nas` travels, before any that is installed there; so do `carried`, paths below the
+    working directory, and the variables whose names begin with NAS_.
+
+    Raises:
+        UserError: if there is no cluster, or it has another version of Ray or Python.
+    """
+    if ray.is_initialized():
+        return False
+    own = {n: v for n, v in os.environ.items() if n.startswith("NAS_") and n not in STAYS}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in carried:
+            _copy(Path(name), Path(folder) / name)
+        travels = {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__"], "env_vars": own}
+        if carried:
+            travels["working_dir"] = folder
+        try:
+            _knock(address)
+            ray.init(address, runtime_env=travels, log_to_driver=False, logging_level=logging.ERROR)
+        except (RuntimeError, OSError, ValueError) as error:
+            ray.shutdown()
+            reason = hidden(" ".join(str(error).split()).rstrip("."))[:300]
+            raise UserError(
+                f"there is no Ray cluster at {hidden(address)} ({reason}): {WAYS_IN}."
+            ) from None
+    return True
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nothing listens there: Ray itself would try for minutes."""
+    if address == "auto":
+        noted = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (noted.read_text() if noted.exists() else "")
+    host, _, port = address.removeprefix("ray://").strip("/\n").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(source, target)
