@@ -15,8 +15,10 @@ from nas.settings import SettingsGrid
 from nas.tasks import TASKS
 from nas.tasks.adding import Adding
 from nas.tasks.arithmetic import Arithmetic
+from nas.tasks.arithmetic_attention import ArithmeticAttention
 from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
+from nas.tasks.copy_attention import CopyAttention
 from nas.tasks.copy_memory import CopyMemory
 from nas.tasks.csv import Csv
 from nas.tasks.digits import Digits
@@ -81,6 +83,10 @@ class TasksConfig:
     """Give back the symbols that were scattered among blanks."""
     recall: Recall = field(default_factory=Recall)
     """Give the value that followed a key."""
+    copy_attention: CopyAttention = field(default_factory=CopyAttention)
+    """Write a string again, attending to it."""
+    arithmetic_attention: ArithmeticAttention = field(default_factory=ArithmeticAttention)
+    """Write the value of a sum or difference, attending to it."""
 
     def check(self) -> None:
         """Raise UserError if a task is unknown, twice there, or wrongly configured."""

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from nas.attention import AttentionModel
 from nas.budget import count_params
 from nas.cell.graph import Cell
 from nas.cell.text import loads
@@ -19,8 +20,10 @@ from nas.errors import UserError
 from nas.model import SequenceModel
 from nas.rnn import RNN
 from nas.stacking import STACKINGS, Stacking, described_stacking
-from nas.tasks.base import Head, Interface, interface_of
+from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
 
+Model = SequenceModel | AttentionModel
+"""The network that a task trains around the layers."""
 RECORDED = ("models:/", "runs:/")
 """What a name of something in MLflow begins with."""
 
@@ -29,17 +32,19 @@ RECORDED = ("models:/", "runs:/")
 class Loaded:
     """What a file of weights holds."""
 
-    module: RNN | SequenceModel
+    module: RNN | Model
     described: dict[str, Any]
     """Its cell, key, sizes and, where it was trained on one, task."""
 
     @property
     def rnn(self) -> RNN:
-        return self.module.rnn if isinstance(self.module, SequenceModel) else self.module
+        return self.module if isinstance(self.module, RNN) else self.module.rnn
 
 
 def load(source: str | Path, task: str = "") -> RNN:
     """The trained layers of a study's winner, as a `nas.RNN` in evaluation mode.
+
+    Of a model with attention, those that read a source from its first symbol on.
 
     `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a registered
     model (`models:/NAME@champion`, `models:/NAME/3`) or the run that it was registered with
@@ -52,10 +57,10 @@ def load(source: str | Path, task: str = "") -> RNN:
     return read(source, task).rnn
 
 
-def load_model(source: str | Path, task: str = "") -> SequenceModel:
+def load_model(source: str | Path, task: str = "") -> Model:
     """As `load`, with the embedding and the output layer of the task around the layers."""
     loaded = read(source, task)
-    if not isinstance(loaded.module, SequenceModel):
+    if isinstance(loaded.module, RNN):
         raise UserError(f"{source} holds layers without a task: load them with nas.load.")
     return loaded.module
 
@@ -96,9 +101,7 @@ def described_layers(rnn: RNN) -> dict[str, Any]:
     }
 
 
-def _filled(
-    path: Path, described: dict[str, Any], tensors: dict[str, Tensor]
-) -> RNN | SequenceModel:
+def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -> RNN | Model:
     # A description larger than the file is refused before anything of its size is made.
     stored = sum(tensor.numel() for tensor in tensors.values())
     try:
@@ -113,13 +116,13 @@ def _filled(
     return module.eval()
 
 
-def _model(cell: Cell, described: dict[str, Any], stored: int) -> SequenceModel:
+def _model(cell: Cell, described: dict[str, Any], stored: int) -> Model:
     interface = _interface(described)
     width = _size(described, "hidden_size")
     layers = _size(described, "num_layers")
     _check_stored(count_params(cell, interface, width, layers), stored)
-    stacking = _stacking(described)
-    return SequenceModel(cell, interface, width, layers, dropout=0.0, stacking=stacking)
+    make = SequenceModel if interface.attention is None else AttentionModel
+    return make(cell, interface, width, layers, dropout=0.0, stacking=_stacking(described))
 
 
 def _stacking(described: dict[str, Any]) -> Stacking:
@@ -137,7 +140,20 @@ def _interface(described: dict[str, Any]) -> Interface:
     if not isinstance(ends, dict) or ends.get("head") not in get_args(Head):
         raise UserError(f"interface must name a head of {', '.join(get_args(Head))}, got {ends!r}")
     inputs, outputs = _size(ends, "inputs"), _size(ends, "outputs")
-    return Interface(inputs, outputs, ends["head"], ends.get("tokens") is True)
+    tokens, attention = ends.get("tokens") is True, _attention(ends)
+    return Interface(inputs, outputs, ends["head"], tokens, attention)
+
+
+def _attention(ends: dict[str, Any]) -> Attention | None:
+    if (found := ends.get("attention")) is None:
+        return None
+    form = found.get("form") if isinstance(found, dict) else None
+    for known in get_args(AttentionForm):
+        if form == known:
+            symbols = (_size(found, name, least=0) for name in ("divider", "padding"))
+            return Attention(known, *symbols)
+    forms = ", ".join(get_args(AttentionForm))
+    raise UserError(f"attention must have a form of {forms}, got {found!r}")
 
 
 def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:
@@ -156,10 +172,11 @@ def _check_stored(needed: int, stored: int) -> None:
         raise UserError(f"the model needs {needed:,} values, the file has {stored:,}")
 
 
-def _size(described: dict[str, Any], name: str) -> int:
+def _size(described: dict[str, Any], name: str, least: int = 1) -> int:
     value = described.get(name)
-    if type(value) is not int or value < 1:
-        raise UserError(f"{name} must be a positive whole number, got {value!r}")
+    if type(value) is not int or value < least:
+        kind = "a positive whole number" if least else "a whole number from 0 on"
+        raise UserError(f"{name} must be {kind}, got {value!r}")
     return value
 
 

@@ -17,7 +17,10 @@ def described_interface(interface: Interface) -> dict[str, Any]:
     """An interface in the description of a model; `nas.loading` reads it."""
     if interface.predicts_next:
         return {"vocabulary_size": interface.inputs}
-    return {"interface": dataclasses.asdict(interface)}
+    ends = dataclasses.asdict(interface)
+    if interface.attention is None:
+        del ends["attention"]
+    return {"interface": ends}
 
 
 class SequenceModel(nn.Module):

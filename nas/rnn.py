@@ -174,6 +174,18 @@ class RNN(nn.Module):
         stacked = outputs.view(n_steps, batch, -1)
         return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
 
+    def step(
+        self, x: Tensor, state: States | None = None, index: int = 0
+    ) -> tuple[Tensor, States]:
+        """One step, x (B, I) to y (B, Y): that of this index in its sequence, which clocks count.
+
+        Raises:
+            CellError: if the input or a state has the wrong shape.
+        """
+        states = self._initial(state, x, batched=True)
+        y, finals = self._run(x, Rows((len(x),), index), states)
+        return y, self._final(finals)
+
     def _forward_packed(
         self, packed: PackedSequence, state: States | None
     ) -> tuple[PackedSequence, States]:

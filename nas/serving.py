@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.errors import UserError
 from nas.loading import read
-from nas.model import SequenceModel
+from nas.rnn import RNN
 
 
 class Served:
@@ -36,7 +36,7 @@ class Served:
             UserError: if the input has another shape or a token is not in the vocabulary.
         """
         given = np.asarray(model_input)
-        ends = self.module.interface if isinstance(self.module, SequenceModel) else None
+        ends = None if isinstance(self.module, RNN) else self.module.interface
         if ends is not None and ends.tokens:
             n = ends.inputs
             if given.ndim != 2 or not given.size or given.min() < 0 or given.max() >= n:

@@ -53,10 +53,11 @@ ORDER = """
     nas.tasks.arrays nas.tasks.module nas.tasks.music nas.tasks.penn_treebank
     nas.tasks.digits nas.tasks.formal nas.tasks.regular nas.tasks.dyck
     nas.tasks.drawn nas.tasks.adding nas.tasks.copy_memory nas.tasks.selective_copying
-    nas.tasks.recall nas.tasks
+    nas.tasks.recall
+    nas.tasks.attended nas.tasks.copy_attention nas.tasks.arithmetic_attention nas.tasks
     nas.levels
     nas.evaluation
-    nas.budget nas.model nas.stack nas.windows
+    nas.budget nas.model nas.sources nas.attention nas.stack nas.attention_stack nas.windows
     nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
     nas.training.heads
     nas.training.losses nas.training.module nas.training.veto nas.training.groups
@@ -118,6 +119,8 @@ LIBRARIES = {
         "nas.rnn",
         "nas.convert",
         "nas.model",
+        "nas.sources",
+        "nas.attention*",
         "nas.stack",
         "nas.windows",
         "nas.train*",

@@ -103,7 +103,7 @@ def names(model: StackedModel) -> list[str]:
         "head_weight": "head.weight",
         "head_bias": "head.bias",
     }
-    return [plain.get(name, f"rnn.{name}") for name, _ in model.named_parameters()]
+    return [plain.get(name, name) for name, _ in model.named_parameters()]
 
 
 def members(logits: Tensor) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """The shape of a batch of sequences: how many of them each step has."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ class Rows:
     """
 
     counts: tuple[int, ...]
+    first: int = field(default=0, compare=False)
+    """The index of the first step; memory is cut alike whatever it is."""
 
     def __hash__(self) -> int:
         return self._hash
@@ -66,7 +68,7 @@ class Rows:
                 counts.unsqueeze(0) > torch.arange(self.batch, device=like.device).unsqueeze(1)
             ).sum(1)
             index = lengths[sequence] - 1 - index
-        return index.to(like.dtype).unsqueeze(-1)
+        return (index + self.first).to(like.dtype).unsqueeze(-1)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from nas.attention import AttentionModel
 from nas.cell.graph import Cell
 from nas.cli import parse
 from nas.errors import SearchError, UserError
@@ -48,6 +49,11 @@ def find(named: str, task: str = "") -> Source:
     is_plain = "\n" in named or named.lstrip().startswith("def ")
     if not is_plain and (_holds_weights(path) or named.startswith("models:/")):
         loaded = read(named, task)
+        if isinstance(loaded.module, AttentionModel):
+            raise UserError(
+                f"{named}: a model with attention has no plain file, graph or signature; "
+                "nas.loading.load_model reads it, and its cell can be exported."
+            )
         folder = path if path.is_dir() else path.parent
         recorded = named.startswith(RECORDED)
         return Source(loaded.rnn.cell, loaded, None if recorded else folder)
@@ -165,6 +171,7 @@ def module_of(source: Source, sizes: Sizes) -> tuple[RNN | SequenceModel, dict[s
         CellError: if the cell cannot have these sizes.
     """
     if source.loaded is not None:
+        assert not isinstance(source.loaded.module, AttentionModel), "`find` refuses it"
         return source.loaded.module, source.loaded.described
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sizes.seed)

@@ -2,8 +2,10 @@
 
 from nas.tasks.adding import Adding
 from nas.tasks.arithmetic import Arithmetic
+from nas.tasks.arithmetic_attention import ArithmeticAttention
 from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
+from nas.tasks.copy_attention import CopyAttention
 from nas.tasks.copy_memory import CopyMemory
 from nas.tasks.csv import Csv
 from nas.tasks.digits import Digits
@@ -23,7 +25,9 @@ __all__ = [
     "TASKS",
     "Adding",
     "Arithmetic",
+    "ArithmeticAttention",
     "Arrays",
+    "CopyAttention",
     "CopyMemory",
     "Csv",
     "CycleNavigation",
@@ -65,4 +69,6 @@ TASKS: dict[str, type[Task]] = {
     "copy_memory": CopyMemory,
     "selective_copying": SelectiveCopying,
     "recall": Recall,
+    "copy_attention": CopyAttention,
+    "arithmetic_attention": ArithmeticAttention,
 }

@@ -36,6 +36,27 @@ WORD_LOSS = "nats a word"
 """The unit of losses that are told with their perplexity."""
 
 
+AttentionForm = Literal["additive", "general"]
+"""What a step that is written attends by: in "additive" its context is computed from the output of
+the step before and is an input of the cell (Bahdanau et al. 2015); in "general" it is computed from
+the step's own output, and the cell does not see it (Luong et al. 2015)."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How a model reads a window of whole examples: a source, then a divider, then what it writes.
+
+    Sources end at the same step, padded at their start, and the divider is the first input of the
+    steps that are written; the others are the targets before, padded at their end.
+    """
+
+    form: AttentionForm
+    divider: int
+    """The symbol after all sources."""
+    padding: int
+    """The symbol that nothing attends to."""
+
+
 @dataclass(frozen=True)
 class Interface:
     """What a model of a task reads and gives at each step."""
@@ -47,6 +68,8 @@ class Interface:
     head: Head = "categorical"
     tokens: bool = True
     """Whether inputs are symbols; else they are vectors of features."""
+    attention: Attention | None = None
+    """None: a model reads each step once, in its turn."""
 
     @property
     def predicts_next(self) -> bool:

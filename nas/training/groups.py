@@ -13,10 +13,11 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
+from nas.attention_stack import StackedAttentionModel
 from nas.cell.count import size
 from nas.cell.graph import Cell
 from nas.evaluation import Bar, Veto
-from nas.stack import StackedModel
+from nas.stack import Stacked, StackedModel
 from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
 from nas.training.module import Training
@@ -132,11 +133,18 @@ def _grouped(work: Work, runs: Sequence[Run]) -> Iterator[list[Run]]:
 
 
 def _member_bytes(work: Work, run: Run) -> int:
-    """About what a member takes: each node's value and gradient, parameters, their moments."""
+    """About what a member takes: each node's value and gradient, parameters, their moments.
+
+    With attention, three values for each unit of each step of a source at each step that is
+    written, at most half of the steps each.
+    """
     width, task = run.hidden_size, work.task
     values = run.settings.num_layers * sum(size(w, width, width) for w in work.cell.widths)
     rows = task.window * task.batch_size
-    return 4 * (2 * rows * values + 2 * rows * width + 6 * run.n_params)
+    pairs = 0
+    if task.interface.attention is not None:
+        pairs = task.batch_size * (extent(task, work.seed).n_steps // 2) ** 2
+    return 4 * (2 * rows * values + 2 * rows * width + 3 * pairs * width + 6 * run.n_params)
 
 
 def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) -> list[_Group]:
@@ -203,19 +211,20 @@ def _veto(work: Work, runs: list[Run], veto: Veto) -> None:
             _veto(work, half, veto)
 
 
-def _fresh(work: Work, runs: Sequence[Run]) -> StackedModel:
-    """The model of the runs before their first step."""
+def model_of(work: Work, runs: Sequence[Run], dropouts: Sequence[float]) -> Stacked:
+    """A model of the size of these runs."""
+    settings, interface = runs[0].settings, work.task.interface
+    kind = StackedModel if interface.attention is None else StackedAttentionModel
+    sizes = (runs[0].hidden_size, settings.num_layers)
     with torch.device(
         work.device
     ):  # at once, for the optimizer's parameters are views of one tensor
-        model = StackedModel(
-            work.cell,
-            work.task.interface,
-            runs[0].hidden_size,
-            runs[0].settings.num_layers,
-            [run.settings.dropout for run in runs],
-            stacking=runs[0].settings.stacking,
-        )
+        return kind(work.cell, interface, *sizes, dropouts, stacking=settings.stacking)
+
+
+def _fresh(work: Work, runs: Sequence[Run]) -> Stacked:
+    """The model of the runs before their first step."""
+    model = model_of(work, runs, [run.settings.dropout for run in runs])
     scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]
     model.reset_parameters(scales, seeds)
     return model

@@ -8,8 +8,8 @@ import time
 import torch
 
 from nas.evaluation import Epoch
-from nas.stack import StackedModel, StackedStates
-from nas.training.groups import Work
+from nas.stack import StackedStates
+from nas.training.groups import Work, model_of
 from nas.training.losses import measure
 from nas.training.run import Run
 from nas.windows import Totals, windows_of
@@ -30,9 +30,7 @@ def measure_test(work: Work, run: Run) -> None:
 @torch.no_grad()
 def _totals(work: Work, run: Run) -> Totals:
     device = torch.device(work.device)
-    with device:
-        sizes = (work.task.interface, run.hidden_size, run.settings.num_layers)
-        model = StackedModel(work.cell, *sizes, [0.0], stacking=run.settings.stacking).eval()
+    model = model_of(work, [run], [0.0]).eval()
     assert run.best_weights is not None
     for name, view in model.member_state(0).items():
         view.copy_(run.best_weights[name])

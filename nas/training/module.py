@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nas.evaluation import Epoch
-from nas.stack import StackedModel, StackedStates
+from nas.stack import Stacked, StackedStates
 from nas.tasks.base import Task
 from nas.training.losses import losses, measure
 from nas.training.optimizer import StackedOptimizer
@@ -26,7 +26,7 @@ from nas.windows import Batch, TensorWindow, Totals
 class Training(pl.LightningModule):
     """Trains runs of one cell, width, depth and optimizer; `runs` are those that still train."""
 
-    def __init__(self, model: StackedModel, task: Task, runs: Sequence[Run]) -> None:
+    def __init__(self, model: Stacked, task: Task, runs: Sequence[Run]) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.task, self.runs = model, task, list(runs)
