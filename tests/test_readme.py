@@ -69,6 +69,7 @@ def test_commands_of_the_search_are_accepted(
         "both",
         "recipes",
         "quickstart",
+        "quickstart-random",
         "replayed",
     ]
     assert [config.study for config in configs] == named
