@@ -143,12 +143,13 @@ class _Search:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+        self.study.set_attr("configuration", text)  # with which it can be opened elsewhere
         self.study.set_attr("provenance", provenance())
 
     def _go(self) -> int:
         from nas.coordinator import Coordinator
-        from nas.progress import Progress, TimeNotes
         from nas.crew import crew
+        from nas.progress import Progress, TimeNotes
         from nas.winner import WeightStore, write_winner
 
         config = self.config

@@ -72,8 +72,8 @@ def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
         UserError: if there is no such study, with the nearest name.
     """
     refuse_credentials("--storage", storage)
-    folder = _folder(name, studies, anywhere=bool(storage))
-    config = _config(folder)
+    folder = folder_of(name, studies, anywhere=bool(storage))
+    config = config_of(folder)
     known = str(config.get("storage") or "")
     storage = storage or ("" if HIDDEN in known else known)
     if not storage and not (folder / "study.db").is_file():
@@ -88,7 +88,7 @@ def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
     return Seen(folder.name, folder, study, running, config)
 
 
-def _folder(name: str, studies: str, *, anywhere: bool) -> Path:
+def folder_of(name: str, studies: str, *, anywhere: bool) -> Path:
     """The folder of a study; with a storage of its own it need not be there."""
     path = Path(name)
     path = path.parent if path.name == "study.db" else path
@@ -104,7 +104,7 @@ def _folder(name: str, studies: str, *, anywhere: bool) -> Path:
     raise UserError(unknown("study", name, known))
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def config_of(folder: Path) -> dict[str, Any]:
     import yaml
 
     try:

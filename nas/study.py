@@ -3,11 +3,12 @@
 A trial is one visit of a cell (`nas/visit.py`). Its user attributes hold the cell's text and key,
 the outcomes of each finished evaluation as soon as it is finished, and at the end the judgement; so
 whatever stops the coordinator, the same command goes on from there. One coordinator writes, behind
-a lock (`nas/lock.py`).
+a lock (`nas/lock.py`). `python -m nas.study` moves studies (`nas/moving_command.py`).
 """
 
 import gc
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -239,3 +240,9 @@ def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | No
                 return found
         return None
     return None if was == now else (path, was, now)
+
+
+if __name__ == "__main__":
+    from nas.moving_command import main
+
+    sys.exit(main())

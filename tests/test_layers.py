@@ -72,16 +72,18 @@ ORDER = """
     nas.settings nas.protocol_config nas.judgement nas.asking nas.protocol
     nas.visit nas.draws nas.judging
     nas.faults nas.patience nas.postgres nas.lock nas.trials nas.remote nas.storage nas.study
+    nas.study_rows
     nas.spending nas.worker nas.workers
+    nas.cluster nas.slot nas.slots nas.connection nas.workers_ray nas.crew
     nas.coordinator
     nas.leaderboard nas.winner nas.progress
-    nas.cluster nas.slot nas.slots nas.connection nas.workers_ray nas.crew
     nas.record_place nas.record_files nas.record_entry nas.record_summary
     nas.record_view nas.record_store nas.record
     nas.record_comparison
     nas.record_model nas.record_read nas.serving
     nas.stats nas.anova nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
+    nas.moving nas.packing nas.moving_command
     nas.report.document nas.report.html nas.report.markdown nas.report.write nas.report.facts
     nas.report.race nas.report.front nas.report.hyperparameters nas.report.ancestry
     nas.report.endings nas.report.checklist nas.report.figures nas.report.results
@@ -138,7 +140,8 @@ LIBRARIES = {
         "nas.trials",
         "nas.remote",
         "nas.storage",
-        "nas.study",
+        "nas.study*",
+        "nas.moving",
         "nas.coordinator",
         "nas.search",
         "nas.replay*",
@@ -146,13 +149,13 @@ LIBRARIES = {
         "nas.testing*",
     ),
     "mlflow": ("nas.record*", "nas.loading"),
+    "ray": ("nas.slot", "nas.slots", "nas.connection", "nas.workers_ray"),
 }
 
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(ROOT.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    "ray": ("nas.slot", "nas.slots", "nas.connection", "nas.workers_ray"),
 
 
 FILES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}

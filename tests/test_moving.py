@@ -1,0 +1,461 @@
+"""A study that is copied or packed is the same study: by its digest, its outcomes, its report."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+
+import nas.study_rows
+from nas.lock import lock
+from nas.moving_command import main
+from nas.packing import MANIFEST
+from nas.replay.command import main as replay
+from nas.report.command import main as report
+from nas.storage import load, open_storage, storage_of
+from nas.study_rows import copy_rows, digest, study_id_of
+from tests.report.made_up import make
+from tests.studies import essences, finished, run, stored, write_config
+from tests.test_storage import study as study
+
+FAKE = "tests.fake_training"
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete search, with a winner."""
+    folder = tmp_path_factory.mktemp("searched")
+    write_config(folder)
+    assert run(FAKE, folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def folder(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(searched / "studies", tmp_path / "studies")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def packed(searched: Path) -> Path:
+    """One file of it."""
+    file = searched / "small.zip"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(searched)
+        assert main(["pack", "small", str(file)]) == 0
+    return file
+
+
+def url(folder: Path, name: str = "study.db") -> str:
+    return f"sqlite:///{folder / name}"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+# --- rows ---
+
+
+def test_all_rows_are_copied_and_have_one_digest(study: optuna.Study, tmp_path: Path) -> None:
+    """Trials of every kind, from beside another study to where ids are others."""
+    study.set_user_attr("ü", [1, None])
+    study.trials  # noqa: B018
+    source, target = storage_of(study), open_storage(url(tmp_path, "copy.db"))
+    optuna.create_study(storage=target, study_name="first").ask()
+    copy_rows(source, study._study_id, target, "copied")
+    new_id = study_id_of(target, "copied")
+    assert new_id is not None
+    theirs = optuna.load_study(study_name="copied", storage=url(tmp_path, "copy.db"))
+    originals = optuna.load_study(study_name="study", storage=url(tmp_path))
+    for one, other in zip(theirs.trials, originals.trials, strict=True):
+        one._trial_id = other._trial_id
+        assert one == other
+    assert theirs.user_attrs == originals.user_attrs
+    assert theirs.directions == originals.directions
+    assert digest(target, new_id) == digest(source, study._study_id)
+
+
+CHANGES = [
+    "UPDATE trial_user_attributes SET value_json = '8' WHERE key = 'zeta'",
+    "UPDATE trial_system_attributes SET value_json = '8'",
+    "UPDATE trial_params SET param_value = param_value + 1e-15 WHERE param_name = 'real'",
+    "UPDATE trial_values SET value = 0.5000000000000001 WHERE value = 0.5",
+    "UPDATE trials SET state = 'FAIL' WHERE number = 0 AND study_id = 2",
+    "UPDATE trials SET datetime_start = '2020-01-01 00:00:00.000001' WHERE study_id = 2",
+    "UPDATE study_directions SET direction = 'MINIMIZE' WHERE study_id = 2",
+    "DELETE FROM trial_params WHERE param_name = 'whole'",
+    "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (2, 'a', '1')",
+    "INSERT INTO trials (study_id, number, state) VALUES (2, 6, 'RUNNING')",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_is_changed_the_digest_is_another(
+    study: optuna.Study, change: str, tmp_path: Path
+) -> None:
+    storage = storage_of(study)
+    before = digest(storage, study._study_id)
+    with storage.engine.begin() as connection:
+        assert connection.execute(sqlalchemy.text(change)).rowcount > 0
+    assert digest(storage, study._study_id) != before
+    other = study_id_of(storage, "another")
+    assert other is not None
+    assert digest(storage, other) not in (before, "")
+
+
+def test_what_another_study_has_does_not_count(study: optuna.Study) -> None:
+    storage = storage_of(study)
+    before = digest(storage, study._study_id)
+    optuna.load_study(study_name="another", storage=storage).ask().suggest_float("x", 0, 1)
+    assert digest(storage, study._study_id) == before
+
+
+# --- copies ---
+
+
+@pytest.mark.slow
+def test_a_copy_is_the_same_study_and_goes_on_as_it_would(
+    folder: Path, searched: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["copy", "small", "copied"]) == 0
+    said = capsys.readouterr().out
+    assert main(["digest", "small"]) == main(["digest", "copied"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.split()[0] in said
+    assert essences(stored(folder, "copied")) == essences(stored(searched))
+    for name in ("winner", "weights"):
+        there = folder / "studies" / "copied" / name
+        assert contents(there) == contents(folder / "studies" / "small" / name)
+    config = str(folder / "studies" / "copied" / "config.yaml")
+    more = [sys.executable, "-m", FAKE, config, "--tracking-uri", "off", "--n-candidates", "7"]
+    done = finished(more, folder)
+    assert done.returncode == 0, done.stderr
+    assert "study copied: " in done.stdout
+    assert essences(stored(folder, "copied"))[:8] == essences(stored(searched))
+
+
+@pytest.mark.slow
+def test_a_copy_from_a_storage_alone_has_its_configuration(folder: Path) -> None:
+    """As on another machine, which has nothing but the URL."""
+    database = folder / "elsewhere.db"
+    assert main(["copy", "small", url(folder, "elsewhere.db")]) == 0
+    shutil.rmtree(folder / "studies")
+    assert main(["copy", f"sqlite:///{database}", "again"]) == 0
+    assert report(["again"]) == 0
+    text = (folder / "studies" / "again" / "config.yaml").read_text()
+    assert text.startswith("study: again\n")
+    assert "storage: ''\n" in text
+
+
+def test_a_copy_that_is_not_the_same_is_taken_away(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = nas.study_rows._chunks
+
+    def lossy(connection: Any, table: Any, study_id: int) -> Iterator[Any]:
+        for rows in whole(connection, table, study_id):
+            yield rows[:-1] if table.name == "trial_params" else rows
+
+    copied = nas.study_rows.copy_rows
+
+    def copy_lossily(*given: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(nas.study_rows, "_chunks", lossy)
+            copied(*given)
+
+    monkeypatch.setattr(nas.study_rows, "copy_rows", copy_lossily)
+    assert main(["copy", "small", "copied"]) == 1
+    assert "the copy of study copied in " in capsys.readouterr().err
+    assert not (folder / "studies" / "copied").exists()
+    assert main(["copy", "small", url(folder, "elsewhere.db")]) == 1
+    assert optuna.get_all_study_names(url(folder, "elsewhere.db")) == []
+    assert [path.name for path in (folder / "studies").iterdir()] == ["small"]
+
+
+def test_a_copy_that_ends_half_way_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    before = contents(folder / "studies")
+    with monkeypatch.context() as patch:
+        patch.setattr("nas.moving._write_configuration", killed)
+        assert main(["copy", "small", "copied"]) == 130
+    assert contents(folder / "studies").keys() - before.keys() <= {
+        "small/study.db-wal",
+        "small/study.db-shm",
+    }
+    assert main(["copy", "small", "copied"]) == 0
+
+
+def test_a_study_that_is_being_run_is_left_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lock(folder / "studies" / "small", "small"):
+        for arguments in (["copy", "small", "b"], ["pack", "small", "b.zip"], ["digest", "small"]):
+            assert main(arguments) == 2
+            assert "nas.study: study small is being run: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["copy", "smal", "b"], 'no study "smal". Did you mean "small"?'),
+        (["copy", "small", "small"], "studies/small is there already: choose another name."),
+        (["copy", "small", "two words"], "study is a folder name of letters, "),
+        (["copy", "small", "sqlite:///absent/a.db"], "absent/a.db does not answer: unable to open"),
+        (["copy", "small", "postgresql://me:s3cret@host/db"], "postgresql://…@host/db has credent"),
+        (["copy", "postgresql://me:s3cret@host/db", "b"], "postgresql://…@host/db has credentials"),
+        (["copy", "sqlite:///many.db", "b"], "many.db holds 2 studies: say which with --study, o"),
+        (["copy", "sqlite:///many.db", "b", "--study", "tow"], 'Did you mean "two"?'),
+        (
+            ["copy", "small", "sqlite:///many.db", "--study", "two"],
+            "study two is in sqlite:///many",
+        ),
+        (["pack", "small", "small.tar"], "a packed study is a .zip file, got small.tar"),
+        (["pack", "small", "absent/a.zip"], "absent/a.zip cannot be written (No such file or"),
+        (["pack", "small", "many.zip"], "many.zip is there already: choose another name."),
+        (["unpack", "absent.zip"], "absent.zip cannot be read: No such file or directory."),
+        (["unpack", "many.zip"], "many.zip is no packed study, or is damaged (File is not a zip"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_what_is_wrong_is_one_sentence(
+    folder: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        optuna.create_study(storage="sqlite:///many.db", study_name=name)
+    Path("many.zip").write_text("this is no archive")
+    before = set(contents(folder))
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error, error
+    assert error.startswith("nas.study: ")
+    assert error.count("\n") == 1
+    assert "s3cret" not in error
+    beside = {"studies/small/study.db-wal", "studies/small/study.db-shm"}
+    assert set(contents(folder)) - before <= beside
+
+
+# --- one file ---
+
+
+@pytest.mark.slow
+def test_an_unpacked_study_has_the_same_outcomes_report_and_table(
+    packed: Path, folder: Path, searched: Path, tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    assert report(["small"]) == 0
+    assert replay(["write", "small", "table.jsonl.gz"]) == 0
+    page = (folder / "studies" / "small" / "report" / "report.md").read_text()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    assert main(["unpack", str(packed)]) == 0
+    assert essences(stored(elsewhere)) == essences(stored(searched))
+    assert report(["small"]) == 0
+    assert (elsewhere / "studies" / "small" / "report" / "report.md").read_text() == page
+    assert replay(["write", "small", "table.jsonl.gz"]) == 0
+    assert Path("table.jsonl.gz").read_bytes() == (folder / "table.jsonl.gz").read_bytes()
+    winner = "studies/small/winner"
+    assert contents(elsewhere / winner) == contents(searched / winner)
+
+
+def test_a_pack_says_what_it_is(packed: Path, folder: Path) -> None:
+    again = folder / "again.zip"
+    assert main(["pack", "small", str(again)]) == 0
+    with zipfile.ZipFile(packed) as archive:
+        manifest = json.loads(archive.read(MANIFEST))
+        note = archive.read("LICENCES.md").decode()
+        config = archive.read("config.yaml").decode()
+        assert archive.testzip() is None
+    assert manifest["study"] == "small"
+    assert manifest["begun with"]["optuna"] == manifest["packed with"]["optuna"]
+    assert set(manifest["members"]) >= {"study.db", "config.yaml", "winner/cell.cell"}
+    assert "MIT" in note
+    assert "arithmetic, xml" in note
+    assert "storage: ''" in config
+    with zipfile.ZipFile(again) as archive:
+        assert json.loads(archive.read(MANIFEST))["digest"] == manifest["digest"]
+
+
+@pytest.mark.slow
+def test_files_that_the_configuration_names_come_along(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Path(nas.__file__).parent.parent / "search_spaces" / "gates.yaml"
+    shutil.copy(space, "mine.yaml")
+    Path("my.cell").write_text("def my(x, h):\n    return tanh(linear(x, h))\n")
+    more = ["--space", "mine.yaml", "--include", "my.cell", "--study", "own"]
+    assert run_here(folder, *more).returncode == 0
+    assert main(["pack", "own", "own.zip"]) == 0
+    file = folder / "own.zip"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    assert main(["unpack", str(file), "--study", "theirs"]) == 0
+    there = Path("studies/theirs")
+    assert (there / "inputs" / "0_mine.yaml").read_bytes() == space.read_bytes()
+    assert "space: studies/theirs/inputs/0_mine.yaml" in (there / "config.yaml").read_text()
+    assert report(["theirs"]) == 0
+    config = str(there / "config.yaml")
+    done = finished([sys.executable, "-m", FAKE, config, "--n-candidates", "6"], elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert "going on after 8 judged cells" in done.stdout
+
+
+def run_here(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    write_config(folder)
+    return run(FAKE, folder, *more)
+
+
+def rewritten(file: Path, to: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """The same archive with other members, in their order; a name may be there twice."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(to, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name.rstrip("*"), data)
+    return to
+
+
+def listed(name: str, data: bytes = b"x") -> Callable[[dict[str, bytes]], None]:
+    """A member more, which the manifest lists as it is."""
+    import hashlib
+
+    def change(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members[MANIFEST])
+        about = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        manifest["members"][name] = about
+        members[MANIFEST] = json.dumps(manifest).encode()
+        members[name] = data
+
+    return change
+
+
+def noted(**values: object) -> Callable[[dict[str, bytes]], None]:
+    """Other values in the manifest."""
+
+    def change(members: dict[str, bytes]) -> None:
+        members[MANIFEST] = json.dumps({**json.loads(members[MANIFEST]), **values}).encode()
+
+    return change
+
+
+def changed_outcome(members: dict[str, bytes]) -> None:
+    """A score in the database, with a manifest that fits the bytes."""
+    import hashlib
+
+    old = members["study.db"]
+    new = old.replace(b'"stage": "scored"', b'"stage": "scorxd"')
+    assert new != old
+    members["study.db"] = new
+    manifest = json.loads(members[MANIFEST])
+    manifest["members"]["study.db"]["sha256"] = hashlib.sha256(new).hexdigest()
+    members[MANIFEST] = json.dumps(manifest).encode()
+
+
+BAD: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "a member leads out": (listed("../evil"), '"../evil" is no name of a member'),
+    "a member leads out from inside": (listed("winner/../../evil"), "is no name of a member"),
+    "a member is absolute": (listed("/tmp/evil"), "is no name of a member"),
+    "a member with a backslash": (listed("winner\\..\\evil"), "is no name of a member"),
+    "a member is hidden": (listed("winner/.evil"), "is no name of a member"),
+    "a member is not listed": (
+        lambda members: members.update({"winner/more": b"x"}),
+        "its members are not those it lists",
+    ),
+    "a listed member is not there": (
+        lambda members: members.pop("config.yaml") and None,
+        "its members are not those it lists",
+    ),
+    "a member is there twice": (
+        lambda members: members.update({"config.yaml*": b"study: evil"}),
+        "its members are not those it lists",
+    ),
+    "a member was changed": (
+        lambda members: members.update({"config.yaml": members["config.yaml"] + b" "}),
+        "config.yaml is not what it was",
+    ),
+    "a member is longer than it says": (
+        lambda members: members.update({"config.yaml": b"a" * 10_000_000}),
+        "config.yaml is not what it was",
+    ),
+    "an outcome was changed": (changed_outcome, "has the digest "),
+    "there is no manifest": (lambda members: members.pop(MANIFEST) and None, "has no manifest"),
+    "the manifest is a list": (
+        lambda members: members.update({MANIFEST: b"[]"}),
+        "its manifest.json cannot be read",
+    ),
+    "another format": (noted(format="nas study 9"), 'in the format "nas study 9", not'),
+    "a name that leads out": (noted(study="../evil"), "study is a folder name of letters, "),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_was_changed_is_refused_and_nothing_is_written(
+    packed: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    change, sentence = BAD[name]
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    bad = rewritten(packed, inside / "bad.zip", change)
+    assert main(["unpack", str(bad)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error, error
+    assert error.count("\n") == 1
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [bad]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_damaged_file_is_refused(
+    packed: Path, tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = bytearray(packed.read_bytes())
+    place = int(len(data) * share)
+    data[place] ^= 0xFF
+    (tmp_path / "bad.zip").write_bytes(data)
+    assert main(["unpack", "bad.zip"]) == 2
+    (tmp_path / "bad.zip").write_bytes(data[:place])
+    assert main(["unpack", "bad.zip"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.zip"]
+
+
+@pytest.mark.slow
+def test_a_study_of_before_is_packed_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps no configuration in its storage."""
+    make(folder)
+    assert main(["pack", "known", "known.zip"]) == 0
+    assert main(["unpack", "known.zip", "again"]) == 0
+    assert report(["again"]) == 0
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for name in ("copy", "pack", "unpack", "digest", "PGPASSWORD"):
+        assert name in shown
+
+
+def test_the_module_is_a_command(folder: Path) -> None:
+    done = finished([sys.executable, "-m", "nas.study", "digest", "small"], folder)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()[0]) == 64
+    assert load("small", url(folder / "studies" / "small")).user_attrs["configuration"]
