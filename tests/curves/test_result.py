@@ -18,7 +18,7 @@ FAILED = Outcome("diverged", message="the loss was not finite")
 def test_tasks_whose_answers_are_determined_have_a_perfect_score() -> None:
     perfect = {name: kind.perfect for name, kind in TASKS.items() if kind.perfect is not None}
     ones = "memorization arithmetic parity even_pairs cycle_navigation modular_arithmetic dyck"
-    ones += " copy_memory selective_copying recall"
+    ones += " copy_memory selective_copying recall copy_attention arithmetic_attention"
     assert perfect == {**dict.fromkeys(ones.split(), 1.0), "adding": 0.0}
     for name, value in perfect.items():
         assert TASKS[name]().metric.higher_is_better == (value == 1.0)
@@ -116,7 +116,7 @@ def test_each_cell_task_and_seed_is_one_evaluation_that_is_measured_on_test() ->
 
 def test_means_are_over_seeds_and_the_median_is_of_epochs() -> None:
     given = asked(Parity(), "lstm", seeds=range(3))
-    curves = ((1.0,), (0.5, 0.6, 1.0), (0.5, 1.0))
+    curves = ((1.0,), (0.5, 0.6, 0.7, 0.8, 1.0), (0.5, 1.0))
     outcomes = {("lstm", seed): outcome_of(Parity(), curves[seed]) for seed in range(3)}
     (row,) = rows(given, finished(given, outcomes), 0.99)
     assert [run.seed for run in row.runs] == [0, 1, 2]
