@@ -107,6 +107,7 @@ def _check_windows(task: Task, split: Split) -> None:
     _require(task, windows[0].fresh, f"the first {split} window must be fresh.")
     for i, window in enumerate(windows):
         _check_arrays(task, window, f"{split} window {i}", split)
+        _check_sources(task, window, f"{split} window {i}")
     for i, (window, after) in enumerate(itertools.pairwise(windows)):
         last = window.scored[-1]
         _require(
@@ -119,6 +120,19 @@ def _check_windows(task: Task, split: Split) -> None:
         )
     n_scored = sum(int(window.scored.sum()) for window in windows)
     _require(task, n_scored > 0, f"no position of the {split} split is scored.")
+
+
+def _check_sources(task: Task, window: Window, where: str) -> None:
+    if (attention := task.interface.attention) is None:
+        return
+    divider = int((window.inputs[:, 0] == attention.divider).argmax())
+    source, rest = window.inputs[:divider], window.inputs[divider:]
+    read = source != attention.padding
+    holds = bool(read[-1:].all() and divider and (np.diff(read, axis=0) <= read[1:]).all())
+    holds &= bool((rest[0] == attention.divider).all() and (source != attention.divider).all())
+    rule = "be fresh, with sources padded at their start alone, then a divider at one step, and"
+    holds &= window.fresh and not window.scored[:divider].any()
+    _require(task, holds, f"{where}: with attention, windows must {rule} nothing before it scored.")
 
 
 def _check_arrays(task: Task, window: Window, where: str, split: Split) -> None:

@@ -1,7 +1,9 @@
 """Tasks whose examples are a source and what is written for it: windows read back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -92,6 +94,48 @@ def test_no_expression_is_in_another_split_of_arithmetic() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_conforms(task: Task) -> None:
     check_task(task)
+
+
+def carried(window: Window) -> Window:
+    return replace(window, fresh=False)
+
+
+def without_source(window: Window) -> Window:
+    inputs = window.inputs.copy()
+    inputs[:20, 3] = 10
+    return replace(window, inputs=inputs)
+
+
+def shifted(window: Window) -> Window:
+    inputs = window.inputs.copy()
+    inputs[:, 3] = np.roll(inputs[:, 3], 1)
+    return replace(window, inputs=inputs)
+
+
+def interrupted(window: Window) -> Window:
+    inputs = window.inputs.copy()
+    inputs[18] = 10
+    return replace(window, inputs=inputs)
+
+
+def scored_early(window: Window) -> Window:
+    return replace(window, scored=np.ones_like(window.scored))
+
+
+class Wrong(CopyAttention):
+    spoil: ClassVar[Callable[[Window], Window]]
+
+    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
+        for number, window in enumerate(super().windows(split, seed, epoch)):
+            yield type(self).spoil(window) if number else window
+
+
+@pytest.mark.parametrize("spoil", [carried, without_source, shifted, interrupted, scored_early])
+def test_windows_of_another_kind_do_not_conform(spoil: Callable[[Window], Window]) -> None:
+    kind = type("Wrong", (Wrong,), {"spoil": staticmethod(spoil)})
+    task = kind(batches_per_epoch=5, validation_batches=5)
+    with pytest.raises(AssertionError, match="with attention, windows must be fresh"):
+        check_task(task)
 
 
 @pytest.mark.parametrize("task", TASKS[:3])
