@@ -1,0 +1,200 @@
+"""A search with PostgreSQL and a tracking server gives and records what one with files does."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.postgres import Postgres
+from tests.cluster.test_search import (
+    check_like_undisturbed,
+    command_lines,
+    started,
+    wait_for,
+)
+from tests.cluster.tracking import Gate, Tracking, tracking_at
+from tests.record.visits import SQLALCHEMY
+from tests.studies import environment, write_config
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600), SQLALCHEMY]
+
+FAKE = "tests.fake_training"
+USER, PASSWORD = "me", "hunter-of-the-gate-4711"
+LIMIT_S = 300
+
+
+@pytest.fixture(scope="module")
+def tracking(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+    with tracking_at(tmp_path_factory.mktemp("tracking"), server) as made:
+        yield made
+
+
+@pytest.fixture
+def gate(tracking: Tracking) -> Iterator[Gate]:
+    made = Gate(tracking.port, USER, PASSWORD)
+    yield made
+    made.close()
+
+
+def search(folder: Path, tracking_uri: str, *arguments: str) -> list[str]:
+    given = [str(folder / "small.yaml"), "--tracking-uri", tracking_uri, *arguments]
+    return [sys.executable, "-m", FAKE, *given]
+
+
+def begin(folder: Path, tracking_uri: str, *arguments: str) -> "subprocess.Popen[str]":
+    known = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+    return subprocess.Popen(
+        search(folder, tracking_uri, *arguments),
+        cwd=folder,
+        env=environment(NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S="1", **known),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    output, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, errors
+    return output, errors
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of it in files."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_config(folder)
+    finish(begin(folder, f"sqlite:///{folder / 'mlflow.db'}"))
+    return folder
+
+
+def leaderboard(output: str) -> list[list[str]]:
+    """The rows of the printed table, less the seconds."""
+    rows = [line.split() for line in output.splitlines() if re.match(r" *\d+ ", line)]
+    assert len(rows) >= 3, output
+    for row in rows:
+        del row[-1 if row[-1].isdigit() else -2]
+    return rows
+
+
+def recorded(uri: str, study: str) -> dict[str, Any]:
+    """All that MLflow has of a study, less ids and times."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    found = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        data, key = run.data, run.info.run_id
+        names = sorted(p.name for p in Path(client.download_artifacts(key, "")).rglob("*"))
+        curves = {
+            metric: [(one.value, one.step) for one in client.get_metric_history(key, metric)]
+            for metric in data.metrics
+        }
+        tags = {n: v.replace(key, "") for n, v in data.tags.items() if n != "mlflow.user"}
+        name = run.info.run_name
+        assert name not in found, "a cell is one run"
+        found[name] = (run.info.status, curves, data.params, tags, names)
+    return found
+
+
+def same_record(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """The summary's has the time that was spent, and pictures of it."""
+    assert one.keys() == other.keys()
+    for name in one.keys() - {"small"}:
+        assert one[name] == other[name]
+    assert [one["small"][i] for i in (0, 2, 4)] == [other["small"][i] for i in (0, 2, 4)]
+
+
+@pytest.fixture
+def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test itself reads through the gate."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", USER)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+
+
+@pytest.mark.usefixtures("let_in")
+def test_servers_give_and_record_what_files_do(
+    postgres: Postgres, tracking: Tracking, gate: Gate, tmp_path: Path, undisturbed: Path
+) -> None:
+    """The credentials are in the environment, and nowhere else afterwards."""
+    write_config(tmp_path)
+    url = postgres.fresh("tracked")
+    process = begin(tmp_path, gate.url, "--storage", url)
+    wait_for(tmp_path, 7, process)
+    lines = command_lines()
+    assert gate.url in lines
+    output, errors = finish(process)
+    check_like_undisturbed(url, tmp_path, undisturbed)
+    files = finish(begin(undisturbed, f"sqlite:///{undisturbed / 'mlflow.db'}"))[0]
+    assert leaderboard(output) == leaderboard(files)
+    here = recorded(gate.url, "small")
+    same_record(here, recorded(f"sqlite:///{undisturbed / 'mlflow.db'}", "small"))
+    assert gate.n_passed > 50
+    assert gate.n_refused == 0
+    assert not (tmp_path / "mlartifacts").exists(), "artifacts go through the server"
+    assert len(list(tracking.artifacts.rglob("cell.cell"))) == len(here) - 1
+
+    for secret in (postgres.password, PASSWORD):
+        assert secret not in lines, "lists of processes show it"
+        assert secret not in output + errors
+        for folder in (tmp_path, tracking.folder):
+            for path in folder.rglob("*"):
+                assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+        for database in ("tracked", "mlflow"):
+            assert secret not in dumped(postgres, database)
+
+
+def dumped(postgres: Postgres, database: str) -> str:
+    command = ["pg_dump", "--data-only", postgres.url(database)]
+    known = {**os.environ, "PGPASSWORD": postgres.password}
+    done = subprocess.run(command, env=known, capture_output=True, text=True, check=True)
+    assert "small" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.usefixtures("let_in")
+def test_whatever_fails_in_between_the_same_command_ends_alike(
+    postgres: Postgres, tracking: Tracking, gate: Gate, tmp_path: Path, undisturbed: Path
+) -> None:
+    """The coordinator, PostgreSQL (with what both keep in it), and the tracking server."""
+    write_config(tmp_path)
+    url = postgres.fresh("failing")
+    given = ("--storage", url, "--study", "small")
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=gate.url)
+    if (before := client.get_experiment_by_name("small")) is not None:
+        client.rename_experiment(before.experiment_id, "small, undisturbed")
+    process = begin(tmp_path, gate.url, *given)
+    wait_for(tmp_path, 5, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    n_before = len(started(tmp_path))
+
+    process = begin(tmp_path, gate.url, *given)
+    wait_for(tmp_path, n_before + 3, process)
+    postgres.stop("immediate")
+    time.sleep(4)
+    postgres.start()
+    tracking.kill()
+    time.sleep(4)
+    tracking.start()
+    _, errors = finish(process)
+    assert "Traceback" not in errors
+    assert "answers again" in errors
+    check_like_undisturbed(url, tmp_path, undisturbed)
+    assert len(started(tmp_path)) - n_before < len(started(undisturbed)), "it went on"
+
+    finish(begin(tmp_path, gate.url, *given))  # records what is missing, and trains nothing
+    same_record(
+        recorded(gate.url, "small"), recorded(f"sqlite:///{undisturbed / 'mlflow.db'}", "small")
+    )
