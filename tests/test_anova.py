@@ -24,6 +24,20 @@ def test_shares_of_a_sum_are_those_of_its_terms() -> None:
     assert found.interactions == pytest.approx(0, abs=FOREST_SHARE)
 
 
+def test_noise_is_taken_for_interactions_to_a_known_part() -> None:
+    """What the reports of comparisons say: 2 % of a sum, 14 % with noise of a fifth of the
+    variance, at 200 places of five variables."""
+    generator = np.random.default_rng(0)
+    points = generator.random((200, 5))
+    values = 4 * (points[:, 0] - 0.6) ** 2 + 0.3 * points[:, 1]
+    clean = shares("abcde", points, values)
+    noisy = shares("abcde", points, values + generator.normal(0, values.std() / 2, 200))
+    assert clean is not None
+    assert noisy is not None
+    assert clean.interactions == pytest.approx(0.02, abs=0.01)
+    assert noisy.interactions == pytest.approx(0.14, abs=0.01)
+
+
 def test_a_product_is_an_interaction() -> None:
     """(a - 1/2)(b - 1/2) has a mean of 0 at every value of either."""
     points = cube(400, 3)

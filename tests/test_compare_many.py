@@ -275,6 +275,7 @@ def test_importances_of_runs_with_known_shares() -> None:
     assert found.single["learning_rate"] == pytest.approx(0.8, abs=FOREST_SHARE)
     assert found.single["momentum"] == pytest.approx(0.2, abs=FOREST_SHARE)
     worse = [Tried(one.settings, 0.0, -1e9, "ok", None, 10, 1.0) for one in runs[:30]]
+    assert effects(task, drawn, runs[:19]) is None
     limited = effects(task, drawn, [*worse, *runs[30:]])
     at_chance = [
         Tried(one.settings, 0.0, task.chance(), "diverged", None, 10, 1.0) for one in runs[:30]

@@ -89,13 +89,13 @@ def test_the_odyssey_is_that_of_greff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow  # ten cells are compiled
 def test_the_odyssey_runs_in_small(tmp_path: Path) -> None:
     """On the task that needs no data, from the command to its tables."""
-    given = ["--config", "odyssey2015", "--study", "small", "--tasks", "digits", "--tuning", "8"]
-    given += ["--best_share", "0.25", "--tasks.digits.epochs", "1", "--tracking_uri", "off"]
-    given += ["--tasks.digits.batches_per_epoch", "2", "--settings_per_evaluation", "8"]
+    given = ["--config", "odyssey2015", "--study", "small", "--tasks", "digits", "--tuning", "4"]
+    given += ["--best_share", "0.5", "--tasks.digits.n_params", "1500", "--tracking_uri", "off"]
+    given += ["--tasks.digits.epochs", "1", "--tasks.digits.batches_per_epoch", "2"]
     given += ["--published", '["digits lstm_nfg worse", "digits lstm_np same"]']
     done = finished([sys.executable, "-m", "nas.compare", *given], tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "10 cells with GRU and LSTM, tasks digits, 8 random settings each" in done.stdout
+    assert "10 cells with GRU and LSTM, tasks digits, 4 random settings each" in done.stdout
     found = json.loads((tmp_path / "studies" / "small" / "comparison.json").read_text())
     assert found["first"] == "lstm_peephole"
     on = found["tasks"]["digits"]
@@ -107,7 +107,7 @@ def test_the_odyssey_runs_in_small(tmp_path: Path) -> None:
     page = (tmp_path / "studies" / "small" / "comparison.md").read_text(encoding="utf-8")
     assert "| learning_rate | momentum | init_scale | clip_norm | interactions |" in page
     rows = (tmp_path / "studies" / "small" / "comparison.csv").read_text().splitlines()
-    assert len(rows) == 1 + 10 * 8
+    assert len(rows) == 1 + 10 * 4
 
 
 def test_the_papers_search_has_the_papers_numbers() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nas.anova import N_TREES
-from nas.compare.many_result import Contrast, ManyComparison, OnTask, Sampled, Tried
+from nas.compare.many_result import FEWEST, Contrast, ManyComparison, OnTask, Sampled, Tried
 from nas.errors import UserError
 from nas.stats import shown_p
 
@@ -32,11 +32,12 @@ NOTE = (
     "nothing of other data. A run without a metric counts as blind guessing."
 )
 SHARES_NOTE = (
-    f"Shares of the variance of the test metric over all runs of a cell: functional ANOVA on a "
-    f"forest of {N_TREES} trees, grown on the places of the settings between the ends of what was "
-    "drawn; what is worse than blind guessing counts as that. Interactions are what no "
-    "hyperparameter explains alone: a forest of few runs takes noise for them, so they are an "
-    "upper bound. learning_rate is that of the step at rest, rate / (1 - momentum)."
+    "Shares of the variance of the test metric over all runs of a cell: functional ANOVA on a "
+    f"forest of {N_TREES} trees, with at least {FEWEST} runs, grown on the places of the settings "
+    "between the ends of what was drawn; what is worse than blind guessing counts as that. "
+    "Interactions are what no hyperparameter explains alone; a forest takes some noise for them: "
+    "of a sum of two terms at 200 places they are 2 %, with noise of a fifth of the variance 14 %. "
+    "learning_rate is that of the step at rest, rate / (1 - momentum)."
 )
 
 

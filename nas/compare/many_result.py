@@ -23,6 +23,8 @@ from nas.stats import LEVEL, Interval
 from nas.tasks.base import Task
 from nas.visit import Visit
 
+FEWEST = 20
+"""Runs of a cell below which nothing is said of what hyperparameters explain."""
 Agreement = Literal["", "same", "different", "no evidence"]
 
 
@@ -50,7 +52,7 @@ class Sampled:
     runs: tuple[Tried, ...]
     """In the order of the settings, which all cells share."""
     shares: Shares | None
-    """What hyperparameters explain of the test metric; None if it does not vary."""
+    """What hyperparameters explain of the test metric; None if it does not vary or runs are few."""
 
     @property
     def values(self) -> list[float]:
@@ -180,12 +182,12 @@ def effects(task: Task, drawn: Sequence[Axis], runs: Sequence[Tried]) -> Shares 
     A metric that is worse than blind guessing counts as that, so that how badly a run ended does
     not outweigh all else.
     """
+    if not drawn or len(runs) < FEWEST:
+        return None
     points = np.array([[axis.place(run.settings) for axis in drawn] for run in runs])
     worst = task.chance()
     limit = max if task.metric.higher_is_better else min
     values = np.array([limit(run.test, worst) for run in runs])
-    if not drawn:
-        return None
     return shares([axis.name for axis in drawn], points, values)
 
 
