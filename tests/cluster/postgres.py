@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 USER = "nas"
-TIMEOUT_S = 60
+TIMEOUT_S = 200
 
 
 def binaries() -> Path | None:
