@@ -52,7 +52,8 @@ class _Running:
 
     visit: Visit
     judging: Judging
-    waiting: tuple[Evaluation, ...] = ()
+    waiting: tuple[tuple[str, Evaluation], ...] = ()
+    """With their digests, which take a fifth of a millisecond each."""
     needs_reference: bool = False
 
 
@@ -214,9 +215,9 @@ class Coordinator:
     def _handle(self, running: _Running, request: Request) -> None:
         """Hand out what the visit asks for, and go on with it where all of that is known."""
         running.needs_reference = isinstance(request, NeedReference)
-        running.waiting = () if isinstance(request, NeedReference) else request
-        for evaluation in running.waiting:
-            digest = evaluation.digest()
+        asked = () if isinstance(request, NeedReference) else request
+        running.waiting = tuple((evaluation.digest(), evaluation) for evaluation in asked)
+        for digest, evaluation in running.waiting:
             if digest in self.study.cache or digest in self.busy:
                 continue
             self.busy[digest] = (running.visit, evaluation)
@@ -237,11 +238,10 @@ class Coordinator:
             answer = self.reference
         else:
             cache = self.study.cache
-            digests = [evaluation.digest() for evaluation in running.waiting]
-            if any(digest not in cache for digest in digests):
+            if any(digest not in cache for digest, _ in running.waiting):
                 return
-            answer = [cache[digest].outcomes for digest in digests]
-            for evaluation, outcomes in zip(running.waiting, answer, strict=True):
+            answer = [cache[digest].outcomes for digest, _ in running.waiting]
+            for (_, evaluation), outcomes in zip(running.waiting, answer, strict=True):
                 judgement = set_aside(evaluation.task, outcomes)
                 if judgement and running.visit.kind == "drawn":
                     self._finish(running, judgement)
@@ -274,7 +274,7 @@ class Coordinator:
         for observer in self.observers:
             observer.stored(visit, evaluation, result)
         for running in list(self.running.values()):
-            if any(waiting.digest() == digest for waiting in running.waiting):
+            if any(one == digest for one, _ in running.waiting):
                 self._advance(running)
 
 
