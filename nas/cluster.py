@@ -1,7 +1,7 @@
 """Where a cluster is and what a slot of it takes, without Ray: a configuration, read once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from nas.errors import UserError, hidden
 from nas.tasks import Arrays, Csv, Text, Words
 from nas.tasks.base import Task
 
-ADDRESS = re.compile(r"ray:(auto|//\S+|[^\s/]+:\d+)")
+ADDRESS = re.compile(r"ray:(auto|(//)?[^\s/@]+:\d+)")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ def travelling(config: ClusterConfig, tasks: Sequence[Task]) -> list[str]:
     """
     own = [t.path for t in tasks if isinstance(t, Text | Words | Csv | Arrays)]
     return [*config.files, *(path for path in own if _stays_below(path) and Path(path).is_file())]
+
+
+def room(resources: Mapping[str, float], cluster: ClusterConfig) -> int:
+    """Slots that a node with these resources, by Ray's names, has room for."""
+    shares = [resources.get("CPU", 0.0) / cluster.cpus]
+    if gpus := cluster.gpus:
+        n_gpus = resources.get("GPU", 0.0)  # parts of two are none
+        shares.append(n_gpus / gpus if gpus >= 1 else n_gpus * int(1 / gpus + 1e-9))
+    return int(min(shares) + 1e-9)
 
 
 def _stays_below(path: str) -> bool:

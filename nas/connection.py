@@ -40,6 +40,8 @@ def connect(address: str, carried: Sequence[str] = ()) -> bool:
         travels = {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__"], "env_vars": own}
         if carried:
             travels["working_dir"] = folder
+        # In a job that was submitted with files of its own: what travels with it here goes first.
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
             _knock(address)
             ray.init(address, runtime_env=travels, log_to_driver=False, logging_level=logging.ERROR)

@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.cluster import ClusterConfig
+from nas.cluster import ClusterConfig, room
 from nas.evaluation import Evaluation, Result
 from nas.slot import Slot, versions
 from nas.worker import one_line
@@ -121,8 +121,8 @@ class Slots:
                 self.lose(slot, "which has left the cluster")
             elif slot.tasks and time.monotonic() - slot.since > self._patience_s:
                 self.lose(slot, f"which did not answer for {self._patience_s:g} s")
-        room = {key: self._room(node["Resources"]) for key, node in alive.items()}
-        usable = {key: n for key, n in room.items() if n and key not in self._refused}
+        fit = {key: room(node["Resources"], self._cluster) for key, node in alive.items()}
+        usable = {key: n for key, n in fit.items() if n and key not in self._refused}
         for key, n_slots in usable.items():
             for _ in range(n_slots - sum(slot.node == key for slot in self)):
                 if self._most is None or len(self._all) < self._most:
@@ -138,14 +138,6 @@ class Slots:
                 self._cluster.cpus,
                 self._cluster.gpus,
             )
-
-    def _room(self, resources: dict[str, float]) -> int:
-        """Slots that a node has room for."""
-        shares = [resources.get("CPU", 0.0) / self._cluster.cpus]
-        if gpus := self._cluster.gpus:
-            n_gpus = resources.get("GPU", 0.0)
-            shares.append(n_gpus / gpus if gpus >= 1 else n_gpus * int(1 / gpus + 1e-9))
-        return int(min(shares) + 1e-9)
 
     def _add(self, node: str | None) -> None:
         options: dict[str, Any] = {

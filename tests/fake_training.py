@@ -40,11 +40,21 @@ def outcome(evaluation: Evaluation, member: int) -> Outcome:
     return Outcome("ok", value, 0, curve, 1000, 10, Cost(1, 1, 1.0, 0.01))
 
 
-if __name__ == "__main__":
+def replace_training(run: str) -> None:
+    """Let workers of commands run another function, on a cluster too."""
     import nas.workers
+
+    local = functools.partial(nas.workers.LocalWorkers, run=run)
+    nas.workers.LocalWorkers = local  # type: ignore[misc,assignment]
+    if any(argument.startswith("ray:") for argument in sys.argv):
+        import nas.workers_ray
+
+        remote = functools.partial(nas.workers_ray.RayWorkers, run=run)
+        nas.workers_ray.RayWorkers = remote  # type: ignore[misc,assignment]
+
+
+if __name__ == "__main__":
     from nas.search import main
 
-    nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
-        nas.workers.LocalWorkers, run="tests.fake_training:run"
-    )
+    replace_training("tests.fake_training:run")
     sys.exit(main(sys.argv[1:]))

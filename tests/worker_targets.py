@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+import nas
 from nas.evaluation import Evaluation, Outcome, Result, Settings
 from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window
 from nas.workers import THREADS, LocalWorkers
@@ -127,10 +128,24 @@ def environment(task: Stub) -> str:
     return " ".join(os.environ[name] for name in THREADS)
 
 
+def end_slot(task: Stub) -> None:
+    """Kill who made this worker, on a cluster, in the first `amount` tries."""
+    with Path(task.path).open("a") as file:
+        file.write("x")
+    if Path(task.path).stat().st_size <= task.amount:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+def code(task: Stub) -> str:
+    """Where `nas` lies."""
+    return str(nas.__file__)
+
+
 ACTIONS = {
     action.__name__: action
     for action in (echo, sleep, stop, die, fill, leak, deny, fill_disk, fail, leave, environment)
-} | {"miscount": echo}
+} | {"miscount": echo, "end_slot": end_slot, "code": code}
 
 
 def coordinate(directory: Path, seconds: float) -> None:

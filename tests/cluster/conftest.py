@@ -1,10 +1,14 @@
-"""One PostgreSQL for all tests of a process, with its password in the environment."""
+"""One PostgreSQL for all tests of a process, with its password in the environment; one Ray."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import worker_targets
 
+from tests.cluster import nodes
+from tests.cluster.nodes import Cluster
 from tests.cluster.postgres import Postgres, running
 
 
@@ -30,3 +34,30 @@ def postgres(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Post
     sqlalchemy.event.remove(sqlalchemy.pool.Pool, "connect", note)
     for one in opened:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Cluster]:
+    with nodes.running() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(ray_cluster: Cluster) -> Iterator[Cluster]:
+    """The same; the tests of a module, and what they start, are in its network."""
+    with ray_cluster.network.entered():
+        yield ray_cluster
+
+
+@pytest.fixture(scope="module")
+def connected(cluster: Cluster) -> Iterator[Cluster]:
+    """This process is connected; what workers run travels as a file of the working directory."""
+    import ray
+
+    from nas.connection import connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(Path(worker_targets.__file__).parent)
+        assert connect(nodes.ADDRESS, ["worker_targets.py"])
+    yield cluster
+    ray.shutdown()
