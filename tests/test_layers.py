@@ -104,7 +104,7 @@ ORDER = """
     nas.bench.machine nas.bench.compiling nas.bench.arms nas.bench.training nas.bench.members
     nas.bench.mutants nas.bench.memory nas.bench.workers nas.bench.search nas.bench.report
     nas.bench.parts nas.bench.tables nas.bench.picture nas.bench.command nas.bench.__main__
-    nas.bench.study
+    nas.bench.study nas.bench.coordinator
     nas.bench
     nas.export.calls nas.export.expressions nas.export.helpers nas.export.layer nas.export.stack
     nas.export.check nas.export.plain
