@@ -10,7 +10,7 @@ import gc
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -242,7 +242,12 @@ def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | No
     return None if was == now else (path, was, now)
 
 
-if __name__ == "__main__":
-    from nas.moving_command import main
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    from nas.moving_command import main as command
 
+    return command(arguments)
+
+
+if __name__ == "__main__":
     sys.exit(main())
