@@ -95,7 +95,7 @@ def test_an_lstm_with_attention_copies_what_one_without_does_not() -> None:
     """The same budget, minibatches and steps: lengths 5 to 20, 400 steps of AdamW."""
 
     def trained(attention: Attended) -> Outcome:
-        task = CopyAttention(attention=attention, epochs=4)
+        task = CopyAttention(attention=attention, epochs=4, validation_batches=5)
         settings = Settings(25_000, learning_rate=0.004, optimizer="adamw")
         return train(ZOO["lstm"], task, [settings], 0)[0]
 

@@ -334,16 +334,14 @@ def check_members(form: AttentionForm, name: str, backend: Backend) -> None:
             close(ours[label][k], gradient)
 
 
-@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("width", [7, 32])
 @pytest.mark.parametrize("form", FORMS)
-def test_on_the_cpu_a_member_does_not_depend_on_the_others(
-    form: AttentionForm, backend: Backend
-) -> None:
+def test_on_the_cpu_a_member_does_not_depend_on_the_others(form: AttentionForm, width: int) -> None:
     """To the bit: scores, states, gradients and dropout, among 20 and after others have left."""
     dropouts = [0.3 * (k % 3) for k in range(20)]
 
     def built() -> StackedAttentionModel:
-        made = StackedAttentionModel(ZOO["lstm"], interface(form), 11, 2, dropouts, backend)
+        made = StackedAttentionModel(ZOO["lstm"], interface(form), width, 2, dropouts)
         made.reset_parameters([1.4] * 20, range(20))
         return made
 
@@ -360,6 +358,22 @@ def test_on_the_cpu_a_member_does_not_depend_on_the_others(
         for expected in (first, second):
             for ours, theirs in zip(results(some), expected, strict=True):
                 assert torch.equal(ours, theirs[kept])
+
+
+@pytest.mark.usefixtures("_float64")
+@pytest.mark.parametrize("form", FORMS)
+def test_all_members_in_one_operation_give_what_each_gives_in_turn(
+    form: AttentionForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where members are not gone through one after another."""
+    members = stacked("gru", form)
+    in_turn, _ = members(window(), None)
+    expected = gradients(list(in_turn), members)
+    monkeypatch.setattr(StackedAttentionModel, "_parts", lambda _, tensor: tensor)
+    at_once, _ = members(window(), None)
+    close(at_once, in_turn)
+    for ours, theirs in zip(gradients(list(at_once), members), expected, strict=True):
+        close(ours, theirs)
 
 
 @pytest.mark.parametrize("form", FORMS)
