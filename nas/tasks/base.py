@@ -9,6 +9,8 @@ reads and gives, its head, and its windows which positions count:
 - a label for a whole sequence: `Interface(F, C, tokens=False)`, only the last step scored;
 - 88 keys of each frame: `Interface(88, 88, "bernoulli", tokens=False)`;
 - a number at the last step: `Interface(F, 1, "gaussian", tokens=False)`, only the last step scored;
+- a text for a source that is attended to: `attention=Attention("additive", divider, padding)`, only
+  the steps from the divider on scored;
 - an accuracy of some positions though all are trained on: a mark of the windows, and
   `replace(ACCURACY, mark="recall")` as the metric.
 """
