@@ -71,9 +71,14 @@ class _Running:
         todo = [one for one in self.asked if one.evaluation.digest() not in self.store.finished]
         n_runs = sum(len(one.evaluation.settings) for one in todo)
         done = len(self.asked) - len(todo)
+        counts = {
+            "cell": len({one.evaluation.key for one in self.asked}),
+            "task": len(self.config.drawn),
+            "seed": self.config.seeds,
+        }
         print(
-            f"{len({one.evaluation.key for one in self.asked})} cells x "
-            f"{len(self.config.drawn)} tasks x {self.config.seeds} seeds: {n_runs:,} training runs"
+            " x ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+            + f": {n_runs:,} training runs"
             + (f"; going on after {done} of {len(self.asked)} that are finished" if done else ""),
             flush=True,
         )

@@ -76,9 +76,12 @@ def test_curves_are_those_of_training(
     assert "1/1 lstm on memorization, seed 3: accuracy" in capsys.readouterr().out
 
 
-def test_what_is_finished_is_not_trained_again(tmp_path: Path, workers: list[Inline]) -> None:
+def test_what_is_finished_is_not_trained_again(
+    tmp_path: Path, workers: list[Inline], capsys: pytest.CaptureFixture[str]
+) -> None:
     out = ["--out", str(tmp_path / "out")]
     assert main([*GIVEN, *out]) == 0
+    assert "2 cells x 2 tasks x 1 seed: 12 training runs\n" in capsys.readouterr().out
     first = numbers(tmp_path / "out")
     assert len(workers[0].submitted) == 4
     assert main([*GIVEN, *out]) == 0
