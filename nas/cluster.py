@@ -52,6 +52,21 @@ def check_workers(workers: int | str) -> None:
         )
 
 
+def check_devices(devices: Sequence[str]) -> None:
+    """Raise UserError unless they are torch's names of devices."""
+    for name in devices:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+            raise UserError(f'devices must be cpu, or GPUs such as cuda:0, got "{name}".')
+    if len({name.partition(":")[0] for name in devices}) > 1:
+        raise UserError(f"devices must be of one kind in a study, got {', '.join(devices)}.")
+
+
+def device_kind(devices: Sequence[str], cluster: ClusterConfig) -> dict[str, str]:
+    """What a study's outcomes depend on of it; nothing for the CPU, as in the first studies."""
+    on_gpus = cluster.gpus > 0 or any(name.startswith("cuda") for name in devices)
+    return {"device": "cuda"} if on_gpus else {}
+
+
 def address_of(workers: str) -> str:
     """What Ray calls the cluster: "auto", HOST:PORT, or ray://HOST:PORT."""
     return workers if workers.startswith("ray://") else workers.removeprefix("ray:")

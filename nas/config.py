@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nas.cluster import ClusterConfig, check_workers
+from nas.cluster import ClusterConfig, check_devices, check_workers
 from nas.errors import UserError, refuse_credentials, unknown
 from nas.evolution import EvolutionConfig
 from nas.protocol_config import ProtocolConfig
@@ -140,6 +140,9 @@ class SearchConfig:
     workers: int | str = 0
     """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
     docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
+    devices: tuple[str, ...] = ()
+    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
+    one worker a device unless `workers` says more; the CPU if empty."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
@@ -173,14 +176,15 @@ class SearchConfig:
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan
             value_gb = self.evaluation_memory_limit_gb
             raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
+        check_workers(self.workers)
+        check_devices(self.devices)
+        self.cluster.check()
         check_study_name(self.study)
         if self.protocol.kind == "replay" and not self.table:
             raise UserError(
                 "--protocol replay needs a --table: python -m nas.replay write STUDY FILE makes "
                 "one of a finished study."
             )
-        check_workers(self.workers)
-        self.cluster.check()
         if self.table and self.protocol.kind != "replay":
             kind = self.protocol.kind
             raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")

@@ -1,6 +1,8 @@
 """Which workers a command has: processes of this machine, or slots of a cluster."""
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Sequence
 
 from nas.cluster import ClusterConfig, address_of, travelling
@@ -15,8 +17,10 @@ def crew(
     memory_limit_gb: float,
     cluster: ClusterConfig,
     tasks: Sequence[Task],
+    devices: Sequence[str] = (),
 ) -> Workers:
-    """The workers that a configuration means: a number, 0 for as many as cores, or an address.
+    """The workers that a configuration means: a number, 0 for as many as devices or cores, or an
+    address.
 
     Raises:
         UserError: if there is no such cluster.
@@ -27,7 +31,10 @@ def crew(
     limit_bytes = int(memory_limit_gb * 2**30) if memory_limit_gb else None
     if isinstance(workers, int):
         return LocalWorkers(
-            workers or n_cores(), time_limit_s=limit_s, memory_limit_bytes=limit_bytes
+            workers or len(devices) or n_cores(),
+            time_limit_s=limit_s,
+            memory_limit_bytes=limit_bytes,
+            devices=devices,
         )
     from nas.workers_ray import RayWorkers
 
@@ -41,9 +48,27 @@ def crew(
     )
 
 
-def check_crew(workers: int | str) -> None:
-    """Raise UserError if what the workers need is not installed."""
+def check_crew(workers: int | str, devices: Sequence[str] = ()) -> None:
+    """Raise UserError if what the workers need is not installed, or a device is not there."""
+    if isinstance(workers, str) and devices:
+        raise UserError(
+            "devices are those of this machine; on a cluster, cluster.gpus says how many GPUs an "
+            f"evaluation has: leave out --devices {' '.join(devices)}."
+        )
+    for device in sorted({name for name in devices if name != "cpu"}):
+        _check_device(device)
     if isinstance(workers, str) and importlib.util.find_spec("ray") is None:
         raise UserError(
             f"--workers {hidden(workers)} needs Ray: pip install -c constraints.txt -e '.[cluster]'"
         )
+
+
+def _check_device(device: str) -> None:
+    """In another process, since a coordinator does not import torch."""
+    try_it = f"import torch; torch.zeros(1, device={device!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", try_it], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
+        raise UserError(f"--devices {device} cannot be used: {hidden(reason[0]).rstrip('.')}.")

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from nas.cluster import device_kind
 from nas.config import SearchConfig
 from nas.evaluation import described
 from nas.protocol import Staged
@@ -35,4 +36,5 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         "tasks": {name: {**asdict(task), "version": task.version} for name, task in tasks.items()},
         "protocol": described(config.protocol),
         "settings": described(config.settings),
+        **device_kind(config.devices, config.cluster),
     }

@@ -21,6 +21,9 @@ evaluation whose worker died each time that it was tried."""
 
 Veto = Literal["off", "end", "note"]
 
+DEVICE = "NAS_DEVICE"
+"""The environment variable of a worker that names the device it trains on; the CPU without it."""
+
 ADDED = {"added": True}
 """Metadata of fields that the first studies did not have; see `described`."""
 

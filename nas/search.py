@@ -53,7 +53,7 @@ def search(config: SearchConfig) -> int:
     from nas.samplers import find_sampler
     from nas.spaces import load_space
 
-    check_crew(config.workers)
+    check_crew(config.workers, config.devices)
     space = load_space(config.space)
     find_sampler(config.sampler, space)
     cells = _given(config.include)
@@ -162,6 +162,7 @@ class _Search:
             config.evaluation_memory_limit_gb,
             config.cluster,
             self.protocol.tasks,
+            config.devices,
         )
         progress = Progress(self.console, budget, spent)
         notes = TimeNotes(self.study, workers)

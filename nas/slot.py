@@ -39,11 +39,19 @@ class Slot:
     """Runs evaluations one after another; all its methods may be called at the same time."""
 
     def __init__(
-        self, run: str, time_limit_s: float, memory_limit_bytes: int | None, max_tries: int
+        self,
+        run: str,
+        time_limit_s: float,
+        memory_limit_bytes: int | None,
+        max_tries: int,
+        gpus: float = 0.0,
     ) -> None:
         # A worker imports the main script, which is Ray's here: a second, and memory.
         sys.modules["__main__"].__file__ = None
-        self._workers = LocalWorkers(1, run, time_limit_s, memory_limit_bytes, max_tries)
+        # Ray shows a process the GPUs that are its own, and no others.
+        devices = ("cuda:0",) if gpus else ()
+        limits = (time_limit_s, memory_limit_bytes, max_tries)
+        self._workers = LocalWorkers(1, run, *limits, devices=devices)
         self._futures: set[Future[Result]] = set()
 
     def greet(self) -> tuple[str, dict[str, str]]:

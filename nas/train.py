@@ -8,6 +8,7 @@ parts: the schedule of a run, the optimizer, the losses, the Lightning module, t
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from nas.budget import count_params, forward_flops, solve_width
 from nas.cell.graph import Cell
 from nas.cell.text import loads
 from nas.errors import UserError
-from nas.evaluation import Bar, Evaluation, Outcome, Result, Settings, Veto, described
+from nas.evaluation import DEVICE, Bar, Evaluation, Outcome, Result, Settings, Veto, described
 from nas.model import described_interface
 from nas.stacking import described_stacking
 from nas.tasks.base import Task
@@ -74,7 +75,7 @@ def train(
 
 
 def run(evaluation: Evaluation) -> Result:
-    """What a worker does: train all settings, keep the best one's weights."""
+    """What a worker does: train all settings on its device, keep the best one's weights."""
     torch.set_num_threads(1)
     task = evaluation.task
     members = train_members(
@@ -85,6 +86,7 @@ def run(evaluation: Evaluation) -> Result:
         evaluation.fidelity,
         evaluation.halving,
         evaluation.key,
+        device=os.environ.get(DEVICE, "cpu"),
         bar=evaluation.bar,
         veto=evaluation.veto,
         on_test=evaluation.measure_test,

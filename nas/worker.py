@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.evaluation import Evaluation, Result, Status
+from nas.evaluation import DEVICE, Evaluation, Result, Status
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,9 @@ class Fault:
     """Whether any other evaluation would have met it."""
 
 
-def prepare(run: str, coordinator: int, memory_limit_bytes: int | None) -> None:
+def prepare(run: str, coordinator: int, memory_limit_bytes: int | None, device: str) -> None:
     """What a worker does first; `run` is imported, which takes seconds."""
+    os.environ[DEVICE] = device or "cpu"
     with contextlib.suppress(OSError):  # not Linux
         KILLED_FIRST.write_text("500")  # before the coordinator and what else the user runs
     threading.Thread(target=_watch, args=(coordinator, memory_limit_bytes), daemon=True).start()

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Self
@@ -82,7 +82,8 @@ class LocalWorkers(Workers):
     `memory_limit_bytes` for one worker, imports included (0.3 GB for Lightning). An evaluation
     whose worker dies (killed, segmentation fault) runs up to `max_tries` times, and then its
     outcomes are "crashed". A worker is replaced after `max_served` evaluations (0: never), in case
-    memory leaks. As all spawned processes do, a worker imports the main script: that needs
+    memory leaks. Worker n trains on `devices[n % len(devices)]`, the CPU if there are none. As all
+    spawned processes do, a worker imports the main script: that needs
     `if __name__ == "__main__":`.
     """
 
@@ -94,6 +95,7 @@ class LocalWorkers(Workers):
         memory_limit_bytes: int | None = None,
         max_tries: int = 3,
         max_served: int = 200,
+        devices: Sequence[str] = (),
     ) -> None:
         for name, value in {"n": n, "time_limit_s": time_limit_s, "max_tries": max_tries}.items():
             if value <= 0:
@@ -107,7 +109,8 @@ class LocalWorkers(Workers):
         self._run, self._max_tries, self._max_served = run, max_tries, max_served
         self._lock = threading.Lock()  # of _abandoned and of each worker's future
         self._abandoned = False
-        self._workers = [_Worker(run, memory_limit_bytes) for _ in range(n)]
+        each = [devices[place % len(devices)] if devices else "" for place in range(n)]
+        self._workers = [_Worker(run, memory_limit_bytes, device) for device in each]
         self._idle = list(self._workers)
         self._threads = ThreadPoolExecutor(n, thread_name_prefix="nas-worker")
 
@@ -260,8 +263,8 @@ class _Context(SpawnContext):
 class _Worker:
     """A worker process, started at once, that can be replaced by a fresh one."""
 
-    def __init__(self, run: str, memory_limit_bytes: int | None) -> None:
-        self._arguments = (run, os.getpid(), memory_limit_bytes)
+    def __init__(self, run: str, memory_limit_bytes: int | None, device: str) -> None:
+        self._arguments = (run, os.getpid(), memory_limit_bytes, device)
         self.busy_s = 0.0
         self.began: float | None = None
         self.future: Future[Result | Fault] = Future()

@@ -57,7 +57,7 @@ class RayWorkers(Workers):
     ) -> None:
         self._address, self.n_slots = address, 0
         self._owns_connection = connect(address, carried)
-        given = (run, time_limit_s, memory_limit_bytes, max_tries)
+        given = (run, time_limit_s, memory_limit_bytes, max_tries, cluster.gpus)
         patience_s = max_tries * (time_limit_s + START_LIMIT_S)
         self._slots = Slots(given, cluster, patience_s, self._when_done, self._take_back)
         self._waiting: deque[Task] = deque()

@@ -4,13 +4,17 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from worker_targets import evaluation
 
 from nas.cli import parse
 from nas.cluster import ClusterConfig, address_of, room, travelling
 from nas.crew import check_crew, crew
+from nas.definition import definition
 from nas.errors import UserError
 from nas.search import main
+from nas.spaces import load_space
 from nas.tasks import Arithmetic, Csv, Text
+from nas.workers import LocalWorkers
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,11 @@ def test_a_password_in_an_address_is_not_printed(capsys: pytest.CaptureFixture[s
         (
             ["--cluster.files", "/etc/passwd"],
             r'cluster\.files must be .* below .* got "/etc/passwd"',
+        ),
+        (["--devices", "gpu"], r'devices must be cpu, or GPUs such as cuda:0, got "gpu"'),
+        (
+            ["--devices", "cpu", "cuda:0"],
+            r"devices must be of one kind in a study, got cpu, cuda:0",
         ),
         (["--cluster.files", "no/such.py"], r'cluster\.files must be .* got "no/such\.py"'),
     ],
@@ -118,3 +127,35 @@ def test_a_node_has_room_for_whole_slots(
 ) -> None:
     """Parts of two GPUs are none: Ray puts a slot on one."""
     assert room(node, ClusterConfig(cpus=cpus, gpus=gpus)) == n_slots
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an outcome it would be held against the cells."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["quickstart", "--devices", "cuda:97"]) == 2
+    assert capsys.readouterr().err.startswith("nas.search: --devices cuda:97 cannot be used: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_devices_are_of_this_machine() -> None:
+    with pytest.raises(UserError, match=r"on a cluster, cluster\.gpus says how many GPUs"):
+        check_crew("ray:auto", ("cuda:0",))
+
+
+def test_a_study_on_gpus_is_another_one() -> None:
+    space = load_space("gates")
+    kinds = [
+        definition(parse(["quickstart", *given]), space).get("device")
+        for given in ([], ["--devices", "cpu"], ["--devices", "cuda:1"], ["--cluster.gpus", "0.5"])
+    ]
+    assert kinds == [None, None, "cuda", "cuda"]
+
+
+def test_evaluations_are_dealt_to_devices() -> None:
+    """Names that torch need not know, as what runs here does not train."""
+    with LocalWorkers(3, "worker_targets:run", devices=("cuda:0", "cuda:1")) as workers:
+        futures = [workers.submit(evaluation("device", amount=1.0, seed=n)) for n in range(3)]
+        found = [future.result(timeout=60).outcomes[0].message for future in futures]
+    assert sorted(found) == ["cuda:0", "cuda:0", "cuda:1"]

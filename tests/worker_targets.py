@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import nas
-from nas.evaluation import Evaluation, Outcome, Result, Settings
+from nas.evaluation import DEVICE, Evaluation, Outcome, Result, Settings
 from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window
 from nas.workers import THREADS, LocalWorkers
 
@@ -142,10 +142,16 @@ def code(task: Stub) -> str:
     return str(nas.__file__)
 
 
+def device(task: Stub) -> str:
+    """The device of this worker, after a while."""
+    time.sleep(task.amount)
+    return os.environ.get(DEVICE, "")
+
+
 ACTIONS = {
     action.__name__: action
     for action in (echo, sleep, stop, die, fill, leak, deny, fill_disk, fail, leave, environment)
-} | {"miscount": echo, "end_slot": end_slot, "code": code}
+} | {"miscount": echo, "end_slot": end_slot, "code": code, "device": device}
 
 
 def coordinate(directory: Path, seconds: float) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from nas.cluster import ClusterConfig, check_workers
+from nas.cluster import ClusterConfig, check_devices, check_workers, device_kind
 from nas.config import TasksConfig, check_floors, check_study_name, seconds
 from nas.errors import UserError, refuse_credentials
 from nas.evaluation import described
@@ -46,6 +46,9 @@ class CompareConfig:
     workers: int | str = 0
     """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
     docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
+    devices: tuple[str, ...] = ()
+    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
+    one worker a device unless `workers` says more; the CPU if empty."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
@@ -66,6 +69,7 @@ class CompareConfig:
         floors = {"seeds": 1, "tuning": 1, "seed": 0, "settings_per_evaluation": 0}
         check_floors(self, floors)
         check_workers(self.workers)
+        check_devices(self.devices)
         self.cluster.check()
         if not self.evaluation_memory_limit_gb >= 0:  # nor nan
             value_gb = self.evaluation_memory_limit_gb
@@ -136,6 +140,7 @@ class CompareConfig:
                 name: {**described(task), "version": task.version} for name, task in tasks.items()
             },
             "settings": described(self.settings),
+            **device_kind(self.devices, self.cluster),
         }
 
 

@@ -28,6 +28,7 @@ def confirming(search: SearchConfig) -> CompareConfig:
         settings=search.settings,
         settings_per_evaluation=search.protocol.settings_per_evaluation,
         workers=search.workers,
+        devices=search.devices,
         cluster=search.cluster,
         evaluation_time_limit=search.evaluation_time_limit,
         evaluation_memory_limit_gb=search.evaluation_memory_limit_gb,

@@ -47,7 +47,7 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
     from nas.patience import Patience
     from nas.study import open_study, url_of
 
-    check_crew(config.workers)
+    check_crew(config.workers, config.devices)
     if config.tracking_uri not in ("", "off"):
         from nas.record_place import check_tracking_uri
 
@@ -107,6 +107,7 @@ class _Running:
             config.evaluation_memory_limit_gb,
             config.cluster,
             config.compared,
+            config.devices,
         )
         progress = Progress(self.console, budget, spent)
         notes = TimeNotes(self.study, workers)

@@ -20,13 +20,11 @@ from nas.evaluation import Bar, Veto
 from nas.stack import Stacked, StackedModel
 from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
+from nas.training.memory import OF_PROCESS
 from nas.training.module import Training
 from nas.training.run import Run
 from nas.training.veto import vetoes
 from nas.windows import WindowData, extent
-
-STACK_BYTES = 1 << 28
-"""A stack is not made larger than about this: wide members gain nothing from being many."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def _grouped(work: Work, runs: Sequence[Run]) -> Iterator[list[Run]]:
         kind = (run.hidden_size, settings.num_layers, settings.stacking, settings.optimizer)
         groups.setdefault(kind, []).append(run)
     for group in groups.values():
-        most = max(1, STACK_BYTES // _member_bytes(work, group[0]))
+        most = OF_PROCESS.members(work.device, _member_bytes(work, group[0]))
         for first in range(0, len(group), most):
             yield group[first : first + most]
 
@@ -166,6 +164,7 @@ def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) ->
     if len(left) == 1:
         left[0].end("out of memory", message)
         return []
+    OF_PROCESS.too_many(work.device, len(left), _member_bytes(work, left[0]))
     for run in left:
         run.begin()
     middle = len(left) // 2

@@ -161,7 +161,7 @@ def test_stacks_are_no_larger_than_memory_allows(monkeypatch: pytest.MonkeyPatch
     member = nas.training.groups._member_bytes(work, one)
     for limit, expected in ((3 * member, [3, 3, 1]), (member // 2, [1] * 7)):
         sizes.clear()
-        monkeypatch.setattr(nas.training.groups, "STACK_BYTES", limit)
+        monkeypatch.setattr(nas.training.memory, "STACK_BYTES", limit)
         assert trained(TASK, settings) == whole
         assert sizes == expected
 
