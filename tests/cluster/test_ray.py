@@ -87,16 +87,6 @@ def test_exceptions_become_outcomes(
     assert outcome.message.startswith(message)
 
 
-def test_nothing_waits_behind_a_long_evaluation(workers: Workers, tmp_path: Path) -> None:
-    """What was handed out to the busy slot is taken back when the other has nothing to do."""
-    long = workers.submit(evaluation("sleep", tmp_path / "long", TIME_LIMIT_S - 0.3))
-    others = [workers.submit(evaluation(seed=seed)) for seed in range(6)]
-    for other in others:
-        assert only(other).status == "ok"
-    assert not long.done()
-    assert only(long).status == "ok"
-
-
 def test_evaluations_of_nothing_are_quick(workers: Workers) -> None:
     n_evaluations, began = 400, time.monotonic()
     for future in [workers.submit(evaluation(seed=seed)) for seed in range(n_evaluations)]:

@@ -35,6 +35,17 @@ def test_closing_waits_for_all_work(connected: Cluster) -> None:
     assert [only(future).best for future in futures] == [0, 1, 2, 3, 4]
 
 
+def test_nothing_waits_behind_a_long_evaluation(connected: Cluster, tmp_path: Path) -> None:
+    """What was handed out to the busy slot is taken back when the other has nothing to do."""
+    workers = made(60)
+    only(workers.submit(evaluation("sleep", tmp_path / "first", 1.0)))
+    workers.submit(evaluation("sleep", tmp_path / "long", 59))
+    assert eventually((tmp_path / "long").exists, 20)
+    for future in [workers.submit(evaluation(seed=seed)) for seed in range(6)]:
+        assert future.result(timeout=30).outcomes[0].status == "ok"
+    workers.close(wait=False)
+
+
 def test_what_a_lost_slot_ran_is_tried_elsewhere(connected: Cluster, tmp_path: Path) -> None:
     with made() as workers:
         outcome = only(workers.submit(evaluation("end_slot", tmp_path / "x", amount=1, seed=7)))

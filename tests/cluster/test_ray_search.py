@@ -87,7 +87,7 @@ def test_real_training_gives_the_same_leaderboard(cluster: Cluster, tmp_path: Pa
     given += ("--tasks.text.n_params", "4000", "--n-candidates", "3")
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
-        write_config(tmp_path / name)
+        write_config(tmp_path / name, filter_accuracy=0.02)
         (tmp_path / name / "mine.txt").write_text("to be or not to be, that is it. " * 3000)
     here = run("nas.search", tmp_path / "here", *given, "--workers", "2")
     there = run("nas.search", tmp_path / "there", *given, *WORKERS)
