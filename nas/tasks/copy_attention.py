@@ -41,7 +41,6 @@ class CopyAttention(Task):
     name: ClassVar[str] = "copy_attention"
     forced: ClassVar[bool] = False
     perfect: ClassVar[float] = 1.0
-    perfect: ClassVar[float] = 1.0
 
     min_symbols: int = 5
     """Fewest symbols of a string."""
