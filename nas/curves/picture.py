@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MOST_NAMED = 8
 """Cells that each have a colour; of more, the best and the baselines have one, others are grey."""
 GREY = "0.78"
+FARTHEST = 2.0
+"""Blind guessing is drawn if it is not farther off than so many times the height of all else."""
 N_BEST = 4
 
 
@@ -82,12 +84,17 @@ def _levels(panel: "Axes", on: OnTask) -> None:
     metric = on.task.metric
     styles = ["--", "-.", (0, (1, 1))]
     simple = on.levels.shown
+    if on.goal is not None:
+        label = f"solved: {metric.shown(on.goal)}"
+        panel.axhline(on.goal, color="C2", linewidth=0.8, label=label, zorder=1)
     for one, style in zip(simple[:-1], styles, strict=False):
         label = f"{one.name}: {metric.shown(one.value)}"
         panel.axhline(one.value, color="k", linewidth=1, linestyle=style, label=label, zorder=1)
     for blind in simple[-1:]:
         label = f"{blind.name}: {metric.shown(blind.value)}"
-        panel.axhline(blind.value, color="C3", linewidth=1, linestyle=":", label=label, zorder=1)
-    if on.goal is not None:
-        label = f"solved: {metric.shown(on.goal)}"
-        panel.axhline(on.goal, color="C2", linewidth=0.8, label=label, zorder=1)
+        low, high = panel.get_ylim()
+        reach = FARTHEST * (high - low)
+        if low - reach <= blind.value <= high + reach:
+            panel.axhline(blind.value, color="C3", linewidth=1, linestyle=":", label=label)
+        else:
+            panel.plot([], [], color="C3", linewidth=1, linestyle=":", label=f"{label}, far off")

@@ -144,12 +144,12 @@ def test_the_picture_shows_the_curves_and_the_levels() -> None:
         "gru",
         "_",
         "lstm",
+        "solved: 0.995",
         "last symbol: 0.52",
         "blind guess: 0.5",
-        "solved: 0.995",
     ]
     heights = [float(line.get_ydata()[0]) for line in drawn.lines[3:]]  # type: ignore[index,arg-type]
-    assert heights == pytest.approx([0.52, 0.5, 0.995])
+    assert heights == pytest.approx([0.995, 0.52, 0.5])
     colours = [line.get_color() for line in drawn.lines[:3]]
     assert colours[0] == colours[1] != colours[2]
     assert drawn.get_xlabel() == "epoch of 100 minibatches of 128"
@@ -161,6 +161,18 @@ def test_the_picture_shows_the_curves_and_the_levels() -> None:
         ).get_yscale()
         == "log"
     )
+
+
+def test_blind_guessing_that_is_far_off_does_not_flatten_the_curves() -> None:
+    task = Music()
+    shown = row(task, "lstm", (outcome_of(task, (12.0, 8.5)), None))
+    for chance, far in ((61.0, True), (13.0, False)):
+        levels = Levels(chance, Baseline("share of each bit", 11.0))
+        drawn = axes(on_task(task, shown, levels=levels))
+        label = f"blind guess: {chance:g}" + (", far off" if far else "")
+        (line,) = [line for line in drawn.lines if line.get_label() == label]
+        assert len(line.get_ydata()) == (0 if far else 2)  # type: ignore[arg-type]
+        assert drawn.get_ylim()[1] < 14
 
 
 def test_of_many_cells_the_best_and_the_baselines_have_colours() -> None:
