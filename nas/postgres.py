@@ -5,7 +5,9 @@ coordinator that crashes releases it at once, and one whose machine is cut off w
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
+import contextlib
 import hashlib
+import secrets
 import threading
 import time
 from typing import Any
@@ -35,6 +37,14 @@ HOLDER = """
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND ((l.classid::bigint << 32) | l.objid::bigint) = {key}
 """
+
+MADE = "SELECT to_regclass('nas_coordinators') IS NOT NULL"
+MAKE = "CREATE TABLE IF NOT EXISTS nas_coordinators (study text PRIMARY KEY, token text NOT NULL)"
+NOTE = """
+    INSERT INTO nas_coordinators VALUES (%(study)s, %(token)s)
+    ON CONFLICT (study) DO UPDATE SET token = excluded.token
+"""
+NOTED = "SELECT token FROM nas_coordinators WHERE study = %(study)s"
 
 
 def is_postgres(url: str) -> bool:
@@ -67,6 +77,8 @@ class AdvisoryLock:
         import sqlalchemy
 
         self._name, self._key = name, key_of(name)
+        self._token = secrets.token_hex(8)
+        """Noted in the database: who lost the lock for a while must know that nobody had it."""
         self._engine = sqlalchemy.create_engine(
             url,
             poolclass=sqlalchemy.pool.NullPool,
@@ -87,7 +99,7 @@ class AdvisoryLock:
             sqlalchemy.exc.SQLAlchemyError: if the server does not answer.
         """
         with self._mutex:
-            if not self._taken():
+            if not self._taken(first=True):
                 raise UserError(
                     f"study {self._name} is being run by another process (it holds the study's "
                     "lock in the storage): wait for it, stop it, or use another --study name. If "
@@ -110,7 +122,7 @@ class AdvisoryLock:
                     return
             except sqlalchemy.exc.DBAPIError:
                 self._drop()
-            if not self._taken():
+            if not self._taken(first=False):
                 raise SearchError(
                     f"study {self._name} was taken over by another process while the storage did "
                     "not answer: what was stored is kept, and that process goes on with it."
@@ -127,11 +139,14 @@ class AdvisoryLock:
             self._drop()
             self._engine.dispose()
 
-    def _taken(self) -> bool:
+    def _taken(self, *, first: bool) -> bool:
+        """Whether it could be taken, by one who had it never or who had it last."""
         connection = self._engine.connect()
         taken = False
         try:
-            taken = self._take_on(connection)
+            taken = self._take_on(connection) and (first or self._was_last(connection))
+            if taken and first:
+                self._note(connection)
             if taken:
                 pid, began = connection.exec_driver_sql(OWN).one()
                 self._connection, self._own = connection, (pid, began)
@@ -151,6 +166,20 @@ class AdvisoryLock:
                 return False
             time.sleep(PAUSE_S)
         return True
+
+    def _note(self, connection: Any) -> None:
+        import sqlalchemy
+
+        if not connection.exec_driver_sql(MADE).scalar_one():
+            # Another study's coordinator may be faster, which PostgreSQL tells in either way.
+            faster = sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError
+            with contextlib.suppress(*faster):
+                connection.exec_driver_sql(MAKE)
+        connection.exec_driver_sql(NOTE, {"study": self._name, "token": self._token})
+
+    def _was_last(self, connection: Any) -> bool:
+        noted = connection.exec_driver_sql(NOTED, {"study": self._name}).scalar()
+        return bool(noted == self._token)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
