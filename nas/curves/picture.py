@@ -16,7 +16,8 @@ MOST_NAMED = 8
 """Cells that each have a colour; of more, the best and the baselines have one, others are grey."""
 GREY = "0.78"
 FARTHEST = 2.0
-"""Blind guessing is drawn if it is not farther off than so many times the height of all else."""
+"""The loss of blind guessing is drawn if it is not farther off than so many times the height of
+all else; an accuracy is between 0 and 1 anyway."""
 N_BEST = 4
 
 
@@ -94,7 +95,7 @@ def _levels(panel: "Axes", on: OnTask) -> None:
         label = f"{blind.name}: {metric.shown(blind.value)}"
         low, high = panel.get_ylim()
         reach = FARTHEST * (high - low)
-        if low - reach <= blind.value <= high + reach:
+        if metric.name == "accuracy" or low - reach <= blind.value <= high + reach:
             panel.axhline(blind.value, color="C3", linewidth=1, linestyle=":", label=label)
         else:
             panel.plot([], [], color="C3", linewidth=1, linestyle=":", label=f"{label}, far off")

@@ -173,6 +173,9 @@ def test_blind_guessing_that_is_far_off_does_not_flatten_the_curves() -> None:
         (line,) = [line for line in drawn.lines if line.get_label() == label]
         assert len(line.get_ydata()) == (0 if far else 2)  # type: ignore[arg-type]
         assert drawn.get_ylim()[1] < 14
+    solved = row(Parity(), "lstm", (outcome_of(Parity(), (1.0,)), 1))
+    labels = [str(line.get_label()) for line in axes(on_task(Parity(), solved)).lines]
+    assert "blind guess: 0.5" in labels, "an accuracy is never far off"
 
 
 def test_of_many_cells_the_best_and_the_baselines_have_colours() -> None:
