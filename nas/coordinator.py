@@ -91,12 +91,20 @@ class Coordinator:
             self.sampler, self.space, self.evolution, self.protocol.n_turns
         )
         self._spending = Spending(self._asks_first)
+        self._n_given: int | None = None
+        self._n_there = 0
+        """Visits from the first on of which none was lost in a crash."""
 
     @property
     def total(self) -> int:
         """Trials that the study has when it is complete."""
+        if self._n_given is not None:
+            return self.n_candidates + self._n_given
         given = [v for v in self.study.visits if v and v.kind == "given"]
-        return self.n_candidates + len(given) + len(self._missing())
+        missing = self._missing()
+        if not missing:  # there will be no more of them
+            self._n_given = len(given)
+        return self.n_candidates + len(given) + len(missing)
 
     def _missing(self) -> list[Cell]:
         present = {v.key for v in self.study.visits if v and v.kind == "given"}
@@ -145,9 +153,10 @@ class Coordinator:
     def _next_number(self) -> int | None:
         """The next trial to ask: first one whose cell was lost in a crash, else a new one."""
         visits = self.study.visits
-        for number, visit in enumerate(visits):
-            if visit is None:
-                return number
+        while self._n_there < len(visits) and visits[self._n_there] is not None:
+            self._n_there += 1
+        if self._n_there < len(visits):
+            return self._n_there
         return len(visits) if len(visits) < self.total else None
 
     def _is_spent(self, number: int) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench.coordinator import AtOnce, Cost, main, measure
+from nas.bench.coordinator import AtOnce, Cost, _said, main, measure
 from nas.bench.study import fill
 from nas.evaluation import Evaluation
 from nas.spaces import load_space
@@ -62,6 +62,12 @@ def test_it_says_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "random, 2 in flight, 8 trials" in said
     assert "ms of CPU time an evaluation" in said
     assert "at 600 s" in said
+
+
+def test_without_an_evaluation_nothing_is_said_of_slots() -> None:
+    assert _said(Cost(3, 0, 0.1, 0.1), "tpe", 4, 9) == (
+        "tpe, 4 in flight, 9 trials: no candidate was new"
+    )
 
 
 @pytest.mark.parametrize(

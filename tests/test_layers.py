@@ -58,7 +58,8 @@ ORDER = """
     nas.levels
     nas.evaluation
     nas.budget nas.model nas.sources nas.attention nas.stack nas.attention_stack nas.windows
-    nas.training.memory nas.training.schedule nas.training.halving nas.training.run nas.training.optimizer
+    nas.training.memory nas.training.schedule nas.training.halving nas.training.run
+    nas.training.optimizer
     nas.training.heads
     nas.training.losses nas.training.module nas.training.veto nas.training.groups
     nas.training.measuring nas.training

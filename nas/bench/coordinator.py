@@ -138,6 +138,8 @@ def _bench(given: argparse.Namespace) -> int:
 
 
 def _said(cost: Cost, sampler: str, in_flight: int, n_visits: int) -> str:
+    if not cost.n_evaluations:
+        return f"{sampler}, {in_flight} in flight, {n_visits:,} trials: no candidate was new"
     busy = ", ".join(f"{cost.slots(s):,.0f} at {s:g} s" for s in EVALUATIONS_S)
     per_ms = 1000 * cost.cpu_s / cost.n_evaluations
     return (
