@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from nas.compare.config import CompareConfig
 from nas.compare.drawn import draw
-from nas.compare.protocol import value_of
+from nas.compare.protocol import compared, value_of
 from nas.errors import SearchError
 from nas.evaluation import Evaluation, Outcome, Settings
-from nas.judgement import Judgement, best_value
+from nas.judgement import best_value
 from nas.protocol import Judging, NeedReference, Staged, answered, referred
 from nas.protocol_config import ProtocolConfig
 from nas.tasks.base import Task
@@ -50,14 +50,8 @@ class ManySettings(Staged):
                 raise SearchError(self._too_little(task, None))
             values = [value_of(task, outcomes[i]) for i in best_places(task, outcomes, self.n_best)]
             means[task.name] = sum(values) / len(values)
-        best: dict[str, float | None] = dict(means)
         of_reference = means if is_reference else referred((yield NeedReference())).best
-        ratios = {
-            task.name: task.metric.ratio(means[task.name], of_reference[task.name])
-            for task in self.tasks
-        }
-        score = min(ratios.values())
-        return Judgement("scored", best, ratios, score, score)
+        return compared(self.tasks, means, of_reference)
 
 
 def best_places(task: Task, outcomes: Sequence[Outcome], count: int) -> list[int]:

@@ -5,7 +5,7 @@ outcomes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.compare.config import CompareConfig
@@ -44,14 +44,8 @@ class Comparing(Staged):
         for task in self.tasks:
             values = [value_of(task, answers.pop(0)[0]) for _ in fresh[task.name]]
             means[task.name] = sum(values) / len(values) if values else task.chance("test")
-        best: dict[str, float | None] = dict(means)
         of_reference = means if is_reference else referred((yield NeedReference())).best
-        ratios = {
-            task.name: task.metric.ratio(means[task.name], of_reference[task.name])
-            for task in self.tasks
-        }
-        score = min(ratios.values())
-        return Judgement("scored", best, ratios, score, score)
+        return compared(self.tasks, means, of_reference)
 
     def tuned(
         self, task: Task, asked: Sequence[Evaluation], answers: Sequence[Sequence[Outcome]]
@@ -74,6 +68,18 @@ class Comparing(Staged):
             return ()
         about = (cell, key, task, (settings,))
         return tuple(Evaluation(*about, seed, measure_test=True) for seed in self.seeds)
+
+
+def compared(
+    tasks: Sequence[Task], means: Mapping[str, float], reference: Mapping[str, float]
+) -> Judgement:
+    """The score of a cell by its means on test, one a task, and those of the reference."""
+    best: dict[str, float | None] = dict(means)
+    ratios = {
+        task.name: task.metric.ratio(means[task.name], reference[task.name]) for task in tasks
+    }
+    score = min(ratios.values())
+    return Judgement("scored", best, ratios, score, score)
 
 
 def value_of(task: Task, outcome: Outcome) -> float:
