@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 from nas.cell.graph import Cell
@@ -109,6 +110,7 @@ class _Running:
         with ExitStack() as stack:
             stack.enter_context(terminated_as_interrupted())  # also while workers are ended
             stack.callback(workers.close, wait=False)
+            import_module("nas.compile.backend")  # seconds, while no result waits to be kept
             deadline = None if budget is None else self.began + budget
             return self._collect(workers, todo, deadline)
 

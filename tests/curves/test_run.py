@@ -233,11 +233,11 @@ def test_killed_at_random_moments(tmp_path: Path, workers: list[Inline]) -> None
     command = [sys.executable, "-m", "tests.curves.made_up", *arguments]
     log, generator = tmp_path / "log", random.Random(0)
     for _ in range(3):
-        wanted = n_ended(log) + generator.randint(1, 2)
+        wanted = n_ended(log) + generator.randint(2, 3)
         process = subprocess.Popen(
             command,
             cwd=tmp_path,
-            env=environment(NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.2"),
+            env=environment(NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.2", NAS_BACKEND="eager"),
             stdout=subprocess.DEVNULL,
         )
         until(log, wanted, process)
@@ -248,7 +248,11 @@ def test_killed_at_random_moments(tmp_path: Path, workers: list[Inline]) -> None
     assert kept
     n_before = len(log.read_text().splitlines())
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment(NAS_TEST_LOG=str(log)), timeout=200, check=True
+        command,
+        cwd=tmp_path,
+        env=environment(NAS_TEST_LOG=str(log), NAS_BACKEND="eager"),
+        timeout=200,
+        check=True,
     )
     assert done.returncode == 0
     begun = {line.split()[1] for line in log.read_text().splitlines()[n_before:]}
