@@ -1,4 +1,4 @@
-"""The benchmark of the coordinator: it goes on with a study as a search does, and counts its own."""
+"""The benchmark of the coordinator: it goes on with a study as a search does."""
 
 from pathlib import Path
 

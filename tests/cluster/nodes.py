@@ -9,7 +9,6 @@ import contextlib
 import ctypes
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -82,7 +81,7 @@ class Node:
                     *world,
                     "bash",
                     "-c",
-                    f'{hide}until "$@"; do sleep 1; done',
+                    f'{hide}until "$@"; do kill -9 -1; sleep 1; done',
                     "_",
                     ray,
                     "start",
@@ -94,10 +93,6 @@ class Node:
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(folder.parent / "old"), "COLUMNS": "200"},
             )
-
-    @property
-    def ended(self) -> bool:
-        return self._process.poll() is not None
 
     def kill(self) -> None:
         """As when its machine loses power."""
@@ -124,8 +119,9 @@ class Cluster:
             f"--temp-dir={self._folder}",
         )
         self._nodes.append(Node(self._folder, *head, own_files=False))
-        self._wait_for(PORT)
+        self._wait_for_nodes(1)
         self.add()
+        self._wait_for_nodes(2)
 
     def add(self) -> None:
         """One more node, which shares no files with the head."""
@@ -134,14 +130,12 @@ class Cluster:
     def kill_last(self) -> None:
         self._nodes.pop().kill()
 
-    def _wait_for(self, port: int) -> None:
+    def _wait_for_nodes(self, count: int) -> None:
+        """Until so many have said that they are up."""
         deadline = time.monotonic() + START_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return
-            is_late = self._nodes[0].ended or time.monotonic() > deadline
-            assert not is_late, self._nodes[0].log.read_text()
+        log = self._nodes[0].log
+        while log.read_text().count("Ray runtime started") < count:
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
 
     def end(self) -> None:
