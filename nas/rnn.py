@@ -174,9 +174,7 @@ class RNN(nn.Module):
         stacked = outputs.view(n_steps, batch, -1)
         return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
 
-    def step(
-        self, x: Tensor, state: States | None = None, index: int = 0
-    ) -> tuple[Tensor, States]:
+    def step(self, x: Tensor, state: States | None = None, index: int = 0) -> tuple[Tensor, States]:
         """One step, x (B, I) to y (B, Y): that of this index in its sequence, which clocks count.
 
         Raises:
