@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis  # noqa: F401  # before a search freezes what is loaded: its plugins would warn
 import pytest
 
 
