@@ -365,7 +365,9 @@ def test_an_interrupt_at_any_moment_is_no_traceback(folder: Path, undisturbed: P
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert time.monotonic() - asked < 5
-        assert process.returncode in (0, 130), errors
+        # Both are 130 in a shell. If the interrupt comes while a string is executed, as dataclasses
+        # do when they are imported, `python -m` ends by the signal, though it was caught and told.
+        assert process.returncode in (0, 130, -signal.SIGINT), errors
         assert "Traceback" not in errors
     assert run(FAULTY, folder).returncode == 0
     check_like_undisturbed(folder, undisturbed)
