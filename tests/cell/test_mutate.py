@@ -304,8 +304,8 @@ def test_a_chain_of_200_mutants_stays_valid_and_bounded(name: str) -> None:
 
 
 @pytest.mark.parametrize("visits", ["probability", "count"])
-def test_every_operator_of_the_paper_and_every_number_of_mutations_occurs(visits: str) -> None:
-    rules = Mutations(visits=visits)  # type: ignore[arg-type]
+def test_every_operator_of_the_paper_and_every_number_of_mutations_occurs(visits: Any) -> None:
+    rules = Mutations(visits=visits)
     mutants = [mutate(ZOO["lstm"], seed, rules) for seed in range(100)]
     counts = Counter(name for mutant in mutants for name in mutant.operators)
     assert set(counts) == set(PAPER_OPERATORS)
@@ -346,6 +346,6 @@ def test_a_cell_on_which_nothing_applies_is_a_clear_error() -> None:
         ({"visits": "all"}, 'no kind of visits "all"'),
     ],
 )
-def test_rules_that_are_not_sound(fields: dict[str, object], message: str) -> None:
+def test_rules_that_are_not_sound(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        mutate(ZOO["gru"], 0, Mutations(**fields))  # type: ignore[arg-type]
+        mutate(ZOO["gru"], 0, Mutations(**fields))

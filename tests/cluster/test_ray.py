@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from worker_targets import evaluation
@@ -109,6 +110,6 @@ def test_slots_are_busy(workers: Workers, tmp_path: Path) -> None:
 
 
 def test_an_evaluation_that_cannot_be_pickled_raises_in_submit(workers: Workers) -> None:
-    lock = threading.Lock()
+    lock: Any = threading.Lock()
     with pytest.raises(TypeError, match="pickle"):
-        workers.submit(evaluation(lock))  # type: ignore[arg-type]
+        workers.submit(evaluation(lock))
