@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.cli import guarded
-from nas.errors import UserError
+from nas.errors import UserError, refuse_credentials
 
 DESCRIPTION = """\
 Writes a cell as one plain PyTorch file that needs nothing of nas, in the shape of torch.nn.LSTM; a
@@ -54,6 +54,7 @@ def export(given: argparse.Namespace) -> int:
         UserError: if an argument is wrong.
         SearchError: if an ONNX graph was not right.
     """
+    refuse_credentials("--tracking-uri", given.tracking_uri)
     out, onnx = _out(given.out, ".py"), _out(given.onnx, ".onnx")
     if not (out or onnx or given.register):
         raise UserError("nothing to write: give OUT.py, --onnx OUT.onnx or --register NAME.")

@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "window": 8,
 }
 CELL = ZOO["mut1"]
+SECRET = "s3cret"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,14 @@ def test_the_commands_of_the_readme_are_accepted() -> None:
         (["gru", "--register", "a/b"], 'name of a model has letters, digits, "_", "-" and "."'),
         (["gru", "--register", "a", "--alias", "v1"], "the name of an alias"),
         (["gru", "--register", "a", "--tracking-uri", "file:x"], "is a file store"),
+        (
+            ["gru", "--register", "a", "--tracking-uri", f"https://me:{SECRET}@host"],
+            "--tracking-uri https://…@host has credentials in it",
+        ),
+        (
+            ["gru", "--register", "a", "--tracking-uri", f"postgresql://host/db?password={SECRET}"],
+            "--tracking-uri postgresql://host/db?password=… has credentials in it",
+        ),
         (["models:/none@champion", "out.py"], "there is no MLflow database"),
     ],
 )
@@ -154,5 +163,6 @@ def test_what_is_wrong_is_one_sentence(
     assert main(arguments) == 2
     shown = capsys.readouterr().err
     assert said in shown
+    assert SECRET not in shown
     assert len(shown.splitlines()) == 1
     assert sorted(Path().iterdir()) == before
