@@ -53,6 +53,8 @@ class RemoteSlot:
     actor: Any
     node: str | None
     """Where it was put; None until it is known."""
+    anywhere: bool
+    """Whether it was asked for wherever there is room."""
     ready: bool = False
     tasks: list[Task] = field(default_factory=list)
     """In flight, the one that runs first."""
@@ -84,7 +86,9 @@ class Slots:
         self._when_done, self._take_back = when_done, take_back
         self._versions = versions()
         self._all: list[RemoteSlot] = []
-        self._most = cluster.slots or None
+        self._n_useless = 0
+        """Slots that were asked for anywhere and came to a refused node: as many fewer are asked
+        for, until another node joins."""
         self._names: dict[str, str] = {}
         """Of the nodes there are, by their ids."""
         self._refused: dict[str, str] = {}
@@ -115,6 +119,8 @@ class Slots:
     def look(self) -> None:
         """Make slots where there is room, drop those whose node has left or that hang."""
         alive = _alive()
+        if not alive.keys() <= self._names.keys():
+            self._n_useless = 0
         self._names |= {key: _name(node) for key, node in alive.items()}
         for slot in self:
             if slot.node is not None and slot.node not in alive:
@@ -123,11 +129,12 @@ class Slots:
                 self.lose(slot, f"which did not answer for {self._patience_s:g} s")
         fit = {key: room(node["Resources"], self._cluster) for key, node in alive.items()}
         usable = {key: n for key, n in fit.items() if n and key not in self._refused}
+        most = self._cluster.slots
         for key, n_slots in usable.items():
             for _ in range(n_slots - sum(slot.node == key for slot in self)):
-                if self._most is None or len(self._all) < self._most:
+                if not most or len(self._all) < most:
                     self._add(key)
-        while self._most is not None and len(self._all) < self._most:
+        for _ in range(most - self._n_useless - len(self._all)):
             self._add(None)  # it waits, and an autoscaler sees it
         self.fault = "" if usable or not self._refused else list(self._refused.values())[-1]
         if not usable and not self._refused and not self._waits_for_room:
@@ -149,7 +156,7 @@ class Slots:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         made: Any = ray.remote(Slot)  # its methods are typed as those of a local object
         actor = made.options(**options).remote(*self._given)
-        slot = RemoteSlot(actor, node)
+        slot = RemoteSlot(actor, node, anywhere=node is None)
         self._all.append(slot)
         self._when_done(actor.greet.remote(), lambda done: self._greeted(slot, done))
 
@@ -188,7 +195,7 @@ class Slots:
             logger.warning("%s.", self._refused[node])
         for slot in [slot for slot in self if slot.node == node]:
             self._take_back(self._drop(slot), "")
-            self._most = None if self._most is None else self._most - 1
+            self._n_useless += slot.anywhere
 
     def lose(self, slot: RemoteSlot, why: str) -> None:
         """A slot is gone, with what it ran."""
