@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
 
 KEPT = ("winner", "weights")
 """Folders of a study that go with it to another folder."""
-CONFIGURATION = "configuration"
-"""Attribute of a study that holds the text of its config.yaml."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,8 @@ def copy(source: Place, target: Place) -> str:
 
 def configuration(place: Place, storage: "TrialStorage", study_id: int) -> str:
     """The text of a study's config.yaml, from its folder or, on another machine, the storage."""
+    from nas.study import CONFIGURATION
+
     path = place.folder / "config.yaml"
     if path.is_file():
         return path.read_text(encoding="utf-8")

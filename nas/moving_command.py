@@ -8,6 +8,7 @@ from pathlib import Path
 from nas.cli import guarded
 from nas.moving import copy, digest_of, present, wanted
 from nas.packing import pack, unpack
+from nas.resources import is_comparison
 
 DESCRIPTION = """Move a study, or make one file of it. A study that is being run is left alone, and
 nothing that is there is written over.
@@ -76,7 +77,8 @@ def _copy(given: argparse.Namespace) -> int:
     if target.storage:
         path = source.folder / "config.yaml"
         if path.is_file() and target.name == source.name:
-            print(f"To go on with it there: python -m nas.search {path} --storage {target}")
+            command = f"compare --config {path}" if is_comparison(path) else f"search {path}"
+            print(f"To go on with it there: python -m nas.{command} --storage {target}")
     return 0
 
 

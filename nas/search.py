@@ -97,6 +97,7 @@ class _Search:
         from nas.faults import faults_told
         from nas.lock import lock
         from nas.patience import Patience
+        from nas.provenance import provenance
         from nas.study import open_study, url_of
 
         config = self.config
@@ -111,7 +112,8 @@ class _Search:
             self.study = open_study(*about, definition(config, self.space), patience)
             gc.freeze()  # the study stays: nothing in it is garbage
             self._describe()
-            self._note_configuration()
+            self.study.note_configuration(asdict(config))
+            self.study.set_attr("provenance", provenance())
             return self._go()
 
     def _say(self, text: str) -> None:
@@ -127,24 +129,6 @@ class _Search:
             f"{self.config.n_candidates} candidates, seed {self.config.seed}"
             + (f"; going on after {done} judged cells" if done else "")
         )
-
-    def _note_configuration(self) -> None:
-        import yaml
-
-        from nas.provenance import provenance
-
-        config = self.config
-        kept = replace(
-            config, storage=hidden(config.storage), tracking_uri=hidden(config.tracking_uri)
-        )
-        text = yaml.safe_dump(asdict(kept), sort_keys=False, allow_unicode=True)
-        path = self.folder / "config.yaml"
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
-        self.study.set_attr("configuration", text)  # with which it can be opened elsewhere
-        self.study.set_attr("provenance", provenance())
 
     def _go(self) -> int:
         from nas.coordinator import Coordinator

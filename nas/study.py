@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.cell.graph import Cell
-from nas.errors import UserError
+from nas.errors import UserError, hidden
 from nas.evaluation import Evaluation, Outcome
 from nas.faults import damaged, faults_told
 from nas.judgement import Judgement
@@ -28,6 +28,9 @@ from nas.patience import Patience
 from nas.samplers.propose import PROPOSED
 from nas.storage import load, load_or_create, storage_of
 from nas.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
+
+CONFIGURATION = "configuration"
+"""Attribute of a study that holds the text of its config.yaml."""
 
 
 class Study:
@@ -58,6 +61,23 @@ class Study:
 
     def set_attr(self, name: str, value: Any) -> None:
         self._study.set_user_attr(name, value)
+
+    def note_configuration(self, values: Mapping[str, Any]) -> None:
+        """Keep what the study is run with, in its folder and, to open it elsewhere, its storage.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        import yaml
+
+        kept = {**values, **{name: hidden(values[name]) for name in ("storage", "tracking_uri")}}
+        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+        path = self.folder / "config.yaml"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+        self.set_attr(CONFIGURATION, text)
 
     def finished(self) -> list[Visit]:
         """The visits that have a judgement, in order."""

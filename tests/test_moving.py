@@ -14,12 +14,13 @@ import nas.study_rows
 from nas.lock import lock
 from nas.moving_command import main
 from nas.report.command import main as report
+from nas.status import status
 from nas.storage import load, open_storage, storage_of
 from nas.study_rows import copy_rows, digest, study_id_of
 from tests.moved import FAKE, contents, url
 from tests.moved import folder as folder
 from tests.moved import searched as searched
-from tests.studies import essences, finished, stored
+from tests.studies import essences, finished, stored, write_config
 from tests.test_storage import study as study
 
 # --- rows ---
@@ -115,6 +116,32 @@ def test_a_copy_from_a_storage_alone_has_its_configuration(folder: Path) -> None
     text = (folder / "studies" / "again" / "config.yaml").read_text()
     assert text.startswith("study: again\n")
     assert "storage: ''\n" in text
+
+
+@pytest.mark.slow
+def test_a_comparison_from_a_storage_alone_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_config(folder)
+    module, off = "tests.fake_comparing", ("--tracking-uri", "off")
+    few = ("--config", "small.yaml", "--tasks", "xml", "--seeds", "2", "--tuning", "2")
+    begun = [sys.executable, "-m", module, "mut1", *few, "--study", "pair", *off]
+    assert (done := finished(begun, folder)).returncode == 0, done.stderr
+    found = (folder / "studies" / "pair" / "comparison.json").read_text()
+    there = url(folder, "elsewhere.db")
+    assert main(["copy", "pair", there]) == 0
+    said = capsys.readouterr().out
+    assert f"python -m nas.compare --config studies/pair/config.yaml --storage {there}" in said
+    shutil.rmtree(folder / "studies")
+    assert main(["copy", there, "studies/pair"]) == 0
+    assert status("pair") == 0
+    assert "python -m nas.compare --config studies/pair/config.yaml" in capsys.readouterr().out
+    again = [sys.executable, "-m", module, "--config", "studies/pair/config.yaml"]
+    done = finished(again, folder, NAS_TEST_LOG=str(folder / "log"))
+    assert done.returncode == 0, done.stderr
+    assert "going on after 3 finished cells" in done.stdout
+    assert not (folder / "log").exists(), "nothing is trained again"
+    assert (folder / "studies" / "pair" / "comparison.json").read_text() == found
 
 
 def test_a_copy_that_is_not_the_same_is_taken_away(

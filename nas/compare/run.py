@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from nas.compare.many import ManySettings, many_settings
 from nas.compare.protocol import Comparing, protocol_of
 from nas.compare.result import compared, too_few_seeds
 from nas.config import seconds
-from nas.errors import SearchError, UserError, hidden
+from nas.errors import SearchError
 from nas.visit import Visit
 
 
@@ -58,20 +58,8 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         patience = Patience(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
         about = (config.study, folder, config.storage)
         study = open_study(*about, config.definition(), patience)
-        _note_configuration(config, folder)
+        study.note_configuration(asdict(config))
         return _Running(config, study, cells, command).run()
-
-
-def _note_configuration(config: CompareConfig, folder: Path) -> None:
-    import yaml
-
-    kept = replace(config, storage=hidden(config.storage), tracking_uri=hidden(config.tracking_uri))
-    text = yaml.safe_dump(asdict(kept), sort_keys=False, allow_unicode=True)
-    path = folder / "config.yaml"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 class _Running:
