@@ -16,6 +16,8 @@ from nas.resources import PACKAGE
 STAYS = ("NAS_CACHE_DIR", "NAS_DATA_DIR")
 """Places on this machine."""
 KNOCK_S = 10.0
+AWAY_S = 30.0
+"""A head that cannot be reached for so long is lost: after 60 s Ray ends this process."""
 WAYS_IN = (
     "start one with `ray start --head`, or give its address, ray:HOST:PORT on one of its nodes, "
     "ray://HOST:PORT elsewhere"
@@ -52,6 +54,30 @@ def connect(address: str, carried: Sequence[str] = ()) -> bool:
                 f"there is no Ray cluster at {hidden(address)} ({reason}): {WAYS_IN}."
             ) from None
     return True
+
+
+def head_of(address: str) -> tuple[str, int]:
+    """Host and port of the head of the cluster to which this process is connected by `address`."""
+    if not address.startswith("ray://"):
+        address = ray.get_runtime_context().gcs_address
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def check_head(head: tuple[str, int]) -> None:
+    """Make sure that somebody listens at the cluster's head; to be asked before Ray is.
+
+    Ray 2.60 ends the process that asks a head which is dead or is a new one, in C++ and with a
+    stack of calls (rpc_client.h:204 after 60 s, global_state_accessor.cc:111 at once).
+
+    Raises:
+        OSError: at once if nobody does, after `AWAY_S` if its machine cannot be reached.
+    """
+    try:
+        socket.create_connection(head, timeout=AWAY_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConnectionError(f"its head, {head[0]}:{head[1]}, does not answer: {reason}") from None
 
 
 def _knock(address: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from nas.cluster import ClusterConfig
-from nas.connection import connect
+from nas.connection import check_head, connect, head_of
 from nas.errors import SearchError, hidden
 from nas.evaluation import Cost, Evaluation, Outcome, Result
 from nas.slots import AHEAD, Done, RemoteSlot, Slots, Task
@@ -57,6 +57,7 @@ class RayWorkers(Workers):
     ) -> None:
         self._address, self.n_slots = address, 0
         self._owns_connection = connect(address, carried)
+        self._head = head_of(address)
         given = (run, time_limit_s, memory_limit_bytes, max_tries, cluster.gpus)
         patience_s = max_tries * (time_limit_s + START_LIMIT_S)
         self._slots = Slots(given, cluster, patience_s, self._when_done, self._take_back)
@@ -105,6 +106,7 @@ class RayWorkers(Workers):
             next_look = 0.0
             while not self._is_over():
                 if (now := time.monotonic()) >= next_look:
+                    check_head(self._head)
                     self._slots.look()
                     next_look = now + LOOK_S
                 self._hand_out()
