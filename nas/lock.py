@@ -35,9 +35,16 @@ def is_locked(folder: Path, name: str = "", storage: str = "") -> bool:
                 return advisory.is_held()
             finally:
                 advisory.release()
-    if not (folder / LOCK).is_file():
+    files = [folder / LOCK]
+    if file := _database(storage):  # its coordinator may have another folder
+        files += [_beside(file, name), file.with_name(LOCK)]
+    return any(_is_held(one) for one in files)
+
+
+def _is_held(file: Path) -> bool:
+    if not file.is_file():
         return False
-    tried = FileLock(folder / LOCK)
+    tried = FileLock(file)
     try:
         tried.acquire(timeout=0)
     except Timeout:
@@ -66,8 +73,9 @@ def lock(folder: Path, name: str, storage: str = "") -> Iterator[Callable[[], No
         stack.enter_context(held(folder / LOCK, *what, f"folder {folder}", "--studies"))
         file = _database(storage)
         if file is not None and file.parent.is_dir():  # else the storage will not answer
-            beside = file.with_name(f"{file.name}.{name}{LOCK}")
-            stack.enter_context(held(beside, *what, f"folder {file.parent}", "--storage"))
+            stack.enter_context(
+                held(_beside(file, name), *what, f"folder {file.parent}", "--storage")
+            )
         if not is_postgres(storage):
             yield unlocked
             return
@@ -86,6 +94,11 @@ def _answering(storage: str) -> Iterator[None]:
         raise
     except (*WRONG, *storage_faults()) as error:
         raise unanswering(storage, reason_of(storage, error)) from None
+
+
+def _beside(file: Path, name: str) -> Path:
+    """The lock of a study in a database's file."""
+    return file.with_name(f"{file.name}.{name}{LOCK}")
 
 
 def _database(url: str) -> Path | None:

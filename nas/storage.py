@@ -3,7 +3,7 @@
 import re
 import warnings
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import optuna
 
@@ -126,7 +126,8 @@ def _remote(url: str, patience: Patience | None) -> TrialStorage:
 
 def _unwritable(url: str) -> str:
     place, _, query = url.partition("///")[2].partition("?")
-    return f"sqlite:///file:{quote(place)}?mode=ro&uri=true{f'&{query}' if query else ''}"
+    twice = quote(quote(unquote(place)))  # SQLAlchemy unquotes it, and SQLite once more
+    return f"sqlite:///file:{twice}?mode=ro&uri=true{f'&{query}' if query else ''}"
 
 
 def _hurry(connection: Any, record: object) -> None:
