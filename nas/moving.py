@@ -6,83 +6,19 @@ transaction, a folder is made under another name first. Copies are verified by t
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.config import check_study_name
-from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials, unknown
-from nas.status import config_of, folder_of
+from nas.errors import SearchError, UserError
+from nas.moving_place import Place
 
 if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
     from nas.trials import TrialStorage
 
-KEPT = ("winner", "weights")
+KEPT = ("winner", "weights", "inputs")
 """Folders of a study that go with it to another folder."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a study is, or is to be."""
-
-    name: str
-    folder: Path
-    storage: str = ""
-    """URL; empty: a SQLite file in the folder."""
-
-    @property
-    def url(self) -> str:
-        return self.storage or f"sqlite:///{self.folder / 'study.db'}"
-
-    def __str__(self) -> str:
-        return hidden(self.storage) if self.storage else str(self.folder)
-
-
-def present(source: str, studies: str, study: str = "", storage: str = "") -> Place:
-    """The place of a study that is there: its name, its folder, or the URL of its storage.
-
-    Raises:
-        UserError: if there is none, or the URL's storage holds several and `study` says none.
-    """
-    refuse_credentials("storage", source)
-    refuse_credentials("storage", storage)
-    if "://" not in source:
-        folder = folder_of(source, studies, anywhere=bool(storage))
-        known = str(config_of(folder).get("storage") or "")
-        return Place(folder.name, folder, storage or ("" if HIDDEN in known else known))
-    import optuna
-
-    from nas.storage import open_storage
-
-    names = optuna.get_all_study_names(open_storage(source, read_only=True))
-    if not names:
-        raise UserError(f"storage {hidden(source)} holds no study yet.")
-    if study and study not in names:
-        raise UserError(unknown("study", study, names))
-    if not study and len(names) > 1:
-        raise UserError(
-            f"storage {hidden(source)} holds {len(names)} studies: say which with --study, one of "
-            f"{', '.join(sorted(names))}."
-        )
-    name = study or names[0]
-    return Place(name, Path(studies) / name, source)
-
-
-def wanted(target: str, studies: str, name: str) -> Place:
-    """The place that a study is to have: a name, a folder's path, or the URL of a storage.
-
-    Raises:
-        UserError: if the name is no folder's.
-    """
-    refuse_credentials("storage", target)
-    if "://" in target:
-        check_study_name(name)
-        return Place(name, Path(studies) / name, target)
-    folder = Path(target) if len(Path(target).parts) > 1 else Path(studies) / target
-    check_study_name(folder.name)
-    return Place(folder.name, folder)
 
 
 @contextmanager
@@ -127,25 +63,81 @@ def copy(source: Place, target: Place) -> str:
     """
     with opened(source) as (storage, study_id):
         text = configuration(source, storage, study_id)
-        return put(storage, study_id, target, text, source.folder)
+        return put(storage, study_id, target, text, files_of(source, storage, study_id))
 
 
 def configuration(place: Place, storage: "TrialStorage", study_id: int) -> str:
     """The text of a study's config.yaml, from its folder or, on another machine, the storage."""
+    folder = files_of(place, storage, study_id)
+    path = place.folder / "config.yaml"
+    if folder is None or not path.is_file():
+        return _stored_configuration(storage, study_id)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no configuration: it is not UTF-8 text.") from None
+    parsed(text, str(path))
+    return text
+
+
+def files_of(place: Place, storage: "TrialStorage", study_id: int) -> Path | None:
+    """The folder of a study that is there; None if it holds another one, or what it was before.
+
+    Where a URL names the storage, a folder of that name here may be any study's.
+    """
+    known = _stored_configuration(storage, study_id)
+    path = place.folder / "config.yaml"
+    if place.storage and known and path.is_file() and path.read_bytes() != known.encode():
+        return None
+    return place.folder
+
+
+def _stored_configuration(storage: "TrialStorage", study_id: int) -> str:
     from nas.study import CONFIGURATION
 
-    path = place.folder / "config.yaml"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
     return str(storage.get_study_user_attrs(study_id).get(CONFIGURATION, ""))
 
 
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """The fields of a configuration; a study of before it was kept has none.
+
+    Raises:
+        UserError: if it is none; `where` it is from is named.
+    """
+    import yaml
+
+    try:
+        read = yaml.safe_load(text) if text else {}
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{where} is no configuration ({reason}): put back a copy of it.") from None
+    if not isinstance(read, dict):
+        raise UserError(f"{where} is no configuration: it has no fields.")
+    return read
+
+
+def with_files(read: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A configuration whose space and cells, which may be files, are named otherwise."""
+    changed = dict(read)
+    if "space" in read:
+        changed["space"] = change(str(read["space"]))
+    for field in ("include", "cells"):
+        if isinstance(read.get(field), list):
+            changed[field] = [change(str(one)) for one in read[field]]
+    return changed
+
+
 def put(
-    storage: "TrialStorage", study_id: int, target: Place, text: str, folder: Path, digest: str = ""
+    storage: "TrialStorage",
+    study_id: int,
+    target: Place,
+    text: str,
+    folder: Path | None,
+    digest: str = "",
 ) -> str:
     """Write a study from an open storage to a target, with its configuration and other files.
 
-    `folder` is where these are, and `digest` what it must have, if that is known.
+    `folder` is where these are, if anywhere, and `digest` what it must have, if that is known.
     """
     from nas.faults import faults_told
     from nas.study_rows import digest as digest_of_rows
@@ -164,9 +156,9 @@ def put(
             return known
         with fresh_folder(target.folder) as made:
             _put_rows(storage, study_id, Place(target.name, made), known)
-            _write_configuration(text, made, target)
+            _write_configuration(text, made, target, folder)
             for name in KEPT:
-                if (folder / name).is_dir():
+                if folder is not None and (folder / name).is_dir():
                     shutil.copytree(folder / name, made / name)
     return known
 
@@ -229,12 +221,20 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _write_configuration(text: str, folder: Path, target: Place) -> None:
-    """With the names that the study has now; a study of before it was kept has none."""
+def _write_configuration(text: str, made: Path, target: Place, folder: Path | None) -> None:
+    """With the names that the study and the files of its folder have now."""
     import yaml
 
-    read: Any = yaml.safe_load(text) if text else None
-    if isinstance(read, dict):
+    inputs = None if folder is None else (folder / "inputs").resolve()
+
+    def now(source: str) -> str:
+        path = Path(source)
+        if "\n" in source or path.parent.resolve() != inputs:
+            return source
+        return str(target.folder / "inputs" / path.name)
+
+    if read := parsed(text, "config.yaml"):
         changed = {"study": target.name, "storage": "", "studies": str(target.folder.parent)}
-        kept = yaml.safe_dump({**read, **changed}, sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(kept, encoding="utf-8")
+        kept = {**with_files(read, now), **changed}
+        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+        (made / "config.yaml").write_text(text, encoding="utf-8")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nas.cli import guarded
-from nas.moving import copy, digest_of, present, wanted
+from nas.moving import copy, digest_of
+from nas.moving_place import present, wanted
 from nas.packing import pack, unpack
 from nas.resources import is_comparison
 
@@ -57,21 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     one = command("pack", _pack, "write all of a study into one file")
     one.add_argument("source", metavar="STUDY", help="a name, a folder, or a storage's URL")
     one.add_argument("file", metavar="FILE", type=Path, help="a .zip file that is not there yet")
-    one.add_argument("--study", default="", help="its name, where STUDY is a URL")
+    one.add_argument("--study", default="", help="its name in the storage")
     one = command("unpack", _unpack, "open such a file, to report, replay or go on with its study")
     one.add_argument("file", metavar="FILE", type=Path, help="a packed study")
     one.add_argument("target", metavar="DST", nargs="?", default="", help="as of copy")
     one.add_argument("--study", default="", help="a new name")
     one = command("digest", _digest, "print the digest of a study, which copies of it share")
     one.add_argument("source", metavar="STUDY", help="a name, a folder, or a storage's URL")
-    one.add_argument("--study", default="", help="its name, where STUDY is a URL")
+    one.add_argument("--study", default="", help="its name in the storage")
     return parser
 
 
 def _copy(given: argparse.Namespace) -> int:
     is_url = "://" in given.source
     source = present(given.source, given.studies, given.study if is_url else "")
-    target = wanted(given.target, given.studies, given.study or source.name)
+    target = wanted(given.target, given.studies, source.name, "" if is_url else given.study)
     found = copy(source, target)
     print(f"study {target.name} is in {target} now, digest {found}.")
     if target.storage:

@@ -7,6 +7,7 @@ is run or unpickled, and no member's name decides where a file is written.
 
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
@@ -19,8 +20,11 @@ from typing import Any
 
 from nas.config import check_study_name
 from nas.errors import UserError, hidden
-from nas.moving import Place, configuration, fresh_folder, opened, put, wanted
+from nas.moving import configuration, files_of, opened, parsed, put, with_files
+from nas.moving_place import Place, wanted
 from nas.provenance import provenance
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "nas study 1"
 MANIFEST, DATABASE, CONFIG, NOTE = "manifest.json", "study.db", "config.yaml", "LICENCES.md"
@@ -54,14 +58,20 @@ def pack(place: Place, file: Path) -> str:
     with opened(place) as (storage, study_id), tempfile.TemporaryDirectory() as folder:
         # A fresh database, which has this study alone and no rest of what was deleted.
         copied = Place(place.name, Path(folder) / place.name)
-        text, inputs = _with_inputs(configuration(place, storage, study_id))
-        digest = put(storage, study_id, copied, text, place.folder)
+        text, inputs = _with_inputs(configuration(place, storage, study_id), file)
+        files = files_of(place, storage, study_id)
+        digest = put(storage, study_id, copied, text, files)
         attrs = storage.get_study_user_attrs(study_id)
         found = {DATABASE: copied.folder / DATABASE, **inputs}
         if text:
             found[CONFIG] = copied.folder / CONFIG
         for path in sorted((copied.folder / "winner").glob("*")):
             found[f"winner/{path.name}"] = path
+            if not (path.is_file() and MEMBER.fullmatch(f"winner/{path.name}")):
+                raise UserError(
+                    f"winner/{path.name} cannot be packed: files there have names of letters, "
+                    'digits, ".", "_" and "-"; move it elsewhere.'
+                )
         tasks = ", ".join(attrs.get("definition", {}).get("tasks.use", [])) or "unknown tasks"
         found[NOTE] = copied.folder / NOTE
         found[NOTE].write_text(LICENCES.format(name=place.name, tasks=tasks), encoding="utf-8")
@@ -86,61 +96,64 @@ def unpack(file: Path, studies: str, target: str = "", study: str = "") -> tuple
         UserError: if the file is no packed study or was changed, or the target is there already.
     """
     with _read(file) as (archive, manifest), tempfile.TemporaryDirectory() as folder:
-        name = study or str(manifest["study"])
-        to = wanted(target or name, studies, name)
+        to = wanted(target, studies, str(manifest["study"]), study)
         made = Path(folder)
         for member, about in manifest["members"].items():
             _extract(archive, member, about, made, file)
         source = Place(str(manifest["study"]), made)
-        text = (made / CONFIG).read_text(encoding="utf-8") if (made / CONFIG).is_file() else ""
+        text = _configuration(made, file)
         with opened(source) as (storage, study_id):
             digest = put(storage, study_id, to, text, made, str(manifest["digest"]))
-        if not to.storage:
-            _place_inputs(made / "inputs", to.folder)
     return to, digest
 
 
 # --- what the configuration names ---
 
 
-def _with_inputs(text: str) -> tuple[str, dict[str, Path]]:
+def _with_inputs(text: str, file: Path) -> tuple[str, dict[str, Path]]:
     """The configuration with the files of its space and cells inside the pack, and these files."""
     import yaml
 
-    read: Any = yaml.safe_load(text) if text else None
-    if not isinstance(read, dict):
-        return text, {}
     inputs: dict[str, Path] = {}
 
-    def inside(source: object) -> object:
-        path = Path(str(source))
-        if path.suffix not in (".yaml", ".cell", ".json") or not path.is_file():
+    def inside(source: str) -> str:
+        path = Path(source)
+        if "\n" in source or path.suffix not in (".yaml", ".cell", ".json"):
+            return source
+        if not path.is_file():
+            logger.warning(
+                "%s is not in %s: it is not where the configuration says, seen from here.",
+                path,
+                file,
+            )
             return source
         name = f"inputs/{len(inputs)}_" + re.sub(r"[^\w.-]", "_", path.name)
         inputs[name] = path
         return name
 
-    for field in ("space",):
-        if field in read:
-            read[field] = inside(read[field])
-    for field in ("include", "cells"):
-        if isinstance(read.get(field), list):
-            read[field] = [inside(one) for one in read[field]]
-    return yaml.safe_dump(read, sort_keys=False, allow_unicode=True), inputs
+    if not (read := parsed(text, CONFIG)):
+        return text, {}
+    changed = with_files(read, inside)
+    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), inputs
 
 
-def _place_inputs(inputs: Path, folder: Path) -> None:
-    """Put the files that the configuration names beside it, and name them by where they are."""
-    path = folder / CONFIG
-    if not inputs.is_dir() or not path.is_file():
-        return
-    with fresh_folder(folder / "inputs") as made:
-        for one in inputs.iterdir():
-            (made / one.name).write_bytes(one.read_bytes())
-    text = path.read_text(encoding="utf-8")
-    for one in inputs.iterdir():
-        text = text.replace(f"inputs/{one.name}", str(folder / "inputs" / one.name))
-    path.write_text(text, encoding="utf-8")
+def _configuration(folder: Path, file: Path) -> str:
+    """The configuration, which may be anybody's, with the files that came along in `folder`."""
+    import yaml
+
+    if not (folder / CONFIG).is_file():
+        return ""
+    try:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{CONFIG} of {file} is no configuration: it is not UTF-8 text.") from None
+
+    def here(source: str) -> str:
+        came = source.startswith("inputs/") and MEMBER.fullmatch(source)
+        return str(folder / source) if came and (folder / source).is_file() else source
+
+    changed = with_files(parsed(text, f"{CONFIG} of {file}"), here)
+    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True) if changed else ""
 
 
 # --- the file ---
@@ -194,14 +207,22 @@ def _read(file: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
 
 def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
     names = archive.namelist()
+    ways = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if any(one.flag_bits & 1 or one.compress_type not in ways for one in archive.infolist()):
+        raise UserError(
+            f"{file} is no packed study: its members are encrypted or in a way that nas does not "
+            "write."
+        )
     if MANIFEST not in names:
         raise UserError(f"{file} is no packed study: it has no {MANIFEST}.")
     try:
         with archive.open(MANIFEST) as opened_file:
             read = json.loads(opened_file.read(MOST_MANIFEST_BYTES))
         known = read["format"], str(read["study"]), str(read["digest"]), read["members"]
-        members = {str(n): (str(m["sha256"]), int(m["bytes"])) for n, m in known[3].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        members = {str(n): (str(m["sha256"]), m["bytes"]) for n, m in known[3].items()}
+        if not all(isinstance(size, int) and size >= 0 for _, size in members.values()):
+            raise ValueError("a member has a number of bytes")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{file} is no packed study: its {MANIFEST} cannot be read.") from None
     if known[0] != FORMAT:
         raise UserError(f'{file} is in the format "{known[0]}", not "{FORMAT}": get a newer nas.')

@@ -109,7 +109,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 
     try:
         read = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return read if isinstance(read, dict) else {}
 

@@ -84,7 +84,7 @@ ORDER = """
     nas.record_model nas.record_read nas.serving
     nas.stats nas.anova nas.provenance
     nas.shortcuts nas.config nas.definition nas.closing nas.arguments nas.cli nas.search nas.status
-    nas.moving nas.packing nas.moving_command
+    nas.moving_place nas.moving nas.packing nas.moving_command
     nas.report.document nas.report.html nas.report.markdown nas.report.write nas.report.facts
     nas.report.race nas.report.front nas.report.hyperparameters nas.report.ancestry
     nas.report.endings nas.report.checklist nas.report.figures nas.report.results

@@ -195,6 +195,53 @@ def test_a_study_that_is_being_run_is_left_alone(
             assert "nas.study: study small is being run: " in capsys.readouterr().err
 
 
+def test_a_study_that_is_run_from_elsewhere_is_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a file as its storage, by that file's URL."""
+    there = url(folder, "elsewhere.db")
+    assert main(["copy", "small", there]) == 0
+    with lock(folder / "others" / "small", "small", there):
+        assert main(["copy", there, "b"]) == 2
+        assert "study small is being run: " in capsys.readouterr().err
+    assert main(["copy", there, "b"]) == 0
+    capsys.readouterr()
+    monkeypatch.chdir("/")
+    with lock(folder / "studies" / "small", "small"):
+        assert main(["digest", url(folder / "studies" / "small")]) == 2
+        assert "study small is being run: " in capsys.readouterr().err
+
+
+def test_a_folder_with_the_name_of_another_study_is_not_mixed_in(folder: Path) -> None:
+    there, own = url(folder, "elsewhere.db"), folder / "studies" / "small"
+    assert main(["copy", "small", there]) == 0
+    assert main(["copy", there, "same"]) == 0
+    assert (folder / "studies" / "same" / "winner" / "cell.cell").is_file()
+    text = (own / "config.yaml").read_text()
+    (own / "config.yaml").write_text(text.replace("seed: 0", "seed: 7"))
+    assert main(["copy", there, "other"]) == 0
+    assert "\nseed: 0\n" in (folder / "studies" / "other" / "config.yaml").read_text()
+    assert not (folder / "studies" / "other" / "winner").exists()
+
+
+def test_a_path_is_not_a_name(folder: Path) -> None:
+    assert main(["copy", "small", "./copied"]) == 0
+    assert (folder / "copied" / "study.db").is_file()
+
+
+@pytest.mark.parametrize("data", [b"a: [", b"study: \xff", b"- 1"], ids=str)
+def test_a_broken_configuration_is_one_sentence(
+    folder: Path, data: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "studies" / "small" / "config.yaml").write_bytes(data)
+    for arguments in (["copy", "small", "b"], ["pack", "small", "b.zip"]):
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert "studies/small/config.yaml is no configuration" in error
+        assert error.count("\n") == 1
+    assert not (folder / "b.zip").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -210,6 +257,8 @@ def test_a_study_that_is_being_run_is_left_alone(
             ["copy", "small", "sqlite:///many.db", "--study", "two"],
             "study two is in sqlite:///many",
         ),
+        (["copy", "small", "b", "--study", "c"], "--study c does not go with b, which names"),
+        (["digest", "small", "--study", "smal"], 'no study "smal". Did you mean "small"?'),
         (["pack", "small", "small.tar"], "a packed study is a .zip file, got small.tar"),
         (["pack", "small", "absent/a.zip"], "absent/a.zip cannot be written (No such file or"),
         (["pack", "small", "many.zip"], "many.zip is there already: choose another name."),

@@ -1,25 +1,21 @@
 """A study in one file is the same study where it is opened; a file that was changed is refused."""
 
 import json
-import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import nas.study_rows
 from nas.moving_command import main
 from nas.packing import MANIFEST
 from nas.replay.command import main as replay
 from nas.report.command import main as report
-from tests.moved import FAKE, contents
+from tests.moved import contents
 from tests.moved import folder as folder
 from tests.moved import searched as searched
 from tests.report.made_up import make
-from tests.studies import essences, finished, run, stored, write_config
+from tests.studies import essences, stored
 from tests.test_storage import study as study
 
 
@@ -71,35 +67,6 @@ def test_a_pack_says_what_it_is(packed: Path, folder: Path) -> None:
         assert json.loads(archive.read(MANIFEST))["digest"] == manifest["digest"]
 
 
-@pytest.mark.slow
-def test_files_that_the_configuration_names_come_along(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    space = Path(nas.__file__).parent.parent / "search_spaces" / "gates.yaml"
-    shutil.copy(space, "mine.yaml")
-    Path("my.cell").write_text("def my(x, h):\n    return tanh(linear(x, h))\n")
-    more = ["--space", "mine.yaml", "--include", "my.cell", "--study", "own"]
-    assert run_here(folder, *more).returncode == 0
-    assert main(["pack", "own", "own.zip"]) == 0
-    file = folder / "own.zip"
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    monkeypatch.chdir(elsewhere)
-    assert main(["unpack", str(file), "--study", "theirs"]) == 0
-    there = Path("studies/theirs")
-    assert (there / "inputs" / "0_mine.yaml").read_bytes() == space.read_bytes()
-    assert "space: studies/theirs/inputs/0_mine.yaml" in (there / "config.yaml").read_text()
-    assert report(["theirs"]) == 0
-    config = str(there / "config.yaml")
-    done = finished([sys.executable, "-m", FAKE, config, "--n-candidates", "6"], elsewhere)
-    assert done.returncode == 0, done.stderr
-    assert "going on after 8 judged cells" in done.stdout
-
-
-def run_here(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    write_config(folder)
-    return run(FAKE, folder, *more)
-
-
 def rewritten(file: Path, to: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     """The same archive with other members, in their order; a name may be there twice."""
     with zipfile.ZipFile(file) as archive:
@@ -130,6 +97,17 @@ def noted(**values: object) -> Callable[[dict[str, bytes]], None]:
 
     def change(members: dict[str, bytes]) -> None:
         members[MANIFEST] = json.dumps({**json.loads(members[MANIFEST]), **values}).encode()
+
+    return change
+
+
+def sized(count: float) -> Callable[[dict[str, bytes]], None]:
+    """A member that is said to have so many bytes."""
+
+    def change(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members[MANIFEST])
+        manifest["members"]["config.yaml"]["bytes"] = count
+        members[MANIFEST] = json.dumps(manifest).encode()
 
     return change
 
@@ -179,6 +157,14 @@ BAD: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
         lambda members: members.update({MANIFEST: b"[]"}),
         "its manifest.json cannot be read",
     ),
+    "the manifest is too deep": (
+        lambda members: members.update({MANIFEST: b"[" * 100_000}),
+        "its manifest.json cannot be read",
+    ),
+    "a member has less than nothing": (sized(-2), "its manifest.json cannot be read"),
+    "a member has no end": (sized(float("inf")), "its manifest.json cannot be read"),
+    "the configuration is no YAML": (listed("config.yaml", b"a: ["), "is no configuration"),
+    "the configuration is no text": (listed("config.yaml", b"\xff"), "is no configuration"),
     "another format": (noted(format="nas study 9"), 'in the format "nas study 9", not'),
     "a name that leads out": (noted(study="../evil"), "study is a folder name of letters, "),
 }
@@ -201,6 +187,43 @@ def test_a_file_that_was_changed_is_refused_and_nothing_is_written(
     assert error.count("\n") == 1
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files == [bad]
+
+
+@pytest.mark.parametrize("kind", ["encrypted", "LZMA"])
+def test_members_that_pack_does_not_write_are_refused(
+    packed: Path, folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's reader raises errors of all sorts for them."""
+    if kind == "LZMA":
+        with zipfile.ZipFile(packed) as archive, zipfile.ZipFile("bad.zip", "w") as to:
+            for name in archive.namelist():
+                to.writestr(name, archive.read(name), zipfile.ZIP_LZMA)
+    else:
+        data = bytearray(packed.read_bytes())
+        data[data.rindex(b"PK\1\2") + 8] |= 1  # the flags of the last member
+        Path("bad.zip").write_bytes(data)
+    assert main(["unpack", "bad.zip", "copied"]) == 2
+    error = capsys.readouterr().err
+    assert "bad.zip is no packed study: its members are encrypted or in a way that" in error
+    assert not Path("studies", "copied").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["copied", "--study", "other"], "--study other does not go with copied, which names"),
+        (["--study", "../other"], 'study is a folder name of letters, digits, ".", "_" and "-"'),
+    ],
+    ids=str,
+)
+def test_a_name_for_an_unpacked_study_is_checked(
+    packed: Path, folder: Path, arguments: list[str], sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    before = contents(folder)
+    assert main(["unpack", str(packed), *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize("member", ["study.db", "config.yaml", MANIFEST])
