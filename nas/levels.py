@@ -26,6 +26,11 @@ class Levels:
     """Further simple predictors."""
 
     @property
+    def missing(self) -> str:
+        """What is said where they are not computed; else empty."""
+        return f"simple predictors are not computed: {self.why}" if self.why else ""
+
+    @property
     def shown(self) -> tuple[Baseline, ...]:
         """The simple predictors, then blind guessing unless that is the best simple one; nothing if
         they are not computed."""

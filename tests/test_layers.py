@@ -92,8 +92,8 @@ ORDER = """
     nas.report.__main__ nas.report
     nas.compare.config nas.compare.protocol nas.compare.space nas.compare.sources nas.compare.result
     nas.compare.drawn nas.compare.many nas.compare.many_result nas.compare.many_report
-    nas.compare.many_picture
-    nas.compare.picture nas.compare.report nas.compare.record nas.compare.many_record
+    nas.compare.picture nas.compare.many_picture
+    nas.compare.report nas.compare.record nas.compare.many_record
     nas.compare.run nas.compare.confirm
     nas.compare.command nas.compare.__main__ nas.compare
     nas.curves.config nas.curves.store nas.curves.result nas.curves.report nas.curves.picture

@@ -10,7 +10,8 @@ import numpy as np
 
 from nas.anova import Marginal
 from nas.compare.drawn import Axis
-from nas.compare.many_result import ManyComparison, OnTask, Sampled
+from nas.compare.many_result import ManyComparison, OnTask, Sampled, limited
+from nas.compare.picture import LEVEL, simple_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,15 +23,19 @@ TICKS = (0.0, 0.5, 1.0)
 
 
 def boxes(comparison: ManyComparison, path: Path) -> None:
-    """A line of two panels a task: all runs of each cell on test, and the best on validation."""
+    """A line of two panels a task: all runs of each cell on test, and the best on validation.
+
+    Below the cells, and as lines through them, what needs no network.
+    """
     from matplotlib.figure import Figure
 
-    height = (1.3 + 0.32 * len(comparison.cells)) * len(comparison.tasks)
+    n_rows = len(comparison.cells) + max(len(on.levels.shown) for on in comparison.tasks)
+    height = (1.3 + 0.32 * n_rows) * len(comparison.tasks)
     figure = Figure(figsize=(9.0, height), layout="constrained")
     panels = figure.subplots(len(comparison.tasks), 2, squeeze=False)
     for (left, right), on in zip(panels, comparison.tasks, strict=True):
         name = f"{on.task.name}: {on.task.metric.name}"
-        every = [[run.test for run in one.runs] for one in on.cells]
+        every = [[limited(on.task, run.test) for run in one.runs] for one in on.cells]
         _boxes(left, on, every, f"{name}, all {comparison.n_settings} settings", named=True)
         best = [one.values for one in on.cells]
         _boxes(right, on, best, f"the {comparison.n_best} best on validation", named=False)
@@ -44,14 +49,21 @@ def boxes(comparison: ManyComparison, path: Path) -> None:
 def _boxes(
     panel: "Axes", on: OnTask, values: list[list[float]], title: str, *, named: bool
 ) -> None:
-    drawn = panel.boxplot(values, vert=False, patch_artist=True, widths=0.6, whis=(0, 100))
+    drawn = panel.boxplot(
+        values, orientation="horizontal", patch_artist=True, widths=0.6, whis=(0, 100)
+    )
     for box, one in zip(drawn["boxes"], on.cells, strict=True):
         contrast = on.contrasts.get(one.name)
         differs = contrast is not None and contrast.found != "same"
         box.set_facecolor(FIRST if contrast is None else DIFFERENT if differs else ALIKE)
-    places = range(1, len(on.cells) + 1)
-    panel.set_yticks(places, labels=[one.name if named else "" for one in on.cells])
-    panel.set_ylim(len(on.cells) + 0.5, 0.5)
+    simple_rows(panel, on.levels, len(on.cells) + 1)
+    low, high = panel.get_xlim()
+    for simple in on.levels.shown:
+        if low <= simple.value <= high:
+            panel.axvline(simple.value, color=LEVEL, linewidth=0.8, linestyle=":", zorder=1)
+    names = [one.name for one in (*on.cells, *on.levels.shown)]
+    panel.set_yticks(range(1, len(names) + 1), labels=names if named else [""] * len(names))
+    panel.set_ylim(len(names) + 0.5, 0.5)
     panel.set_title(title, fontsize="small")
     panel.set_xlabel(on.task.metric.unit, fontsize="small")
     panel.tick_params(labelsize="small")
@@ -87,9 +99,8 @@ def _curves(panel: "Axes", on: OnTask, axis: Axis) -> None:
         if (curve := _curve(one, axis)) is not None:
             panel.plot(curve.places, curve.means, color="0.7", linewidth=0.7)
     places = [axis.place(run.settings) for run in first.runs]
-    worst = on.task.chance()
-    limit = max if on.task.metric.higher_is_better else min
-    panel.plot(places, [limit(run.test, worst) for run in first.runs], ".", color="0.5", ms=3)
+    values = [limited(on.task, run.test) for run in first.runs]
+    panel.plot(places, values, ".", color="0.5", ms=3)
     title = axis.name
     if (curve := _curve(first, axis)) is not None and first.shares is not None:
         means, spread = np.array(curve.means), np.array(curve.deviations)

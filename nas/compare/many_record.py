@@ -8,7 +8,7 @@ from nas.cell.json import to_json
 from nas.cell.text import loads
 from nas.compare.many_report import FILES, markdown, verdicts
 from nas.compare.many_result import ManyComparison, OnTask, Sampled
-from nas.compare.record import LONGEST_NOTE, SUMMARY, tags
+from nas.compare.record import LONGEST_NOTE, SUMMARY, level_metrics, tags
 from nas.leaderboard import BASELINES
 from nas.record_entry import Entry, legal
 from nas.zoo import ZOO
@@ -66,7 +66,12 @@ def _summary(comparison: ManyComparison, folder: Path) -> Entry:
         "FINISHED",
         sum(run.seconds for on in comparison.tasks for one in on.cells for run in one.runs),
         tags(comparison.study, SUMMARY, SUMMARY, n_cells),
-        {"n_cells": float(n_cells), "n_pairs": float(len(found)), "n_claimed": float(sum(found))},
+        {
+            "n_cells": float(n_cells),
+            "n_pairs": float(len(found)),
+            "n_claimed": float(sum(found)),
+            **dict(pair for on in comparison.tasks for pair in level_metrics(on.task, on.levels)),
+        },
         {"settings": str(comparison.n_settings), "best": str(comparison.n_best)},
         (),
         markdown(comparison)[:LONGEST_NOTE],

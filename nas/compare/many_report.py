@@ -29,7 +29,8 @@ NOTE = (
     "means, above 0 the cell is better; p: Welch's t test, and after Bonferroni's correction over "
     "the cells beside the first, by which worse and better are said at 0.05; rank p: Mann and "
     "Whitney's test, not corrected. Runs of one cell share data and test split, so that p says "
-    "nothing of other data. A run without a metric counts as blind guessing."
+    "nothing of other data. A run without a metric counts as blind guessing. The last rows need no "
+    "network: a simple predictor, fitted on the training split, and blind guessing."
 )
 SHARES_NOTE = (
     "Shares of the variance of the test metric over all runs of a cell: functional ANOVA on a "
@@ -59,8 +60,13 @@ def headings(comparison: ManyComparison) -> list[str]:
 
 
 def rows(on: OnTask) -> list[list[str]]:
-    """A row for each cell."""
-    return [_row(one, on.contrasts.get(one.name)) for one in on.cells]
+    """A row for each cell, then one for each predictor without a network."""
+    cells = [_row(one, on.contrasts.get(one.name)) for one in on.cells]
+    n_empty = len(cells[0]) - 3
+    return [
+        *cells,
+        *([one.name, "", f"{one.value:.4f}", *[""] * n_empty] for one in on.levels.shown),
+    ]
 
 
 def _row(one: Sampled, found: Contrast | None) -> list[str]:
@@ -113,8 +119,8 @@ def verdicts(comparison: ManyComparison) -> list[str]:
     for on in comparison.tasks:
         for name, one in on.contrasts.items():
             test = (
-                f"{on.task.metric.name} better by {_gain(one)}, n = {n} and {n} settings, "
-                f"corrected p = {shown_p(one.corrected)}"
+                f"{on.task.metric.name} better by {_gain(one)}, n = {n} settings of each, "
+                f"corrected p {_relation(one.corrected)}"
             )
             beside = f"; the paper: {one.published}, {one.agreement}" if one.published else ""
             found.append(
@@ -130,7 +136,17 @@ def lines(comparison: ManyComparison) -> list[str]:
         found += [title(comparison, on), *_aligned([headings(comparison), *rows(on)]), ""]
         found += [f"{on.task.name}: shares of the variance of the test metric"]
         found += [*_aligned([share_headings(on), *share_rows(on)]), ""]
-    return [*found, *verdicts(comparison), *agreements(comparison), NOTE, SHARES_NOTE]
+    return [*found, *_sentences(comparison), NOTE, SHARES_NOTE]
+
+
+def _sentences(comparison: ManyComparison) -> list[str]:
+    missing = [f"{on.task.name}: {on.levels.missing}." for on in comparison.tasks if on.levels.why]
+    return [*verdicts(comparison), *agreements(comparison), *missing]
+
+
+def _relation(p: float) -> str:
+    text = shown_p(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def agreements(comparison: ManyComparison) -> Iterator[str]:
@@ -140,7 +156,8 @@ def agreements(comparison: ManyComparison) -> Iterator[str]:
         if said:
             counts = {kind: said.count(kind) for kind in ("same", "different", "no evidence")}
             told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-            yield f"Beside the paper on {on.task.name}, of {len(said)} findings: {told}."
+            n = f"{len(said)} finding{'' if len(said) == 1 else 's'}"
+            yield f"Beside the paper on {on.task.name}, of {n}: {told}."
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
@@ -154,7 +171,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 def markdown(comparison: ManyComparison) -> str:
     """A page."""
     page = [f"# {comparison.study}", ""]
-    page += [f"- {one}" for one in (*verdicts(comparison), *agreements(comparison))]
+    page += [f"- {one}" for one in _sentences(comparison)]
     for on in comparison.tasks:
         page += ["", f"## {title(comparison, on)}", "", *_table(headings(comparison), rows(on))]
         page += ["", f"### {on.task.name}: shares of the variance of the test metric", ""]
@@ -188,6 +205,7 @@ def _plain(on: OnTask) -> dict[str, Any]:
     return {
         "metric": asdict(on.task.metric),
         "version": on.task.version,
+        "levels": asdict(on.levels),
         "contrasts": {
             name: {**asdict(one), "agreement": one.agreement} for name, one in on.contrasts.items()
         },

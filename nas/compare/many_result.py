@@ -18,6 +18,7 @@ from nas.compare.many import ManySettings, best_places
 from nas.compare.protocol import is_missing, value_of
 from nas.compare.result import unique_names
 from nas.evaluation import Outcome, Settings
+from nas.levels import Levels, levels_of
 from nas.lookup import cell as look_up
 from nas.stats import LEVEL, Interval
 from nas.tasks.base import Task
@@ -102,6 +103,8 @@ class OnTask:
     """The one that others are compared with first."""
     contrasts: Mapping[str, Contrast]
     """By cell, the first left out."""
+    levels: Levels
+    """What needs no network, on test."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def _on_task(
         one.name: contrast(task, one.values, first.values, n_tests, known.get((task.name, one.key)))
         for one in cells[1:]
     }
-    return OnTask(task, drawn, tuple(cells), contrasts)
+    return OnTask(task, drawn, tuple(cells), contrasts, levels_of(task, protocol.seed, "test"))
 
 
 def _sampled(
@@ -176,18 +179,20 @@ def _tried(task: Task, settings: Settings, outcome: Outcome, rank: int | None) -
     return Tried(settings, outcome.best, value, status, rank, hidden, seconds)
 
 
+def limited(task: Task, value: float) -> float:
+    """A metric that is worse than blind guessing counts as that."""
+    return (max if task.metric.higher_is_better else min)(value, task.chance("test"))
+
+
 def effects(task: Task, drawn: Sequence[Axis], runs: Sequence[Tried]) -> Shares | None:
     """What each hyperparameter explains of the test metric over all runs of a cell.
 
-    A metric that is worse than blind guessing counts as that, so that how badly a run ended does
-    not outweigh all else.
+    Metrics are limited, so that how badly a run ended does not outweigh all else.
     """
     if not drawn or len(runs) < FEWEST:
         return None
     points = np.array([[axis.place(run.settings) for axis in drawn] for run in runs])
-    worst = task.chance()
-    limit = max if task.metric.higher_is_better else min
-    values = np.array([limit(run.test, worst) for run in runs])
+    values = np.array([limited(task, run.test) for run in runs])
     return shares([axis.name for axis in drawn], points, values)
 
 

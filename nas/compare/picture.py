@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.compare.result import Comparison, OnTask
+from nas.levels import Levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,18 +41,18 @@ def _metrics(panel: "Axes", on: OnTask) -> None:
         if one.mean is not None:
             reach = ([one.mean.mean - one.mean.low], [one.mean.high - one.mean.mean])
             panel.errorbar([one.mean.mean], [place], xerr=reach, fmt="o", color="k", capsize=2)
-    _simple(panel, on)
+    simple_rows(panel, on.levels, len(on.cells))
     _rows(panel, on, named=True)
     panel.set_xlabel(on.task.metric.unit, fontsize="small")
     panel.set_title(f"{on.task.name}: {on.task.metric.name}", fontsize="small")
 
 
-def _simple(panel: "Axes", on: OnTask) -> None:
-    """A row for each predictor without a network. Where one is far off, an arrow at the edge and
-    its value: a scale that held it would hide the differences between cells."""
+def simple_rows(panel: "Axes", levels: Levels, first: int) -> None:
+    """A row for each predictor without a network, from the place `first` on. Where one is far off,
+    an arrow at the edge and its value: a scale that held it would hide what cells differ by."""
     panel.margins(x=0.1)
     low, high = panel.get_xlim()
-    for place, one in enumerate(on.levels.shown, start=len(on.cells)):
+    for place, one in enumerate(levels.shown, start=first):
         right, text = one.value > (low + high) / 2, f"{one.value:.4g}"
         if low <= one.value <= high:
             panel.plot([one.value], [place], "D", color=LEVEL, markersize=4)

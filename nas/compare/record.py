@@ -10,7 +10,9 @@ from nas.cell.text import loads
 from nas.compare.report import FILES, markdown
 from nas.compare.result import Comparison, Measured, OnTask
 from nas.leaderboard import BASELINES
+from nas.levels import Levels
 from nas.record_entry import Entry, legal
+from nas.tasks.base import Task
 from nas.zoo import ZOO
 
 SUMMARY = "comparison"
@@ -83,9 +85,10 @@ def _metrics(on: OnTask, one: Measured) -> Iterator[tuple[str, float]]:
             yield legal(f"{task}.better_than_{baseline}.p"), pair.corrected
 
 
-def _levels(on: OnTask) -> Iterator[tuple[str, float]]:
-    for one in on.levels.shown:
-        yield legal(f"{on.task.name}.{one.name}"), one.value
+def level_metrics(task: Task, levels: Levels) -> Iterator[tuple[str, float]]:
+    """Of the summary: what needs no network."""
+    for one in levels.shown:
+        yield legal(f"{task.name}.{one.name}"), one.value
 
 
 def _params(on: OnTask, one: Measured) -> Iterator[tuple[str, str]]:
@@ -112,7 +115,7 @@ def _summary(comparison: Comparison, folder: Path, n_cells: int) -> Entry:
             "n_cells": float(n_cells),
             "n_pairs": float(len(claimed)),
             "n_claimed": float(sum(claimed)),
-            **dict(pair for on in comparison.tasks for pair in _levels(on)),
+            **dict(pair for on in comparison.tasks for pair in level_metrics(on.task, on.levels)),
         },
         {"seeds": str(len(comparison.seeds)), "tuning": str(comparison.tuning)},
         (),

@@ -93,7 +93,7 @@ def caveats(comparison: Comparison) -> Iterator[str]:
                     f"{on.task.chance('test'):.4f}."
                 )
         if on.levels.why:
-            yield f"{on.task.name}: simple predictors are not computed: {on.levels.why}."
+            yield f"{on.task.name}: {on.levels.missing}."
 
 
 def lines(comparison: Comparison) -> list[str]:

@@ -89,7 +89,7 @@ def sentence(on: OnTask) -> str:
             f"{task.metric.shown(simple.value)})"
         )
     if on.levels.why:
-        said.append(f"simple predictors are not computed: {on.levels.why}")
+        said.append(on.levels.missing)
     return f"{task.name}: {'; '.join(said)}."
 
 
