@@ -1,7 +1,8 @@
 """A stand-in for `nas.train:run`: outcomes made up from the cell's key, in a few milliseconds.
 
 `python -m tests.fake_training ARGUMENTS` is `python -m nas.search ARGUMENTS` with it. Each start
-and end of an evaluation is a line in the file that the environment variable NAS_TEST_LOG names.
+and end of an evaluation is a line in the file that the environment variable NAS_TEST_LOG names;
+while there is a file that NAS_TEST_HOLD names, none ends.
 """
 
 import functools
@@ -19,6 +20,8 @@ def run(evaluation: Evaluation) -> Result:
     """What a worker would send back; the GRU passes everything."""
     log("start", evaluation)
     time.sleep(float(os.environ.get("NAS_TEST_SLEEP_S", "0.02")))
+    while os.environ.get("NAS_TEST_HOLD") and Path(os.environ["NAS_TEST_HOLD"]).exists():
+        time.sleep(0.05)
     outcomes = tuple(outcome(evaluation, k) for k in range(len(evaluation.settings)))
     log("end", evaluation)
     return Result(outcomes, b"weights")

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import worker_targets
 
 from tests.cluster import nodes
 from tests.cluster.nodes import Cluster
-from tests.cluster.postgres import Postgres, running
+from tests.cluster.postgres import Postgres, entrusted, running
 
 
 @pytest.fixture(scope="session")
@@ -19,21 +18,10 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def postgres(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
-    """The same; connections that a test leaves open are closed."""
-    import sqlalchemy
-
-    opened: list[Any] = []
-
-    def note(connection: Any, record: object) -> None:
-        opened.append(connection)
-
-    monkeypatch.setenv("PGPASSWORD", server.password)
-    sqlalchemy.event.listen(sqlalchemy.pool.Pool, "connect", note)
-    yield server
-    sqlalchemy.event.remove(sqlalchemy.pool.Pool, "connect", note)
-    for one in opened:
-        one.close()
+def postgres(server: Postgres) -> Iterator[Postgres]:
+    """The same; the test has its password, and connections that it leaves open are closed."""
+    with entrusted(server):
+        yield server
 
 
 @pytest.fixture(scope="session")

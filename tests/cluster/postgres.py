@@ -127,3 +127,22 @@ def running() -> Iterator[Postgres]:
         finally:
             with contextlib.suppress(AssertionError):  # a test may have stopped it
                 server.stop("immediate")
+
+
+@contextlib.contextmanager
+def entrusted(server: Postgres) -> Iterator[None]:
+    """In the block this process has the password; connections that it leaves open are closed."""
+    import sqlalchemy
+
+    opened: list[Any] = []
+
+    def note(connection: Any, record: object) -> None:
+        opened.append(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSWORD", server.password)
+        sqlalchemy.event.listen(sqlalchemy.pool.Pool, "connect", note)
+        yield
+        sqlalchemy.event.remove(sqlalchemy.pool.Pool, "connect", note)
+    for one in opened:
+        one.close()
