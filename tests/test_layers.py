@@ -143,7 +143,7 @@ LIBRARIES = {
         "nas.remote",
         "nas.storage",
         "nas.study*",
-        "nas.moving",
+        "nas.moving_place",
         "nas.coordinator",
         "nas.search",
         "nas.replay*",
