@@ -61,7 +61,7 @@ def _boxes(
     for simple in on.levels.shown:
         if low <= simple.value <= high:
             panel.axvline(simple.value, color=LEVEL, linewidth=0.8, linestyle=":", zorder=1)
-    names = [one.name for one in (*on.cells, *on.levels.shown)]
+    names = [one.name for one in on.cells] + [one.name for one in on.levels.shown]
     panel.set_yticks(range(1, len(names) + 1), labels=names if named else [""] * len(names))
     panel.set_ylim(len(names) + 0.5, 0.5)
     panel.set_title(title, fontsize="small")
