@@ -10,6 +10,7 @@ import ctypes
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,23 @@ class Node:
         self._process.kill()
         self._process.wait()
 
+    def kill_one(self, program: str) -> None:
+        """One process of it; as `ray start --block` ends then, the node is started again."""
+        own = self._process.pid
+        (first,) = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        world = Path(f"/proc/{first}/ns/pid").readlink()
+        found = [one for one in Path("/proc").glob("[0-9]*") if _is_of(one, world, program)]
+        assert len(found) == 1, found
+        os.kill(int(found[0].name), signal.SIGKILL)
+
+
+def _is_of(process: Path, world: Path, program: str) -> bool:
+    try:
+        name = (process / "comm").read_text().strip()
+        return name == program and (process / "ns/pid").readlink() == world
+    except OSError:  # it has ended
+        return False
+
 
 class Cluster:
     """A head and, until it is killed, a second node."""
@@ -120,19 +138,26 @@ class Cluster:
             f"--temp-dir={self._folder}",
         )
         self._nodes.append(Node(self._folder, *head, own_files=False))
-        self._wait_for_nodes(1)
+        self.wait_for_nodes(1)
         self.add()
-        self._wait_for_nodes(2)
+        self.wait_for_nodes(2)
 
     def add(self) -> None:
         """One more node, which shares no files with the head."""
         self._nodes.append(Node(self._folder, f"--address={ADDRESS}", own_files=True))
 
+    def kill_head(self) -> None:
+        self._nodes.pop(0).kill()
+
+    def kill_of_head(self, program: str) -> None:
+        """The head's gcs_server, which knows the cluster, or its raylet, which runs slots."""
+        self._nodes[0].kill_one(program)
+
     def kill_last(self) -> None:
         self._nodes.pop().kill()
 
-    def _wait_for_nodes(self, count: int) -> None:
-        """Until so many have said that they are up."""
+    def wait_for_nodes(self, count: int) -> None:
+        """Until so many have said that they are up, from the first on."""
         deadline = time.monotonic() + START_S
         log = self._nodes[0].log
         while log.read_text().count("Ray runtime started") < count:

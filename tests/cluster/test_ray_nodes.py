@@ -109,3 +109,15 @@ def test_other_data_are_refused(
     with made() as workers:
         with pytest.raises(SearchError, match=r'cannot be used, .*there is no file "mine\.txt"'):
             only(workers.submit(mine))
+
+
+def test_other_content_of_the_same_name_is_refused(
+    connected: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that has travelled to the nodes; the coordinator goes on with another one."""
+    monkeypatch.chdir(tmp_path)
+    Path("worker_targets.py").write_text("to be or not to be, that is the question. " * 2000)
+    mine = dataclasses.replace(evaluation(), task=Text(path="worker_targets.py"))
+    with made() as workers:
+        with pytest.raises(SearchError, match="its data of the task text are other ones than the"):
+            only(workers.submit(mine))

@@ -1,0 +1,83 @@
+"""A Ray cluster whose head dies ends a search with one sentence, and the same command goes on.
+
+Each test has a cluster of its own, since what is left of one without a head is none.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import nodes
+from tests.cluster.nodes import Cluster
+from tests.cluster.test_ray_search import FAKE, FILES, WORKERS, begin, started
+from tests.studies import ROOT, essences, run, stored, write_config
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+
+END_S = 30
+"""Ray itself would end the process after 60 s."""
+LOST = r"nas\.search: the Ray cluster at \S+ is lost \(.*its head, .*\)\. .*same command goes on.*"
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    with nodes.running() as made, made.network.entered():
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With what workers run, which travels."""
+    write_config(tmp_path)
+    (tmp_path / "tests").mkdir()
+    for name in ("__init__.py", "fake_training.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On this machine, in the same time."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_config(folder)
+    done = run(FAKE, folder, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("victim", "workers"),
+    [("machine", ("--workers", "2")), ("gcs_server", WORKERS)],
+)
+def test_a_head_that_dies_ends_the_search_and_the_same_command_goes_on(
+    own_cluster: Cluster, folder: Path, undisturbed: Path, victim: str, workers: tuple[str, ...]
+) -> None:
+    """Elsewhere, or on the cluster that is started at the same address."""
+    process = begin(folder)
+    known = set(stored(folder).cache)
+    if victim == "machine":
+        own_cluster.kill_head()
+    else:
+        own_cluster.kill_of_head(victim)
+    killed = time.monotonic()
+    _, errors = process.communicate(timeout=180)
+    assert time.monotonic() - killed < END_S
+    said = [line for line in errors.splitlines() if "network_util.cc" not in line]  # no internet
+    assert len(said) == 1, errors
+    assert re.fullmatch(LOST, said[0])
+    assert process.returncode == 1
+    assert known
+    assert known <= set(stored(folder).cache)
+
+    if victim != "machine":
+        own_cluster.wait_for_nodes(4)  # both again, as a new cluster
+    known = set(stored(folder).cache)
+    (folder / "log").unlink()
+    done = run(FAKE, folder, *workers, *FILES, NAS_TEST_LOG=str(folder / "log"))
+    assert done.returncode == 0, done.stderr
+    assert essences(stored(folder)) == essences(stored(undisturbed))
+    assert not known & set(started(folder)), "something that was stored was run again"
