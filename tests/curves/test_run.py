@@ -15,7 +15,7 @@ from nas.curves.config import CurvesConfig
 from nas.curves.run import asked_for, backend_of, run
 from nas.curves.store import FILE, open_store
 from nas.errors import SearchError, UserError
-from nas.evaluation import Evaluation, Result
+from nas.evaluation import Evaluation, Outcome, Result
 from nas.train import run as trained
 from nas.train import train
 from nas.zoo import ZOO
@@ -221,8 +221,10 @@ def test_the_loop_is_told_as_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("nas.compile.loop.compiled", compiled)
     assert backend_of(evaluation, outcomes) == "c"
-    failed = made_up._outcome(evaluation, evaluation.settings[0]).__class__("failed")
-    assert backend_of(evaluation, [failed]) == ""
+    failed = Outcome("failed")
+    without_a_step = Outcome("timed out", hidden_size=13)
+    assert backend_of(evaluation, [failed, without_a_step]) == ""
+    assert backend_of(evaluation, [without_a_step, *outcomes]) == "c"
 
 
 @pytest.mark.slow
