@@ -84,8 +84,15 @@ class Disturbed:
 
     def begun(self) -> list[str]:
         """The digest of each evaluation that was begun, as often as it was."""
+        return self._logged("start")
+
+    def running(self) -> Counter[str]:
+        """Those that have begun and not ended."""
+        return Counter(self.begun()) - Counter(self._logged("end"))
+
+    def _logged(self, event: str) -> list[str]:
         lines = self._log.read_text().splitlines() if self._log.exists() else []
-        return [line.split()[1] for line in lines if line.startswith("start")]
+        return [line.split()[1] for line in lines if line.startswith(event)]
 
     def errors(self) -> str:
         """What the last process said on standard error."""
@@ -150,8 +157,11 @@ def test_whatever_dies_the_same_command_ends_as_one_on_this_machine_with_files(
     """A node, the coordinator, PostgreSQL (with what MLflow keeps in it), and MLflow's server."""
     url, uri = database.url(), f"http://127.0.0.1:{tracking.port}"
     search.wait_for_more(8)
+    search.hold()
+    search.wait_until(lambda: len(search.running()) == 2)
     cluster.kill_last()
-    search.wait_for_more(4)
+    search.let_go()
+    search.wait_until(lambda: max(Counter(search.begun()).values()) == 2)  # what the node ran
     search.kill()
     assert "its slot was lost with node" in search.errors()
     assert "Traceback" not in search.errors()
@@ -168,6 +178,7 @@ def test_whatever_dies_the_same_command_ends_as_one_on_this_machine_with_files(
     search.wait_for_more(2)
     tracking.kill()
     search.wait_until(lambda: "does not take the record" in search.errors())
+    search.wait_for_more(4)  # perhaps it was said while PostgreSQL was down
     search.hold()
     tracking.start()
     search.check_alive()
