@@ -19,7 +19,7 @@ from nas.spaces import Graph
 from nas.study import Study
 from nas.tasks import Arithmetic, Memorization, Task, Text, Xml
 from nas.visit import Visit
-from nas.winner import WeightStore, write_winner
+from nas.winner import KEPT, WeightStore, write_winner
 from nas.workers import Workers
 from nas.zoo import ZOO
 from tests.fake_training import outcome
@@ -252,6 +252,33 @@ def test_the_winner_has_the_weights_of_its_best_setting_of_all_visits(
     for task in TASKS:
         digest = (tmp_path / "winner" / f"{task.name}.safetensors").read_text()
         assert digest in {evaluation.digest() for evaluation in asked(best.visit, task)[1:]}
+
+
+class Watched(WeightStore):
+    """Compares, after each visit, what is kept with what all visits' ranking says."""
+
+    def judged(self, visit: Visit) -> None:
+        super().judged(visit)
+        rows = [row for row in leaderboard(self.study.finished(), self.baselines) if row.score]
+        leading = [row.key for row in rows if row.kind != "baseline"][:KEPT]
+        visits = [v for v in self.study.visits if v and v.key not in self.baselines]
+        kept = {path.stem for path in self.folder.glob("*.safetensors")}
+        for one in visits:
+            if one.judgement:
+                assert (one.key in leading) == (one.evaluated.keys() <= kept)
+
+
+def test_the_weights_of_the_leading_cells_are_kept(tmp_path: Path) -> None:
+    opened, workers = study(tmp_path), WithWeights(2, 0, outcome)
+    run = coordinator(opened, workers)
+    store = Watched(opened, (GRU.key, LSTM.key))
+    run.observers = (store,)
+    assert run.run()
+    n_scored = len([v for v in opened.finished() if v.kind == "drawn" and v.judgement.score])
+    assert n_scored > KEPT, "some have lost them again"
+    workers.counts.clear()
+    assert write_winner(opened, STAGED, store, workers)
+    assert not workers.counts, "nothing is trained again"
 
 
 def test_a_visit_that_is_not_judged_has_no_row() -> None:
