@@ -1,6 +1,7 @@
 """Small searches for the tests: their configuration, how to run them, and how to compare two."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -84,6 +85,13 @@ def stored(folder: Path, name: str = "small") -> Study:
         study_name=name, storage=open_storage(f"sqlite:///{where / 'study.db'}")
     )
     return Study(name, where, study)
+
+
+def compared(folder: Path, name: str) -> dict[str, Any]:
+    """The numbers of a comparison that was run in `folder`."""
+    text = (folder / "studies" / name / "comparison.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def essence(visit: Visit | None) -> dict[str, Any]:

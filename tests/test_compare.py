@@ -1,7 +1,6 @@
 """`python -m nas.compare` from the command to its files, on made-up metrics with known effects."""
 
 import csv
-import json
 import os
 import random
 import re
@@ -21,7 +20,7 @@ from nas.evaluation import Evaluation, Settings
 from nas.status import status
 from nas.zoo import ZOO
 from tests.fake_comparing import EFFECTS, outcome
-from tests.studies import environment, essences, finished, stored
+from tests.studies import compared, environment, essences, finished, stored
 
 FAKE = "tests.fake_comparing"
 CONFIG = """\
@@ -64,9 +63,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def numbers(folder: Path, study: str = "test") -> dict[str, Any]:
-    text = (folder / "studies" / study / "comparison.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return compared(folder, study)
 
 
 def test_known_effects_are_found_and_none_is_invented(undisturbed: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nas.compare.command import main, parse
 from nas.tasks import Xml
+from tests.refusals import assert_refused
 from tests.test_compare import CONFIG
 
 
@@ -42,11 +43,7 @@ def test_wrong_input_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("nas.compare: ")
-    assert message in told
-    assert told.count("\n") == 1
+    assert_refused(main, arguments, "nas.compare", message, capsys)
 
 
 def test_the_configuration_of_a_search_gives_tasks_and_settings(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 and, in a small experiment, on real ones."""
 
 import csv
-import json
 import math
 import random
 import sqlite3
@@ -28,7 +27,7 @@ from nas.settings import SettingsGrid
 from nas.tasks import Text, Xml
 from nas.zoo import ZOO
 from tests.fake_comparing import EFFECTS, outcome
-from tests.studies import environment, finished, stored
+from tests.studies import compared, environment, finished, stored
 from tests.tolerances import FOREST_SHARE
 
 FAKE = "tests.fake_comparing"
@@ -70,9 +69,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def numbers(folder: Path, study: str = "many") -> dict[str, Any]:
-    text = (folder / "studies" / study / "comparison.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return compared(folder, study)
 
 
 def test_what_is_compared_is_the_best_on_validation(undisturbed: Path) -> None:

@@ -1,6 +1,5 @@
 """One search with all servers, each of which dies in its middle, ends as if nothing had been."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +15,11 @@ from nas.study import Study
 from tests.cluster import postgres
 from tests.cluster.nodes import ADDRESS, Cluster
 from tests.cluster.postgres import Postgres
+from tests.cluster.remote import FILES, lay
 from tests.cluster.test_tracking import leaderboard, recorded, same_record
 from tests.cluster.tracking import Tracking, tracking_at
 from tests.record.visits import SQLALCHEMY
-from tests.studies import ROOT, environment, essences, finished, stored, write_config
+from tests.studies import environment, essences, finished, stored, write_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200), SQLALCHEMY]
 
@@ -63,12 +63,10 @@ class Disturbed:
     def __init__(self, folder: Path, storage: str, tracking_uri: str) -> None:
         self.folder, self._log, self._held = folder, folder / "log", folder / "held"
         self._output, self._errors = folder / "output", folder / "errors"
-        (folder / "tests").mkdir(parents=True)
-        for name in ("__init__.py", "fake_training.py"):
-            shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
-        config = str(write_config(folder, N_CANDIDATES))
+        folder.mkdir()
+        config = str(lay(folder, N_CANDIDATES))
         self._command = [sys.executable, "-m", MODULE, config, "--workers", f"ray:{ADDRESS}"]
-        self._command += ["--cluster.files", "tests", "--storage", storage]
+        self._command += [*FILES, "--storage", storage]
         self._command += ["--tracking-uri", tracking_uri]
 
     def begin(self) -> None:

@@ -4,7 +4,6 @@ Each test has a cluster of its own, since what is left of one without a head is 
 """
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,9 @@ import pytest
 
 from tests.cluster import nodes
 from tests.cluster.nodes import Cluster
-from tests.cluster.test_ray_search import FAKE, FILES, WORKERS, begin, started
-from tests.studies import ROOT, essences, run, stored, write_config
+from tests.cluster.remote import FILES, lay
+from tests.cluster.test_ray_search import FAKE, WORKERS, begin, started
+from tests.studies import essences, run, stored, write_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,10 +32,7 @@ def own_cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With what workers run, which travels."""
-    write_config(tmp_path)
-    (tmp_path / "tests").mkdir()
-    for name in ("__init__.py", "fake_training.py"):
-        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    lay(tmp_path)
     return tmp_path
 
 

@@ -1,7 +1,6 @@
 """A search on a Ray cluster ends with what one on this machine gives, whatever dies in between."""
 
 import dataclasses
-import shutil
 import signal
 import subprocess
 import time
@@ -15,13 +14,13 @@ from nas.leaderboard import leaderboard
 from nas.progress import table_of
 from nas.zoo import ZOO
 from tests.cluster.nodes import ADDRESS, CLIENT_PORT, Cluster
-from tests.studies import ROOT, command, environment, essences, run, stored, write_config
+from tests.cluster.remote import FILES, lay
+from tests.studies import command, environment, essences, run, stored, write_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 FAKE = "tests.fake_training"
 WORKERS = ("--workers", f"ray:{ADDRESS}")
-FILES = ("--cluster.files", "tests")
 PLACES = ("127.0.0.1", str(CLIENT_PORT))
 
 
@@ -38,10 +37,7 @@ def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With what workers run, which travels; the nodes do not have it."""
-    write_config(tmp_path)
-    (tmp_path / "tests").mkdir()
-    for name in ("__init__.py", "fake_training.py"):
-        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    lay(tmp_path)
     return tmp_path
 
 

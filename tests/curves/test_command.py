@@ -10,6 +10,7 @@ from nas.errors import UserError
 from nas.resources import curves, is_comparison, is_curves
 from nas.tasks import TASKS
 from nas.zoo import ZOO
+from tests.refusals import assert_refused
 from tests.test_experiments import assert_explained
 
 
@@ -44,11 +45,7 @@ def test_wrong_input_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("nas.curves: ")
-    assert message in told
-    assert told.count("\n") == 1
+    assert_refused(main, arguments, "nas.curves", message, capsys)
     assert not list(tmp_path.iterdir())
 
 
