@@ -107,6 +107,8 @@ def open_storage(
             raise damaged(url, reason) from None
         if not read_only and re.search("|".join(REMEDIES), reason):
             raise SearchError(broken(f"storage {hidden(url)}", reason)) from None
+        if read_only and "readonly" in reason:  # as Optuna then makes the tables it does not find
+            raise UserError(f"storage {hidden(url)} holds no study yet.") from None
         raise unanswering(url, reason) from None
     return storage
 

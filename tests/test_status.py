@@ -142,8 +142,8 @@ def test_nothing_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) ->
             "absent.db does not answer: unable",
         ),
         (["known", "--storage", "sqlite:///empty.db"], "sqlite:///empty.db holds no study yet"),
-        (["known", "--storage", "sqlite:///void.db"], "void.db does not answer: attempt to write"),
-        (["known", "--storage", "sqlite:///half.db"], "half.db does not answer: "),
+        (["known", "--storage", "sqlite:///void.db"], "void.db holds no study yet."),
+        (["known", "--storage", "sqlite:///half.db"], "half.db holds no study yet."),
     ],
     ids=str,
 )
