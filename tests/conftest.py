@@ -1,6 +1,7 @@
 """What all tests share: compiled loops are kept for this run, apart from the user's cache."""
 
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 
@@ -10,12 +11,15 @@ import pytest
 
 def pytest_configure() -> None:
     """Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
-    all that the tests start. And tests that run side by side take one core each."""
+    all that the tests start. Tests that run side by side take one core each. And Ray reads its
+    token once, when it is imported: that of tests/cluster is set before, whatever is in ~/.ray."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:  # and torch is not yet imported
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,6 @@ import pytest
 
 from nas.cluster import ClusterConfig
 
-pytest.importorskip("ray")
-
 OLD, GOOD = "01" * 28, "02" * 28
 """Ray's ids of nodes are 28 bytes."""
 
@@ -76,6 +74,7 @@ class _MadeUpActor:
 
 def slots_of(ray: MadeUpRay, patch: pytest.MonkeyPatch, n_slots: int) -> Any:
     """The slots, whose events are handled at once."""
+    pytest.importorskip("ray")
     import nas.slots
 
     def when_done(future: Future[Any], handle: Callable[[Future[Any]], None]) -> None:
