@@ -24,6 +24,9 @@ ALL = Mutations(
     change_states=True,
     library=tuple(ZOO.values()),
 )
+MANY_STATES = {"lstm_fgr": 5, "tau_gru": 5}
+"""More than a search in which states come and go has in any cell; it can begin with no such one."""
+WITHIN = [name for name in SEARCHED if name not in MANY_STATES]
 
 
 def place_of(cell: Cell, op: str, name: str = "") -> int:
@@ -158,15 +161,21 @@ def test_split_state() -> None:
     assert MUTATIONS["split_state"](draft, draft.new_states[0], Random(0), ALL) is None
 
 
+@pytest.mark.parametrize("name", SEARCHED)
+def test_which_known_cells_have_too_many_states(name: str) -> None:
+    reason = f"it has {MANY_STATES.get(name)} states, above max_states = 4"
+    assert broken_rule(ZOO[name], ALL) == (reason if name in MANY_STATES else "")
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(SEARCHED), st.integers(0, 5), st.integers(0, 2**32))
+@given(st.sampled_from(WITHIN), st.integers(0, 5), st.integers(0, 2**32))
 def test_laws_with_all_operators(name: str, n: int, seed: int) -> None:
     cell = ZOO[name]
     walk = random_walk(cell, n + 1, seed, ALL)
     for mutant in walk:
         check_recurrent(mutant.cell)
         assert broken_rule(mutant.cell, ALL) == ""
-        assert 1 <= len(mutant.cell.states) <= max(4, len(cell.states))
+        assert 1 <= len(mutant.cell.states) <= 4
         assert loads(dumps(mutant.cell)) == mutant.cell
     assert random_walk(cell, n + 1, seed, ALL) == walk
 
