@@ -99,7 +99,7 @@ class Patience:
                 if writes:
                     self._check()
                 answer = operation()
-            except Exception as error:  # told apart by `passes`
+            except Exception as error:  # of any driver and of Optuna: `passes` tells which may pass
                 if not passes(self._url, error):
                     raise
                 until = self._clock() + self._limit_s if until is None else until

@@ -99,25 +99,21 @@ def test_other_versions_are_refused(connected: Cluster, monkeypatch: pytest.Monk
             only(workers.submit(evaluation()))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        # There for the coordinator and the head, and it did not travel:
+        ("mine.txt", r'cannot be used, .*there is no file "mine\.txt"'),
+        # It has travelled, and the coordinator goes on with another one:
+        ("worker_targets.py", "its data of the task text are other ones than the"),
+    ],
+)
 def test_other_data_are_refused(
-    connected: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connected: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
-    """The file is there for the coordinator and the head, and did not travel."""
     monkeypatch.chdir(tmp_path)
-    Path("mine.txt").write_text("to be or not to be, that is the question. " * 2000)
-    mine = dataclasses.replace(evaluation(), task=Text(path="mine.txt"))
+    Path(name).write_text("to be or not to be, that is the question. " * 2000)
+    mine = dataclasses.replace(evaluation(), task=Text(path=name))
     with made() as workers:
-        with pytest.raises(SearchError, match=r'cannot be used, .*there is no file "mine\.txt"'):
-            only(workers.submit(mine))
-
-
-def test_other_content_of_the_same_name_is_refused(
-    connected: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that has travelled to the nodes; the coordinator goes on with another one."""
-    monkeypatch.chdir(tmp_path)
-    Path("worker_targets.py").write_text("to be or not to be, that is the question. " * 2000)
-    mine = dataclasses.replace(evaluation(), task=Text(path="worker_targets.py"))
-    with made() as workers:
-        with pytest.raises(SearchError, match="its data of the task text are other ones than the"):
+        with pytest.raises(SearchError, match=message):
             only(workers.submit(mine))

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Result, Settings
 from nas.tasks.base import Task
@@ -22,7 +23,7 @@ QUALITIES = {"gru": 0.4, "lstm": 0.3, "rnn": 0.1}
 learning rate of 1; with smaller ones less, with larger ones it diverges."""
 
 
-def outcome_of(task: Task, values: tuple[float, ...], **fields: object) -> Outcome:
+def outcome_of(task: Task, values: tuple[float, ...], **fields: Any) -> Outcome:
     """A run whose metric on validation was this after each epoch."""
     best = (max if task.metric.higher_is_better else min)(values)
     if task.metric.mark:
@@ -30,7 +31,7 @@ def outcome_of(task: Task, values: tuple[float, ...], **fields: object) -> Outco
     else:
         curve = tuple(Epoch(1.0, value, value, 0.1) for value in values)
     about = ("ok", best, values.index(best), curve, 900, 12, Cost(7, 7, 1.0, 0.25))
-    return Outcome(*about, **{"test": best / 2, **fields})  # type: ignore[arg-type]
+    return Outcome(*about, **{"test": best / 2, **fields})
 
 
 def run(evaluation: Evaluation) -> Result:
@@ -77,6 +78,7 @@ if __name__ == "__main__":
     import nas.workers
     from nas.curves.command import main
 
+    # The command's own workers, which are a class, with what they run given.
     nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
         nas.workers.LocalWorkers, run="tests.curves.made_up:run"
     )

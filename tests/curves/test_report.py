@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
@@ -136,9 +137,10 @@ def test_the_picture_shows_the_curves_and_the_levels() -> None:
         row(task, "lstm", (outcome_of(task, (0.5, 0.4, 0.6)), None)),
     ]
     drawn = axes(on_task(task, *rows))
-    curves = [list(map(float, line.get_ydata())) for line in drawn.lines[:3]]  # type: ignore[arg-type]
+    curves = [np.asarray(line.get_ydata()).tolist() for line in drawn.lines[:3]]
     assert curves == [[0.5, 1.0], [0.7, 0.9], [0.5, 0.4, 0.6]]
-    assert [list(line.get_xdata()) for line in drawn.lines[:3]] == [[1, 2], [1, 2], [1, 2, 3]]  # type: ignore[arg-type]
+    epochs = [np.asarray(line.get_xdata()).tolist() for line in drawn.lines[:3]]
+    assert epochs == [[1, 2], [1, 2], [1, 2, 3]]
     labels = [str(line.get_label()) for line in drawn.lines]
     assert labels == [
         "gru",
@@ -148,7 +150,7 @@ def test_the_picture_shows_the_curves_and_the_levels() -> None:
         "last symbol: 0.52",
         "blind guess: 0.5",
     ]
-    heights = [float(line.get_ydata()[0]) for line in drawn.lines[3:]]  # type: ignore[index,arg-type]
+    heights = [float(np.asarray(line.get_ydata())[0]) for line in drawn.lines[3:]]
     assert heights == pytest.approx([0.995, 0.52, 0.5])
     colours = [line.get_color() for line in drawn.lines[:3]]
     assert colours[0] == colours[1] != colours[2]
