@@ -13,7 +13,7 @@ import random
 import sys
 from pathlib import Path
 
-from nas.search import main
+from nas.search.search import main
 
 CONFIGURATION = Path(__file__).with_suffix(".yaml")
 

@@ -12,12 +12,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from nas.lookup import cell as cell
 from nas.zoo import ZOO as zoo
+from nas.zoo.lookup import cell as cell
 
 if TYPE_CHECKING:
-    from nas.loading import load as load
-    from nas.rnn import RNN as RNN
+    from nas.nn.loading import load as load
+    from nas.nn.rnn import RNN as RNN
 
 __version__ = "0.1.0"
 __all__ = ["RNN", "__version__", "cell", "load", "zoo"]
@@ -26,11 +26,11 @@ __all__ = ["RNN", "__version__", "cell", "load", "zoo"]
 def __getattr__(name: str) -> Any:
     """Import what needs torch when it is first asked for, so that commands start at once."""
     if name == "RNN":
-        from nas.rnn import RNN
+        from nas.nn.rnn import RNN
 
         return RNN
     if name == "load":
-        from nas.loading import load
+        from nas.nn.loading import load
 
         return load
     raise AttributeError(f"module nas has no attribute {name!r}")

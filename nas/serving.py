@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.errors import UserError
-from nas.loading import read
-from nas.rnn import RNN
+from nas.nn.loading import read
+from nas.nn.rnn import RNN
 
 
 class Served:

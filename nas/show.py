@@ -1,7 +1,7 @@
 """`python -m nas.show CELL`: a cell's equations, cost, nearest known cell and picture.
 
 To say something more of a cell, add a line to `lines`. `--gallery` writes the page of the known
-cells, `nas/gallery.py`.
+cells.
 """
 
 import argparse
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from nas.cell.count import check_sizes, formula
 from nas.cell.graph import Cell, renamed
-from nas.cli import guarded
+from nas.command_line import guarded
 from nas.errors import UserError
-from nas.lookup import cell as look_up
-from nas.nearest import nearest
 from nas.zoo import ZOO
+from nas.zoo.lookup import cell as look_up
+from nas.zoo.nearest import nearest
 
 FILES = ("cell.svg", "cell.tex", "cell.png")
 WIDTH = 100
@@ -47,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     if given.gallery is not None:
-        from nas.gallery import write_gallery
-
         write_gallery(given.gallery)
         print(f"written: {given.gallery.with_suffix('.md')} and the pictures in {given.gallery}")
         return 0
@@ -161,6 +159,68 @@ def speed_of(cell: Cell, hidden_size: int) -> str:
         f"{', '.join(ratios)}, forward and backward, backend {arms.ours}, {batch} sequences of "
         f"{steps} steps, width {hidden_size} throughout, one thread"
     )
+
+
+# --- the page of the known cells ---
+
+SIZE = 64
+"""Features of x and of the states in the table."""
+GALLERY_HEAD = f"""# The known cells
+
+Written by `python -m nas.show --gallery docs/gallery`; `python -m nas.show CELL` says the same of
+any cell.
+
+In the pictures, states run from left to right, x comes from below and y leaves at the top. A yellow
+box is a learned layer: matrices, a bias and the function that is its label (W: none), with its name
+in the equations; a note under it says how it begins. A red circle is an operation without
+parameters. Lines that flow together are read together, each by a matrix of its own; a line that
+forks is one value. Dashed lines are peepholes: a learned vector times the value.
+
+D is the number of features of x, H that of a state; FLOPs are of a step with D = H = {SIZE}; stages
+are the matrix products of a step that wait for one another.
+
+| cell | states | parameters | FLOPs | stages |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def write_gallery(folder: Path) -> None:
+    """Write a picture of each known cell into the folder, and the page beside it.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, cell in ZOO.items():
+            (folder / f"{name}.svg").write_text(cell.svg(), encoding="utf-8")
+        folder.with_suffix(".md").write_text(gallery_page(folder.name), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--gallery {folder} cannot be written: {error.strerror}.") from None
+
+
+def gallery_page(folder: str) -> str:
+    """The page, in Markdown, whose pictures are in a folder beside it."""
+    rows = "\n".join(_gallery_row(cell) for cell in ZOO.values())
+    parts = (part for name in ZOO for part in gallery_section(name, folder))
+    return GALLERY_HEAD + rows + "\n" + "".join(f"\n{part}\n" for part in parts)
+
+
+def _gallery_row(cell: Cell) -> str:
+    sizes = (SIZE, SIZE)
+    cost = f"{cell.flops(*sizes):,.0f} | {n_stages(cell, *sizes)}"
+    names = ", ".join(state.name for state in cell.states)
+    return f"| [{cell.name}](#{cell.name}) | {names} | {formula(cell)} | {cost} |"
+
+
+def gallery_section(name: str, folder: str) -> Iterator[str]:
+    """What the page says of a cell: its source, its picture, its nearest relative."""
+    cell = ZOO[name]
+    yield f"## {name}"
+    yield " ".join(cell.doc.split())
+    yield f"![{name}]({folder}/{name}.svg)"
+    said = known(cell).removeprefix(f"it is {name}; ")
+    yield f"{said[0].upper()}{said[1:]}."
 
 
 if __name__ == "__main__":

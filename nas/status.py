@@ -8,38 +8,23 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nas.cli import guarded, parse
-from nas.closing import n_runs, set_aside, shortened
-from nas.definition import protocol_of
-from nas.errors import HIDDEN, UserError, refuse_credentials, unknown
-from nas.leaderboard import BASELINES, leaderboard, winner
+from nas.command_line import guarded
+from nas.errors import HIDDEN, UserError
+from nas.study.definition import protocol_of
+from nas.study.leaderboard import BASELINES, leaderboard, winner
+from nas.study.look import Seen, look
+from nas.study.parse import parse
+from nas.study.rejections import n_runs, reasons, set_aside
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
-    from nas.study import Study
-    from nas.visit import Visit
+    from nas.study.visit import Visit
 
-FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged", "vetoed")
-"""Statuses of a training run, worst first."""
 SHORTCUTS = ("first_look", "veto", "halving")
 """Fields of the protocol that end training early."""
 MOST_REASONS = 12
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was read of a study."""
-
-    name: str
-    folder: Path
-    study: "Study"
-    running: bool
-    config: dict[str, Any]
-    """Of the last search; empty if it is not known."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,55 +48,6 @@ def status(name: str, storage: str = "", studies: str = "studies") -> int:
     for line in lines(look(name, storage, studies)):
         print(line)
     return 0
-
-
-def look(name: str, storage: str = "", studies: str = "studies") -> Seen:
-    """Open a study by its name or folder, only to read it.
-
-    Raises:
-        UserError: if there is no such study, with the nearest name.
-    """
-    refuse_credentials("--storage", storage)
-    folder = folder_of(name, studies, anywhere=bool(storage))
-    config = config_of(folder)
-    known = str(config.get("storage") or "")
-    storage = storage or ("" if HIDDEN in known else known)
-    if not storage and not (folder / "study.db").is_file():
-        raise UserError(
-            f"study {folder.name} is not in {folder / 'study.db'}: give its --storage URL."
-        )
-    from nas.lock import is_locked
-    from nas.study import read_study
-
-    study = read_study(folder.name, folder, storage)
-    running = is_locked(folder, folder.name, storage)
-    return Seen(folder.name, folder, study, running, config)
-
-
-def folder_of(name: str, studies: str, *, anywhere: bool) -> Path:
-    """The folder of a study; with a storage of its own it need not be there."""
-    path = Path(name)
-    path = path.parent if path.name == "study.db" else path
-    inside = Path(studies) / name
-    for folder in (inside, path):
-        if (folder / "study.db").is_file() or (folder / "config.yaml").is_file():
-            return folder.resolve() if folder.name in ("", "..") else folder
-    if anywhere:
-        return inside
-    known = [one.parent.name for one in Path(studies).glob("*/config.yaml")]
-    if not known:
-        raise UserError(f'no study "{name}": there is none in {studies}; see --studies.')
-    raise UserError(unknown("study", name, known))
-
-
-def config_of(folder: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        read = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def lines(seen: Seen) -> Iterator[str]:
@@ -158,59 +94,8 @@ def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
         yield f"  {sum(count for count, _ in found[MOST_REASONS:]):6,}  other reasons"
 
 
-def reasons(drawn: "Sequence[Visit]") -> list[tuple[int, str]]:
-    """How many judged candidates were rejected for each reason, with the message of one of them
-    where a run failed; worst first."""
-    found: Counter[tuple[int, str]] = Counter()
-    examples: dict[tuple[int, str], Visit] = {}
-    for visit in drawn:
-        if visit.judgement is not None and visit.judgement.score is None:
-            reason = _reason(visit)
-            found[reason] += 1
-            examples[reason] = visit
-    order = sorted(found, key=lambda reason: (reason[0], -found[reason], reason))
-    return [
-        (found[one], one[1] + (_message(examples[one]) if one[0] < len(FAILURES) else ""))
-        for one in order
-    ]
-
-
-def _reason(visit: "Visit") -> tuple[int, str]:
-    """Its rank among reasons, 0 the worst, and the reason that a candidate was rejected."""
-    judgement = visit.judgement
-    assert judgement is not None
-    stage = judgement.stage
-    if judgement.best.get(stage) is None:
-        statuses = _statuses(visit, stage)
-        for rank, status in enumerate(FAILURES):
-            if statuses[status]:
-                return rank, f"no result on {stage}: runs {status}"
-        return len(FAILURES), f"no result on {stage}"
-    if stage in judgement.ratios:
-        return len(FAILURES), f"too far behind the GRU on {stage}"
-    return len(FAILURES), f"did not learn {stage}"
-
-
-def _statuses(visit: "Visit", stage: str) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for one in visit.summaries():
-        if one.task == stage:
-            found.update(one.statuses)
-    return found
-
-
-def _message(visit: "Visit") -> str:
-    """What the last such run said."""
-    assert visit.judgement is not None
-    for evaluated in visit.evaluated.values():
-        for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():
-            if outcome.message:
-                return f" ({visit.name}: {shortened(outcome.message)})"
-    return ""
-
-
 def _best(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
-    from nas.progress import describe
+    from nas.session.progress import describe
 
     keys = [ZOO[name].key for name in BASELINES]
     rows = leaderboard(visits, keys)
@@ -222,7 +107,7 @@ def _best(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
 
 
 def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
-    from nas.progress import clock, utilisation
+    from nas.session.progress import clock, utilisation
 
     summaries = [one for visit in visits for one in visit.all_summaries()]
     statuses: Counter[str] = Counter()
@@ -249,7 +134,7 @@ def _shortcuts(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
     protocol = seen.config.get("protocol")
     if not isinstance(protocol, dict) or not any(protocol.get(name) for name in SHORTCUTS):
         return
-    from nas.shortcuts import lines as of_shortcuts
+    from nas.study.shortcuts import lines as of_shortcuts
 
     try:
         config = parse([str(seen.folder / "config.yaml")])

@@ -1,4 +1,4 @@
-"""A stand-in for `nas.train:run` with known effects: what a cell is better by is made up.
+"""A stand-in for `nas.training.train:run` with known effects: what a cell is better by is made up.
 
 `python -m tests.fake_comparing ARGUMENTS` is `python -m nas.compare ARGUMENTS` with it, and
 `python -m tests.fake_comparing search ARGUMENTS` is `python -m nas.search ARGUMENTS`. The best
@@ -12,7 +12,8 @@ import random
 import sys
 import time
 
-from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Result, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Result
 from nas.tasks.base import Task
 from nas.zoo import ZOO
 from tests.fake_training import log
@@ -51,12 +52,12 @@ def metric(task: Task, quality: float) -> float:
 
 
 if __name__ == "__main__":
-    import nas.workers
+    import nas.workers.local
     from nas.compare.command import main as compare
-    from nas.search import main as search
+    from nas.search.search import main as search
 
-    nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
-        nas.workers.LocalWorkers, run="tests.fake_comparing:run"
+    nas.workers.local.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
+        nas.workers.local.LocalWorkers, run="tests.fake_comparing:run"
     )
     if sys.argv[1:2] == ["search"]:
         sys.exit(search(sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""A stand-in for `nas.train:run`: outcomes made up from the cell's key, in a few milliseconds.
+"""A stand-in for `nas.training.train:run`: outcomes made up from the cell's key, in milliseconds.
 
 `python -m tests.fake_training ARGUMENTS` is `python -m nas.search ARGUMENTS` with it. Each start
 and end of an evaluation is a line in the file that the environment variable NAS_TEST_LOG names;
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Result
+from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Result
 from nas.zoo import ZOO
 
 
@@ -45,19 +45,19 @@ def outcome(evaluation: Evaluation, member: int) -> Outcome:
 
 def replace_training(run: str) -> None:
     """Let workers of commands run another function, on a cluster too."""
-    import nas.workers
+    import nas.workers.local
 
-    local = functools.partial(nas.workers.LocalWorkers, run=run)
-    nas.workers.LocalWorkers = local  # type: ignore[misc,assignment]
+    local = functools.partial(nas.workers.local.LocalWorkers, run=run)
+    nas.workers.local.LocalWorkers = local  # type: ignore[misc,assignment]
     if any(argument.startswith("ray:") for argument in sys.argv):
-        import nas.workers_ray
+        import nas.workers.ray
 
-        remote = functools.partial(nas.workers_ray.RayWorkers, run=run)
-        nas.workers_ray.RayWorkers = remote  # type: ignore[misc,assignment]
+        remote = functools.partial(nas.workers.ray.RayWorkers, run=run)
+        nas.workers.ray.RayWorkers = remote  # type: ignore[misc,assignment]
 
 
 if __name__ == "__main__":
-    from nas.search import main
+    from nas.search.search import main
 
     replace_training("tests.fake_training:run")
     sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from nas.evaluation import Evaluation, Result
+from nas.protocol.evaluation import Evaluation, Result
 from nas.zoo import ZOO
 from tests import fake_training
 
@@ -55,9 +55,9 @@ def set_clock(most_s: float) -> None:
 
 def gather(n_coordinators: int, log: Path) -> None:
     """They try for the lock within some milliseconds, however long each took to begin."""
-    import nas.lock
+    import nas.study.lock
 
-    lock = nas.lock.lock
+    lock = nas.study.lock.lock
 
     def lock_together(folder: Path, name: str, storage: str) -> AbstractContextManager[None]:
         note("door", log)
@@ -65,7 +65,7 @@ def gather(n_coordinators: int, log: Path) -> None:
             time.sleep(0.001)
         return lock(folder, name, storage)
 
-    nas.lock.lock = lock_together  # type: ignore[assignment]
+    nas.study.lock.lock = lock_together  # type: ignore[assignment]
 
 
 def note(event: str, log: Path) -> None:
@@ -74,20 +74,20 @@ def note(event: str, log: Path) -> None:
 
 
 if __name__ == "__main__":
-    import nas.search
-    import nas.workers
+    import nas.search.search
+    import nas.workers.local
 
-    nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
-        nas.workers.LocalWorkers, run="tests.faulty_training:run"
+    nas.workers.local.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
+        nas.workers.local.LocalWorkers, run="tests.faulty_training:run"
     )
     if "NAS_TEST_FULL_AT" in os.environ:
         fill_disk(int(os.environ["NAS_TEST_FULL_AT"]))
     if "NAS_TEST_CLOCK" in os.environ:
         set_clock(float(os.environ["NAS_TEST_CLOCK"]))
     if "NAS_TEST_PATIENCE" in os.environ:
-        nas.search.LAST_RECORDS_S = float(os.environ["NAS_TEST_PATIENCE"])
+        nas.search.search.LAST_RECORDS_S = float(os.environ["NAS_TEST_PATIENCE"])
     if path := os.environ.get("NAS_TEST_LOG"):
         note("main", Path(path))
         if "NAS_TEST_DOOR" in os.environ:
             gather(int(os.environ["NAS_TEST_DOOR"]), Path(path))
-    sys.exit(nas.search.main(sys.argv[1:]))
+    sys.exit(nas.search.search.main(sys.argv[1:]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.studies import run, write_config
-from tests.test_storage import study as study
+from tests.study.test_storage import study as study
 
 FAKE = "tests.fake_training"
 

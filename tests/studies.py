@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nas.study import Study
-from nas.visit import Visit
+from nas.study.study import Study
+from nas.study.visit import Visit
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,7 +78,7 @@ def stored(folder: Path, name: str = "small") -> Study:
     """The study as it lies on disk; opened without its definition being checked."""
     import optuna
 
-    from nas.storage import open_storage
+    from nas.study.storage import open_storage
 
     where = folder / "studies" / name
     study = optuna.load_study(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import nas.search
-from nas.search import main
+import nas.search.search
+from nas.search.search import main
 from tests.privileges import as_a_user, needs_modes
 from tests.studies import finished
 
@@ -25,7 +25,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return 0
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(nas.search._Search, "_go", begin)
+    monkeypatch.setattr(nas.search.search._Search, "_go", begin)
 
 
 def contents() -> dict[str, bytes]:

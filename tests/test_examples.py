@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.cli import parse
 from nas.compare.command import parse as parse_compare
+from nas.study.parse import parse
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))

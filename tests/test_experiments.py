@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import parse
 from nas.compare.command import parse as parse_comparison
-from nas.definition import definition, protocol_of
 from nas.errors import UserError
 from nas.resources import curves, names, searches
 from nas.spaces import load_space
 from nas.spaces.listed import Listed
+from nas.study.definition import definition, protocol_of
+from nas.study.parse import parse
 from nas.zoo import ZOO
 from tests.studies import finished
 
@@ -48,7 +48,7 @@ def assert_explained(name: str) -> None:
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_a_comparison_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its data may have to be fetched, which is not what is tested here.
-    monkeypatch.setattr("nas.config.TasksConfig.check", lambda self: None)
+    monkeypatch.setattr("nas.tasks.config.TasksConfig.check", lambda self: None)
     monkeypatch.setattr("nas.compare.config.check_comparable", lambda task, seed, **_: None)
     config = parse_comparison(["--config", name])
     assert config.study == name
@@ -71,7 +71,7 @@ def test_the_papers_first_table_is_compared() -> None:
 def test_the_odyssey_is_that_of_greff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nine LSTMs, each on 200 settings of each task, of which 20 are compared; momentum, and four
     decades of learning rates."""
-    monkeypatch.setattr("nas.config.TasksConfig.check", lambda self: None)
+    monkeypatch.setattr("nas.tasks.config.TasksConfig.check", lambda self: None)
     monkeypatch.setattr("nas.compare.config.check_comparable", lambda task, seed, **_: None)
     config = parse_comparison(["--config", "odyssey2015"])
     space = load_space("odyssey")

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 import nas
-from nas.cli import parse
 from nas.compare.command import parse as parse_compare
-from nas.evaluation import Evaluation, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation
 from nas.resources import names
+from nas.study.parse import parse
 from nas.tasks import Text
-from nas.train import run
+from nas.training.train import run
 from nas.zoo import ZOO
 from tests.studies import ROOT
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from nas.evaluation import Cost, Evaluation, Outcome
-from nas.judgement import Judgement
-from nas.lock import LOCK_WAIT_S, is_locked, lock
+from nas.protocol.evaluation import Cost, Evaluation, Outcome
+from nas.protocol.judgement import Judgement
+from nas.protocol.settings import SettingsGrid
 from nas.samplers.point import PointSampler
-from nas.settings import SettingsGrid
 from nas.status import main
-from nas.storage import open_storage
-from nas.study import Study, open_study
+from nas.study.lock import LOCK_WAIT_S, is_locked, lock
+from nas.study.storage import open_storage
+from nas.study.study import Study, open_study
 from nas.tasks import Memorization, Xml
 from nas.zoo import ZOO
 from tests.studies import command, environment, run, write_config

@@ -12,7 +12,7 @@ from nas.bench.config import Input, Mode, Shape
 from nas.cell.graph import Cell
 from nas.compile.backend import Backend
 from nas.errors import CellError
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 
 TWINS: dict[str, tuple[str, Callable[[int, int], nn.RNNBase]]] = {

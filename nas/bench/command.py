@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from nas.bench.config import BenchConfig, Input, Shape
 from nas.bench.flags import parse
 from nas.cell.graph import Cell
-from nas.cli import EXIT_FAILED, guarded
-from nas.provenance import provenance
+from nas.command_line import EXIT_FAILED, guarded
+from nas.study.provenance import provenance
 
 if TYPE_CHECKING:
     from nas.bench.report import Report, Row

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from nas.cell.count import check_sizes
 from nas.cell.graph import Cell
 from nas.errors import UserError
-from nas.lookup import cell as look_up
+from nas.zoo.lookup import cell as look_up
 
 Mode = Literal["fwd", "fwd+bwd", "train"]
 Input = Literal["data", "tokens"]

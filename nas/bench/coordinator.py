@@ -18,17 +18,17 @@ from pathlib import Path
 from rich.console import Console
 
 from nas.bench.study import fill, made_up, make_protocol
-from nas.cli import guarded
-from nas.coordinator import Coordinator
+from nas.command_line import guarded
 from nas.errors import UserError
-from nas.evaluation import Evaluation, Result
-from nas.progress import Progress, TimeNotes
+from nas.protocol.evaluation import Evaluation, Result
 from nas.samplers import find_sampler
+from nas.session.coordinator import Coordinator
+from nas.session.progress import Progress, TimeNotes
+from nas.session.winner import WeightStore
 from nas.spaces import load_space
 from nas.spaces.base import Space
-from nas.study import Study, open_study
-from nas.winner import WeightStore
-from nas.workers import Workers
+from nas.study.study import Study, open_study
+from nas.workers.local import Workers
 from nas.zoo import ZOO
 
 BASELINES = (ZOO["gru"], ZOO["lstm"])

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from nas.bench.clock import Times, median_s, take_turns
-from nas.budget import count_params
 from nas.cell.graph import Cell
-from nas.evaluation import Outcome, Settings
+from nas.nn.budget import count_params
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
 from nas.tasks import Text
-from nas.train import train
+from nas.training.train import train
 
 TOGETHER, IN_TURN = "together", "in turn"
 

@@ -13,7 +13,7 @@ import torch
 
 from nas.bench.arms import TWINS, Arm, work
 from nas.errors import SearchError
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")

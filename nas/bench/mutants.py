@@ -9,11 +9,11 @@ from nas.bench.arms import Arm, work
 from nas.bench.clock import Times, median_s, take_turns
 from nas.bench.config import BenchConfig, Shape
 from nas.cell.graph import Cell
-from nas.cell.mutate import mutate
+from nas.cell.mutation import mutate
 from nas.compile.ahead import compile_ahead
 from nas.compile.loop import LANES
 from nas.compile.plan import make_plan
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 
 PARENTS = ("lstm", "gru")

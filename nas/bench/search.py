@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.cli import parse
 from nas.compile.backend import Backend
 from nas.errors import SearchError
-from nas.leaderboard import BASELINES
+from nas.study.leaderboard import BASELINES
+from nas.study.parse import parse
 
 BACKENDS: tuple[Backend, ...] = ("eager", "c")
 WORKERS = 2

@@ -23,23 +23,23 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from nas.cli import EXIT_FAILED, guarded
-from nas.config import TasksConfig
+from nas.command_line import EXIT_FAILED, guarded
 from nas.errors import UserError
-from nas.evaluation import Cost, Epoch, Evaluation, Outcome
-from nas.judgement import Reference
-from nas.judging import judging_of
-from nas.leaderboard import leaderboard
-from nas.protocol import NeedReference, Staged
-from nas.protocol_config import ProtocolConfig
+from nas.protocol.config import ProtocolConfig
+from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome
+from nas.protocol.judgement import Reference
+from nas.protocol.settings import SettingsGrid
+from nas.protocol.staged import NeedReference, Staged
 from nas.samplers import Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import FilledTrial, varied
-from nas.settings import SettingsGrid
+from nas.session.judging import judging_of
 from nas.spaces import load_space
 from nas.spaces.base import Params, Space
-from nas.study import Study, open_study
-from nas.visit import Visit
+from nas.study.leaderboard import leaderboard
+from nas.study.study import Study, open_study
+from nas.study.visit import Visit
+from nas.tasks.config import TasksConfig
 from nas.zoo import ZOO
 
 SAMPLERS = ("jozefowicz", "regularized", "random", "tpe")

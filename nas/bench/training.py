@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.bench.clock import Times, median_s, take_turns
-from nas.budget import solve_width
-from nas.evaluation import Settings
-from nas.model import SequenceModel
-from nas.rnn import States
+from nas.nn.budget import solve_width
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import States
+from nas.nn.settings import Settings
 from nas.tasks import Text
-from nas.train import train
+from nas.training.train import train
 from nas.zoo import ZOO
 
 LIGHTNING = "nas.train"

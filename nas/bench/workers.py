@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from nas.bench.clock import Times, median_s, take_turns
 from nas.cell.graph import Cell
 from nas.errors import SearchError
-from nas.evaluation import Evaluation, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation
 from nas.tasks import Text
-from nas.workers import LocalWorkers
+from nas.workers.local import LocalWorkers
 
 
 @dataclass(frozen=True)

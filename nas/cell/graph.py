@@ -178,8 +178,8 @@ class Cell:
 
     def svg(self) -> str:
         """The cell as a picture, a self-contained SVG file."""
-        from nas.cell.draw import picture
-        from nas.cell.draw_write import svg
+        from nas.cell.picture.svg import picture
+        from nas.cell.picture.write import svg
 
         return svg(picture(self))
 
@@ -189,8 +189,8 @@ class Cell:
         Raises:
             UserError: if matplotlib is not installed, or the file cannot be written.
         """
-        from nas.cell.draw import picture
-        from nas.cell.draw_write import write_png
+        from nas.cell.picture.svg import picture
+        from nas.cell.picture.write import write_png
 
         write_png(picture(self), path)
 

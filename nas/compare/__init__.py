@@ -7,7 +7,7 @@
       -> a study like a search's: Optuna storage, lock, cache, the same coordinator and workers, a
          trial a cell; so a comparison that was stopped goes on (run.py)
       -> values by task, cell and seed; differences paired by seed, interval, rank test, Holm's
-         correction over the cells, a verdict a pair (result.py, nas/stats.py)
+         correction over the cells, a verdict a pair (result.py, nas/statistics/intervals.py)
       -> table, comparison.json, .csv, .md, .png (report.py, picture.py), MLflow (nas/record_*.py)
 
 Cells of one seed read the same data, so that differences are paired by it. The test split decides

@@ -12,13 +12,12 @@ from typing import Any
 
 import jsonargparse
 
-from nas.arguments import check_file, fields_of, flags, instantiate, parser_of
-from nas.cli import guarded
-from nas.cli import parse as parse_search
+from nas.command_line import check_file, fields_of, flags, guarded, instantiate, parser_of
 from nas.compare.config import CompareConfig
-from nas.config import SearchConfig
 from nas.errors import HIDDEN, UserError, hidden
 from nas.resources import find, is_comparison, names
+from nas.study.config import SearchConfig
+from nas.study.parse import parse as parse_search
 
 USAGE = "python -m nas.compare CELL [CELL ...] [--config SEARCH] [--FIELD VALUE ...]"
 DESCRIPTION = """Compare cells with GRU and LSTM, or go on with it: the same command resumes.

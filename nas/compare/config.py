@@ -4,13 +4,14 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from nas.cluster import ClusterConfig, check_devices, check_workers, device_kind
-from nas.config import TasksConfig, check_floors, check_study_name, seconds
 from nas.errors import UserError, refuse_credentials
-from nas.evaluation import described
-from nas.lookup import cell as look_up
-from nas.settings import SettingsGrid
+from nas.nn.settings import described
+from nas.protocol.settings import SettingsGrid
+from nas.study.config import check_floors, check_study_name, seconds
 from nas.tasks.base import Task
+from nas.tasks.config import TasksConfig
+from nas.workers.cluster import ClusterConfig, check_devices, check_workers, device_kind
+from nas.zoo.lookup import cell as look_up
 
 Finding = Literal["better", "worse", "same"]
 """Of a cell beside another one; "same" is no evidence of a difference."""

@@ -8,8 +8,8 @@ from nas.cell.text import loads
 from nas.compare.config import CompareConfig
 from nas.compare.run import check_cells, run
 from nas.compare.sources import cells_of
-from nas.config import SearchConfig
-from nas.leaderboard import Row
+from nas.study.config import SearchConfig
+from nas.study.leaderboard import Row
 
 
 def confirming(search: SearchConfig) -> CompareConfig:

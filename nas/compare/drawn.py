@@ -11,8 +11,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.evaluation import Settings
-from nas.settings import SettingsGrid
+from nas.nn.settings import Settings
+from nas.protocol.settings import SettingsGrid
 from nas.tasks.base import Task
 
 LEVELS = ("n_params", "num_layers")

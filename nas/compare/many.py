@@ -12,10 +12,11 @@ from nas.compare.config import CompareConfig
 from nas.compare.drawn import draw
 from nas.compare.protocol import compared, value_of
 from nas.errors import SearchError
-from nas.evaluation import Evaluation, Outcome, Settings
-from nas.judgement import best_value
-from nas.protocol import Judging, NeedReference, Staged, answered, referred
-from nas.protocol_config import ProtocolConfig
+from nas.nn.settings import Settings
+from nas.protocol.config import ProtocolConfig
+from nas.protocol.evaluation import Evaluation, Outcome
+from nas.protocol.judgement import best_value
+from nas.protocol.staged import Judging, NeedReference, Staged, answered, referred
 from nas.tasks.base import Task
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.anova import Marginal
 from nas.compare.drawn import Axis
 from nas.compare.many_result import ManyComparison, OnTask, Sampled, limited
 from nas.compare.picture import LEVEL, simple_rows
+from nas.statistics.anova import Marginal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from nas.cell.text import loads
 from nas.compare.many_report import FILES, markdown, verdicts
 from nas.compare.many_result import ManyComparison, OnTask, Sampled
 from nas.compare.record import LONGEST_NOTE, SUMMARY, level_metrics, tags
-from nas.leaderboard import BASELINES
-from nas.record_entry import Entry, legal
+from nas.record.entry import Entry, legal
+from nas.study.leaderboard import BASELINES
 from nas.zoo import ZOO
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nas.anova import N_TREES
 from nas.compare.many_result import FEWEST, Contrast, ManyComparison, OnTask, Sampled, Tried
 from nas.errors import UserError
-from nas.stats import shown_p
+from nas.statistics.anova import N_TREES
+from nas.statistics.intervals import shown_p
 
 FILES = (
     "comparison.md",

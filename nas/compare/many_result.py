@@ -11,18 +11,19 @@ from typing import Literal
 
 import numpy as np
 
-from nas.anova import Shares, shares
 from nas.compare.config import Finding, published_of
 from nas.compare.drawn import Axis, axes
 from nas.compare.many import ManySettings, best_places
 from nas.compare.protocol import is_missing, value_of
 from nas.compare.result import unique_names
-from nas.evaluation import Outcome, Settings
-from nas.levels import Levels, levels_of
-from nas.lookup import cell as look_up
-from nas.stats import LEVEL, Interval
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
+from nas.statistics.anova import Shares, shares
+from nas.statistics.intervals import LEVEL, Interval
+from nas.study.visit import Visit
 from nas.tasks.base import Task
-from nas.visit import Visit
+from nas.tasks.levels import Levels, levels_of
+from nas.zoo.lookup import cell as look_up
 
 FEWEST = 20
 """Runs of a cell below which nothing is said of what hyperparameters explain."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.compare.result import Comparison, OnTask
-from nas.levels import Levels
+from nas.tasks.levels import Levels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """How a cell is compared: tuned on validation, then trained on fresh seeds and tested.
 
-A generator like that of a search (`nas/protocol.py`): it does no I/O and is replayed on stored
-outcomes.
+A generator like that of a search (`nas/protocol/staged.py`): it does no I/O and is replayed on
+stored outcomes.
 """
 
 import math
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from nas.compare.config import CompareConfig
 from nas.errors import SearchError
-from nas.evaluation import Evaluation, Outcome, Settings
-from nas.judgement import Judgement, best_outcome
-from nas.protocol import Judging, NeedReference, Staged, answered, referred
-from nas.protocol_config import ProtocolConfig
+from nas.nn.settings import Settings
+from nas.protocol.config import ProtocolConfig
+from nas.protocol.evaluation import Evaluation, Outcome
+from nas.protocol.judgement import Judgement, best_outcome
+from nas.protocol.staged import Judging, NeedReference, Staged, answered, referred
 from nas.tasks.base import Task
 
 

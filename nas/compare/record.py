@@ -9,10 +9,10 @@ from nas.cell.json import to_json
 from nas.cell.text import loads
 from nas.compare.report import FILES, markdown
 from nas.compare.result import Comparison, Measured, OnTask
-from nas.leaderboard import BASELINES
-from nas.levels import Levels
-from nas.record_entry import Entry, legal
+from nas.record.entry import Entry, legal
+from nas.study.leaderboard import BASELINES
 from nas.tasks.base import Task
+from nas.tasks.levels import Levels
 from nas.zoo import ZOO
 
 SUMMARY = "comparison"

@@ -10,8 +10,8 @@ from typing import Any
 
 from nas.compare.result import Comparison, Measured, OnTask
 from nas.errors import UserError
-from nas.leaderboard import BASELINES
-from nas.stats import Difference, shown_p
+from nas.statistics.intervals import Difference, shown_p
+from nas.study.leaderboard import BASELINES
 
 NOTE = (
     "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "

@@ -5,13 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.compare.protocol import Comparing, is_missing, value_of
-from nas.evaluation import Outcome, Settings
-from nas.judgement import best_value
-from nas.leaderboard import BASELINES
-from nas.levels import Levels, levels_of
-from nas.stats import LEVEL, Difference, Interval, differences, interval, smallest_p, verdict
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
+from nas.protocol.judgement import best_value
+from nas.statistics.intervals import (
+    LEVEL,
+    Difference,
+    Interval,
+    differences,
+    interval,
+    smallest_p,
+    verdict,
+)
+from nas.study.leaderboard import BASELINES
+from nas.study.visit import Visit
 from nas.tasks.base import Metric, Task
-from nas.visit import Visit
+from nas.tasks.levels import Levels, levels_of
 from nas.zoo import ZOO
 
 

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.budget import solve_width
 from nas.cell.graph import Cell
-from nas.cli import EXIT_INTERRUPTED, terminated_as_interrupted
+from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.compare.config import CompareConfig
 from nas.compare.many import ManySettings, many_settings
 from nas.compare.protocol import Comparing, protocol_of
 from nas.compare.result import compared, too_few_seeds
-from nas.config import seconds
 from nas.errors import SearchError
-from nas.visit import Visit
+from nas.nn.budget import solve_width
+from nas.study.config import seconds
+from nas.study.visit import Visit
 
 
 def check_cells(config: CompareConfig, cells: Sequence[Cell]) -> None:
@@ -41,15 +41,15 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         UserError: if something that the configuration names is not there or does not fit.
         SearchError: if the GRU has no metric on some task.
     """
-    from nas.crew import check_crew
-    from nas.faults import faults_told
-    from nas.lock import lock
-    from nas.patience import Patience
-    from nas.study import open_study, url_of
+    from nas.study.faults import faults_told
+    from nas.study.lock import lock
+    from nas.study.patience import Patience
+    from nas.study.study import open_study, url_of
+    from nas.workers.choose import check_crew
 
     check_crew(config.workers, config.devices)
     if config.tracking_uri not in ("", "off"):
-        from nas.record_place import check_tracking_uri
+        from nas.zoo.tracking import check_tracking_uri
 
         check_tracking_uri(config.tracking_uri)
     folder = Path(config.studies) / config.study
@@ -70,7 +70,7 @@ class _Running:
     ) -> None:
         from rich.console import Console
 
-        from nas.provenance import provenance
+        from nas.study.provenance import provenance
 
         self.config, self.study, self.cells, self.command = config, study, cells, command
         many = config.best_share > 0
@@ -81,9 +81,9 @@ class _Running:
         study.set_attr("provenance", provenance())
 
     def run(self) -> int:
-        from nas.coordinator import Coordinator
-        from nas.crew import crew
-        from nas.progress import Progress, TimeNotes
+        from nas.session.coordinator import Coordinator
+        from nas.session.progress import Progress, TimeNotes
+        from nas.workers.choose import crew
 
         config = self.config
         spent = float(self.study.attrs.get("spent_s", 0.0))
@@ -215,7 +215,7 @@ class _Running:
             self._record(entries(found, self.study.folder))
 
     def _record(self, entries: Sequence[Any]) -> None:
-        from nas.record_comparison import record
+        from nas.record.comparison import record
 
         try:
             record(self.config.tracking_uri, self.config.study, entries)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from nas.cell.graph import Cell
-from nas.leaderboard import BASELINES
-from nas.lookup import cell as look_up
+from nas.study.leaderboard import BASELINES
+from nas.zoo.lookup import cell as look_up
 
 
 def cells_of(sources: Sequence[str], tracking_uri: str = "") -> list[Cell]:
@@ -26,6 +26,6 @@ def cell_of(source: str, tracking_uri: str = "") -> Cell:
     """The cell that one name means; see `cells_of`."""
     if not source.startswith("runs:/"):
         return look_up(source)
-    from nas.record_read import recorded_cell
+    from nas.record.read import recorded_cell
 
     return recorded_cell(source, tracking_uri)

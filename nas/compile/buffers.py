@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.compile.emit import Source
-from nas.compile.emit_forward import CHUNK
-from nas.compile.emit_gradients import PIECE, widest
-from nas.compile.emit_shared import rounded, running
+from nas.compile.emit.forward import CHUNK
+from nas.compile.emit.gradients import PIECE, widest
+from nas.compile.emit.shared import rounded, running
 from nas.compile.hoist import LINE
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows

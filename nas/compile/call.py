@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.compile.buffers import REVERSE, TOKENS, Layout, Shape, block_of
 from nas.compile.emit import Source
-from nas.compile.emit_shared import rounded
+from nas.compile.emit.shared import rounded
 from nas.compile.hoist import padded as padded_to
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nas.cell.graph import is_learned
 from nas.cell.ops import OPS
-from nas.compile.emit_shared import Shared, Slots
+from nas.compile.emit.shared import Shared, Slots
 from nas.compile.plan import MATRIX_OPS, Plan
 
 

@@ -9,16 +9,15 @@ from typing import Any
 
 import jsonargparse
 
-from nas.arguments import flags, instantiate, parser_of
 from nas.cell.graph import Cell
-from nas.cli import guarded
-from nas.config import TasksConfig
+from nas.command_line import flags, guarded, instantiate, parser_of
 from nas.curves.config import CurvesConfig
 from nas.errors import UserError
-from nas.lookup import cell as look_up
 from nas.resources import curves, find, is_curves
 from nas.tasks import TASKS
+from nas.tasks.config import TasksConfig
 from nas.zoo import ZOO
+from nas.zoo.lookup import cell as look_up
 
 USAGE = "python -m nas.curves [--config CONFIG] [--cells CELL ...] [--tasks TASK ...]"
 DESCRIPTION = """Train cells on tasks and draw how they learn, or go on with it: what is finished is

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from nas.config import TasksConfig, check_floors, seconds
 from nas.errors import UserError
-from nas.settings import SettingsGrid
+from nas.protocol.settings import SettingsGrid
+from nas.study.config import check_floors, seconds
 from nas.tasks.base import Task
+from nas.tasks.config import TasksConfig
 
 MOST_SETTINGS = 20
 """Settings of a run that are few: more are a search."""

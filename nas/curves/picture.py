@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas.curves.report import OnTask
 from nas.curves.result import Row
-from nas.leaderboard import BASELINES
+from nas.study.leaderboard import BASELINES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any
 
 from nas.curves.result import Row, Run, deviation
 from nas.errors import UserError
-from nas.levels import Levels, levels_of
 from nas.tasks.base import Metric, Task
+from nas.tasks.levels import Levels, levels_of
 
 NOTE = (
     "The metric is the best epoch's on validation, of the setting that solved the task in the "

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from nas.cell.graph import Cell
 from nas.curves.store import Finished
-from nas.evaluation import Evaluation, Outcome, Settings
-from nas.judgement import best_outcome
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation, Outcome
+from nas.protocol.judgement import best_outcome
 from nas.tasks.base import Task
 
 

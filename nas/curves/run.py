@@ -10,16 +10,16 @@ from importlib import import_module
 from pathlib import Path
 
 from nas.cell.graph import Cell
-from nas.cli import EXIT_INTERRUPTED, terminated_as_interrupted
-from nas.config import seconds
+from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.curves import report
 from nas.curves.config import CurvesConfig
 from nas.curves.result import Asked, evaluations, goal, rows, shown
 from nas.curves.store import Finished, Store, open_store
 from nas.errors import UserError
-from nas.evaluation import Evaluation, Outcome, Result
-from nas.progress import clock
-from nas.workers import LocalWorkers, Workers, n_cores
+from nas.protocol.evaluation import Evaluation, Outcome, Result
+from nas.session.progress import clock
+from nas.study.config import seconds
+from nas.workers.local import LocalWorkers, Workers, n_cores
 
 Arrived = queue.SimpleQueue[tuple[Asked, Future[Result]]]
 POLL_S = 0.5

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import SearchError, UserError
-from nas.evaluation import Evaluation, Outcome
-from nas.lock import LOCK, held
-from nas.visit import Evaluated
+from nas.protocol.evaluation import Evaluation, Outcome
+from nas.study.lock import LOCK, held
+from nas.study.visit import Evaluated
 
 FILE = "curves.jsonl"
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.cli import guarded
+from nas.command_line import guarded
 from nas.errors import UserError, refuse_credentials
 
 DESCRIPTION = """\
@@ -90,7 +90,7 @@ def export(given: argparse.Namespace) -> int:
         shapes = ", ".join(f"{n_steps} x {batch}" for n_steps, batch in SHAPES)
         print(f"{onnx}: equal to torch within {worst:.0e} at (time x batch) {shapes}.")
     if given.register:
-        from nas.record_model import Registration, register
+        from nas.record.model import Registration, register
 
         metrics, tags = study_says(source)
         tags |= {} if source.loaded else {"nas.weights": "fresh"}

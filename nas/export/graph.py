@@ -12,8 +12,8 @@ from nas import __version__
 from nas.compile.reference import EagerCell
 from nas.export.graph_step import BATCH, Step
 from nas.export.operators import Graph
-from nas.model import SequenceModel
-from nas.rnn import RNN
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import RNN
 
 if TYPE_CHECKING:  # an optional package
     from onnx import GraphProto, ModelProto, ValueInfoProto

@@ -18,7 +18,7 @@ from nas.export.expressions import LINE, equations
 from nas.export.helpers import helpers
 from nas.export.layer import layer_class
 from nas.export.stack import class_name, stack_class, state_type
-from nas.stacking import Stacking
+from nas.nn.stacking import Stacking
 from nas.tasks.base import Head, Interface
 
 SHOWN = 8

@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from nas.attention import AttentionModel
 from nas.cell.graph import Cell
-from nas.cli import parse
 from nas.errors import SearchError, UserError
 from nas.export.plain import SHOWN, Trained, example
-from nas.leaderboard import leaderboard
-from nas.loading import RECORDED, Loaded, described_layers, read
-from nas.lookup import cell as look_up
-from nas.model import SequenceModel
-from nas.rnn import RNN
-from nas.status import look
+from nas.nn.attention import AttentionModel
+from nas.nn.loading import RECORDED, Loaded, described_layers, read
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import RNN
+from nas.study.leaderboard import leaderboard
+from nas.study.look import look
+from nas.study.parse import parse
 from nas.tasks import TASKS
 from nas.tasks import arithmetic as arithmetic_task
 from nas.tasks import xml as xml_task
 from nas.tasks.base import Task
 from nas.tasks.text import Text
+from nas.zoo.lookup import cell as look_up
 
 SYMBOLS = {"arithmetic": arithmetic_task.SYMBOLS, "xml": xml_task.SYMBOLS}
 
@@ -52,7 +52,7 @@ def find(named: str, task: str = "") -> Source:
         if isinstance(loaded.module, AttentionModel):
             raise UserError(
                 f"{named}: a model with attention has no plain file, graph or signature; "
-                "nas.loading.load_model reads it, and its cell can be exported."
+                "nas.nn.loading.load_model reads it, and its cell can be exported."
             )
         folder = path if path.is_dir() else path.parent
         recorded = named.startswith(RECORDED)

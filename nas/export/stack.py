@@ -6,7 +6,7 @@ import textwrap
 from nas.cell.graph import Cell, Width
 from nas.export.expressions import LINE, Equations, number
 from nas.export.layer import size_code, takes_one, wrapped
-from nas.stacking import Stacking
+from nas.nn.stacking import Stacking
 
 TAKEN = ("Tensor", "Sequence", "PackedSequence", "Path", "F", "None", "True", "False")
 """Names that the file uses itself."""

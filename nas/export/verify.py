@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nas.errors import SearchError, UserError
 from nas.export.graph import to_onnx
-from nas.model import SequenceModel
-from nas.rnn import RNN
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import RNN
 
 if TYPE_CHECKING:  # an optional package
     from onnxruntime import InferenceSession

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from nas.cli import guarded
-from nas.config import SearchConfig
+from nas.command_line import guarded
 from nas.errors import UserError, unknown
-from nas.evolution import EvolutionConfig
 from nas.replay.table import Table, read_table, write_table
+from nas.samplers.evolution import EvolutionConfig
+from nas.study.config import SearchConfig
 
 if TYPE_CHECKING:  # they import Optuna, and a wrong argument is to be told at once
     from nas.replay.compare import Comparison
@@ -102,7 +102,7 @@ def replay(config: SearchConfig) -> int:
 
 def _write(given: argparse.Namespace) -> int:
     from nas.replay.write import table_of
-    from nas.status import look
+    from nas.study.look import look
 
     table = table_of(look(given.study, given.storage, given.studies))
     write_table(table, Path(given.file))

@@ -9,7 +9,7 @@ from nas.errors import UserError
 from nas.replay.bench import Bench
 from nas.replay.regret import Curves, curves
 from nas.replay.run import Replay, ReplayConfig, make_replay
-from nas.stats import Interval, intervals
+from nas.statistics.intervals import Interval, intervals
 
 BASELINE = "random"
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75)

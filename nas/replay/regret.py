@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.stats import Array
+from nas.statistics.intervals import Array
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.replay.compare import AXES, BASELINE, SHARES, Comparison, Result, verdict
-from nas.stats import Interval
+from nas.statistics.intervals import Interval
 
 NOTE = "Brackets are bootstrap 95 % intervals of the mean over seeds, on this one table."
 

@@ -19,11 +19,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FixedTrial
 
 from nas.cell.distance import features
-from nas.evolution import EvolutionConfig
 from nas.replay.bench import Bench
 from nas.replay.recorded import recorded_space
 from nas.replay.space import CHOICE, NEIGHBOURS, RecordedSpace
 from nas.samplers import Repeatable, find_sampler
+from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import Proposer
 from nas.spaces.base import Params, Space

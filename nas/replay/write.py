@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.asking import REFERENCE
 from nas.errors import UserError
+from nas.protocol.requests import REFERENCE
 from nas.replay.table import Header, Recorded, Table
 from nas.resources import find
 from nas.spaces import load_space
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
-    from nas.status import Seen
-    from nas.visit import Visit
+    from nas.study.look import Seen
+    from nas.study.visit import Visit
 
 
 def table_of(seen: "Seen") -> Table:

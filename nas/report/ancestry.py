@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from nas.cell.graph import renamed
 from nas.cell.text import loads
-from nas.leaderboard import Row
 from nas.report.facts import Facts
+from nas.study.leaderboard import Row
 
 if TYPE_CHECKING:
-    from nas.visit import Visit
+    from nas.study.visit import Visit
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.leaderboard import BASELINES
 from nas.report.facts import Facts, counted, joined
+from nas.study.leaderboard import BASELINES
 
 Answer = Literal["yes", "no", "in part"]
 NEEDED = ("python", "torch", "numpy", "revision")

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.cli import guarded
+from nas.command_line import guarded
 from nas.errors import HIDDEN, hidden
 from nas.report.markdown import FIGURES
-from nas.status import Seen, look
+from nas.study.look import Seen, look
 
 DESCRIPTION = """\
 Writes what a study found as one HTML file that needs nothing else, as Markdown and as pictures. The
@@ -46,9 +46,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _report(given: argparse.Namespace) -> int:
-    from nas.record_command import uri_of, write
-    from nas.record_place import check_tracking_uri, place
     from nas.report.facts import read_facts
+    from nas.report.recording import uri_of, write
+    from nas.zoo.tracking import check_tracking_uri, place
 
     seen = look(given.study, given.storage, given.studies)
     against = look(given.against, given.storage, given.studies) if given.against else None
@@ -70,7 +70,7 @@ def _uri(given: str | None, seen: Seen) -> str | None:
 
     A database that is not there is made only if it is asked for.
     """
-    from nas.record_place import place
+    from nas.zoo.tracking import place
 
     if given is not None:
         return None if given == "off" else given

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.closing import shortened
 from nas.report.facts import Facts
+from nas.study.rejections import shortened
 
 if TYPE_CHECKING:
-    from nas.visit import Visit
+    from nas.study.visit import Visit
 
 MEANINGS = {
     "ok": "trained to its end",
@@ -110,6 +110,6 @@ def _is_answered(visit: "Visit") -> bool:
 
 def set_aside(drawn: Sequence["Visit"]) -> list[str]:
     """The candidates that are never tried again."""
-    from nas.closing import set_aside as told
+    from nas.study.rejections import set_aside as told
 
     return [line.strip() for line in told(drawn)]

@@ -8,22 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.cli import parse
-from nas.config import SearchConfig, TasksConfig
-from nas.definition import protocol_of
 from nas.errors import UserError, unknown
-from nas.evaluation import Outcome, Settings
-from nas.judgement import best_outcome
-from nas.leaderboard import BASELINES, Row, leaderboard, winner
-from nas.levels import Levels, levels_of
-from nas.protocol import Staged
-from nas.status import Seen
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
+from nas.protocol.judgement import best_outcome
+from nas.protocol.staged import Staged
+from nas.study.config import SearchConfig
+from nas.study.definition import protocol_of
+from nas.study.leaderboard import BASELINES, Row, leaderboard, winner
+from nas.study.look import Seen
+from nas.study.parse import parse
 from nas.tasks import TASKS
 from nas.tasks.base import Task
+from nas.tasks.config import TasksConfig
+from nas.tasks.levels import Levels, levels_of
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
-    from nas.visit import Evaluated, Visit
+    from nas.study.visit import Evaluated, Visit
 
 
 @dataclass(frozen=True)

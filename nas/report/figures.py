@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nas.levels import Levels
 from nas.report.ancestry import Ancestor
 from nas.report.document import Figure
 from nas.report.endings import Stage
 from nas.report.front import Measured, front
 from nas.report.hyperparameters import Effects
 from nas.report.race import AXES, Arm
+from nas.tasks.levels import Levels
 
 if TYPE_CHECKING:
     import matplotlib.figure

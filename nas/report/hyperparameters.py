@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.evaluation import Settings
+from nas.nn.settings import Settings
 from nas.report.facts import Facts, Run
 from nas.tasks.base import Task
 

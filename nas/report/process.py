@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from nas import shortcuts as saved
 from nas.errors import hidden
-from nas.levels import Levels
 from nas.report import figures
 from nas.report.ancestry import Ancestor, ancestry, how
 from nas.report.checklist import checklist
@@ -14,7 +12,9 @@ from nas.report.endings import MEANINGS, cached, funnel, messages, set_aside, st
 from nas.report.facts import Facts, counted
 from nas.report.hyperparameters import FEWEST, N_TREES, Effects, effects
 from nas.report.results import most_settings, number
-from nas.status import reasons
+from nas.study import shortcuts as saved
+from nas.study.rejections import reasons
+from nas.tasks.levels import Levels
 
 MOST_MESSAGES = 20
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from nas.cell.text import loads
-from nas.leaderboard import BASELINES, Row, verdict
-from nas.levels import BLIND
 from nas.report import figures
 from nas.report.document import Card, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, counted, joined
 from nas.report.front import front, measured, step_ms
 from nas.report.race import AXES, Arm, arm_of, differences, ties
+from nas.study.leaderboard import BASELINES, Row, verdict
+from nas.tasks.levels import BLIND
 
 MOST_ROWS = 30
 """Of the leaderboard, baselines and included cells aside."""

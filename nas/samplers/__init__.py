@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError, unknown
-from nas.evolution import EvolutionConfig
+from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.jozefowicz import Jozefowicz
 from nas.samplers.propose import Proposer, RandomWalk
 from nas.samplers.quasi import QuasiRandom

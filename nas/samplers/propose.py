@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from nas.evolution import EvolutionConfig
+from nas.samplers.evolution import EvolutionConfig
 from nas.spaces.base import Params, Space
 
 PROPOSED = "proposed"

@@ -11,8 +11,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from nas.cell import Cell, loads, renamed
-from nas.cell.mutate import NoMutant, mutate
-from nas.cell.mutate_rules import Mutations
+from nas.cell.mutation import NoMutant, mutate
+from nas.cell.mutation.rules import Mutations
 from nas.spaces.base import Params
 from nas.zoo import ZOO
 

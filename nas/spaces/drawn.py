@@ -13,7 +13,7 @@ one gene is drawn anew.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nas.imports.recipe import Made, Recipe, used
+from nas.zoo.imports.recipe import Made, Recipe, used
 
 ALL_BITS = 2**64 - 1
 ROLES = ("operation", "arity", "activation", "input 0", "input 1", "input 2")

@@ -8,9 +8,9 @@ import yaml
 
 from nas.cell import Cell
 from nas.errors import CellError, UserError, unknown
-from nas.lookup import cell as look_up
 from nas.resources import find
 from nas.spaces.base import Space
+from nas.zoo.lookup import cell as look_up
 
 AnySpace = TypeVar("AnySpace", bound=Space)
 

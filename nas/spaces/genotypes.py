@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nas.cell import Cell, renamed
 from nas.errors import UserError, unknown
-from nas.imports.chain import genotype_of
-from nas.imports.genotype import ACTIVATIONS, Genotype, traced
 from nas.spaces.base import Params, Space
 from nas.zoo import ZOO
+from nas.zoo.imports.chain import genotype_of
+from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, traced
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

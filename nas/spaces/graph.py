@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from nas.cell import Cell
-from nas.cell.mutate import MUTATIONS
-from nas.cell.mutate_rules import Mutations, idle_part
+from nas.cell.mutation import MUTATIONS
+from nas.cell.mutation.rules import Mutations, idle_part
 from nas.errors import UserError, unknown
 from nas.spaces.base import Params, Space
 from nas.spaces.descent import asked, descendant, longer, recall, seeds_of

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Self
 
 from nas.cell import Cell
-from nas.cell.mutate_rules import idle_part
+from nas.cell.mutation.rules import idle_part
 from nas.errors import UserError, unknown
 from nas.spaces.base import Params, Space
 from nas.spaces.descent import asked, descendant, longer, recall, seeds_of

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nas.cell import Cell, renamed
 from nas.errors import UserError, unknown
-from nas.imports.recipe import Recipe, cell_of, recipe_of
 from nas.spaces.base import Params, Space
 from nas.spaces.descent import LARGEST_SEED, asked, longer, seeds_of
 from nas.spaces.drawn import Genes, Odds, Rules, counts, drawn, mixed, n_genes, place_of, possible
 from nas.zoo import ZOO
+from nas.zoo.imports.recipe import Recipe, cell_of, recipe_of
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -1,9 +1,10 @@
 """What a task is: data, a loss and the metric that is compared, with three splits.
 
-A task is a frozen dataclass whose fields are its configuration, in NumPy alone: `nas/train.py`
-turns its windows into tensors. To add one, write a file like `memorization.py`, list its class in
-`nas/tasks/__init__.py`, and hand it to `nas.testing.check_task`. Its `interface` says what a model
-reads and gives, its head, and its windows which positions count:
+A task is a frozen dataclass whose fields are its configuration, in NumPy alone:
+`nas/training/train.py` turns its windows into tensors. To add one, write a file like
+`memorization.py`, list its class in `nas/tasks/__init__.py`, and hand it to
+`nas.testing.check_task`. Its `interface` says what a model reads and gives, its head, and its
+windows which positions count:
 
 - the next of V symbols, everywhere: `Interface(V, V)`, all positions scored;
 - a label for a whole sequence: `Interface(F, C, tokens=False)`, only the last step scored;

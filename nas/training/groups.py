@@ -13,18 +13,18 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-from nas.attention_stack import StackedAttentionModel
 from nas.cell.count import size
 from nas.cell.graph import Cell
-from nas.evaluation import Bar, Veto
-from nas.stack import Stacked, StackedModel
+from nas.nn.attention_stack import StackedAttentionModel
+from nas.nn.stack import Stacked, StackedModel
+from nas.protocol.evaluation import Bar, Veto
 from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
 from nas.training.memory import OF_PROCESS
 from nas.training.module import Training
 from nas.training.run import Run
 from nas.training.veto import vetoes
-from nas.windows import WindowData, extent
+from nas.training.windows import WindowData, extent
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nas.compile.eager import aligned, is_aligned
-from nas.stack import head as layer_of
+from nas.nn.stack import head as layer_of
 from nas.tasks.base import Head
 from nas.training.heads import HEADS
-from nas.windows import TensorWindow
+from nas.training.windows import TensorWindow
 
 
 def losses(

@@ -7,12 +7,12 @@ import time
 
 import torch
 
-from nas.evaluation import Epoch
-from nas.stack import StackedStates
+from nas.nn.stack import StackedStates
+from nas.protocol.evaluation import Epoch
 from nas.training.groups import Work, model_of
 from nas.training.losses import measure
 from nas.training.run import Run
-from nas.windows import Totals, windows_of
+from nas.training.windows import Totals, windows_of
 
 
 def measure_test(work: Work, run: Run) -> None:

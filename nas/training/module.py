@@ -13,14 +13,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from nas.evaluation import Epoch
-from nas.stack import Stacked, StackedStates
+from nas.nn.stack import Stacked, StackedStates
+from nas.protocol.evaluation import Epoch
 from nas.tasks.base import Task
 from nas.training.losses import losses, measure
 from nas.training.optimizer import StackedOptimizer
 from nas.training.run import Run
 from nas.training.schedule import advance
-from nas.windows import Batch, TensorWindow, Totals
+from nas.training.windows import Batch, TensorWindow, Totals
 
 
 class Training(pl.LightningModule):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.evaluation import Settings
+from nas.nn.settings import Settings
 
 SLOT = 16
 """Every parameter begins at a multiple of this many values: 64 bytes of float32, a memory line."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from nas.evaluation import Cost, Epoch, Outcome, Settings, Status
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Cost, Epoch, Outcome, Status
 from nas.training.schedule import Schedule
 
 

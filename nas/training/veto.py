@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.stack import Stacked
+from nas.nn.stack import Stacked
 
 MOST_STEPS = 100
 """Far enough to see a state grow that is carried on from window to window."""

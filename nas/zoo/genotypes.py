@@ -1,9 +1,9 @@
 """Cells that were searched for on Penn Treebank by weight sharing: DARTS and ENAS.
 
-All are chains of gated nodes, `nas/imports/genotype.py`; the new state is a mean of nodes.
+All are chains of gated nodes, `nas/zoo/imports/genotype.py`; the new state is a mean of nodes.
 """
 
-from nas.imports.genotype import Genotype, Step, read_arc, step
+from nas.zoo.imports.genotype import Genotype, Step, read_arc, step
 
 ALL_EIGHT = tuple(range(1, 9))
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from nas.record_command import main as record
-from nas.record_view import link
-from nas.study import Study, open_study
+from nas.record.view import link
+from nas.report.recording import main as record
+from nas.study.study import Study, open_study
 from nas.zoo import ZOO
 from tests.record.server import served
 from tests.record.visits import SQLALCHEMY

@@ -12,14 +12,14 @@ from matplotlib.image import imread
 
 import nas
 from nas.cell import OPS, Cell, loads
-from nas.cell.diagram import Part, parts_of
-from nas.cell.draw import POINT, STATE_INKS, picture
-from nas.cell.draw_shapes import Arrow, Line, Picture, Shape, Text, text_width
-from nas.cell.draw_write import svg, write_png
-from nas.cell.layout import Layout, place
-from nas.cell.layout_order import crossings
-from nas.cell.mutate import random_walk
-from nas.cell.mutate_rules import Mutations
+from nas.cell.mutation import random_walk
+from nas.cell.mutation.rules import Mutations
+from nas.cell.picture.diagram import Part, parts_of
+from nas.cell.picture.layout import Layout, place
+from nas.cell.picture.order import crossings
+from nas.cell.picture.shapes import Arrow, Line, Picture, Shape, Text, text_width
+from nas.cell.picture.svg import POINT, STATE_INKS, picture
+from nas.cell.picture.write import svg, write_png
 from nas.errors import UserError
 from nas.zoo import ZOO
 from tests.known import known_cells

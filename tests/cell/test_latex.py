@@ -8,8 +8,8 @@ from matplotlib.mathtext import MathTextParser
 
 from nas.cell import OPS, Cell, loads
 from nas.cell.graph import is_learned
-from nas.cell.mutate import random_walk
-from nas.cell.mutate_rules import Mutations
+from nas.cell.mutation import random_walk
+from nas.cell.mutation.rules import Mutations
 from nas.zoo import ZOO
 from tests.cell.test_draw import STRANGE, written
 from tests.known import known_cells

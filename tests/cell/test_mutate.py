@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.cell import Cell, dumps, loads, verify
-from nas.cell.mutate import MUTATIONS, Mutations, mutate, random_walk
-from nas.cell.mutate_draft import n_matrices, n_operations, put_together, take_apart
-from nas.cell.mutate_rules import PAPER_OPERATORS, broken_rule, idle_part
+from nas.cell.mutation import MUTATIONS, Mutations, mutate, random_walk
+from nas.cell.mutation.draft import n_matrices, n_operations, put_together, take_apart
+from nas.cell.mutation.rules import PAPER_OPERATORS, broken_rule, idle_part
 from nas.errors import CellError, UserError
 from nas.testing.spaces import check_recurrent
 from nas.zoo import ZOO

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.cell import Cell, dumps, loads
-from nas.cell.mutate import MUTATIONS, Mutations, mutate, random_walk
-from nas.cell.mutate_draft import put_together, take_apart
-from nas.cell.mutate_rules import PAPER_ACTIVATIONS, broken_rule
+from nas.cell.mutation import MUTATIONS, Mutations, mutate, random_walk
+from nas.cell.mutation.draft import put_together, take_apart
+from nas.cell.mutation.rules import PAPER_ACTIVATIONS, broken_rule
 from nas.errors import UserError
 from nas.testing.spaces import check_recurrent
 from nas.zoo import ZOO

@@ -42,7 +42,7 @@ def connected(cluster: Cluster) -> Iterator[Cluster]:
     """This process is connected; what workers run travels as a file of the working directory."""
     import ray
 
-    from nas.connection import connect
+    from nas.workers.connection import connect
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(Path(worker_targets.__file__).parent)

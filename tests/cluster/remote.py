@@ -1,4 +1,4 @@
-"""Workers on the tests' Ray cluster, which run what tests/worker_targets.py has."""
+"""Workers on the tests' Ray cluster, which run what tests/workers/worker_targets.py has."""
 
 import shutil
 from concurrent.futures import Future
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from worker_targets import eventually
 
-from nas.evaluation import Outcome, Result
-from nas.workers import Workers
+from nas.protocol.evaluation import Outcome, Result
+from nas.workers.local import Workers
 from tests.cluster.nodes import ADDRESS
 from tests.studies import ROOT, write_config
 
@@ -30,7 +30,7 @@ def lay(folder: Path, n_candidates: int = 5) -> Path:
 
 def made(time_limit_s: float = TIME_LIMIT_S) -> Workers:
     """Workers with the two slots of the cluster, which no others may hold."""
-    from nas.workers_ray import RayWorkers
+    from nas.workers.ray import RayWorkers
 
     workers = RayWorkers(ADDRESS, RUN, time_limit_s)
     if not eventually(lambda: workers.n_slots == 2, JOIN_S):

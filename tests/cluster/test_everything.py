@@ -10,8 +10,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.storage import open_storage
-from nas.study import Study
+from nas.study.storage import open_storage
+from nas.study.study import Study
 from tests.cluster import postgres
 from tests.cluster.nodes import ADDRESS, Cluster
 from tests.cluster.postgres import Postgres

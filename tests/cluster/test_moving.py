@@ -7,15 +7,15 @@ from typing import Any
 import optuna
 import pytest
 
-from nas.moving_command import main
-from nas.postgres import AdvisoryLock
 from nas.report.command import main as report
-from nas.storage import open_storage, storage_of
-from nas.study_rows import digest, study_id_of
+from nas.study.command import main
+from nas.study.postgres import AdvisoryLock
+from nas.study.rows import digest, study_id_of
+from nas.study.storage import open_storage, storage_of
 from tests.cluster.postgres import Postgres
 from tests.report.made_up import make
 from tests.studies import essences, stored
-from tests.test_storage import study as study
+from tests.study.test_storage import study as study
 
 pytestmark = pytest.mark.cluster
 

@@ -15,10 +15,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from nas.errors import SearchError, UserError
-from nas.lock import is_locked, lock
-from nas.patience import Patience
-from nas.postgres import AdvisoryLock
-from nas.storage import load_or_create, open_storage, storage_of
+from nas.study.lock import is_locked, lock
+from nas.study.patience import Patience
+from nas.study.postgres import AdvisoryLock
+from nas.study.storage import load_or_create, open_storage, storage_of
 from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import Proxy, between
 from tests.studies import ROOT
@@ -128,7 +128,7 @@ def test_a_server_that_restarts_is_waited_for_and_both_are_said_once(
     fill(study)
     restart.join()
     assert contents(url) == undisturbed
-    said = [record.getMessage() for record in caplog.records if record.name == "nas.patience"]
+    said = [record.getMessage() for record in caplog.records if record.name == "nas.study.patience"]
     assert len(said) == 2
     assert "does not answer (connection failed" in said[0]
     assert said[1].endswith("answers again.")
@@ -182,7 +182,7 @@ def test_one_coordinator_holds_a_study_from_whatever_folder(url: str, tmp_path: 
 
 HOLD = """
 import sys, time
-from nas.postgres import AdvisoryLock
+from nas.study.postgres import AdvisoryLock
 held = AdvisoryLock(sys.argv[1], "small")
 held.take()
 print("held", flush=True)

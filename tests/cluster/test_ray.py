@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from worker_targets import evaluation
 
-from nas.workers import THREADS, Workers
+from nas.workers.local import THREADS, Workers
 from tests.cluster.nodes import Cluster
 from tests.cluster.remote import TIME_LIMIT_S, made, only
 

@@ -56,7 +56,7 @@ def test_what_a_lost_slot_ran_is_tried_elsewhere(connected: Cluster, tmp_path: P
 def test_what_ends_its_slot_each_time_is_crashed(
     connected: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.workers_ray.MOST_LOSSES", 2)
+    monkeypatch.setattr("nas.workers.ray.MOST_LOSSES", 2)
     with made() as workers:
         outcome = only(workers.submit(evaluation("end_slot", tmp_path / "x", amount=9)))
     assert outcome.status == "crashed"
@@ -88,10 +88,10 @@ def test_a_node_whose_disk_is_full_is_used_no_more(connected: Cluster) -> None:
 
 
 def test_other_versions_are_refused(connected: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas.slot import versions
-    from nas.workers_ray import RayWorkers
+    from nas.workers.ray import RayWorkers
+    from nas.workers.slot import versions
 
-    monkeypatch.setattr("nas.slots.versions", lambda: {**versions(), "torch": "1.0.0"})
+    monkeypatch.setattr("nas.workers.slots.versions", lambda: {**versions(), "torch": "1.0.0"})
     with RayWorkers(ADDRESS, RUN) as workers:
         with pytest.raises(
             SearchError, match=r"cannot be used, it has torch 2\.[\d.]+, not 1\.0\.0 "

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nas.leaderboard import leaderboard
-from nas.progress import table_of
+from nas.session.progress import table_of
+from nas.study.leaderboard import leaderboard
 from nas.zoo import ZOO
 from tests.cluster.nodes import ADDRESS, CLIENT_PORT, Cluster
 from tests.cluster.remote import FILES, lay

@@ -12,8 +12,8 @@ import optuna
 import pytest
 
 from nas.status import main as status
-from nas.storage import open_storage
-from nas.study import Study
+from nas.study.storage import open_storage
+from nas.study.study import Study
 from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import between
 from tests.studies import command, environment, essences, run, stored, write_config

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.compile import backend, loop, native
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from tests.tensors import normal, seeded
 from tests.tolerances import OTHER_KERNEL_32
 

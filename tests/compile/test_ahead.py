@@ -18,7 +18,7 @@ import torch
 from nas.cell import Cell, loads
 from nas.compile import ahead, cache, loop, native
 from nas.compile.ahead import compile_ahead
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.compile.compiling import forget, n_compiled, replace, stored
 from tests.compile.test_native import BROKEN, is_gone, maps, replace_text, script

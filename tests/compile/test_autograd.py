@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import nas
 from nas.compile import buffers
 from nas.errors import CellError
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from tests.tensors import assert_close, normal
 
 D, H = 3, 5

@@ -9,7 +9,7 @@ from torch import Tensor
 from nas.cell import loads
 from nas.compile import native
 from nas.compile.ahead import compile_ahead
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.tensors import normal
 from tests.tolerances import BFLOAT16_FACTORS, BFLOAT16_SUMS

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nas.compile import cache, native
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from tests.compile.compiling import (
     X,
     assert_right,

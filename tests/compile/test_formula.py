@@ -14,7 +14,7 @@ from nas.compile.emit import PRODUCTS as DECLARED
 from nas.compile.formula import FORWARD, Printer, names
 from nas.compile.native import library
 from nas.compile.reference import FUNCTIONS
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from tests.tolerances import OTHER_KERNEL_64, UNITS
 
 Array = NDArray[np.floating]

@@ -11,7 +11,7 @@ from nas.cell import OPS, Cell, loads
 from nas.compile.ahead import compile_ahead
 from nas.compile.reference import EagerCell
 from nas.errors import CellError
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.compile.backends import Problem, assert_as_good_as_eager, assert_exact, is_smooth, run
 from tests.compile.test_reference import EVERYTHING

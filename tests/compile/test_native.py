@@ -15,7 +15,7 @@ import torch
 from nas.compile import loop, native
 from nas.compile.emit import Source
 from nas.errors import CellError
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from tests.compile.compiling import X, assert_right, expected, n_compiled, output
 from tests.tensors import seeded
 

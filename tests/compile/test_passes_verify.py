@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 
 from nas.cell import Cell
-from nas.compile import passes, passes_verify
+from nas.compile import passes
 from nas.compile.passes import PASSES, Pass, planned, steps
-from nas.compile.passes_verify import PassError
+from nas.compile.passes import verify as passes_verify
+from nas.compile.passes.verify import PassError
 from nas.compile.plan import Plan, make_plan
 from tests.compile.test_passes import after, of, start
 from tests.strategies import HIDDEN_SIZE, cells

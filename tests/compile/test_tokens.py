@@ -7,7 +7,7 @@ from torch import nn
 import nas
 from nas.errors import CellError
 from nas.export.check import fits
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.known import known
 from tests.tolerances import OTHER_KERNEL_64

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Result, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Result
 from nas.tasks.base import Task
-from nas.workers import Workers
+from nas.workers.local import Workers
 from nas.zoo import ZOO
 from tests.fake_training import log
 
@@ -75,11 +76,11 @@ class Inline(Workers):
 
 
 if __name__ == "__main__":
-    import nas.workers
+    import nas.workers.local
     from nas.curves.command import main
 
     # The command's own workers, which are a class, with what they run given.
-    nas.workers.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
-        nas.workers.LocalWorkers, run="tests.curves.made_up:run"
+    nas.workers.local.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
+        nas.workers.local.LocalWorkers, run="tests.curves.made_up:run"
     )
     sys.exit(main(sys.argv[1:]))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from nas.cli import parse as parse_search
 from nas.curves.command import OWN_DATA, cells_of, main, parse
 from nas.errors import UserError
 from nas.resources import curves, is_comparison, is_curves
+from nas.study.parse import parse as parse_search
 from nas.tasks import TASKS
 from nas.zoo import ZOO
 from tests.refusals import assert_refused
@@ -119,7 +119,7 @@ def test_help_names_every_field(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", curves())
 def test_an_experiment_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its data may have to be fetched, which is not what is tested here.
-    monkeypatch.setattr("nas.config.TasksConfig.check", lambda self: None)
+    monkeypatch.setattr("nas.tasks.config.TasksConfig.check", lambda self: None)
     config = parse(["--config", name])
     assert Path(config.out).name == name
     assert cells_of(config.cells)

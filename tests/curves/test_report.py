@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from nas.curves.picture import GREY, figure_of
 from nas.curves.report import HEADINGS, NOTE, OnTask, cells_of, lines, markdown, told, write
 from nas.curves.result import Row, Run, goal
-from nas.evaluation import Outcome, Settings
-from nas.levels import Levels
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
 from nas.tasks import Adding, Music, Parity, Words
 from nas.tasks.base import Baseline, Task
+from nas.tasks.levels import Levels
 from tests.curves.made_up import outcome_of
 
 

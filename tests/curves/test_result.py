@@ -4,10 +4,11 @@ import pytest
 
 from nas.curves.result import Asked, Row, evaluations, goal, rows, shown
 from nas.curves.store import Finished
-from nas.evaluation import Outcome, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
+from nas.study.visit import Evaluated
 from nas.tasks import TASKS, Adding, CopyMemory, Memorization, Parity, Text
 from nas.tasks.base import Task
-from nas.visit import Evaluated
 from nas.zoo import ZOO
 from tests.curves.made_up import outcome_of
 

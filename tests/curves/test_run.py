@@ -15,9 +15,9 @@ from nas.curves.config import CurvesConfig
 from nas.curves.run import asked_for, backend_of, run
 from nas.curves.store import FILE, open_store
 from nas.errors import SearchError, UserError
-from nas.evaluation import Evaluation, Outcome, Result
-from nas.train import run as trained
-from nas.train import train
+from nas.protocol.evaluation import Evaluation, Outcome, Result
+from nas.training.train import run as trained
+from nas.training.train import train
 from nas.zoo import ZOO
 from tests.curves import made_up
 from tests.curves.made_up import Inline
@@ -51,7 +51,7 @@ def numbers(folder: Path) -> dict[str, Any]:
 def test_curves_are_those_of_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bit for bit what `nas.train.train` gives with the same settings and seed."""
+    """Bit for bit what `nas.training.train.train` gives with the same settings and seed."""
     monkeypatch.setattr("nas.curves.run.LocalWorkers", lambda *_, **__: Inline(work=trained))
     arguments = ["--cells", "lstm", "--tasks", "memorization", "--epochs", "2", "--seed", "3"]
     arguments += ["--tasks.memorization.n_params", "3000", "--tasks.memorization.n_symbols", "3"]

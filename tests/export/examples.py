@@ -5,10 +5,10 @@ from typing import Any
 import torch
 
 from nas.cell import OPS, Cell, loads
-from nas.cell.mutate import mutate
+from nas.cell.mutation import mutate
 from nas.cell.text import INFIX
 from nas.export.check import fits, small_sizes
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 
 WRITTEN = {

@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nas
-from nas.evaluation import Evaluation, Settings
 from nas.export.command import main, parser
-from nas.loading import load_model
+from nas.nn.loading import load_model
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation
 from nas.tasks import Memorization, Xml
 from nas.tasks.xml import SYMBOLS
-from nas.train import run
+from nas.training.train import run
 from nas.zoo import ZOO
 
 SMALL: dict[str, Any] = {

@@ -14,8 +14,8 @@ from nas.export import graph
 from nas.export.graph import to_onnx
 from nas.export.operators import COMPOSED, OPERATORS
 from nas.export.verify import SHAPES, example, outputs, session_of, write_onnx
-from nas.model import SequenceModel
-from nas.rnn import RNN
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.export.examples import CELLS, COMPUTED, arguments, module, of_op
 from tests.tolerances import OTHER_RUNTIME_32

@@ -19,7 +19,7 @@ from nas.cell import Cell, loads
 from nas.export.check import small_sizes
 from nas.export.plain import plain_file
 from nas.export.stack import class_name
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.export.alone import outputs
 from tests.export.examples import CELLS, COMPUTED, WRITTEN, arguments, module, of_op

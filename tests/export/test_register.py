@@ -12,10 +12,10 @@ import nas
 from nas.errors import UserError
 from nas.export.command import main
 from nas.export.source import weights
-from nas.loading import RECORDED, described_layers, load_model, read
-from nas.model import SequenceModel
-from nas.record_model import Registration, register
-from nas.rnn import RNN
+from nas.nn.loading import RECORDED, described_layers, load_model, read
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import RNN
+from nas.record.model import Registration, register
 from nas.zoo import ZOO
 from tests.record.visits import SQLALCHEMY
 

@@ -11,11 +11,11 @@ import pytest
 
 from nas.cell.json import from_json
 from nas.cell.text import loads
-from nas.evaluation import Epoch, Outcome
-from nas.record_entry import LONGEST_EQUATIONS, entry, family
-from nas.record_store import FORMAT
-from nas.record_view import VIEW_TAG, link
-from nas.visit import Evaluated
+from nas.protocol.evaluation import Epoch, Outcome
+from nas.record.entry import LONGEST_EQUATIONS, entry, family
+from nas.record.store import FORMAT
+from nas.record.view import VIEW_TAG, link
+from nas.study.visit import Evaluated
 from tests.record.server import served
 from tests.record.visits import (
     BASELINES,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import UserError
-from nas.record import check_tracking_uri
-from nas.record_place import hidden, place
+from nas.record.recorder import check_tracking_uri
+from nas.zoo.tracking import hidden, place
 from tests.record.visits import RNN, SQLALCHEMY, client, record, recorder, rejected, runs
 
 pytestmark = SQLALCHEMY

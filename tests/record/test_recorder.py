@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import nas.record
-import nas.record_store
-from nas.judgement import Judgement
-from nas.record_store import Store
+import nas.record.recorder
+import nas.record.store
+from nas.protocol.judgement import Judgement
+from nas.record.store import Store
 from tests.record.visits import (
     GRU,
     LSTM,
@@ -151,7 +151,7 @@ def test_a_server_that_hangs_holds_up_neither_the_search_nor_its_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    open_store = nas.record_store.open_store
+    open_store = nas.record.store.open_store
 
     def hang(*arguments: Any) -> Store:
         go_on.wait(WAIT_S)
@@ -170,7 +170,7 @@ def test_what_failed_is_tried_again_and_told_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(nas.record, "FIRST_PAUSE_S", 0.01)
-    open_store, failures = nas.record_store.open_store, iter([OSError("no"), OSError("no")])
+    open_store, failures = nas.record.store.open_store, iter([OSError("no"), OSError("no")])
 
     def fail_twice(*arguments: Any) -> Store:
         for failure in failures:

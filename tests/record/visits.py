@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from nas.cell.graph import Cell
-from nas.evaluation import Cost, Epoch, Outcome, Settings, Status
-from nas.judgement import Judgement
-from nas.record import Recorder
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Cost, Epoch, Outcome, Status
+from nas.protocol.judgement import Judgement
+from nas.record.recorder import Recorder
+from nas.study.visit import Evaluated, Visit
 from nas.tasks import Memorization, Text, Xml
-from nas.visit import Evaluated, Visit
 from nas.zoo import ZOO
 
 # SQLAlchemy 2.1 deprecates what MLflow 3.17 does; as an error it would look like a dead database.

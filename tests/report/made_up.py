@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.cell.graph import Cell, renamed
-from nas.evaluation import Cost, Epoch, Evaluation, Outcome, Settings, Status
-from nas.judgement import Judgement
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Status
+from nas.protocol.judgement import Judgement
 from nas.report.facts import Facts, read_facts
 from nas.samplers.point import PointSampler
-from nas.status import look
-from nas.study import Study, open_study
+from nas.study.look import look
+from nas.study.study import Study, open_study
+from nas.study.visit import Visit
 from nas.tasks import Memorization, Text, Xml
-from nas.visit import Visit
 from nas.zoo import ZOO
 
 CONFIG = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.report.command import main
-from nas.study import open_study
+from nas.study.study import open_study
 from tests.report.made_up import BROKEN, HOSTILE, make
 
 VOID = {"meta", "img", "br", "hr", "path", "use", "rect", "circle", "image"}
@@ -139,7 +139,7 @@ def test_nothing_claims_more_than_a_search_can(page: Page) -> None:
 
 
 def test_a_study_without_a_winner_has_a_report(tmp_path: Path) -> None:
-    from nas.judgement import Judgement
+    from nas.protocol.judgement import Judgement
     from nas.zoo import ZOO
     from tests.report.made_up import CONFIG, outcome, visit
 

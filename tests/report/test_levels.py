@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from nas.levels import BLIND, Levels
 from nas.report import figures, process, results
 from nas.report.command import main
 from nas.report.document import Table
 from nas.report.facts import Facts
 from nas.report.hyperparameters import Effects, Marginal
-from nas.study import open_study
+from nas.study.study import open_study
 from nas.tasks import Xml
 from nas.tasks.base import Baseline, Split, Task
+from nas.tasks.levels import BLIND, Levels
 from tests.report.made_up import CONFIG, DEFINITION, facts, make, passed, scored, visit
 
 LEVELS = {

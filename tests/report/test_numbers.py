@@ -13,7 +13,8 @@ import pytest
 
 from nas.compare.command import parse
 from nas.compare.sources import cells_of
-from nas.evaluation import Cost, Outcome, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Cost, Outcome
 from nas.report import endings, hyperparameters, race, results
 from nas.report.ancestry import ancestry, how
 from nas.report.checklist import checklist

@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from nas.cell import Cell, loads, renamed
-from nas.cell.mutate import Mutant, mutate, random_walk
-from nas.cell.mutate_rules import Mutations
-from nas.evolution import EvolutionConfig
+from nas.cell.mutation import Mutant, mutate, random_walk
+from nas.cell.mutation.rules import Mutations
+from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.propose import Past, Proposal
 from nas.samplers.regularized import Regularized
 from nas.spaces import Graph, Mixed, Params, Space, descent

@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
 from nas.cell import Cell, loads
-from nas.cell.mutate import MUTATIONS, Mutations, mutate
+from nas.cell.mutation import MUTATIONS, Mutations, mutate
 from nas.errors import UserError
 from nas.resources import find
 from nas.spaces import Graph, Params, load_space

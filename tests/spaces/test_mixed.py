@@ -11,8 +11,8 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
 from nas.cell import Cell, loads
-from nas.cell.mutate import mutate
-from nas.cell.mutate_rules import Mutations, broken_rule
+from nas.cell.mutation import mutate
+from nas.cell.mutation.rules import Mutations, broken_rule
 from nas.errors import UserError
 from nas.spaces import Gates, Graph, Mixed, Params, load_space
 from nas.testing.spaces import check_space

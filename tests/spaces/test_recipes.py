@@ -18,14 +18,14 @@ from scipy.stats import chi2_contingency, chisquare
 import nas
 from nas.cell import Cell, loads
 from nas.errors import UserError
-from nas.imports.recipe import Made, Recipe, cell_of, recipe_of
 from nas.resources import find
 from nas.spaces import Recipes, load_space
 from nas.spaces.drawn import ARITY, Genes, Rules, counts, drafted, drawn, mixed, possible
 from nas.testing.spaces import check_recurrent, check_space, quiet
 from nas.zoo import ZOO
-from tests.imports.recipes import given as published
-from tests.imports.recipes import needs_recipes
+from nas.zoo.imports.recipe import Made, Recipe, cell_of, recipe_of
+from tests.zoo.imports.recipes import given as published
+from tests.zoo.imports.recipes import needs_recipes
 
 SPACE = load_space("nas_bench_nlp")
 AS_PUBLISHED = replace(SPACE, rules=replace(SPACE.rules, all_reach_output=False))

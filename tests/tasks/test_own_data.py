@@ -11,7 +11,7 @@ import pandas
 import pytest
 
 from nas.errors import UserError
-from nas.search import main
+from nas.search.search import main
 from nas.tasks import Arrays, Csv, Module, Task, Words
 from nas.tasks.base import Split
 from nas.tasks.labelled import Declared, build

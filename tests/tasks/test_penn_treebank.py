@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from nas.errors import UserError
-from nas.evaluation import Settings
-from nas.levels import levels_of
+from nas.nn.settings import Settings
 from nas.tasks import PennTreebank, penn_treebank
+from nas.tasks.levels import levels_of
 from nas.tasks.penn_treebank import N_WORDS, PINNED
 from nas.testing import check_task
-from nas.train import train
+from nas.training.train import train
 from nas.zoo import ZOO
 
 FILES = {"train": "ptb.train.txt", "validation": "ptb.valid.txt", "test": "ptb.test.txt"}

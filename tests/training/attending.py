@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nas.attention import AttentionModel
 from nas.cell.text import loads
-from nas.rnn import States
+from nas.nn.attention import AttentionModel
+from nas.nn.rnn import States
 from nas.tasks.base import Attention, AttentionForm, Interface
 from nas.zoo import ZOO
 from tests.tensors import seeded

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.evaluation import Epoch, Settings
-from nas.model import SequenceModel
+from nas.nn.model import SequenceModel
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Epoch
 from nas.tasks import Task, Xml
 from nas.tasks.base import LOSS, Baseline, Interface, Metric, Split, Window
-from nas.train import weight_seed
+from nas.training.train import weight_seed
 from nas.zoo import ZOO
 
 LSTM = ZOO["lstm"]

@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.attention import AttentionModel
 from nas.errors import UserError
-from nas.evaluation import Evaluation, Outcome, Settings
 from nas.export.source import find
-from nas.loading import load, load_model
-from nas.model import described_interface
+from nas.nn.attention import AttentionModel
+from nas.nn.loading import load, load_model
+from nas.nn.model import described_interface
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation, Outcome
 from nas.tasks import ArithmeticAttention, CopyAttention, Task
 from nas.tasks.attended import Attended
 from nas.tasks.base import Interface
-from nas.train import Member, run, train, train_members
+from nas.training.train import Member, run, train, train_members
 from nas.zoo import ZOO
 
 SEED = 3

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.attention import AttentionModel
 from nas.compile.backend import Backend
-from nas.rnn import RNN, States
+from nas.nn.attention import AttentionModel
+from nas.nn.rnn import RNN, States
 from nas.tasks.base import AttentionForm
 from nas.zoo import ZOO
 from tests.tensors import seeded

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.attention import AttentionModel
-from nas.attention_stack import StackedAttentionModel
-from nas.budget import count_params, solve_width
 from nas.compile.backend import Backend
 from nas.errors import UserError
-from nas.evaluation import Settings
+from nas.nn.attention import AttentionModel
+from nas.nn.attention_stack import StackedAttentionModel
+from nas.nn.budget import count_params, solve_width
+from nas.nn.settings import Settings
 from nas.tasks.base import AttentionForm
 from nas.zoo import ZOO
 from tests.known import known

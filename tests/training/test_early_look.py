@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from nas.errors import UserError
-from nas.evaluation import Bar, Evaluation, Outcome
+from nas.protocol.evaluation import Bar, Evaluation, Outcome
 from nas.tasks import TASKS, Task
 from nas.tasks.base import ACCURACY, Metric
-from nas.train import run, train, train_members
-from nas.windows import extent
+from nas.training.train import run, train, train_members
+from nas.training.windows import extent
 from tests.tasks.own_data import EMBEDDED
 from tests.training.plain import ENDLESS, LSTM, SEED, SETTINGS, XML
 

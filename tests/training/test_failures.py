@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import nas.training.groups
-from nas.stack import StackedModel
-from nas.train import train
+from nas.nn.stack import StackedModel
 from nas.training.module import Training
-from nas.windows import TensorWindow, WindowData
+from nas.training.train import train
+from nas.training.windows import TensorWindow, WindowData
 from tests.training.plain import LSTM, SEED, SETTINGS, XML, Plain, begun
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from nas.evaluation import Epoch, Evaluation, Outcome
+from nas.protocol.evaluation import Epoch, Evaluation, Outcome
 from nas.tasks import Task
 from nas.tasks.base import ACCURACY, LOSS, Metric
-from nas.train import run, train
 from nas.training.halving import rungs, survivors
+from nas.training.train import run, train
 from tests.training.plain import ENDLESS, LSTM, SEED, SETTINGS, XML
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.budget import count_params, solve_width
-from nas.evaluation import Settings
-from nas.model import SequenceModel
-from nas.stack import StackedModel
+from nas.nn.budget import count_params, solve_width
+from nas.nn.model import SequenceModel
+from nas.nn.settings import Settings
+from nas.nn.stack import StackedModel
 from nas.tasks.base import (
     ERROR,
     LOSS,
@@ -27,10 +27,10 @@ from nas.tasks.base import (
     Window,
     interface_of,
 )
-from nas.train import train, train_members, weight_seed
 from nas.training.heads import HEADS
 from nas.training.losses import losses, measure
-from nas.windows import to_tensors
+from nas.training.train import train, train_members, weight_seed
+from nas.training.windows import to_tensors
 from nas.zoo import ZOO
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA

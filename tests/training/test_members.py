@@ -11,11 +11,11 @@ import torch
 import nas.training.groups
 import nas.training.module
 from nas.compile import eager
-from nas.evaluation import Settings
+from nas.nn.settings import Settings
 from nas.tasks import Task
-from nas.train import Member, train, train_members
 from nas.training.module import Training
-from nas.windows import TensorWindow
+from nas.training.train import Member, train, train_members
+from nas.training.windows import TensorWindow
 from nas.zoo import ZOO
 from tests.training.plain import ADAMW, ENDLESS, LSTM, MOMENTUM, SEED, SETTINGS, XML
 
@@ -62,7 +62,7 @@ def test_settings_together_give_what_each_gives_alone(count: int) -> None:
 
 
 def test_the_eager_backend_gives_each_what_it_gives_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.stack.choose_members", lambda *_: eager.run_members)
+    monkeypatch.setattr("nas.nn.stack.choose_members", lambda *_: eager.run_members)
     assert trained(TASK, many(5), "gru") == in_turn(TASK, many(5), "gru")
 
 

@@ -7,11 +7,11 @@ import pytest
 
 import nas.training.groups
 import nas.training.memory
-from nas.evaluation import Settings
+from nas.nn.settings import Settings
 from nas.tasks import Xml
-from nas.train import train
 from nas.training.memory import SHARE, STACK_BYTES, StackMemory
 from nas.training.module import Training
+from nas.training.train import train
 from nas.zoo import ZOO
 
 MEMBER_BYTES = 1 << 20

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.evaluation import Settings
+from nas.nn.settings import Settings
 from nas.training.optimizer import StackedOptimizer
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA

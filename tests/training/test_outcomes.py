@@ -11,14 +11,15 @@ import safetensors.torch
 import torch
 
 import nas
-import nas.windows
+import nas.training.windows
 from nas.cell.ops import OPS
-from nas.evaluation import Outcome, Settings
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Outcome
 from nas.tasks import Task, Text
 from nas.tasks.base import ACCURACY
-from nas.train import train, train_members, weight_seed
 from nas.training.module import Training
-from nas.windows import Batch
+from nas.training.train import train, train_members, weight_seed
+from nas.training.windows import Batch
 from nas.zoo import ZOO
 from tests.tolerances import OTHER_KERNEL_64
 from tests.training.plain import ADAMW, ENDLESS, LSTM, MOMENTUM, SEED, SETTINGS, XML, Plain, begun
@@ -128,10 +129,10 @@ def test_another_seed_gives_another_outcome() -> None:
 
 CHILD = """
 import dataclasses, json, sys
-from nas.evaluation import Settings
+from nas.protocol.evaluation import Settings
 from nas.tasks import Xml
 from nas.train import run
-from nas.evaluation import Evaluation
+from nas.protocol.evaluation import Evaluation
 from nas.zoo import ZOO
 import torch
 xml = Xml(epochs=2, batches_per_epoch=4, validation_batches=3, batch_size=4, window=8)
@@ -187,7 +188,7 @@ def test_all_cells_read_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> Non
     read: list[list[tuple[str, list[int]]]] = []
     for cell in (LSTM, ZOO["gru"]):
         for settings in ([SETTINGS], [SETTINGS, MOMENTUM], [ADAMW]):
-            nas.windows._windows.cache_clear()
+            nas.training.windows._windows.cache_clear()
             seen.clear()
             train(cell, XML, settings, SEED)
             read.append(list(seen))

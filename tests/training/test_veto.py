@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 import nas.training.groups
-from nas.budget import solve_width
 from nas.cell import Cell, Value, linear, log, relu, scalar, sigmoid, sin, tanh, trace
-from nas.evaluation import Bar, Evaluation, Settings
-from nas.model import SequenceModel
-from nas.stack import StackedModel
+from nas.nn.budget import solve_width
+from nas.nn.model import SequenceModel
+from nas.nn.settings import Settings
+from nas.nn.stack import StackedModel
+from nas.protocol.evaluation import Bar, Evaluation
 from nas.tasks import Memorization
-from nas.train import run, train
+from nas.training.train import run, train
 from nas.training.veto import MOST_STEPS, N_STREAMS, _findings, vetoes
 from nas.zoo import ZOO
 from tests.tolerances import OTHER_KERNEL_32

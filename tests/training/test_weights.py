@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.evaluation import Evaluation, Settings
-from nas.loading import load_model
-from nas.model import SequenceModel
+from nas.nn.loading import load_model
+from nas.nn.model import SequenceModel
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation
 from nas.tasks import Memorization, Task, Text
 from nas.tasks.base import ACCURACY
-from nas.train import run, train
+from nas.training.train import run, train
 from nas.zoo import ZOO
 from tests.training.plain import ENDLESS, LSTM, SEED, SETTINGS, XML, nll
 

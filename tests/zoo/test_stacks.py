@@ -7,7 +7,7 @@ from torch import nn
 
 import nas
 from nas.compile.backend import Backend
-from nas.rnn import RNN
+from nas.nn.rnn import RNN
 from tests.interpreter import Array
 from tests.tensors import seeded
 from tests.tolerances import EXACT_ALGEBRA, SAME_FORMULA

@@ -1,0 +1,158 @@
+"""Mutation: a cell becomes another one, a few operations away, in the way of the literature.
+
+    mutant = mutate(zoo["gru"], seed=0)
+    mutant.cell, mutant.operators
+
+To add an operator, write a function like those of `nas/cell/mutation/more.py` and a line in
+MUTATIONS; it is off until the rules name it.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from random import Random
+
+from nas.cell.graph import Cell, renamed
+from nas.cell.mutation.draft import Draft, put_together, take_apart
+from nas.cell.mutation.more import (
+    add_peephole,
+    couple_gates,
+    insert_complement,
+    insert_constant,
+    merge_states,
+    remove_peephole,
+    split_state,
+    swap_gate,
+)
+from nas.cell.mutation.paper import (
+    change_activation,
+    change_combination,
+    combine_ancestors,
+    insert_activation,
+    remove_node,
+    replace_by_ancestor,
+)
+from nas.cell.mutation.rules import Mutations, broken_rule
+from nas.errors import CellError
+
+Operator = Callable[[Draft, int, Random, Mutations], Draft | None]
+
+MUTATIONS: dict[str, Operator] = {
+    "change_activation": change_activation,
+    "change_combination": change_combination,
+    "insert_activation": insert_activation,
+    "remove_node": remove_node,
+    "replace_by_ancestor": replace_by_ancestor,
+    "combine_ancestors": combine_ancestors,
+    # beyond the paper
+    "swap_gate": swap_gate,
+    "couple_gates": couple_gates,
+    "add_peephole": add_peephole,
+    "remove_peephole": remove_peephole,
+    "insert_constant": insert_constant,
+    "insert_complement": insert_complement,
+    "merge_states": merge_states,
+    "split_state": split_state,
+}
+
+PAPER = Mutations()
+"""The rules of Jozefowicz et al. 2015."""
+
+
+class NoMutant(CellError):
+    """No mutant of the cell is accepted."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A child, and how it came from its parent."""
+
+    cell: Cell
+    operators: tuple[str, ...]
+    """Names of the mutations, in the order in which they were made."""
+    n_draws: int
+    """Draws that it took; all but the last were not accepted."""
+
+
+def mutate(
+    cell: Cell,
+    seed: int | str | Random,
+    rules: Mutations = PAPER,
+    known: Collection[str] = (),
+) -> Mutant:
+    """Return a mutant that obeys the rules and whose key is neither the cell's nor `known`.
+
+    The same cell, seed, rules and known keys give the same mutant.
+
+    Raises:
+        NoMutant: if none was accepted in `rules.max_draws` draws, with the last one's reason.
+        UserError: if a field of the rules is not sound.
+    """
+    rules.check(tuple(MUTATIONS))
+    rng = seed if isinstance(seed, Random) else Random(seed)
+    parent = take_apart(cell)
+    if not parent.interior():
+        raise NoMutant(f"cell {cell.name} has no operation that could be mutated.")
+    reason = ""
+    for n_draws in range(1, rules.max_draws + 1):
+        draft, operators = _mutated(parent, rng, rules)
+        if not rules.least <= len(operators) <= rules.most:
+            reason = reason or f"{len(operators)} mutations applied"
+            continue
+        try:
+            child = put_together(draft, "mutant", f"From {cell.name}: {', '.join(operators)}.")
+        except CellError as error:
+            reason = str(error)
+            continue
+        reason = broken_rule(child, rules, len(cell.states))
+        if not reason and child.key in (cell.key, *known):
+            reason = f"its key {child.key} is known"
+        if not reason:
+            return Mutant(renamed(child, f"mutant_{child.key[:6]}"), operators, n_draws)
+    raise NoMutant(
+        f"cell {cell.name}: none of {rules.max_draws} mutants was accepted, the last one because "
+        f"{reason}: open more operators, or raise the limits."
+    )
+
+
+def _mutated(draft: Draft, rng: Random, rules: Mutations) -> tuple[Draft, tuple[str, ...]]:
+    """The draft after one visit of its nodes, and the mutations that applied.
+
+    An operator is drawn for each node that is visited, uniformly; where it does not apply, the node
+    stays as it is and nothing is counted.
+    """
+    nodes = draft.interior()
+    if rules.visits == "count":
+        count = min(rng.randint(rules.least, rules.most), len(nodes))
+        visited = rng.sample(nodes, count)
+    else:
+        p = rng.random()
+        visited = [i for i in nodes if rng.random() < p]
+    applied: list[str] = []
+    for current in visited:
+        if len(applied) > rules.most:
+            break
+        if current not in draft.nodes:
+            continue  # an earlier mutation took it out
+        name = rng.choice(rules.operators)
+        mutated = MUTATIONS[name](draft, current, rng, rules)
+        if mutated is not None:
+            draft = mutated
+            applied.append(name)
+    return draft, tuple(applied)
+
+
+def random_walk(
+    cell: Cell, n: int, seed: int | str | Random, rules: Mutations = PAPER
+) -> list[Mutant]:
+    """Return `n` cells of different keys, each a mutant of the one before, from `cell` on.
+
+    Raises:
+        NoMutant: if a cell on the way has no further mutant.
+    """
+    rng = seed if isinstance(seed, Random) else Random(seed)
+    known = {cell.key}
+    walked: list[Mutant] = []
+    for _ in range(n):
+        walked.append(mutate(walked[-1].cell if walked else cell, rng, rules, known))
+        known.add(walked[-1].cell.key)
+    return walked

@@ -1,0 +1,227 @@
+"""Which mutations are open, and which of their results are recurrent cells worth training.
+
+Jozefowicz et al. 2015 reject a graph only if its outputs do not fit its inputs. Here a cell must
+also be one in which nothing is idle, by the algebra of `nas/cell/canon.py` and not by looks alone
+(c - c reads nothing):
+
+- x reaches every state, within a step or through the steps before, so that each is written;
+- every state reaches y in the same way, so that each is read and y depends on x and the past;
+- no two states are copies of each other, and none stays at its initial value (the h of h * x);
+- it is of a limited size, and has as many states as its parent unless the rules open that.
+
+All matrices are square: hidden values meet x elementwise, so x has the hidden width in most.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.cell.canon import meanings
+from nas.cell.count import check_sizes
+from nas.cell.graph import Cell, Node, node
+from nas.cell.mutation.draft import n_matrices, n_operations
+from nas.cell.ops import ACTIVATIONS, OPS
+from nas.errors import CellError, UserError, unknown
+
+PAPER_OPERATORS = (
+    "change_activation",
+    "change_combination",
+    "insert_activation",
+    "remove_node",
+    "replace_by_ancestor",
+    "combine_ancestors",
+)
+PAPER_ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "relu",
+    "linear 0",
+    "linear 1",
+    "linear 0.9",
+    "linear 1.1",
+)
+STATE_OPERATORS = ("merge_states", "split_state")
+"""Operators that change the number of states."""
+
+
+@dataclass(frozen=True)
+class Mutations:
+    """Which mutations are open; the defaults are those of Jozefowicz et al. 2015, section 3.2."""
+
+    operators: tuple[str, ...] = PAPER_OPERATORS
+    """Names of `nas.cell.mutation.MUTATIONS`, each as likely as the others."""
+    activations: tuple[str, ...] = PAPER_ACTIVATIONS
+    """Operations of one argument; "linear A" is a new matrix and bias, A added to the diagonal."""
+    combinations: tuple[str, ...] = ("mul", "add", "sub")
+    """Elementwise operations of two arguments."""
+    visits: Literal["probability", "count"] = "probability"
+    """probability: p ~ U[0, 1] once, each node is mutated with probability p, and the result is
+    kept if `least` to `most` mutations were made. count: so many nodes are drawn, uniformly."""
+    least: int = 1
+    """Fewest mutations between a parent and its child."""
+    most: int = 3
+    """Most mutations between a parent and its child."""
+    min_operations: int = 1
+    """Operations of a child, at least; without it, walks without selection end in tiny cells."""
+    max_operations: int = 60
+    """Operations of a child, at most; every matrix and addition to it counts, an LSTM has 21."""
+    min_matrices: int = 1
+    """Matrices of a child, at least."""
+    max_matrices: int = 24
+    """Matrices of a child, at most; an LSTM has 8."""
+    change_states: bool = False
+    """Whether a child may have more or fewer states than its parent."""
+    max_states: int = 4
+    """States of a child, where their number may change."""
+    constants: tuple[float, ...] = (-1.0, 0.5, 2.0)
+    """What the operator insert_constant multiplies with."""
+    library: tuple[Cell, ...] = ()
+    """Cells whose gates the operator swap_gate may take."""
+    max_draws: int = 2000
+    """Draws after which a cell counts as one without acceptable mutants."""
+
+    def check(self, operators: tuple[str, ...]) -> "Mutations":
+        """Return the rules if every field is sound; `operators` are those that there are.
+
+        Raises:
+            UserError: naming the field, the rule and the value.
+        """
+        for name, allowed in (
+            ("operators", operators),
+            ("combinations", tuple(o for o in OPS if OPS[o].arity == 2)),
+        ):
+            for one in _some(name, getattr(self, name)):
+                if one not in allowed:
+                    raise UserError(unknown(name.removesuffix("s"), one, allowed))
+        for spec in _some("activations", self.activations):
+            activation(spec, 0)
+        for name in (
+            "least",
+            "min_operations",
+            "max_operations",
+            "max_matrices",
+            "max_states",
+            "max_draws",
+        ):
+            if (value := getattr(self, name)) < 1:
+                raise UserError(f"{name} must be at least 1, got {value}.")
+        for least, most in (
+            ("least", "most"),
+            ("min_operations", "max_operations"),
+            ("min_matrices", "max_matrices"),
+        ):
+            low, high = getattr(self, least), getattr(self, most)
+            if high < low:
+                raise UserError(f"{most} must be at least {least} = {low}, got {high}.")
+        if self.visits not in ("probability", "count"):
+            raise UserError(unknown("kind of visits", self.visits, ("probability", "count")))
+        for name in self.operators:
+            if name in STATE_OPERATORS and not self.change_states:
+                raise UserError(f"the operator {name} needs change_states: true.")
+            if name == "swap_gate" and not self.library:
+                raise UserError("the operator swap_gate needs cells in library, got none.")
+            if name == "insert_constant" and not self.constants:
+                raise UserError("the operator insert_constant needs constants, got none.")
+        return self
+
+
+def _some(name: str, given: tuple[str, ...]) -> tuple[str, ...]:
+    if not given:
+        raise UserError(f"{name} needs at least one choice, got an empty list.")
+    return given
+
+
+def activation(spec: str, arg: int) -> Node:
+    """The node that an activation such as "tanh" or "linear 0.9" puts on a node.
+
+    Raises:
+        UserError: if there is no such activation.
+    """
+    name, _, number = spec.partition(" ")
+    if name == "linear":
+        try:
+            return node("linear", arg, eye=float(number or 0))
+        except ValueError:
+            raise UserError(f'activation "linear A" needs a number, got "{spec}".') from None
+    if spec not in ACTIVATIONS:
+        known = (*ACTIVATIONS, *PAPER_ACTIVATIONS)
+        raise UserError(unknown("activation", spec, sorted({*known})))
+    return node(spec, arg)
+
+
+def spec_of(n: Node) -> str | None:
+    """How a node is written as an activation; None if it is none."""
+    if n.op == "linear":
+        return f"linear {n.number('eye'):g}" if len(n.args) == 1 else None
+    return n.op if n.op in ACTIVATIONS else None
+
+
+def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> str:
+    """The rule that keeps a verified cell out, or an empty string; `n_states` are the parent's."""
+    count = len(cell.states)
+    if n_states is not None and not rules.change_states and count != n_states:
+        return f"it has {count} states, its parent {n_states}"
+    if rules.change_states and count > rules.max_states:
+        return f"it has {count} states, above max_states = {rules.max_states}"
+    if (found := n_operations(cell)) < rules.min_operations:
+        return f"it has {found} operations, below min_operations = {rules.min_operations}"
+    if found > rules.max_operations:
+        return f"it has {found} operations, above max_operations = {rules.max_operations}"
+    if (found := n_matrices(cell)) < rules.min_matrices:
+        return f"it has {found} matrices, below min_matrices = {rules.min_matrices}"
+    if found > rules.max_matrices:
+        return f"it has {found} matrices, above max_matrices = {rules.max_matrices}"
+    blocks = [int(n.number("blocks")) for n in cell.nodes if dict(n.attrs).get("blocks")]
+    size = math.lcm(*blocks)
+    try:
+        check_sizes(cell, size, size)
+    except CellError as error:
+        return f"it has no module, since {error}"
+    return idle_part(cell)
+
+
+def idle_part(cell: Cell) -> str:
+    """What of a cell does nothing, as the rule that it breaks, or an empty string."""
+    y, *rest = meanings(cell)
+    new_states = rest[: len(cell.states)]
+    labels = [f"state {k}" for k in range(len(new_states))]
+    reads = {label: new.inputs for label, new in zip(labels, new_states, strict=True)}
+    readers = {a: {b for b in labels if a in reads[b]} for a in ("input", *labels)}
+    written = _closure({"input"}, readers)
+    read = _closure({*y.inputs}, reads)
+    kinds = [(new.term, state.initial) for new, state in zip(new_states, cell.states, strict=True)]
+    stuck = _stuck(cell)
+    for k, (state, label) in enumerate(zip(cell.states, labels, strict=True)):
+        if label not in written:
+            return f"x does not reach the state {state.name}"
+        if label not in read:
+            return f"the state {state.name} does not reach y"
+        if kinds[k] in kinds[:k]:
+            twin = cell.states[kinds.index(kinds[k])].name
+            return f"the states {twin} and {state.name} are copies of each other"
+        if k in stuck:
+            return f"the state {state.name} stays at {state.initial:g}"
+    return ""
+
+
+def _stuck(cell: Cell) -> set[int]:
+    """The states that always keep their initial value, as the h of h * x does."""
+    known = {k: state.initial for k, state in enumerate(cell.states)}
+    while known:
+        after = meanings(cell, known)[1:]
+        kept = {k: value for k, value in known.items() if after[k].number == value}
+        if kept == known:
+            break
+        known = kept
+    return set(known)
+
+
+def _closure(start: set[str], edges: "dict[str, frozenset[str]] | dict[str, set[str]]") -> set[str]:
+    found: set[str] = set()
+    wanted = list(start)
+    while wanted:
+        label = wanted.pop()
+        if label not in found:
+            found.add(label)
+            wanted.extend(edges.get(label, ()))
+    return found

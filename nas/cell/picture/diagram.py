@@ -1,0 +1,268 @@
+"""A cell as the parts of a picture, in the tradition of Olah 2015, "Understanding LSTM Networks".
+
+A learned layer, which is a sum of linear maps and what is applied to it, is one part: a box. What
+it reads flows together before it: a merge, shared by all layers that read the same. Every other
+operation is a point. `layout.py` places the parts, `svg.py` draws them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.cell.graph import Cell, Node
+from nas.cell.ops import ACTIVATIONS, INPUTS, OPS
+
+PartKind = Literal["input", "leaf", "layer", "point", "merge", "output"]
+
+SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "max": "max ", "min": "min "}
+NAMES = {
+    "sigmoid": "σ",
+    "neg": "−",
+    "leaky_relu": "leaky",
+    "hard_sigmoid": "hard σ",
+    "abs": "|·|",
+    "sqrt": "√",
+    "square": "( )²",
+    "layer_norm": "layer norm",
+    "rms_norm": "rms norm",
+    "linear": "W",
+    "diagonal": "diag",
+    "block_diagonal": "W blocks",
+    "vector": "vector",
+    "scalar": "scalar",
+    "step": "t",
+    "unit": "k",
+    "floor": "⌊ ⌋",
+    "cumsum": "Σ",
+    "skew": "W skew",
+}
+"""What an operation is called in a picture, where that is not its name."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What a part reads."""
+
+    source: int
+    """Index of the part whose value it is."""
+    elementwise: bool = False
+    """Whether a learned vector is multiplied with it on the way: a peephole."""
+    mark: str = ""
+    """Stands where it arrives: "−" at what is subtracted, "÷" at what is divided by."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is drawn; its wires come from parts before it."""
+
+    kind: PartKind
+    label: str
+    wires: tuple[Wire, ...] = ()
+    name: str = ""
+    """Of the line of text that it is the value of."""
+    note: str = ""
+    """How its parameters begin, if not as usual."""
+    port: str = ""
+    """Of inputs and outputs: "x", "y", "state 0", "vertical 0", …"""
+
+
+def parts_of(cell: Cell) -> tuple[Part, ...]:
+    """The parts of a cell: its inputs, what it computes, its outputs."""
+    return _Parts(cell).all()
+
+
+def _uses(cell: Cell) -> list[int]:
+    """How often a live node or an output reads each node."""
+    counts = [0] * len(cell.nodes)
+    for i in cell.live:
+        for arg in cell.nodes[i].args:
+            counts[arg] += 1
+    for out in cell.outputs:
+        counts[out] += 1
+    return counts
+
+
+class _Parts:
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.uses = _uses(cell)
+        states = zip(cell.new_states, cell.states, strict=True)
+        self.new = {new: state.name for new, state in states}
+        """What is the new value of a state has its name."""
+        self.maps: dict[int, tuple[int, ...]] = {}
+        """The linear maps of each node that is a layer."""
+        self.found: list[Part] = []
+        self.of: dict[int, int] = {}
+        self.merges: dict[tuple[int, ...], int] = {}
+
+    def all(self) -> tuple[Part, ...]:
+        inner = self._layers()
+        for i, n in enumerate(self.cell.nodes):
+            if n.op in INPUTS:
+                self.of[i] = self._add(self._input(i, n))
+        live = [i for i in sorted(self.cell.live) if i not in self.of and i not in inner]
+        self._merge_inputs(live)
+        for i in live:
+            if self.cell.nodes[i].op != "constant":
+                self.of[i] = self._layer(i) if i in self.maps else self._point(i)
+        self._outputs()
+        return tuple(self.found)
+
+    def _add(self, part: Part) -> int:
+        self.found.append(part)
+        return len(self.found) - 1
+
+    def _input(self, i: int, n: Node) -> Part:
+        count = sum(part.port.startswith(n.op) for part in self.found)
+        return Part("input", n.name, port="x" if n.op == "input" else f"{n.op} {count}")
+
+    # layers
+
+    def _layers(self) -> set[int]:
+        """Find the layers; returned are the nodes that are drawn inside of one."""
+        inner: set[int] = set()
+        for i in sorted(self.cell.live, reverse=True):
+            n = self.cell.nodes[i]
+            if i in inner:
+                continue
+            root = i
+            if n.op in ACTIVATIONS and self.uses[n.args[0]] == 1:
+                root = n.args[0]
+            maps = self._sum_of_maps(root)
+            if maps:
+                self.maps[i] = tuple(maps)
+                inner.update(self._inside(root), () if root == i else (root,))
+        return inner
+
+    def _sum_of_maps(self, i: int) -> list[int]:
+        """The maps that are added up to a value; empty if it is anything else."""
+        n = self.cell.nodes[i]
+        if n.op in ("linear", "diagonal"):
+            return [i]
+        if n.op != "add" or any(self.uses[arg] > 1 for arg in n.args):
+            return []
+        sides = [self._sum_of_maps(arg) for arg in n.args]
+        return sides[0] + sides[1] if all(sides) else []
+
+    def _inside(self, i: int) -> set[int]:
+        """The nodes below the top of a sum of maps."""
+        if self.cell.nodes[i].op != "add":
+            return set()
+        args = set(self.cell.nodes[i].args)
+        return args.union(*(self._inside(arg) for arg in args))
+
+    def _dense(self, i: int) -> tuple[int, ...]:
+        """The nodes that the matrices of a layer read, each once."""
+        maps = (self.cell.nodes[m] for m in self.maps[i])
+        return tuple(sorted({arg for m in maps if m.op == "linear" for arg in m.args}))
+
+    def _merge_inputs(self, live: Sequence[int]) -> None:
+        """Merges of what is there before the first operation, small ones first."""
+        read = {self._dense(i) for i in live if i in self.maps} - {()}  # () of diagonals
+        for wanted in sorted(read, key=lambda nodes: (len(nodes), nodes)):
+            if all(node in self.of for node in wanted):
+                self._merged(wanted)
+
+    def _merged(self, nodes: tuple[int, ...]) -> int:
+        """The part whose value is all of these together."""
+        if len(nodes) == 1:
+            return self._value(nodes[0])
+        if nodes not in self.merges:
+            known = [m for m in self.merges if set(m) < set(nodes)]
+            first = max(known, key=len, default=())
+            sources = [self.merges[first]] if first else []
+            sources += [self._value(i) for i in nodes if i not in first]
+            self.merges[nodes] = self._add(Part("merge", "", tuple(map(Wire, sources))))
+        return self.merges[nodes]
+
+    def _layer(self, i: int) -> int:
+        n, maps = self.cell.nodes[i], [self.cell.nodes[m] for m in self.maps[i]]
+        label = n.op if n.op in ACTIVATIONS else "linear" if self._dense(i) else "diagonal"
+        dense = self._dense(i)
+        wires = [Wire(self._merged(dense))] if dense else []
+        wires += [Wire(self._value(m.args[0]), True) for m in maps if m.op == "diagonal"]
+        note = _note([m for m in maps if m.op == "linear"])
+        return self._add(Part("layer", NAMES.get(label, label), tuple(wires), self._name(i), note))
+
+    def _name(self, i: int) -> str:
+        return self.new.get(i, self.cell.nodes[i].name)
+
+    # everything else
+
+    def _value(self, i: int) -> int:
+        """The part of a node; a number that is no part of an operation's label becomes one."""
+        if i not in self.of:
+            value = self.cell.nodes[i].number("value")
+            self.of[i] = self._add(Part("leaf", f"{value:g}"))
+        return self.of[i]
+
+    def _point(self, i: int) -> int:
+        n = self.cell.nodes[i]
+        if n.op == "blend":
+            gate, *others = n.args
+            rest = self._add(Part("point", "1−", (Wire(self._value(gate)),)))
+            sides = zip((self._value(gate), rest), others, strict=True)
+            made = [
+                self._add(Part("point", "×", (Wire(one), Wire(self._value(other)))))
+                for one, other in sides
+            ]
+            return self._add(Part("point", "+", tuple(map(Wire, made)), n.name))
+        if OPS[n.op].arity == 2:
+            return self._add(self._binary(n))
+        wires = tuple(Wire(self._value(arg)) for arg in n.args)
+        label = NAMES.get(n.op, n.op)
+        if n.op == "masked":
+            label = "W upper" if n.attr("mask") == "block_upper" else "W lower"
+        if not n.args:
+            return self._add(Part("leaf", label, wires, n.name, _note([n])))
+        kind: PartKind = "layer" if OPS[n.op].kind == "learned" else "point"
+        return self._add(Part(kind, label, wires, n.name))
+
+    def _binary(self, n: Node) -> Part:
+        sign, (a, b) = SIGNS[n.op], n.args
+        first, second = (self.cell.nodes[arg] for arg in n.args)
+        if second.op == "constant":
+            label = f"{sign}{_number(second)}"
+            return Part("point", label, (Wire(self._value(a)),), n.name)
+        if first.op == "constant":
+            number = _number(first)
+            ordered = n.op in ("sub", "div")
+            label = f"{number}{sign}" if ordered else f"{sign}{number}"
+            return Part("point", label, (Wire(self._value(b)),), n.name)
+        mark = sign if n.op in ("sub", "div") else ""
+        wires = (Wire(self._value(a)), Wire(self._value(b), mark=mark))
+        return Part("point", sign.strip(), wires, n.name)
+
+    def _outputs(self) -> None:
+        cell = self.cell
+        for k, (state, new) in enumerate(zip(cell.states, cell.new_states, strict=True)):
+            wires = (Wire(self._value(new)),)
+            self._add(Part("output", state.name, wires, port=f"state {k}"))
+        for k, (name, new) in enumerate(zip(cell.verticals, cell.new_verticals, strict=True)):
+            self._add(Part("output", name, (Wire(self._value(new)),), port=f"vertical {k}"))
+        same = [
+            state.name
+            for state, new in zip(cell.states, cell.new_states, strict=True)
+            if new == cell.y
+        ]
+        label = same[0] if same else "y"
+        self._add(Part("output", label, (Wire(self._value(cell.y)),), port="y"))
+
+
+def _number(n: Node) -> str:
+    return f"{n.number('value'):g}".replace("-", "−")
+
+
+def _note(maps: Sequence[Node]) -> str:
+    """How the parameters of these maps begin, where that is not 0."""
+    found = []
+    bias = sum(m.number("bias") for m in maps if m.op == "linear" and m.attr("bias") is not None)
+    bias += sum(m.number("init") for m in maps if m.op in ("vector", "scalar"))
+    eye = sum(m.number("eye") for m in maps if m.op == "linear")
+    if bias:
+        found.append(f"{'bias' if maps[0].op == 'linear' else 'at'} {bias:g}".replace("-", "−"))
+    if eye:
+        found.append("+ I" if eye == 1 else f"+ {eye:g} I".replace("-", "−"))
+    widths = {m.attr("width") for m in maps if m.op == "linear"} - {"hidden"}
+    found += [f"width {width}" for width in sorted(widths, key=str)]
+    return ", ".join(found)

@@ -1,0 +1,273 @@
+"""From a command line and a YAML file to a dataclass of any command's configuration.
+
+Every field is a flag, by its dotted name; a group of fields is a dataclass inside. What is wrong is
+one sentence that names the field.
+"""
+
+import dataclasses
+import difflib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
+
+import jsonargparse
+import yaml
+
+from nas.errors import SearchError, UserError
+
+
+def parser_of(owner: type, prog: str, usage: str, description: str) -> jsonargparse.ArgumentParser:
+    """A parser whose flags are the fields of a configuration, explained by their docstrings."""
+    # A group's class follows from its field's name, so that its fields are flags like all others.
+    groups: list[type | Callable[[type], bool]] = [
+        t for t in fields_of(owner).values() if isinstance(t, type) and is_dataclass(t)
+    ]
+    jsonargparse.set_parsing_settings(
+        docstring_parse_attribute_docstrings=True, subclasses_disabled=groups
+    )
+    parser = jsonargparse.ArgumentParser(
+        prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_class_arguments(owner)
+    return parser
+
+
+def instantiate(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[str, object]:
+    """The values of all fields, groups as dataclasses, from what `flags` yields.
+
+    Raises:
+        UserError: in one sentence, for anything that does not fit.
+        SystemExit: after --help and --print_config.
+    """
+    try:
+        namespace = parser.parse_args(list(given))
+        namespace.pop("config", None)
+        values: dict[str, object] = parser.instantiate(namespace).as_dict()
+    except (jsonargparse.ArgumentError, OSError) as error:
+        raise UserError(readable(str(error))) from None
+    return values
+
+
+# --- the fields of the configuration, by their dotted names ---
+
+
+@cache
+def fields_of(owner: type) -> Mapping[str, object]:
+    """The type of every field, groups of fields included."""
+    return dict(_types_in(owner, ""))
+
+
+def _types_in(owner: type, prefix: str) -> Iterator[tuple[str, object]]:
+    hints = get_type_hints(owner)
+    for field in dataclasses.fields(owner):
+        kind = hints[field.name]
+        yield prefix + field.name, kind
+        if is_dataclass(kind):
+            assert isinstance(kind, type)
+            yield from _types_in(kind, f"{prefix}{field.name}.")
+
+
+def _is_group(owner: type, name: str) -> bool:
+    return is_dataclass(fields_of(owner)[name])
+
+
+def _is_list(owner: type, name: str) -> bool:
+    return get_origin(fields_of(owner)[name]) is tuple
+
+
+def _unknown_field(owner: type, name: str) -> UserError:
+    """Say so, with the field that has this last name, else the nearest one of its group."""
+    group, _, last = name.rpartition(".")
+    beside = [known for known in fields_of(owner) if known.rpartition(".")[0] == group]
+    near = [known for known in fields_of(owner) if known.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(name, beside, n=1, cutoff=0.7)
+    near = near or difflib.get_close_matches(name, fields_of(owner), n=1, cutoff=0.6)
+    guess = f' Did you mean "{near[0]}"?' if near else ""
+    return UserError(f'no field "{name}" in the configuration.{guess} --help lists all fields.')
+
+
+def _needs_fields(owner: type, name: str, value: object) -> UserError:
+    first = next(known for known in fields_of(owner) if known.startswith(f"{name}."))
+    return UserError(f'{name} is a group of fields, such as {first}, got "{value}".')
+
+
+# --- the YAML file ---
+
+
+def check_file(owner: type, path: Path) -> None:
+    """Raise UserError unless the file is YAML whose keys are fields, each written once."""
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError:
+        raise UserError(f"configuration {path} is not UTF-8 text.") from None
+    except OSError as error:
+        raise UserError(f"configuration {path} cannot be read: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"configuration {path} is not YAML: {_reason(error)}.") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f'configuration {path} must be lines "field: value", such as "seed: 1".')
+    try:
+        _check_keys(owner, root, "")
+    except UserError as error:
+        raise UserError(f"configuration {path}: {error}") from None
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _check_keys(owner: type, node: yaml.MappingNode, prefix: str) -> None:
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        if name not in fields_of(owner):
+            raise _unknown_field(owner, name)
+        if name in seen:
+            raise UserError(f"{name} must be written once, got it twice.")
+        seen.add(name)
+        if _is_group(owner, name):
+            if not isinstance(value, yaml.MappingNode):
+                raise _needs_fields(owner, name, value.value)
+            _check_keys(owner, value, f"{name}.")
+
+
+# --- the command line ---
+
+
+def flags(owner: type, arguments: Sequence[str], aliases: Mapping[str, str]) -> Iterator[str]:
+    """Arguments as jsonargparse reads them: one --field=value each, a list as YAML."""
+    rest = list(arguments)
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        if not flag.startswith("--") and flag != "-h":
+            raise UserError(f'"{flag}" must be a flag, --FIELD VALUE: --help lists all fields.')
+        name = flag.lstrip("-").replace("-", "_")  # --time-budget is the field time_budget
+        if name in ("h", "help", "print_config"):
+            yield f"--{name.replace('h', 'help', name == 'h')}{equals}{value}"
+            continue
+        values = [value] if equals else []
+        while not equals and rest and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
+        yield _field_flag(owner, flag, aliases.get(name, name), values)
+
+
+def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str:
+    if name not in fields_of(owner) and name != "config":
+        raise _unknown_field(owner, name)
+    several = name != "config" and _is_list(owner, name)
+    if not values:
+        raise UserError(f"{flag} needs {'at least one' if several else 'a'} value, got none.")
+    if several:
+        return f"--{name}={_listed(owner, name, values)}"
+    if len(values) > 1:
+        raise UserError(f"{flag} takes one value, got {len(values)}: {' '.join(values)}.")
+    if name == "config":
+        check_file(owner, Path(values[0]))
+    elif _is_group(owner, name):
+        raise _needs_fields(owner, name, values[0])
+    return f"--{name}={values[0]}"
+
+
+def _listed(owner: type, name: str, values: Sequence[str]) -> str:
+    """Several values, or one with commas, as a YAML list; what is one already stays."""
+    if values[0].startswith("["):
+        return " ".join(values)
+    parts = [part for one in values for part in one.split(",") if part]
+    if get_args(fields_of(owner)[name])[0] is str:
+        return json.dumps(parts)
+    return f"[{', '.join(parts)}]"
+
+
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "tuple": "a list in brackets",
+}
+UNION = re.compile(r"Does not validate against any of the Union.*NoneType.*Given value: ?(.*)")
+EXPECTED = re.compile(r"Expected an? (?:<class ')?(?:typing\.)?(.*?)(?:'>)?\. Got value: ?(.*)")
+
+
+def readable(message: str) -> str:
+    """jsonargparse's message as one sentence."""
+    text = " ".join(line.strip(" -") for line in message.splitlines() if line.strip(" -"))
+    text = UNION.sub(r'must be a number or null, got "\1"', EXPECTED.sub(_expected, text))
+    text = text.replace("argument --", "")
+    fields = re.findall(r'Parser key "([\w.]+)": ?', text)
+    rule = re.sub(r'Parser key "[\w.]+": ?', "", text).rstrip(".")
+    if len(fields) == 2 and "." not in fields[1]:
+        fields = [".".join(fields)]
+    return f"{fields[-1]} {rule}." if fields else f"{rule}."
+
+
+def _expected(found: re.Match[str]) -> str:
+    kind = KINDS.get(found[1]) or re.sub(r"Literal\[(.*)\]", r"one of \1", found[1])
+    return f'must be {kind}, got "{found[2]}"'
+
+
+# --- how a command ends ---
+
+EXIT_FAILED = 1
+
+
+EXIT_WRONG_USAGE = 2
+
+
+EXIT_INTERRUPTED = 130
+
+
+def guarded(command: str, main: Callable[[], int]) -> int:
+    """Run a command; what the user did wrong is one sentence and exit code 2, no traceback."""
+    try:
+        return main()
+    except UserError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return EXIT_WRONG_USAGE
+    except SearchError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:  # before there was anything to keep, or for a second time
+        print(f"{command}: interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what is finished is kept.
+
+    A second one ends the process at once, as a kill would: what is stored is whole, and workers end
+    with it. As one more exception it could come while the workers are being ended, and the process
+    would then wait for all of their work.
+    """
+
+    def end_at_once(number: int, frame: object) -> None:
+        with suppress(Exception):  # it may be in the middle of writing
+            sys.stdout.flush()
+        os.write(2, b"Ended at once; the same command goes on.\n")
+        os._exit(EXIT_INTERRUPTED)
+
+    def interrupt(number: int, frame: object) -> None:
+        for one in before:
+            signal.signal(one, end_at_once)
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # neither ignored nor other
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,68 @@
+"""The compiler's passes: the list that makes a plan of a cell, each verified when it has run.
+
+To add one, write a function `Plan -> Plan` and a line in PASSES, with what holds from then on as
+invariants of `nas/compile/passes/verify.py`. `NAS_DEBUG=passes` prints what each does to a cell.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nas.compile.passes import place as place
+from nas.compile.passes import rewrite as rewrite
+from nas.compile.passes import verify as verify
+from nas.compile.passes.verify import Invariant
+from nas.compile.plan import Plan
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step from a cell to its plan."""
+
+    name: str
+    run: Callable[[Plan], Plan]
+    holds: tuple[Invariant, ...]
+    """What holds after it and all later passes."""
+
+
+PASSES: tuple[Pass, ...] = (
+    Pass("dead code", rewrite.remove_dead_code, (verify.every_node_is_needed,)),
+    Pass("constants", rewrite.fold_constants, (verify.no_operation_is_of_constants,)),
+    Pass("identities", rewrite.remove_identities, (verify.no_operation_is_an_identity,)),
+    Pass("repetitions", rewrite.merge_repetitions, (verify.no_expression_is_there_twice,)),
+    Pass("hoisting", place.hoist, (verify.only_what_depends_on_a_state_is_in_the_loop,)),
+    Pass(
+        "stages",
+        place.join_stages,
+        (
+            verify.every_map_of_the_loop_is_in_one_stage,
+            verify.columns_do_not_overlap,
+            verify.products_are_what_the_maps_read,
+        ),
+    ),
+    Pass(
+        "regions",
+        place.group_regions,
+        (verify.every_node_of_the_loop_has_one_place, verify.values_are_there_when_read),
+    ),
+)
+
+
+def planned(plan: Plan) -> Plan:
+    """Run all passes on an `unplanned` cell.
+
+    Raises:
+        PassError: if a pass breaks an invariant, which is an error of the compiler.
+    """
+    for _, after in steps(plan):
+        plan = after
+    return plan
+
+
+def steps(plan: Plan) -> Iterator[tuple[Pass, Plan]]:
+    """Each pass with what it gives, verified."""
+    held: list[Invariant] = list(verify.ALWAYS)
+    for step in PASSES:
+        plan = step.run(plan)
+        held += step.holds
+        verify.verify(plan, step.name, held)
+        yield step, plan

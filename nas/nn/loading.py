@@ -1,0 +1,200 @@
+"""`nas.load`: a trained winner, weights included.
+
+The module has another name than the function, which it would hide as an attribute of `nas`.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from nas.cell.graph import Cell
+from nas.cell.text import loads
+from nas.errors import UserError
+from nas.nn.attention import AttentionModel
+from nas.nn.budget import count_params
+from nas.nn.model import SequenceModel
+from nas.nn.rnn import RNN
+from nas.nn.stacking import STACKINGS, Stacking, described_stacking
+from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
+
+Model = SequenceModel | AttentionModel
+"""The network that a task trains around the layers."""
+RECORDED = ("models:/", "runs:/")
+"""What a name of something in MLflow begins with."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a file of weights holds."""
+
+    module: RNN | Model
+    described: dict[str, Any]
+    """Its cell, key, sizes and, where it was trained on one, task."""
+
+    @property
+    def rnn(self) -> RNN:
+        return self.module if isinstance(self.module, RNN) else self.module.rnn
+
+
+def load(source: str | Path, task: str = "") -> RNN:
+    """The trained layers of a study's winner, as a `nas.RNN` in evaluation mode.
+
+    Of a model with attention, those that read a source from its first symbol on.
+
+    `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a registered
+    model (`models:/NAME@champion`, `models:/NAME/3`) or the run that it was registered with
+    (`runs:/ID`); with the weights of several tasks in a folder, `task` names one. Nothing is
+    executed on loading.
+
+    Raises:
+        UserError: if there are no such weights or the file is not of this kind.
+    """
+    return read(source, task).rnn
+
+
+def load_model(source: str | Path, task: str = "") -> Model:
+    """As `load`, with the embedding and the output layer of the task around the layers."""
+    loaded = read(source, task)
+    if isinstance(loaded.module, RNN):
+        raise UserError(f"{source} holds layers without a task: load them with nas.load.")
+    return loaded.module
+
+
+def read(source: str | Path, task: str = "") -> Loaded:
+    """As `load`, with the network and the description that are stored."""
+    if str(source).startswith(RECORDED):
+        from nas.zoo.tracking import fetch
+
+        with tempfile.TemporaryDirectory() as folder:
+            return _read(_weights_file(fetch(str(source), Path(folder)), task, str(source)))
+    return _read(_weights_file(Path(source), task, str(source)))
+
+
+def _read(path: Path) -> Loaded:
+    try:
+        with safe_open(path, "pt") as stored:
+            described = json.loads((stored.metadata() or {}).get("nas", "null"))
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise UserError(f"weights {path} cannot be read: {error}.") from None
+    if not isinstance(described, dict) or "cell" not in described:
+        raise UserError(f"weights {path} were not written by a search: no description of a cell.")
+    return Loaded(_filled(path, described, tensors), described)
+
+
+def described_layers(rnn: RNN) -> dict[str, Any]:
+    """The description of layers without a task, for the metadata of their weights."""
+    return {
+        "cell": str(rnn.cell),
+        "key": rnn.cell.key,
+        "input_size": rnn.input_size,
+        "hidden_size": rnn.hidden_size,
+        "num_layers": rnn.num_layers,
+        **described_stacking(rnn.stacking),
+        "bias": rnn.bias,
+        "bidirectional": rnn.bidirectional,
+    }
+
+
+def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -> RNN | Model:
+    # A description larger than the file is refused before anything of its size is made.
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    try:
+        cell = loads(str(described["cell"]))
+        is_model = "vocabulary_size" in described or "interface" in described
+        make = _model if is_model else _layers
+        module = make(cell, described, stored)
+        module.load_state_dict(tensors)
+    except (UserError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"weights {path} do not fit their description: {reason}.") from None
+    return module.eval()
+
+
+def _model(cell: Cell, described: dict[str, Any], stored: int) -> Model:
+    interface = _interface(described)
+    width = _size(described, "hidden_size")
+    layers = _size(described, "num_layers")
+    _check_stored(count_params(cell, interface, width, layers), stored)
+    make = SequenceModel if interface.attention is None else AttentionModel
+    return make(cell, interface, width, layers, dropout=0.0, stacking=_stacking(described))
+
+
+def _stacking(described: dict[str, Any]) -> Stacking:
+    name = described.get("stacking", "plain")  # the first searches had no other
+    for known in STACKINGS:
+        if name == known:
+            return known
+    raise UserError(f"stacking must be one of {', '.join(STACKINGS)}, got {name!r}")
+
+
+def _interface(described: dict[str, Any]) -> Interface:
+    if "vocabulary_size" in described:
+        return interface_of(_size(described, "vocabulary_size"))
+    ends = described["interface"]
+    if not isinstance(ends, dict) or ends.get("head") not in get_args(Head):
+        raise UserError(f"interface must name a head of {', '.join(get_args(Head))}, got {ends!r}")
+    inputs, outputs = _size(ends, "inputs"), _size(ends, "outputs")
+    tokens, attention = ends.get("tokens") is True, _attention(ends)
+    return Interface(inputs, outputs, ends["head"], tokens, attention)
+
+
+def _attention(ends: dict[str, Any]) -> Attention | None:
+    if (found := ends.get("attention")) is None:
+        return None
+    form = found.get("form") if isinstance(found, dict) else None
+    for known in get_args(AttentionForm):
+        if form == known:
+            symbols = (_size(found, name, least=0) for name in ("divider", "padding"))
+            return Attention(known, *symbols)
+    forms = ", ".join(get_args(AttentionForm))
+    raise UserError(f"attention must have a form of {forms}, got {found!r}")
+
+
+def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:
+    names = ("input_size", "hidden_size", "num_layers")
+    inputs, hidden, layers = (_size(described, name) for name in names)
+    both, bias = described.get("bidirectional") is True, described.get("bias") is not False
+    _check_stored(cell.n_params(inputs, hidden, bias=bias), stored)
+    _check_stored(layers, stored + 1)
+    return RNN(
+        cell, inputs, hidden, layers, bias, bidirectional=both, stacking=_stacking(described)
+    )
+
+
+def _check_stored(needed: int, stored: int) -> None:
+    if needed > stored:
+        raise UserError(f"the model needs {needed:,} values, the file has {stored:,}")
+
+
+def _size(described: dict[str, Any], name: str, least: int = 1) -> int:
+    value = described.get(name)
+    if type(value) is not int or value < least:
+        kind = "a positive whole number" if least else "a whole number from 0 on"
+        raise UserError(f"{name} must be {kind}, got {value!r}")
+    return value
+
+
+def _weights_file(source: Path, task: str, named: str) -> Path:
+    if source.is_file():
+        return source
+    found = sorted(source.glob("*.safetensors"))
+    tasks = ", ".join(path.stem for path in found)
+    if not found:
+        raise UserError(
+            f"no trained winner in {named}: give a folder such as studies/NAME/winner, or one of "
+            "its .safetensors files."
+        )
+    if task:
+        chosen = [path for path in found if path.stem == task]
+        if not chosen:
+            raise UserError(f'{named} has no weights for task "{task}". Known: {tasks}.')
+        return chosen[0]
+    if len(found) > 1:
+        raise UserError(f"{named} has weights for several tasks; choose one with task=: {tasks}.")
+    return found[0]

@@ -1,0 +1,1 @@
+"""How a candidate is judged: which evaluations, in which order, and its score."""

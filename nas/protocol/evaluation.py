@@ -1,0 +1,142 @@
+"""The unit of work of a search: (cell, task, K settings, seed, fidelity) -> K outcomes.
+
+Plain data without torch: the coordinator makes evaluations and stores outcomes, only workers train.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nas.nn.settings import Settings, described
+from nas.tasks.base import Metric, Task
+
+Status = Literal[
+    "ok", "cut", "vetoed", "diverged", "failed", "crashed", "out of memory", "timed out"
+]
+"""Of a training run; "cut" is one that others were preferred to before its end, "vetoed" one that
+was not begun, because the cell is dead or explodes at its initialisation, "crashed" one of an
+evaluation whose worker died each time that it was tried."""
+
+Veto = Literal["off", "end", "note"]
+
+DEVICE = "NAS_DEVICE"
+"""The environment variable of a worker that names the device it trains on; the CPU without it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training run took. Wall time is not compared: it is the only part that varies."""
+
+    steps: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+    wall_s: float = dataclasses.field(default=0.0, compare=False)
+    saved_flops: float = 0.0
+    """What a run that was cut or vetoed would have taken up to its last epoch, at most."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Measurements on the validation split after one epoch; losses a scored position, in the unit
+    of the task."""
+
+    train_loss: float
+    loss: float
+    accuracy: float
+    """The share of scored positions that are right; 0 for a Gaussian head, which has none."""
+    learning_rate: float
+    marks: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Accuracy on further named sets of positions, such as the closing tags of XML."""
+
+    def value(self, metric: Metric) -> float:
+        """What is compared of these measurements."""
+        if metric.mark:
+            return self.marks[metric.mark]
+        return self.accuracy if metric.name == "accuracy" else self.loss
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training run gave."""
+
+    status: Status
+    best: float | None = None
+    """Best value of the task's metric on validation; None if no epoch was finished."""
+    best_epoch: int | None = None
+    curve: tuple[Epoch, ...] = ()
+    n_params: int = 0
+    hidden_size: int = 0
+    cost: Cost = Cost()
+    message: str = ""
+    doubt: str = ""
+    """Why a veto would have ended a run that it was only to note."""
+    test: float | None = None
+    """The metric on the test split with the weights of the best epoch, where it was asked for."""
+    test_marks: dict[str, float] = dataclasses.field(default_factory=dict)
+    """On test, what `Epoch.marks` are on validation."""
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "Outcome":
+        curve = tuple(Epoch(**epoch) for epoch in data["curve"])
+        return Outcome(**{**data, "curve": curve, "cost": Cost(**data["cost"])})
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What an early look asks for: a metric that one of the settings must have reached."""
+
+    epoch: int
+    """After how many epochs, at least 1."""
+    value: float
+    """Of the task's metric, on validation."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One unit of work. The same evaluation gives the same outcomes on the same kind of device."""
+
+    cell: str
+    """The cell as text."""
+    key: str
+    """The cell's key: two texts of one key share their outcomes."""
+    task: Task
+    settings: tuple[Settings, ...]
+    seed: int
+    """Of the weights and dropout, and of the data, which all cells of a study share."""
+    fidelity: float = 1.0
+    """Share of the task's epochs to train, in (0, 1]."""
+    halving: int = 0
+    """Successive halving: the best 1/halving of the settings go on at each rung; 0: all do."""
+    bar: Bar | None = None
+    """If none of the settings reaches it in time, all are cut there."""
+    veto: Veto = "off"
+    """Whether settings with which the cell is dead or explodes at its start are not trained (end),
+    or trained with a note of that; see `Outcome.doubt`."""
+    measure_test: bool = False
+    """Whether the best epoch of each run, chosen on validation, is measured on the test split."""
+
+    def digest(self) -> str:
+        """What the cache of outcomes is indexed by: of the cell its key, not its text."""
+        parts = [
+            self.key,
+            self.task.version,
+            [described(settings) for settings in self.settings],
+            self.seed,
+            self.fidelity,
+            *([self.halving] if self.halving else []),
+            *([dataclasses.asdict(self.bar)] if self.bar else []),
+            *([f"veto {self.veto}"] if self.veto != "off" else []),
+            *(["test"] if self.measure_test else []),
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker sends back: an outcome a setting, in order, and the best one's weights."""
+
+    outcomes: tuple[Outcome, ...]
+    weights: bytes | None = None
+    """The best member's model as safetensors, described in its metadata."""

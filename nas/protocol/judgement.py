@@ -1,0 +1,96 @@
+"""What is known of a cell once it is judged, and of the reference that others are judged by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nas.protocol.evaluation import Outcome
+from nas.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a candidate."""
+
+    stage: str
+    """"scored", or the task at which it was rejected."""
+    best: dict[str, float | None]
+    """The best metric on each task that was tried; None if no setting gave one."""
+    ratios: dict[str, float] = field(default_factory=dict)
+    """Relative to the GRU's best, above 1 is better."""
+    score: float | None = None
+    """The smallest ratio; None for a candidate that was rejected."""
+    value: float = 0.0
+    """What the sampler maximises: the score, or for a rejected candidate how far it came, less
+    than any accepted candidate's."""
+    looks: dict[str, float] = field(default_factory=dict)
+    """The best metric on each task at the first look, where there is one."""
+    cut: bool = False
+    """Whether it was rejected at a first look."""
+    set_aside: str = ""
+    """Why it is never tried again: how its evaluations ended the workers."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored: what a study has no use for is left out."""
+        plain = asdict(self)
+        for name in ("looks", "cut", "set_aside"):
+            if not plain[name]:
+                del plain[name]
+        return plain
+
+
+def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
+    """The judgement of a candidate whose evaluation ended its workers, each time that it was tried.
+
+    None for any other: a run that failed by itself is judged by the protocol. The sampler gets the
+    lowest value, whatever other settings gave.
+    """
+    for outcome in outcomes:
+        if outcome.status == "crashed":
+            best = best_value(task, outcomes)
+            reason = outcome.message or "its worker died"
+            return Judgement(task.name, {task.name: best}, set_aside=reason)
+    return None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the reference cell reaches on each task."""
+
+    best: Mapping[str, float]
+    looks: Mapping[str, float] = field(default_factory=dict)
+    """At the first look."""
+
+    @staticmethod
+    def of(judgement: Judgement) -> "Reference | None":
+        """None if a task has no metric."""
+        known = {name: value for name, value in judgement.best.items() if value is not None}
+        complete = len(known) == len(judgement.best)
+        return Reference(known, judgement.looks) if complete else None
+
+
+def best_outcome(task: Task, outcomes: Sequence[Outcome]) -> Outcome | None:
+    """The outcome with the best metric, the first of equals; None if none has one."""
+    best: Outcome | None = None
+    for outcome in outcomes:
+        if outcome.best is not None and (
+            best is None or best.best is None or task.metric.better(outcome.best, best.best)
+        ):
+            best = outcome
+    return best
+
+
+def best_value(task: Task, outcomes: Sequence[Outcome]) -> float | None:
+    """The best metric of all outcomes; None if none has one."""
+    best = best_outcome(task, outcomes)
+    return best.best if best else None
+
+
+def value_at(task: Task, outcomes: Sequence[Outcome], n_epochs: int) -> float | None:
+    """The best metric that any of the outcomes had reached after so many epochs."""
+    values = [
+        epoch.value(task.metric) for outcome in outcomes for epoch in outcome.curve[:n_epochs]
+    ]
+    if not values:
+        return None
+    return max(values) if task.metric.higher_is_better else min(values)

@@ -1,0 +1,3 @@
+"""`python -m nas.search`: search for recurrent cells."""
+
+from nas.search.search import main as main

@@ -1,0 +1,1 @@
+"""The loop: from a plan through candidates and evaluations to the leaderboard."""

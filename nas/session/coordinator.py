@@ -1,0 +1,296 @@
+"""The coordinator: asks for candidates, keeps several in flight, stores what comes back.
+
+Whatever the workers' number and speed, the same seed gives the same study: trial n is asked when
+the results of trials 0 … n - in_flight, and no others, have been told to the sampler, in order.
+Judging is replayed from stored outcomes, so a coordinator that was killed goes on where it stood.
+"""
+
+import queue
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import optuna
+
+from nas.cell.graph import Cell
+from nas.errors import UserError
+from nas.protocol.evaluation import Evaluation, Outcome, Result
+from nas.protocol.judgement import Judgement, Reference, set_aside
+from nas.protocol.requests import REFERENCE
+from nas.protocol.staged import Judging, NeedReference, Request, Staged
+from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
+from nas.samplers.evolution import EvolutionConfig
+from nas.samplers.point import PointSampler
+from nas.session.judging import inherited, judging_of
+from nas.session.spending import Spending
+from nas.spaces.base import Space
+from nas.study.study import Study
+from nas.study.visit import Visit
+from nas.workers.local import Workers
+
+POLL_S = 0.5
+"""Longest wait for a result before the display is refreshed and the clock is looked at."""
+
+
+class Observer(Protocol):
+    """Receives events: `progress.py` shows them and `nas/record/recorder.py` records them."""
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None: ...
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None: ...
+
+    def judged(self, visit: Visit) -> None: ...
+
+    def tick(self, coordinator: "Coordinator") -> None: ...
+
+
+@dataclass
+class _Running:
+    """A visit that is being judged, and the evaluations it waits for."""
+
+    visit: Visit
+    judging: Judging
+    waiting: tuple[tuple[str, Evaluation], ...] = ()
+    """With their digests, which take a fifth of a millisecond each."""
+    needs_reference: bool = False
+
+
+@dataclass
+class Coordinator:
+    """Runs one study to its end."""
+
+    study: Study
+    space: Space
+    protocol: Staged
+    workers: Workers
+    given: Sequence[Cell]
+    """Cells to measure on every task, the reference first."""
+    sampler: str
+    seed: int
+    n_candidates: int
+    in_flight: int
+    evolution: EvolutionConfig = DEFAULT_EVOLUTION
+    observers: Sequence[Observer] = ()
+    deadline: float | None = None
+    """When to stop, on `clock`; None: when all candidates are judged."""
+    run_budget: int = 0
+    """No candidate is begun once so many runs are spent (`spending.py`); 0: no limit."""
+    used_up: Literal["", "time", "runs"] = ""
+    """The budget that ended the search before all candidates were judged."""
+    clock: Callable[[], float] = time.monotonic
+    running: dict[int, _Running] = field(default_factory=dict)
+    reference: Reference | None = None
+    busy: dict[str, tuple[Visit, Evaluation]] = field(default_factory=dict)
+    """Evaluations handed to workers, by digest, with the visit that asked first."""
+
+    def __post_init__(self) -> None:
+        self._arrived: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
+        self._make_sampler = find_sampler(
+            self.sampler, self.space, self.evolution, self.protocol.n_turns
+        )
+        self._spending = Spending(self._asks_first)
+        self._n_given: int | None = None
+        self._n_there = 0
+        """Visits from the first on of which none was lost in a crash."""
+
+    @property
+    def total(self) -> int:
+        """Trials that the study has when it is complete."""
+        if self._n_given is not None:
+            return self.n_candidates + self._n_given
+        given = [v for v in self.study.visits if v and v.kind == "given"]
+        missing = self._missing()
+        if not missing:  # there will be no more of them
+            self._n_given = len(given)
+        return self.n_candidates + len(given) + len(missing)
+
+    def _missing(self) -> list[Cell]:
+        present = {v.key for v in self.study.visits if v and v.kind == "given"}
+        return [cell for cell in self.given if cell.key not in present]
+
+    def run(self) -> bool:
+        """Judge every candidate; False if a budget was used up first."""
+        for visit in self.study.visits:
+            if visit and not visit.judgement:
+                self._begin(visit)
+            elif visit and visit.key == self._reference_key and visit.judgement:
+                self.reference = _known(visit)
+        while self._fill() or self.running:
+            if self.deadline is not None and self.clock() >= self.deadline:
+                self.used_up = "time"
+                return False
+            for observer in self.observers:
+                observer.tick(self)
+            try:
+                digest, future = self._arrived.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+            self._receive(digest, future)
+        if self._next_number() is not None:
+            self.used_up = "runs"
+            return False  # the rest is not told: with a larger budget nothing is as if it had been
+        self._tell_up_to(len(self.study.visits))
+        return True
+
+    @property
+    def _reference_key(self) -> str:
+        return self.given[0].key
+
+    def _fill(self) -> bool:
+        """Ask for trials while the window allows it; True if any was begun."""
+        begun = False
+        while (number := self._next_number()) is not None:
+            if not self._tell_up_to(number - self.in_flight + 1):
+                break
+            if self._is_spent(number):
+                break
+            self._begin(self._ask(number))
+            begun = True
+        return begun
+
+    def _next_number(self) -> int | None:
+        """The next trial to ask: first one whose cell was lost in a crash, else a new one."""
+        visits = self.study.visits
+        while self._n_there < len(visits) and visits[self._n_there] is not None:
+            self._n_there += 1
+        if self._n_there < len(visits):
+            return self._n_there
+        return len(visits) if len(visits) < self.total else None
+
+    def _is_spent(self, number: int) -> bool:
+        """Whether the run budget forbids this trial; one that was begun before goes on."""
+        visits = self.study.visits
+        if not self.run_budget or number < len(visits) or self._missing():
+            return False
+        n_known = max(0, number - self.in_flight + 1)
+        return self._spending.runs(visits, n_known) >= self.run_budget
+
+    def _tell_up_to(self, count: int) -> bool:
+        """Tell the first `count` trials in order; False if one of them is not judged yet."""
+        for visit in self.study.visits[: max(0, count)]:
+            assert visit is not None
+            if visit.judgement is None:
+                return False
+            if not visit.told:
+                self.study.tell(visit)
+        return True
+
+    def _ask(self, number: int) -> Visit:
+        missing = self._missing()
+        if not missing:
+            sampler = Repeatable(self._make_sampler, self.seed, number)
+            settings = self._inherited if self.protocol.config.draws == "inherited" else None
+            return self.study.ask(number, sampler, self.space.propose, "drawn", settings)
+        cell = missing[0]
+        params = self.space.params_of(cell)
+
+        def propose(trial: optuna.Trial) -> Cell:
+            # A given cell that is a point of the space is drawn as that point, so that the sampler
+            # learns from it; it keeps the name and text under which it was given.
+            if params is not None:
+                self.space.propose(trial)
+            return cell
+
+        return self.study.ask(number, PointSampler(params or {}), propose, "given")
+
+    def _inherited(self, visit: Visit) -> dict[str, list[int]]:
+        baselines = [cell.key for cell in self.given[:2]]
+        return inherited(visit, self.study.visits, self.protocol, baselines)
+
+    def _judging(self, visit: Visit) -> Judging:
+        return judging_of(visit, self.study.visits, self.protocol, self._reference_key)
+
+    def _asks_first(self, visit: Visit) -> Request:
+        return () if self._set_aside_before(visit) else next(self._judging(visit))
+
+    def _set_aside_before(self, visit: Visit) -> Judgement | None:
+        """What became of the same cell, if the sampler could know that it is not to be tried."""
+        for known in self.study.visits[: max(0, visit.number - self.in_flight + 1)]:
+            if known and known.key == visit.key and known.judgement and known.judgement.set_aside:
+                return known.judgement if visit.kind == "drawn" else None
+        return None
+
+    def _begin(self, visit: Visit) -> None:
+        judging = self._judging(visit)
+        running = _Running(visit, judging)
+        self.running[visit.number] = running
+        if before := self._set_aside_before(visit):
+            self._finish(running, before)
+        else:
+            self._handle(running, next(judging))
+
+    def _handle(self, running: _Running, request: Request) -> None:
+        """Hand out what the visit asks for, and go on with it where all of that is known."""
+        running.needs_reference = isinstance(request, NeedReference)
+        asked = () if isinstance(request, NeedReference) else request
+        running.waiting = tuple((evaluation.digest(), evaluation) for evaluation in asked)
+        for digest, evaluation in running.waiting:
+            if digest in self.study.cache or digest in self.busy:
+                continue
+            self.busy[digest] = (running.visit, evaluation)
+            for observer in self.observers:
+                observer.started(running.visit, evaluation)
+            future = self.workers.submit(evaluation)
+            future.add_done_callback(self._arrival_of(digest))
+        self._advance(running)
+
+    def _arrival_of(self, digest: str) -> "Callable[[Future[Result]], None]":
+        return lambda done: self._arrived.put((digest, done))
+
+    def _advance(self, running: _Running) -> None:
+        answer: Reference | list[tuple[Outcome, ...]]
+        if running.needs_reference:
+            if self.reference is None:
+                return
+            answer = self.reference
+        else:
+            cache = self.study.cache
+            if any(digest not in cache for digest, _ in running.waiting):
+                return
+            answer = [cache[digest].outcomes for digest, _ in running.waiting]
+            for (_, evaluation), outcomes in zip(running.waiting, answer, strict=True):
+                judgement = set_aside(evaluation.task, outcomes)
+                if judgement and running.visit.kind == "drawn":
+                    self._finish(running, judgement)
+                    return
+        try:
+            request = running.judging.send(answer)
+        except StopIteration as stop:
+            self._finish(running, stop.value)
+            return
+        self._handle(running, request)
+
+    def _finish(self, running: _Running, judgement: Judgement) -> None:
+        visit = running.visit
+        self.study.judge(visit, judgement)
+        del self.running[visit.number]
+        for observer in self.observers:
+            observer.judged(visit)
+        if visit.key == self._reference_key and self.reference is None:
+            self.reference = _known(visit)
+            for waiting in [r for r in self.running.values() if r.needs_reference]:
+                self._advance(waiting)
+
+    def _receive(self, digest: str, future: "Future[Result]") -> None:
+        visit, evaluation = self.busy.pop(digest)
+        try:
+            result = future.result()
+        except CancelledError:  # the workers were closed: nothing was finished
+            return
+        self.study.store(visit, evaluation, result.outcomes)
+        for observer in self.observers:
+            observer.stored(visit, evaluation, result)
+        for running in list(self.running.values()):
+            if any(one == digest for one, _ in running.waiting):
+                self._advance(running)
+
+
+def _known(visit: Visit) -> Reference:
+    """What the reference reaches."""
+    assert visit.judgement is not None
+    reference = Reference.of(visit.judgement)
+    if reference is None:
+        raise UserError(f"the reference cell {REFERENCE} has no metric on some task.")
+    return reference

@@ -1,0 +1,153 @@
+"""The folder that a search leaves behind: the best cell, its weights, the line that reuses it."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from nas.cell.json import to_json
+from nas.cell.text import loads
+from nas.protocol.evaluation import Evaluation, Result
+from nas.protocol.judgement import Reference, best_outcome
+from nas.protocol.staged import Staged
+from nas.session.coordinator import Coordinator, Observer
+from nas.session.judging import evaluations_of, judging_of
+from nas.study.leaderboard import Row, leaderboard, winner
+from nas.study.study import Study
+from nas.study.visit import Visit
+from nas.tasks.base import Task
+from nas.workers.local import Workers
+
+KEPT = 3
+"""How many of the best cells keep their weights during a search, so that the disk stays small."""
+
+
+class WeightStore(Observer):
+    """Keeps the weights of the leading cells, one file an evaluation, in the study's folder."""
+
+    def __init__(self, study: Study, baselines: tuple[str, ...]) -> None:
+        self.study = study
+        self.folder = study.folder / "weights"
+        self.baselines = baselines
+        self._leading: list[str] | None = None
+
+    def started(self, visit: Visit, evaluation: Evaluation) -> None:
+        pass
+
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        if result.weights is not None and visit.key not in self.baselines:
+            self.folder.mkdir(exist_ok=True)
+            path = self.path(evaluation.digest())
+            fresh = path.with_suffix(".part")
+            fresh.write_bytes(result.weights)
+            fresh.replace(path)
+
+    def judged(self, visit: Visit) -> None:
+        # A cell that is rejected at once leads nothing; of 10,000 cells a ranking takes 90 ms.
+        if self._leading is None or visit.turn or (visit.judgement and visit.judgement.score):
+            rows = leaderboard(self.study.finished(), self.baselines)
+            best = (row.key for row in rows if row.kind != "baseline" and not row.rejected)
+            self._leading = list(islice(best, KEPT))
+        leading = self._leading
+        visits = [v for v in self.study.visits if v and (v.key in leading or not v.judgement)]
+        wanted = {digest for v in visits for digest in v.evaluated}
+        for path in self.folder.glob("*.safetensors"):
+            if path.stem not in wanted:
+                path.unlink(missing_ok=True)
+
+    def tick(self, coordinator: Coordinator) -> None:
+        pass
+
+    def path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.safetensors"
+
+
+def write_winner(
+    study: Study, protocol: Staged, store: WeightStore, workers: Workers
+) -> Row | None:
+    """Write `winner/` for the best cell that is no baseline, and return its row.
+
+    Weights that a crash lost are trained again: the same evaluation gives the same weights.
+    """
+    best = winner(leaderboard(study.finished(), store.baselines))
+    if best is None:
+        return None
+    asked = _asked(best, protocol, store)
+    weights = {
+        task.name: _weights(task, [one for one in asked if one.task == task], store, workers)
+        for task in protocol.tasks
+    }
+    folder, fresh = study.folder / "winner", study.folder / "winner.part"
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(fresh)
+    fresh.mkdir()
+    cell = loads(best.visit.cell)
+    (fresh / "cell.cell").write_text(str(cell), encoding="utf-8")
+    (fresh / "cell.json").write_text(json.dumps(to_json(cell), indent=1) + "\n", encoding="utf-8")
+    for task, data in weights.items():
+        if data is not None:
+            (fresh / f"{task}.safetensors").write_bytes(data)
+    trained = [task for task, data in weights.items() if data is not None]
+    (fresh / "README.md").write_text(_readme(best, study, folder, trained), encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.replace(folder)
+    return best
+
+
+def _asked(row: Row, protocol: Staged, store: WeightStore) -> list[Evaluation]:
+    """The evaluations that a cell's last visit was judged by, its own alone."""
+    study, key = store.study, store.baselines[0]
+    first = next(v for v in study.visits if v and v.key == key and v.judgement)
+    assert first.judgement is not None
+    reference = Reference.of(first.judgement)
+    assert reference is not None, "a study without a reference has no scores"
+    judging = judging_of(row.visit, study.visits, protocol, key)
+    asked = evaluations_of(judging, study.cache, reference)
+    return [evaluation for evaluation in asked if evaluation.key == row.key]
+
+
+def _weights(
+    task: Task, evaluations: Sequence[Evaluation], store: WeightStore, workers: Workers
+) -> bytes | None:
+    known = [(e, store.study.cache[e.digest()].outcomes) for e in evaluations]
+    best = best_outcome(task, [outcome for _, outcomes in known for outcome in outcomes])
+    if best is None:
+        return None
+    evaluation = next(e for e, outcomes in known if best in outcomes)
+    path = store.path(evaluation.digest())
+    return path.read_bytes() if path.is_file() else workers.submit(evaluation).result().weights
+
+
+def _readme(row: Row, study: Study, folder: Path, trained: list[str]) -> str:
+    ratios = "\n".join(f"| {task} | {ratio:.3f} |" for task, ratio in row.ratios.items())
+    loads_each = "\n".join(f'rnn = nas.load("{folder}", task="{task}")' for task in trained)
+    return f"""# {row.name}
+
+The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, the smallest ratio
+to the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parameters.
+
+| task | ratio to the GRU |
+| --- | --- |
+{ratios}
+
+```python
+{row.visit.cell.rstrip()}
+```
+
+## Reuse it
+
+```python
+import nas
+
+# Fresh weights, with the signature of torch.nn.LSTM:
+rnn = nas.RNN("{folder}", input_size=32, hidden_size=64)
+# The weights found by the search:
+{loads_each}
+```
+
+A search result is not yet a comparison: the score was maximised on the validation split of one
+seed.
+"""

@@ -1,0 +1,1 @@
+"""Intervals, tests and analysis of variance for comparisons."""

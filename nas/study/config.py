@@ -1,0 +1,140 @@
+"""The configuration of a search: one tree of dataclasses, read once and passed down.
+
+YAML sets it, the command line overrides it; `python -m nas.search --help` lists every field.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nas.errors import UserError, refuse_credentials
+from nas.protocol.config import ProtocolConfig
+from nas.protocol.settings import SettingsGrid
+from nas.samplers.evolution import EvolutionConfig
+from nas.tasks.config import TasksConfig
+from nas.workers.cluster import ClusterConfig, check_devices, check_workers
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """A search. The same configuration and seed give the same candidates and scores."""
+
+    study: str = ""
+    """Name of the study, a folder under `studies`; the configuration's name if empty."""
+    space: str = "gates"
+    """Search space: a name that comes with nas, or the path of a YAML file."""
+    sampler: str = "tpe"
+    """How candidates are drawn: tpe, nsgaii, qmc, random, jozefowicz, regularized, or module:Class
+    of your own."""
+    n_candidates: int = 100
+    """Candidates to draw, given cells not counted."""
+    time_budget: str = ""
+    """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
+    run_budget: int = 0
+    """Begin no candidate once this many training runs are spent, given cells and runs that failed
+    included; 0: no limit. What is in flight by then is finished."""
+    seed: int = 0
+    """Of everything random: candidates, settings, weights, data."""
+    include: tuple[str, ...] = ()
+    """Cells to measure on every task beside GRU and LSTM: zoo names or .cell files."""
+    tasks: TasksConfig = field(default_factory=TasksConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    settings: SettingsGrid = field(default_factory=SettingsGrid)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    table: str = ""
+    """For --protocol replay: the file of a recorded study, from python -m nas.replay write."""
+    in_flight: int = 4
+    """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
+    workers: int | str = 0
+    """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
+    docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
+    devices: tuple[str, ...] = ()
+    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
+    one worker a device unless `workers` says more; the CPU if empty."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    evaluation_time_limit: str = "1h"
+    """An evaluation that takes longer is ended and counts as timed out."""
+    evaluation_memory_limit_gb: float = 0.0
+    """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
+    confirm: int = 0
+    """So many of the best cells are compared with GRU and LSTM when the search ends, as by
+    python -m nas.compare, on seeds that it never saw and on the test split; 0: none. The time
+    budget does not count this."""
+    confirm_seeds: int = 10
+    """Fresh seeds of that comparison."""
+    confirm_tuning: int = 0
+    """Settings a task that each of its cells is tried on; 0: protocol.n_settings."""
+    confirm_tasks: tuple[str, ...] = ()
+    """Its tasks, such as ones that the search did not use; those of the search if empty."""
+    storage: str = ""
+    """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
+    storage_wait: str = "10m"
+    """So long a database server is waited for that does not answer; what is finished meanwhile is
+    kept in memory. Not at all if empty."""
+    tracking_uri: str = ""
+    """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
+    studies: str = "studies"
+    """The folder that holds the studies' folders."""
+
+    def check(self) -> None:
+        """Raise UserError for the first field that breaks a rule."""
+        floors = {"n_candidates": 0, "run_budget": 0, "in_flight": 1, "seed": 0}
+        floors |= {"confirm": 0, "confirm_seeds": 1, "confirm_tuning": 0}
+        check_floors(self, floors)
+        if not self.evaluation_memory_limit_gb >= 0:  # nor nan
+            value_gb = self.evaluation_memory_limit_gb
+            raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
+        check_workers(self.workers)
+        check_devices(self.devices)
+        self.cluster.check()
+        check_study_name(self.study)
+        if self.protocol.kind == "replay" and not self.table:
+            raise UserError(
+                "--protocol replay needs a --table: python -m nas.replay write STUDY FILE makes "
+                "one of a finished study."
+            )
+        if self.table and self.protocol.kind != "replay":
+            kind = self.protocol.kind
+            raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")
+        seconds("time_budget", self.time_budget)
+        seconds("evaluation_time_limit", self.evaluation_time_limit)
+        seconds("storage_wait", self.storage_wait)
+        refuse_credentials("storage", self.storage)
+        refuse_credentials("tracking_uri", self.tracking_uri)
+        self.protocol.check()
+        self.settings.check()
+        self.evolution.check()
+        self.tasks.check()
+        if self.protocol.filters:
+            self.tasks.memorization.check()
+
+
+def check_floors(config: object, floors: Mapping[str, int]) -> None:
+    """Raise UserError for the first field that is below its smallest value."""
+    for name, least in floors.items():
+        if (value := getattr(config, name)) < least:
+            raise UserError(f"{name} must be at least {least}, got {value}.")
+
+
+def check_study_name(name: str) -> None:
+    """Raise UserError unless it is a folder's name, or empty."""
+    if name and not re.fullmatch(r"[\w][\w.-]*", name):
+        raise UserError(
+            f'study is a folder name of letters, digits, ".", "_" and "-", got "{name}".'
+        )
+
+
+def seconds(name: str, text: str) -> float | None:
+    """A duration such as 90s, 5m, 8h or 2d in seconds; None if empty.
+
+    Raises:
+        UserError: if it is no positive duration.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([smhd]?)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise UserError(f'{name} must be a positive time such as 90s, 5m or 8h, got "{text}".')
+    return float(match[1]) * UNITS[match[2] or "s"]

@@ -1,0 +1,106 @@
+"""The table at the end of a search, and the sentence that says what it is worth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas.protocol.requests import REFERENCE
+
+if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
+    from nas.study.visit import Visit
+
+BASELINES = (REFERENCE, "lstm")
+"""Cells of the zoo that every study measures first."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell, visited once or more."""
+
+    name: str
+    key: str
+    kind: str
+    """"baseline", "included" or "candidate"."""
+    score: float | None
+    value: float
+    ratios: dict[str, float]
+    stage: str
+    n_params: int
+    """Of its largest model."""
+    seconds: float
+    """Spent on training it."""
+    visit: "Visit"
+
+    @property
+    def rejected(self) -> bool:
+        return self.score is None
+
+
+def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row]:
+    """A row for each cell that was judged: scored ones by score, then rejected ones by how far they
+    came. `baselines` are keys."""
+    rows: dict[str, Row] = {}
+    costs = _cost_by_key(visits)
+    for visit in visits:
+        known = rows.get(visit.key)
+        # A cell may be rejected as a candidate and measured on everything once the user names it,
+        # or visited again on further settings.
+        fuller = known is not None and (
+            (known.rejected and visit.kind == "given") or visit.turn > known.visit.turn
+        )
+        if visit.judgement is not None and (known is None or fuller):
+            rows[visit.key] = _row(visit, baselines, *costs.get(visit.key, (0, 0.0)))
+    return sorted(rows.values(), key=lambda r: (r.rejected, -(r.score or 0.0), -r.value, r.key))
+
+
+def _cost_by_key(visits: "Sequence[Visit]") -> dict[str, tuple[int, float]]:
+    """Of each cell the parameters of its largest model and its training time, over all visits."""
+    found: dict[str, tuple[int, float]] = {}
+    for visit in visits:
+        for one in visit.summaries():
+            n_params, wall_s = found.get(visit.key, (0, 0.0))
+            found[visit.key] = max(n_params, one.n_params), wall_s + one.wall_s
+    return found
+
+
+def _row(visit: "Visit", baselines: Sequence[str], n_params: int, wall_s: float) -> Row:
+    assert visit.judgement is not None
+    given = "baseline" if visit.key in baselines else "included"
+    return Row(
+        visit.name,
+        visit.key,
+        given if visit.kind == "given" else "candidate",
+        visit.judgement.score,
+        visit.judgement.value,
+        visit.judgement.ratios,
+        visit.judgement.stage,
+        n_params,
+        wall_s,
+        visit,
+    )
+
+
+def winner(rows: Sequence[Row]) -> Row | None:
+    """The best scored cell that is no baseline."""
+    return next((row for row in rows if row.kind != "baseline" and not row.rejected), None)
+
+
+def verdict(rows: Sequence[Row], n_settings: int) -> str:
+    """Whether anything beat the GRU on this budget, and what that does not say."""
+    best = winner(rows)
+    budget = f"on this budget ({n_settings} setting{'s' if n_settings > 1 else ''} a task, 1 seed)"
+    if best is None:
+        return f"No candidate was scored, so none beat the GRU {budget}."
+    assert best.score is not None
+    if best.score > 1:
+        first = f"{best.name} beat the GRU {budget}: its worst ratio over the tasks is "
+    else:
+        first = f"No candidate beat the GRU {budget}: the best, {best.name}, scores "
+    better = [
+        f"{r.name} {r.score:.3f}" for r in rows if r.kind == "baseline" and (r.score or 0) > 1
+    ]
+    baselines = f" Of the baselines, {', '.join(better)} did better than the GRU." if better else ""
+    return (
+        f"{first}{best.score:.3f}.{baselines} A search result is not yet a comparison: scores were "
+        "maximised on the validation split of one seed, so the best of many is flattered by chance."
+    )

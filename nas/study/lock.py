@@ -1,0 +1,136 @@
+"""One coordinator a study: locks that go with the process that holds them.
+
+A file in the study's folder, and with PostgreSQL a lock in the database, for there a coordinator
+may run on another machine, in another folder.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nas.errors import UserError
+from nas.study.faults import WRONG, reason_of, storage_faults, unanswering
+from nas.study.patience import unlocked
+from nas.study.postgres import AdvisoryLock, is_postgres
+
+LOCK = ".lock"
+"""File in the study's folder that its coordinator holds."""
+LOCK_WAIT_S = 0.5
+"""So long a coordinator tries for it: `is_locked` may hold it for an instant."""
+
+
+def is_locked(folder: Path, name: str = "", storage: str = "") -> bool:
+    """Whether a coordinator holds the study; one that begins just now waits for the answer.
+
+    Raises:
+        UserError: if the storage does not answer.
+    """
+    if is_postgres(storage):
+        with _answering(storage):
+            advisory = AdvisoryLock(storage, name)
+            try:
+                return advisory.is_held()
+            finally:
+                advisory.release()
+    files = [folder / LOCK]
+    if file := _database(storage):  # its coordinator may have another folder
+        files += [_beside(file, name), file.with_name(LOCK)]
+    return any(_is_held(one) for one in files)
+
+
+def _is_held(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    tried = FileLock(file)
+    try:
+        tried.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # another user's: then it cannot be told
+        return False
+    tried.release()
+    return False
+
+
+@contextmanager
+def lock(folder: Path, name: str, storage: str = "") -> Iterator[Callable[[], None]]:
+    """Hold the study for one coordinator; the lock goes with the process, however it ends.
+
+    With an SQLite file elsewhere as its `storage`, a second lock lies beside that file, for a study
+    of this name may be begun from another folder. With PostgreSQL it is an advisory lock, which is
+    lost when the connection is: what is yielded is to be called before writing, and takes it again
+    or raises (`AdvisoryLock.check`).
+
+    Raises:
+        UserError: if the folder cannot be written, another coordinator holds the study, or the
+            storage does not answer.
+    """
+    with ExitStack() as stack:
+        what = f"study {name}", "--study name"
+        stack.enter_context(held(folder / LOCK, *what, f"folder {folder}", "--studies"))
+        file = _database(storage)
+        if file is not None and file.parent.is_dir():  # else the storage will not answer
+            stack.enter_context(
+                held(_beside(file, name), *what, f"folder {file.parent}", "--storage")
+            )
+        if not is_postgres(storage):
+            yield unlocked
+            return
+        with _answering(storage):
+            advisory = AdvisoryLock(storage, name)
+            stack.callback(advisory.release)
+            advisory.take()
+        yield advisory.check
+
+
+@contextmanager
+def _answering(storage: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except (*WRONG, *storage_faults()) as error:
+        raise unanswering(storage, reason_of(storage, error)) from None
+
+
+def _beside(file: Path, name: str) -> Path:
+    """The lock of a study in a database's file."""
+    return file.with_name(f"{file.name}.{name}{LOCK}")
+
+
+def _database(url: str) -> Path | None:
+    """The file of an SQLite URL."""
+    place = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
+    return Path(place[1].removeprefix("file:")) if place else None
+
+
+@contextmanager
+def held(file: Path, what: str, another: str, where: str, option: str) -> Iterator[None]:
+    """Hold a lock file for the process.
+
+    `what` another process may be running, and `another` is what to use instead; `where` may not be
+    writable, and `option` chooses another place.
+
+    Raises:
+        UserError: with these words.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file_lock = FileLock(file)
+        file_lock.acquire(timeout=LOCK_WAIT_S)
+    except Timeout:
+        raise UserError(
+            f"{what} is being run by another process (it holds {file}): wait for it, stop it, or "
+            f"use another {another}."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{where} cannot be written ({error.strerror}): choose another with {option}."
+        ) from None
+    try:
+        yield
+    finally:
+        file_lock.release()

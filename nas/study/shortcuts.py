@@ -1,0 +1,173 @@
+"""What the shortcuts of a search saved, and whether they can be trusted.
+
+A first look is trusted if it ranks candidates as the end of training does. That is known of those
+that were not cut, which are the better ones, and of audited candidates, which are a fair sample
+(`Asking.is_audited`): those that the look would have rejected, and what became of them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import spearmanr
+
+from nas.protocol.evaluation import Outcome
+from nas.protocol.judgement import Judgement, Reference
+from nas.protocol.staged import Staged
+from nas.study.visit import Visit
+from nas.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class LookReport:
+    """What the first look at one task did, and how it agrees with the end of training."""
+
+    task: str
+    n_cut: int
+    """Candidates that it rejected."""
+    n_whole: int
+    """Candidates that were looked at and trained to the end."""
+    rank_correlation: float | None
+    """Spearman's, of the metric at the look and at the end, over those; None for fewer than 3."""
+    n_audited: int
+    """Of those, the audited ones."""
+    n_doubted: int
+    """Audited ones that the look would have rejected."""
+    n_wrong: int
+    """Of these, the ones that passed the task in the end."""
+
+
+@dataclass(frozen=True)
+class VetoReport:
+    """What the veto did."""
+
+    n_runs: int
+    """Training runs that were not begun."""
+    n_noted: int
+    """Runs of audited candidates that it would have stopped."""
+    n_wrong: int
+    """Of these, those whose best metric passes the filter or, against the GRU's, the task."""
+
+
+@dataclass(frozen=True)
+class Savings:
+    """What training took, and what it would have taken without shortcuts, at most."""
+
+    flops: float
+    saved_flops: float
+
+
+def looks(protocol: Staged, visits: Iterable[Visit]) -> list[LookReport]:
+    """A report for each task that is looked at, of first visits of drawn candidates."""
+    judged = [v for v in visits if v.judgement is not None]
+    reference = _reference(judged)
+    if reference is None:
+        return []
+    drawn = [v for v in judged if v.kind == "drawn" and not v.turn]
+    return [
+        _look(protocol, task, reference, drawn)
+        for task in protocol.tasks
+        if protocol.look_epoch(task) and task.name in reference.looks
+    ]
+
+
+def _reference(visits: Sequence[Visit]) -> Reference | None:
+    """That of the first given cell, the GRU."""
+    first = next((v for v in visits if v.kind == "given" and v.judgement), None)
+    return Reference.of(first.judgement) if first and first.judgement else None
+
+
+def _look(protocol: Staged, task: Task, reference: Reference, drawn: Sequence[Visit]) -> LookReport:
+    n_cut, whole = 0, []
+    for visit in drawn:
+        judgement = visit.judgement
+        assert judgement is not None
+        if judgement.cut and judgement.stage == task.name:
+            n_cut += 1
+        elif task.name in judgement.looks and judgement.best.get(task.name) is not None:
+            whole.append((visit.key, judgement))
+    bar = task.metric.at_ratio(protocol.config.first_look_ratio, reference.looks[task.name])
+    audited = [judgement for key, judgement in whole if protocol.is_audited(key)]
+    doubted = [one for one in audited if task.metric.better(bar, one.looks[task.name])]
+    passed = [one for one in doubted if one.ratios[task.name] >= protocol.config.pass_ratio]
+    correlation = _rank_correlation(task, [judgement for _, judgement in whole])
+    counts = (len(audited), len(doubted), len(passed))
+    return LookReport(task.name, n_cut, len(whole), correlation, *counts)
+
+
+def _rank_correlation(task: Task, judgements: Sequence[Judgement]) -> float | None:
+    early = [one.looks[task.name] for one in judgements]
+    late = [one.best[task.name] for one in judgements]
+    if len(set(early)) < 2 or len(set(late)) < 2 or len(early) < 3:
+        return None
+    return float(spearmanr(early, late).statistic)
+
+
+def vetoes(protocol: Staged, visits: Iterable[Visit]) -> VetoReport | None:
+    """Of all candidates; None where the protocol has no veto."""
+    if not protocol.config.veto:
+        return None
+    visits = list(visits)
+    reference = _reference(visits)
+    n_runs = n_noted = n_wrong = 0
+    for visit in visits:
+        n_runs += sum(one.statuses.get("vetoed", 0) for one in visit.summaries())
+        if visit.kind == "given" or not protocol.is_audited(visit.key):
+            continue
+        for evaluated in visit.evaluated.values():
+            doubted = [one for one in evaluated.outcomes if one.doubt]
+            n_noted += len(doubted)
+            n_wrong += sum(_passes(protocol, evaluated.task, one, reference) for one in doubted)
+    return VetoReport(n_runs, n_noted, n_wrong)
+
+
+def _passes(protocol: Staged, name: str, outcome: Outcome, reference: Reference | None) -> bool:
+    if outcome.best is None:
+        return False
+    if protocol.filter is not None and name == protocol.filter.name:
+        return outcome.best >= protocol.config.filter_accuracy
+    task = next((one for one in protocol.tasks if one.name == name), None)
+    if task is None or reference is None:
+        return False
+    ratio = task.metric.ratio(outcome.best, reference.best[name])
+    return ratio >= protocol.config.pass_ratio
+
+
+def savings(visits: Iterable[Visit]) -> Savings:
+    """Of all runs."""
+    summaries = [one for visit in visits for one in visit.all_summaries()]
+    return Savings(sum(one.flops for one in summaries), sum(one.saved_flops for one in summaries))
+
+
+def lines(protocol: Staged, visits: Sequence[Visit]) -> list[str]:
+    """What people are told, a line each; none where no shortcut was taken."""
+    found = []
+    for one in looks(protocol, visits):
+        known = "too few to tell how it agrees with the end of training"
+        if one.rank_correlation is not None:
+            known = (
+                f"rank correlation with the end of training {one.rank_correlation:.2f} over "
+                f"{one.n_whole:,} candidates that were not cut"
+            )
+        found.append(
+            f"first look at {one.task}: {one.n_cut:,} candidates cut; {known}; "
+            f"{_audit(one.n_audited, 'candidates', one.n_doubted, one.n_wrong)}"
+        )
+    veto = vetoes(protocol, visits)
+    if veto is not None:
+        audit = _audit(None, "candidates' runs", veto.n_noted, veto.n_wrong)
+        found.append(f"veto: {veto.n_runs:,} runs not begun; {audit}")
+    spent = savings(visits)
+    if spent.saved_flops:
+        share = spent.saved_flops / (spent.saved_flops + spent.flops)
+        found.append(
+            f"shortcuts saved {spent.saved_flops:.2g} FLOPs at most, {share:.0%} of what training "
+            "would have taken without them"
+        )
+    return found
+
+
+def _audit(n_audited: int | None, what: str, n_doubted: int, n_wrong: int) -> str:
+    """What a shortcut would have ended of what was audited, None for what is not counted."""
+    of = "" if n_audited is None else f"{n_audited:,} "
+    wrongly = f", {n_wrong:,} of them wrongly" if n_doubted else ""
+    return f"of {of}audited {what} it would have ended {n_doubted:,}{wrongly}"

@@ -1,0 +1,261 @@
+"""A study: the Optuna storage that holds the whole state of a search.
+
+A trial is one visit of a cell (`visit.py`). Its user attributes hold the cell's text and key, the
+outcomes of each finished evaluation as soon as it is finished, and at the end the judgement; so
+whatever stops the coordinator, the same command goes on from there. One coordinator writes, behind
+a lock (`nas/study/lock.py`). `python -m nas.study` moves studies (`nas/study/command.py`).
+"""
+
+import gc
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.cell.graph import Cell
+from nas.errors import UserError, hidden
+from nas.protocol.evaluation import Evaluation, Outcome
+from nas.protocol.judgement import Judgement
+from nas.samplers.propose import PROPOSED
+from nas.study.faults import damaged, faults_told
+from nas.study.patience import Patience
+from nas.study.storage import load, load_or_create, storage_of
+from nas.study.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
+
+CONFIGURATION = "configuration"
+"""Attribute of a study that holds the text of its config.yaml."""
+
+
+class Study:
+    """The open study; made by `open_study`."""
+
+    def __init__(self, name: str, folder: Path, study: optuna.Study) -> None:
+        self.name = name
+        self.folder = folder
+        self._study = study
+        self._storage = storage_of(study)
+        self.cache = Archive(self._storage.evaluation)
+        """Every finished evaluation, by digest: an index, not a second store."""
+        own: dict[int, list[str]] = {}
+        for trial_id, digest in self._storage.evaluations(study._study_id):
+            own.setdefault(trial_id, []).append(digest)
+        with _uncollected():
+            self.visits = [
+                _visit(trial, self.cache, own.get(trial._trial_id, ())) for trial in self._frozen()
+            ]
+
+    def _frozen(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """What is known of the study as a whole: configuration, versions, time spent."""
+        return self._study.user_attrs
+
+    def set_attr(self, name: str, value: Any) -> None:
+        self._study.set_user_attr(name, value)
+
+    def note_configuration(self, values: Mapping[str, Any]) -> None:
+        """Keep what the study is run with, in its folder and, to open it elsewhere, its storage.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        import yaml
+
+        kept = {**values, **{name: hidden(values[name]) for name in ("storage", "tracking_uri")}}
+        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+        path = self.folder / "config.yaml"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+        self.set_attr(CONFIGURATION, text)
+
+    def finished(self) -> list[Visit]:
+        """The visits that have a judgement, in order."""
+        return [visit for visit in self.visits if visit and visit.judgement]
+
+    def ask(
+        self,
+        number: int,
+        sampler: BaseSampler,
+        propose: Callable[[optuna.Trial], Cell],
+        kind: Kind,
+        settings: Callable[[Visit], dict[str, list[int]]] | None = None,
+    ) -> Visit:
+        """Begin trial `number`, or take up one whose cell was not stored before a crash.
+
+        The sampler is seeded by the number, so the same results before it give the same cell.
+        `settings` gives the visit settings of its own.
+        """
+        self._study.sampler = sampler
+        # In one transaction: a crash leaves a trial without choices, which is drawn again.
+        with self._storage.together() as noted, warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if number == len(self.visits):
+                trial = self._study.ask()
+                self.visits.append(None)
+            else:
+                trial = optuna.Trial(self._study, self._frozen()[number]._trial_id)
+            assert trial.number == number, "one coordinator asks, in order"
+            visit = self._visit_of(trial, propose(trial), kind)
+            proposed = noted.get((visit.trial_id, PROPOSED), {})
+            visit.parent, visit.n_draws = proposed.get("parent"), proposed.get("n_draws", 1)
+            if proposed.get("again"):
+                before = [v.turn for v in self.visits[:number] if v and v.key == visit.key]
+                visit.turn = 1 + max(before)
+            visit.settings = settings(visit) if settings else {}
+            for name, value in visit.attributes().items():
+                trial.set_user_attr(name, value)
+        self.visits[number] = visit
+        return visit
+
+    def _visit_of(self, trial: optuna.Trial, cell: Cell, kind: Kind) -> Visit:
+        about = (trial.number, trial._trial_id, kind, cell.name, str(cell), cell.key)
+        shelves = Shelf(self.cache), Shelf(self.cache)
+        return Visit(*about, dict(trial.params), shelves[0], beside=shelves[1])
+
+    def store(self, visit: Visit, evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> None:
+        """Keep the outcomes of a finished evaluation with its trial."""
+        digest = evaluation.digest()
+        evaluated = Evaluated.of(evaluation, outcomes, visit.key)
+        with self._storage.together():
+            for name, value in stored_as(digest, evaluated).items():
+                self._set_attr(visit, name, value)
+        shelf = visit.beside if evaluated.key else visit.evaluated
+        assert isinstance(shelf, Shelf)
+        shelf.summaries[digest] = Summary.of(evaluated)
+        self.cache.place(digest, visit.trial_id)
+        self.cache.keep(digest, evaluated)
+
+    def judge(self, visit: Visit, judgement: Judgement) -> None:
+        """Keep the judgement; the sampler does not see it before `tell`."""
+        self._set_attr(visit, "judgement", judgement.to_json())
+        visit.judgement = judgement
+
+    def tell(self, visit: Visit) -> None:
+        """Let the sampler see the result."""
+        assert visit.judgement is not None
+        self._study.tell(visit.number, visit.judgement.value)
+        visit.told = True
+
+    def _set_attr(self, visit: Visit, name: str, value: Any) -> None:
+        self._study._storage.set_trial_user_attr(visit.trial_id, name, value)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for garbage: among millions of objects that stay, it takes half the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit | None":
+    """A stored trial; None if the cell had not been stored when the coordinator died.
+
+    `own` are the digests of its evaluations. Studies of before there were summaries have none.
+    """
+    attrs = trial.user_attrs
+    if "cell" not in attrs:
+        return None
+    evaluated, beside = Shelf(archive), Shelf(archive)
+    for digest in own:
+        archive.place(digest, trial._trial_id)
+        known = attrs.get(SUMMARY + digest)
+        summary = Summary(**known) if known else Summary.of(archive[digest])
+        (beside if summary.key else evaluated).summaries[digest] = summary
+    return Visit(
+        trial.number,
+        trial._trial_id,
+        attrs["kind"],
+        attrs["name"],
+        attrs["cell"],
+        attrs["key"],
+        dict(trial.params),
+        evaluated,
+        Judgement(**attrs["judgement"]) if "judgement" in attrs else None,
+        trial.state == TrialState.COMPLETE,
+        beside,
+        attrs.get("turn", 0),
+        attrs.get("parent"),
+        attrs.get("n_draws", 1),
+        attrs.get("settings", {}),
+    )
+
+
+def read_study(name: str, folder: Path, storage: str) -> Study:
+    """Open a study only to read it; it may be running.
+
+    Raises:
+        UserError: if it is not there, or the storage does not answer.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = url_of(folder, storage)
+    with faults_told(url):
+        return Study(name, folder, load(name, url))
+
+
+def url_of(folder: Path, storage: str) -> str:
+    """Of the storage that is given, or of the one in the study's folder."""
+    return storage or f"sqlite:///{folder / 'study.db'}"
+
+
+def open_study(
+    name: str,
+    folder: Path,
+    storage: str,
+    definition: Mapping[str, Any],
+    patience: Patience | None = None,
+) -> Study:
+    """Open a study, or begin it, in a storage URL (empty: SQLite in the study's folder).
+
+    `definition` is what the outcomes depend on; a study that was begun with another is refused.
+    `patience` is with a database server.
+
+    Raises:
+        UserError: if the storage does not answer or the definition differs.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not storage and _is_emptied(folder):
+        raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
+    study = load_or_create(name, url_of(folder, storage), patience)
+    # Through JSON, so that what was stored compares equal with what is given.
+    plain = json.loads(json.dumps(definition))
+    stored = study.user_attrs.get("definition")
+    if stored is None:
+        study.set_user_attr("definition", plain)
+    elif difference := _difference(stored, plain):
+        field_name, was, now = difference
+        raise UserError(
+            f"study {name} was begun with {field_name} = {was}, not {now}: use another --study "
+            "name, or the same configuration."
+        )
+    return Study(name, folder, study)
+
+
+def _is_emptied(folder: Path) -> bool:
+    """Whether there is nothing in the file, although it has held the study before."""
+    file, noted = folder / "study.db", folder / "config.yaml"
+    return noted.is_file() and file.is_file() and file.stat().st_size == 0
+
+
+def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for name in [*was, *(n for n in now if n not in was)]:
+            inner = f"{path}.{name}" if path else name
+            if found := _difference(was.get(name), now.get(name), inner):
+                return found
+        return None
+    return None if was == now else (path, was, now)

@@ -1,0 +1,117 @@
+"""What runs inside a worker process: the watch over it, and one evaluation after another.
+
+Whatever goes wrong with an evaluation is a `Fault`. What is wrong with the machine, such as a full
+disk, is said so: it would meet any evaluation and must not be held against the one that met it.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import pickle
+import pkgutil
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.protocol.evaluation import DEVICE, Evaluation, Result, Status
+
+logger = logging.getLogger(__name__)
+
+WATCH_S = 0.05  # memory fills at about 5 GB/s, so a limit may be passed by 0.25 GB
+MEMORY_EXIT_CODE = 86
+STATM = Path("/proc/self/statm")
+KILLED_FIRST = Path("/proc/self/oom_score_adj")
+"""Where Linux reads whom to end first when memory runs out, from -1000 to 1000, the first."""
+MACHINE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full",
+    errno.EROFS: "the disk cannot be written",
+    errno.EIO: "the disk fails",
+    errno.ENFILE: "too many files are open",
+    errno.EMFILE: "too many files are open",
+}
+"""Errors of the system that are not the evaluation's."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why an attempt gave no result."""
+
+    status: Status
+    message: str
+    retry: bool = False
+    traceback: str = ""
+    machine: bool = False
+    """Whether any other evaluation would have met it."""
+
+
+def prepare(run: str, coordinator: int, memory_limit_bytes: int | None, device: str) -> None:
+    """What a worker does first; `run` is imported, which takes seconds."""
+    os.environ[DEVICE] = device or "cpu"
+    with contextlib.suppress(OSError):  # not Linux
+        KILLED_FIRST.write_text("500")  # before the coordinator and what else the user runs
+    threading.Thread(target=_watch, args=(coordinator, memory_limit_bytes), daemon=True).start()
+    with contextlib.suppress(Exception):  # each evaluation meets it again and says it
+        pkgutil.resolve_name(run)
+
+
+def _watch(coordinator: int, memory_limit_bytes: int | None) -> None:
+    """End this process when its coordinator has ended, however it did, or at its memory limit.
+
+    Not by PR_SET_PDEATHSIG: it follows the THREAD that launched the worker, which may end long
+    before its process, comes too late if that died before it was set, and macOS has none.
+    The limit is of resident memory less shared (libraries): RLIMIT_AS would count address space
+    that CUDA only reserves, RLIMIT_DATA memory that is never touched and the stacks of threads.
+    """
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    while os.getppid() == coordinator:
+        if memory_limit_bytes is not None:
+            resident, shared = (int(n) for n in STATM.read_text().split()[1:3])
+            if (resident - shared) * page_bytes > memory_limit_bytes:
+                logger.error("this worker takes more than %d bytes", memory_limit_bytes)
+                os._exit(MEMORY_EXIT_CODE)
+        time.sleep(WATCH_S)
+    os._exit(1)
+
+
+def work(run: str, pickled: bytes) -> Result | Fault:
+    """Run one evaluation; whatever it raises is a fault."""
+    try:
+        evaluation: Evaluation = pickle.loads(pickled)
+        result = pkgutil.resolve_name(run)(evaluation)
+        n_settings = len(evaluation.settings)
+        if not isinstance(result, Result) or len(result.outcomes) != n_settings:
+            raise TypeError(f"{run} must return a Result of {n_settings} outcomes, got {result!r}")
+        return result
+    except (Exception, SystemExit) as error:  # whatever a cell's training raises is its outcome
+        return _fault(error)
+
+
+def _fault(error: BaseException) -> Fault:
+    text = traceback.format_exc()
+    numbers = (cause.errno for cause in _causes(error) if isinstance(cause, OSError))
+    for number in numbers:
+        if number in MACHINE:
+            message = f"{MACHINE[number]} ({one_line(error)})"
+            return Fault("failed", message, traceback=text, machine=True)
+    # MemoryError of Python, OutOfMemoryError of torch; its CPU allocator: a bare RuntimeError.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    full = names & {"MemoryError", "OutOfMemoryError"} or "t allocate memory" in str(error)
+    status: Status = "out of memory" if full else "failed"
+    return Fault(status, one_line(error), traceback=text)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of error and its message, shortened."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

@@ -1,0 +1,135 @@
+"""The known cell that is nearest to a cell, and the difference in words.
+
+The difference is a list of edits (`nas/cell/mutation/edits.py`) after which both cells have one
+key, so it is all of the difference; they are found by a beam search along the distance of cells.
+Where none is found, only a number of operations is said.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from nas.cell.distance import Features, distance, features
+from nas.cell.graph import Cell
+from nas.cell.mutation.edits import edits
+from nas.zoo import ZOO
+
+CANDIDATES = 6
+"""Nearest known cells from which the search begins."""
+BEAM = 5
+MOST_EDITS = 4
+MOST_TERMS = 24
+"""Terms by which cells may differ that are searched: a gate with its product is six."""
+MOST_NODES = 120_000
+"""Nodes of pairs that are looked at, some 3 s. Where known cells differ in few edits, half of that
+finds them."""
+SURE_KEY = 1e-12
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A known cell, and what a cell has that it has not."""
+
+    name: str
+    distance: float
+    """From 0 to 1, that of `nas/cell/distance.py`."""
+    difference: tuple[str, ...]
+    """Edits that make the known cell this one; empty if both have one key."""
+    is_all: bool = True
+    """Whether these are all differences; else the one sentence is a number of operations."""
+
+    def __str__(self) -> str:
+        if not self.difference:
+            return f"the same cell as {self.name}"
+        return f"{self.name}: {'; '.join(self.difference)}"
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A known cell on its way to a cell, which comes towards it."""
+
+    name: str
+    known: Cell
+    cell: Cell
+    features: tuple[Features, Features]
+    distance: float
+    words: tuple[str, ...] = ()
+
+
+def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
+    """The nearest known cell: one of the same key, else one from which few edits lead to the cell.
+
+    Of the nearest by distance, the one with the fewest edits is taken, and the nearest itself if no
+    edits were found. `among` are names of the zoo, all of them by default.
+    """
+    names = [name for name in ZOO if among is None or name in set(among)]
+    for name in names:
+        if ZOO[name].key == cell.key:
+            return Nearest(name, 0.0, ())
+    own = features(cell)
+    pairs = [_pair(name, ZOO[name], cell, _known_features(name), own) for name in names]
+    pairs.sort(key=lambda pair: (pair.distance, names.index(pair.name)))
+    first = pairs[0]
+    near = [pair for pair in pairs[:CANDIDATES] if sum(_more_and_fewer(pair)) <= MOST_TERMS]
+    starts = {pair.name: pair for pair in near}
+    if found := _search(list(starts.values())):
+        return Nearest(found.name, starts[found.name].distance, found.words)
+    return Nearest(first.name, first.distance, (_count(first),), is_all=False)
+
+
+@cache
+def _known_features(name: str) -> Features:
+    return features(ZOO[name])
+
+
+def _pair(
+    name: str, known: Cell, cell: Cell, one: Features, other: Features, words: tuple[str, ...] = ()
+) -> _Pair:
+    return _Pair(name, known, cell, (one, other), distance(one, other), words)
+
+
+def _search(beam: list[_Pair]) -> _Pair | None:
+    """The first pair whose cells have one key, after as few edits as may be."""
+    seen: set[tuple[int, int]] = set()
+    n_nodes = 0
+    for _ in range(MOST_EDITS):
+        children: list[_Pair] = []
+        for child in (child for pair in beam for child in _children(pair, seen)):
+            children.append(child)
+            n_nodes += len(child.known.nodes) + len(child.cell.nodes)
+            if n_nodes > MOST_NODES:
+                return None
+        children.sort(key=lambda pair: (pair.distance, len("; ".join(pair.words))))
+        for child in children:
+            if child.distance < SURE_KEY and child.known.key == child.cell.key:
+                return child
+        beam = children[:BEAM]
+    return None
+
+
+def _children(pair: _Pair, seen: set[tuple[int, int]]) -> Iterable[_Pair]:
+    """Pairs that are an edit further, of either cell."""
+    one, other = pair.features
+    sides = [(True, edit) for edit in edits(pair.known, pair.cell)]
+    sides += [(False, edit) for edit in edits(pair.cell, pair.known) if edit.undone]
+    for is_known, edit in sides:
+        new = features(edit.cell)
+        both = (new, other) if is_known else (one, new)
+        mark = (hash(frozenset(both[0].items())), hash(frozenset(both[1].items())))
+        if mark in seen:
+            continue
+        seen.add(mark)
+        words = (*pair.words, edit.made if is_known else edit.undone)
+        cells = (edit.cell, pair.cell) if is_known else (pair.known, edit.cell)
+        yield _pair(pair.name, *cells, *both, words)
+
+
+def _more_and_fewer(pair: _Pair) -> tuple[int, int]:
+    """How many operations the cell has that the known one has not, whatever they read; and back."""
+    known, cell = (features(one, rounds=0) for one in (pair.known, pair.cell))
+    return (cell - known).total(), (known - cell).total()
+
+
+def _count(pair: _Pair) -> str:
+    more, fewer = _more_and_fewer(pair)
+    return f"{more} operations more and {fewer} fewer, beside what they read"

@@ -1,0 +1,103 @@
+"""What needs no network stands beside the cells of a comparison, in all that is written of it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nas.compare import picture, report
+from nas.compare.record import entries
+from nas.compare.result import Comparison
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation, Outcome
+from nas.tasks import Xml
+from nas.tasks.base import Baseline, Split
+from tests.compare.test_compare_statistics import comparison, protocol
+
+
+@dataclass(frozen=True)
+class Known(Xml):
+    """Levels that are known: on test other ones than on validation, and of the seed's own data."""
+
+    simple: float = 0.45
+    lacks: str = ""
+
+    def chance(self, split: Split = "validation") -> float:
+        return {"train": 0.9, "validation": 0.8, "test": 0.0625}[split]
+
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return Baseline("1-gram", self.simple + (seed - 100) + (split != "test"))
+
+    def missing(self) -> str:
+        return self.lacks
+
+
+def compared(task: Known) -> Comparison:
+    def make(evaluation: Evaluation, settings: Settings) -> Outcome:
+        value = 0.4 + 0.2 * int(evaluation.key[:4], 16) / 16**4 + (evaluation.seed - 100) / 1000
+        return Outcome("ok", 0.5, 0, n_params=8000, test=value)
+
+    return comparison(protocol(task), make)
+
+
+def test_the_table_ends_with_both() -> None:
+    found = compared(Known(n_params=(9000,)))
+    last = report.rows(found.tasks[0])[-2:]
+    assert [row[:3] for row in last] == [["1-gram", "0.4500", ""], ["blind guess", "0.0625", ""]]
+    assert {len(row) for row in report.rows(found.tasks[0])} == {len(report.headings())}
+    said = report.lines(found)
+    at = next(place for place, line in enumerate(said) if line.startswith("1-gram"))
+    assert said[at].split() == ["1-gram", "0.4500"]
+    assert said[at + 1].split() == ["blind", "guess", "0.0625"]
+    page = report.markdown(found)
+    assert "| 1-gram | 0.4500 |  |" in page
+    assert "| blind guess | 0.0625 |  |" in page
+
+
+def test_numbers_hold_both(tmp_path: Path) -> None:
+    found = compared(Known(n_params=(9000,)))
+    report.write(found, tmp_path)
+    levels = json.loads((tmp_path / "comparison.json").read_text())["tasks"]["xml"]["levels"]
+    assert levels["chance"] == 0.0625
+    assert levels["baseline"] == {"name": "1-gram", "value": 0.45}
+    assert levels["why"] == ""
+    summary = entries(found, tmp_path)[-1]
+    assert summary.metrics["xml.blind guess"] == 0.0625
+    assert summary.metrics["xml.1-gram"] == 0.45
+
+
+def test_levels_that_cannot_be_computed_are_said_to_be_missing(tmp_path: Path) -> None:
+    found = compared(Known(n_params=(9000,), lacks="tunes.mat is not here"))
+    sentence = "xml: simple predictors are not computed: tunes.mat is not here."
+    assert sentence in report.lines(found)
+    assert sentence in report.markdown(found)
+    assert len(report.rows(found.tasks[0])) == len(found.cells)
+    report.write(found, tmp_path)
+    levels = json.loads((tmp_path / "comparison.json").read_text())["tasks"]["xml"]["levels"]
+    assert levels["chance"] is None
+    assert levels["baseline"] is None
+    assert levels["why"] == "tunes.mat is not here"
+    assert not [name for name in entries(found, tmp_path)[-1].metrics if name.startswith("xml.")]
+
+
+@pytest.mark.parametrize(("simple", "inside"), [(0.5, True), (0.95, False)])
+def test_the_picture_has_both_on_the_scale_of_the_cells(simple: float, inside: bool) -> None:
+    from matplotlib.figure import Figure
+
+    found = compared(Known(n_params=(9000,), simple=simple))
+    [on] = found.tasks
+    values = [value for one in on.cells for value in one.values]
+    panel = Figure().subplots()
+    picture._metrics(panel, on)
+    low, high = panel.get_xlim()
+    assert min(values) - 0.1 < low < min(values), "blind guessing does not squeeze the cells"
+    assert max(values) < high < max(values) + 0.1
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    assert names == [*found.cells, "1-gram", "blind guess"]
+    texts = {text.xy[1]: text for text in panel.texts}
+    n = len(on.cells)
+    assert texts[n].get_text() == ("0.5" if inside else "0.95 →")
+    assert texts[n + 1].get_text() == "← 0.0625"
+    marks = [tuple(line.get_data()) for line in panel.lines if line.get_marker() == "D"]
+    assert [(x[0], y[0]) for x, y in marks] == ([(0.5, n)] if inside else [])

@@ -1,0 +1,31 @@
+"""What a search says at its end of the levels that its tasks have."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+from nas.session.closing import levels
+from nas.tasks import Memorization
+
+
+def row(name: str, kind: str, value: float | None, *, rejected: bool = False) -> Any:
+    judgement = SimpleNamespace(best={"memorization": value})
+    visit = SimpleNamespace(judgement=judgement)
+    return SimpleNamespace(name=name, kind=kind, rejected=rejected, visit=visit)
+
+
+def test_levels_are_of_the_best_cell_the_baselines_and_no_network() -> None:
+    rows = [
+        row("winner", "candidate", 0.75),
+        row("lstm", "baseline", 0.5),
+        row("second", "candidate", 0.6),
+        row("gru", "baseline", None),
+        row("worst", "candidate", 0.9, rejected=True),
+    ]
+    task = Memorization(alphabet=25)
+    said = levels(task, rows, seed=0)
+    assert said == (
+        "memorization, accuracy (share of scored symbols, more is better): winner 0.75, lstm 0.5, "
+        f"one symbol always {1 / 25:.4g}, blind guess {1 / 26:.4g}."
+    )
+    assert math.isclose(task.chance(), 1 / 26)
