@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nas.cell.cell import Cell, renamed
 from nas.cell.count import check_sizes, formula
-from nas.cell.graph import Cell, renamed
 from nas.command_line import guarded
 from nas.errors import UserError
 from nas.zoo import ZOO
@@ -106,7 +106,7 @@ def known(cell: Cell) -> str:
 
 def n_stages(cell: Cell, input_size: int, hidden_size: int) -> int:
     """How many matrix products of a step wait for one another."""
-    from nas.compile.plan import make_plan  # torch takes seconds
+    from nas.compile.passes import make_plan  # torch takes seconds
 
     return make_plan(cell, input_size, hidden_size, lanes=1).dependent_stages
 

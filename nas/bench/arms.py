@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.bench.config import Input, Mode, Shape
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile.backend import Backend
 from nas.errors import CellError
 from nas.nn.rnn import RNN

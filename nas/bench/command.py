@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nas.bench.config import BenchConfig, Input, Shape
 from nas.bench.flags import parse
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.command_line import EXIT_FAILED, guarded
 from nas.study.provenance import provenance
 

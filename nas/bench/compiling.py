@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile.ahead import compile_ahead
 from nas.compile.loop import source_of
 from nas.compile.native import library

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
-from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.zoo.lookup import cell as look_up
 

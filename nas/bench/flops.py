@@ -1,8 +1,10 @@
 """Floating-point operations of the matrix products that a C loop and what surrounds it execute."""
 
 from nas.bench.config import Input, Shape
-from nas.cell.graph import Cell, is_learned
-from nas.compile.plan import MATRIX_OPS, Plan, make_plan
+from nas.cell.cell import Cell
+from nas.cell.graph import is_learned
+from nas.compile.passes import make_plan
+from nas.compile.plan import MATRIX_OPS, Plan
 
 
 def matrix_flops(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nas.bench.clock import Times, median_s, take_turns
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.nn.budget import count_params
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome

@@ -8,11 +8,12 @@ import torch
 from nas.bench.arms import Arm, work
 from nas.bench.clock import Times, median_s, take_turns
 from nas.bench.config import BenchConfig, Shape
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.cell.mutation import mutate
 from nas.compile.ahead import compile_ahead
+from nas.compile.cost import cost_of
 from nas.compile.loop import LANES
-from nas.compile.plan import make_plan
+from nas.compile.passes import make_plan
 from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 
@@ -91,4 +92,4 @@ def _arm(cell: Cell, shape: Shape) -> Arm:
 def plan_flops(cell: Cell, shape: Shape) -> float:
     """Operations of a sequence forward and backward, as the plan says."""
     plan = make_plan(cell, shape.hidden, shape.hidden, LANES[torch.float32])
-    return plan.cost().sequence(shape.batch * shape.steps)
+    return cost_of(plan).sequence(shape.batch * shape.steps)

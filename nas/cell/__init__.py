@@ -8,6 +8,7 @@ The functions below are the vocabulary of equations; `OPS` says what each means.
 
 from nas.cell.arrange import arrange
 from nas.cell.canon import canonical_form, key
+from nas.cell.cell import Cell, renamed
 from nas.cell.equations import (
     absolute,
     blend,
@@ -43,10 +44,11 @@ from nas.cell.equations import (
     unit,
     vector,
 )
-from nas.cell.graph import Cell, Node, State, node, renamed
+from nas.cell.graph import Node, State, node
 from nas.cell.json import from_json, to_json
 from nas.cell.ops import OPS
-from nas.cell.text import dumps, loads
+from nas.cell.reader import loads
+from nas.cell.text import dumps
 from nas.cell.trace import Value, trace
 from nas.cell.verify import verify
 

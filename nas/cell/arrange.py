@@ -1,7 +1,7 @@
 """From loose nodes to a cell: names where the text needs them, nodes in the order of the text.
 
 Every way to make a cell (tracing, text, JSON, mutation) ends here, so that equal cells are equal
-values and text -> Cell -> text is exact.
+values and text -> AnyGraph -> text is exact.
 """
 
 import keyword
@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from nas.cell.graph import Cell, Node, returned, uses
+from nas.cell.graph import AnyGraph, Node, returned, uses
 from nas.cell.ops import INPUTS, OPS, WIDTHS
 from nas.cell.verify import verify, verify_structure
 
@@ -18,7 +18,7 @@ DEEPEST = 40
 """Operations nested in one line of text; Python's parser gives up at 200 brackets."""
 
 
-def arrange(cell: Cell) -> Cell:
+def arrange(cell: AnyGraph) -> AnyGraph:
     """Return the verified cell with its nodes in the order of its text.
 
     Unnamed nodes that nothing uses are dropped, constants are folded into their sign, values that
@@ -55,7 +55,7 @@ def _moved(n: Node, place: dict[int, int]) -> Node:
     return replace(n, args=tuple(place[arg] for arg in n.args))
 
 
-def _with_signed_constants(cell: Cell) -> Cell:
+def _with_signed_constants(cell: AnyGraph) -> AnyGraph:
     """Write the negative of a constant as a constant, as the text does."""
     nodes = list(cell.nodes)
     for i, n in enumerate(nodes):
@@ -66,7 +66,7 @@ def _with_signed_constants(cell: Cell) -> Cell:
     return replace(cell, nodes=tuple(nodes))
 
 
-def _with_names(cell: Cell) -> Cell:
+def _with_names(cell: AnyGraph) -> AnyGraph:
     counts = uses(cell)
     taken: set[str] = set()
     nodes, depths = list[Node](), list[int]()
@@ -97,7 +97,7 @@ def free_name(wish: str, taken: Iterable[str], *, is_input: bool = False) -> str
     return next(name for name in candidates if name not in used)
 
 
-def _text_order(cell: Cell) -> Sequence[int]:
+def _text_order(cell: AnyGraph) -> Sequence[int]:
     """Inputs, then each named node after the unnamed ones in its line, then the returned ones."""
     order: list[int] = []
     seen: set[int] = set()

@@ -31,23 +31,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.cell.algebra import Algebra, Term, text_of
-from nas.cell.graph import Cell, Node
+from nas.cell.graph import Graph, Node
 from nas.cell.label import Terms, canonical_text, reached
 from nas.cell.ops import OPS
 
 
-def key(cell: Cell) -> str:
+def key(cell: Graph) -> str:
     """Hash of the canonical form, 16 hexadecimal digits."""
     return hashlib.sha256(canonical_form(cell).encode()).hexdigest()[:16]
 
 
-def canonical_form(cell: Cell) -> str:
+def canonical_form(cell: Graph) -> str:
     """A text that is equal for two cells exactly if they have one canonical form."""
     interface, rows, roots = terms(cell)
     return json.dumps(interface) + canonical_text(rows, roots)
 
 
-def terms(cell: Cell) -> tuple[list[Any], Terms, list[Term]]:
+def terms(cell: Graph) -> tuple[list[Any], Terms, list[Term]]:
     """What surrounds the canonical form, its terms in any order, and those that are the outputs."""
     algebra, roots = _read(cell, {})
     used = reached(algebra.terms, roots)
@@ -73,7 +73,7 @@ class Meaning:
     """Its value, if that is always the same number."""
 
 
-def meanings(cell: Cell, known: Mapping[int, float] | None = None) -> list[Meaning]:
+def meanings(cell: Graph, known: Mapping[int, float] | None = None) -> list[Meaning]:
     """What is known of each output, where the states `known` always have these values."""
     algebra, roots = _read(cell, known or {})
     inputs: list[frozenset[str]] = []
@@ -83,7 +83,7 @@ def meanings(cell: Cell, known: Mapping[int, float] | None = None) -> list[Meani
     return [Meaning(root, inputs[root], algebra.number(root)) for root in roots]
 
 
-def _read(cell: Cell, known: Mapping[int, float]) -> tuple[Algebra, list[Term]]:
+def _read(cell: Graph, known: Mapping[int, float]) -> tuple[Algebra, list[Term]]:
     """The terms of a cell, and those of its outputs."""
     reader = _Reader(cell)
     n_states = 0
@@ -99,7 +99,7 @@ def _read(cell: Cell, known: Mapping[int, float]) -> tuple[Algebra, list[Term]]:
 class _Reader:
     """What each node of a cell is in the algebra."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Graph) -> None:
         self.cell = cell
         self.algebra = Algebra()
         self.of_node: dict[int, Term] = {}

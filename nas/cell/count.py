@@ -3,7 +3,7 @@
 import math
 from fractions import Fraction
 
-from nas.cell.graph import Cell, Node, Width
+from nas.cell.graph import Graph, Node, Width
 from nas.cell.ops import FIXED, OPS
 from nas.errors import CellError
 
@@ -15,7 +15,7 @@ def size(width: Width, input_size: int, hidden_size: int) -> int:
     return input_size if width == "input" else hidden_size
 
 
-def check_sizes(cell: Cell, input_size: int, hidden_size: int) -> None:
+def check_sizes(cell: Graph, input_size: int, hidden_size: int) -> None:
     """Raise CellError if the cell cannot have these sizes."""
     for name, value in (("input_size", input_size), ("hidden_size", hidden_size)):
         if type(value) is not int or value < 1:
@@ -41,12 +41,12 @@ def _blocks(n: Node) -> int:
     return int(dict(n.attrs).get("blocks") or 0)
 
 
-def width_unit(cell: Cell) -> int:
+def width_unit(cell: Graph) -> int:
     """The smallest width that can be divided into all blocks of a cell."""
     return math.lcm(*filter(None, map(_blocks, cell.nodes)))
 
 
-def n_params(cell: Cell, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
+def n_params(cell: Graph, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
     """Number of learned values of one layer in one direction; masked-out entries do not count."""
     check_sizes(cell, input_size, hidden_size)
     total = 0
@@ -71,7 +71,7 @@ def _block_entries(op: str, width: int, blocks: int) -> int:
     return kept * block * block
 
 
-def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
+def flops(cell: Graph, input_size: int, hidden_size: int) -> float:
     """Floating-point operations of one forward step of one sequence: 2 for a multiply-add."""
     check_sizes(cell, input_size, hidden_size)
     total = 0.0
@@ -93,7 +93,7 @@ def flops(cell: Cell, input_size: int, hidden_size: int) -> float:
     return total
 
 
-def formula(cell: Cell) -> str:
+def formula(cell: Graph) -> str:
     """The number of parameters as a polynomial in D, the input size, and H, the hidden size."""
     unit = width_unit(cell)
 

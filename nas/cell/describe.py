@@ -1,6 +1,6 @@
 """What the values of a cell are called in a sentence: "forget gate", "candidate", "the new c"."""
 
-from nas.cell.graph import Cell, uses
+from nas.cell.graph import Graph, uses
 from nas.cell.ops import ACTIVATIONS, INPUTS
 from nas.cell.text import expression
 
@@ -21,7 +21,7 @@ LONGEST = 40
 class Names:
     """Names for the values of one cell."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Graph) -> None:
         self.cell = cell
         self.uses = uses(cell)
         self.users: dict[int, int] = {}

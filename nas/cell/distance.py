@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from nas.cell.canon import terms
-from nas.cell.graph import Cell
+from nas.cell.graph import Graph
 
 ROUNDS = 2
 """How often labels are refined."""
@@ -21,7 +21,7 @@ ROUNDS = 2
 Features = Counter[str]
 
 
-def features(cell: Cell, rounds: int = ROUNDS) -> Features:
+def features(cell: Graph, rounds: int = ROUNDS) -> Features:
     """The counts of subtrees of a cell; equal for cells of one key."""
     (states, *others), rows, roots = terms(cell)
     labels = [label for label, _ in rows]

@@ -6,9 +6,9 @@ with a name is a line of the cell's text; one without is written inside the line
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
+from typing import Self, TypeVar
 
 from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue
 from nas.errors import CellError
@@ -79,8 +79,8 @@ class State:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One time step of a recurrent network.
+class Graph:
+    """The nodes of a cell and which of them leave it; `Cell` in `cell.py` is what is used.
 
     `y` is the output node and `new_states[i]` the new value of `states[i]`; `y` is often
     `new_states[0]`. A cell of a stack whose layers exchange more than `y` gives `new_verticals` to
@@ -114,7 +114,7 @@ class Cell:
     def __hash__(self) -> int:
         return self._hash  # modules look up their compiled loops by cell at every call
 
-    def __deepcopy__(self, memo: object) -> "Cell":
+    def __deepcopy__(self, memo: object) -> Self:
         return self  # immutable; a copied module finds its compiled loops by identity
 
     def __getstate__(self) -> dict[str, object]:
@@ -149,58 +149,8 @@ class Cell:
         """Whether x meets hidden values elementwise, so that input_size must equal hidden_size."""
         return infer_widths(self)[1]
 
-    # The rest is written in files below this one, which know more; imported when asked for.
 
-    @cached_property
-    def key(self) -> str:
-        """Hash of the canonical form: equal for cells that differ only by how they are written."""
-        from nas.cell.canon import key
-
-        return key(self)
-
-    def n_params(self, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
-        """Number of learned values of one layer in one direction."""
-        from nas.cell.count import n_params
-
-        return n_params(self, input_size, hidden_size, bias=bias)
-
-    def flops(self, input_size: int, hidden_size: int) -> float:
-        """Floating-point operations of one forward step of one sequence."""
-        from nas.cell.count import flops
-
-        return flops(self, input_size, hidden_size)
-
-    def latex(self) -> str:
-        """The cell as an `align` environment of LaTeX."""
-        from nas.cell.latex import latex
-
-        return latex(self)
-
-    def svg(self) -> str:
-        """The cell as a picture, a self-contained SVG file."""
-        from nas.cell.picture.svg import picture
-        from nas.cell.picture.write import svg
-
-        return svg(picture(self))
-
-    def png(self, path: Path) -> None:
-        """Write the same picture as PNG, which needs matplotlib.
-
-        Raises:
-            UserError: if matplotlib is not installed, or the file cannot be written.
-        """
-        from nas.cell.picture.svg import picture
-        from nas.cell.picture.write import write_png
-
-        write_png(picture(self), path)
-
-    def __str__(self) -> str:
-        from nas.cell.text import dumps
-
-        return dumps(self)
-
-    def __repr__(self) -> str:
-        return f"<Cell {self.name}: {len(self.states)} states, {len(self.nodes)} nodes>"
+AnyGraph = TypeVar("AnyGraph", bound=Graph)
 
 
 def _width(value: AttrValue) -> Width:
@@ -208,12 +158,12 @@ def _width(value: AttrValue) -> Width:
     return value
 
 
-def returned(cell: Cell) -> tuple[int, ...]:
+def returned(cell: Graph) -> tuple[int, ...]:
     """The nodes that the text returns: y is left out where it is the first new state."""
     return cell.outputs[1:] if cell.y == cell.new_states[0] else cell.outputs
 
 
-def uses(cell: Cell) -> list[int]:
+def uses(cell: Graph) -> list[int]:
     """How often each node is written in the text."""
     counts = [0] * len(cell.nodes)
     for n in cell.nodes:
@@ -224,7 +174,7 @@ def uses(cell: Cell) -> list[int]:
     return counts
 
 
-def infer_widths(cell: Cell) -> tuple[tuple[Width, ...], bool]:
+def infer_widths(cell: Graph) -> tuple[tuple[Width, ...], bool]:
     """Infer each node's width, and whether live nodes need input and hidden width to be equal.
 
     Raises:
@@ -278,11 +228,3 @@ def _fits(where: str, given: Sequence[Width]) -> tuple[Width, bool]:
 def is_learned(n: Node) -> bool:
     """Whether a node owns parameters."""
     return n.op in LEARNED or n.op in ("vector", "scalar")
-
-
-def renamed(cell: Cell, name: str, doc: str | None = None) -> Cell:
-    """The same cell under another name, with another doc if one is given."""
-    new = replace(cell, name=name, doc=cell.doc if doc is None else doc)
-    if "key" in vars(cell):  # names are no part of it, and it takes a millisecond
-        vars(new)["key"] = cell.key
-    return new

@@ -3,7 +3,8 @@
 from typing import Any
 
 from nas.cell.arrange import arrange
-from nas.cell.graph import Cell, Node
+from nas.cell.cell import Cell
+from nas.cell.graph import Node
 from nas.cell.ops import OPS
 from nas.errors import CellError
 

@@ -9,7 +9,7 @@ in, a second one of the same name gets a number; peepholes are vectors w. Needed
 import re
 from collections.abc import Iterator
 
-from nas.cell.graph import Cell, Node
+from nas.cell.graph import Graph, Node
 from nas.cell.ops import INPUTS
 
 FUNCTIONS = {
@@ -34,7 +34,7 @@ ATOM, PRODUCT, SUM = 9, 2, 1
 Bound = tuple[str, int]
 
 
-def latex(cell: Cell) -> str:
+def latex(cell: Graph) -> str:
     """The cell as an `align` environment, ending in a newline."""
     lines = list(_Equations(cell).lines())
     return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}\n"
@@ -61,7 +61,7 @@ def _number(value: float) -> str:
 
 
 class _Equations:
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Graph) -> None:
         self.cell = cell
         self.state_of: dict[int, str] = {}
         for state, new in zip(cell.states, cell.new_states, strict=True):

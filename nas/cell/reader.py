@@ -3,10 +3,12 @@
 import ast
 import difflib
 import math
+import textwrap
 from dataclasses import replace
 
 from nas.cell.arrange import arrange
-from nas.cell.graph import Cell, Node, make_node, node
+from nas.cell.cell import Cell
+from nas.cell.graph import Node, make_node, node
 from nas.cell.ops import INPUTS, OPS, WIDTHS, AttrValue
 from nas.cell.trace import with_output
 from nas.errors import CellError
@@ -17,7 +19,7 @@ CALLED = tuple(
 )
 
 
-class Reader:
+class _Reader:
     """Turns the syntax tree of one function into nodes, line by line."""
 
     def __init__(self, tree: ast.Module) -> None:
@@ -207,3 +209,19 @@ def _cycle(start: str, lines: dict[str, ast.Assign]) -> list[str]:
                     seen.add(item.id)
                     paths.append([*path, item.id])
     return []
+
+
+def loads(text: str) -> Cell:
+    """Read a cell from its text.
+
+    Raises:
+        CellError: with the line, the rule and the way out.
+    """
+    try:
+        return _Reader(ast.parse(textwrap.dedent(text))).cell()
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        if isinstance(error, CellError):
+            raise
+        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        raise CellError(f"cell text: {line}{reason}; a cell is a function of equations.") from None

@@ -8,7 +8,7 @@ of their kind.
 
 from typing import Literal
 
-from nas.cell.graph import Cell, Node
+from nas.cell.graph import Graph, Node
 from nas.cell.ops import OPS
 
 Recurrence = Literal["scan", "elementwise", "sequential"]
@@ -19,14 +19,14 @@ OF_STATE = frozenset({"affine", "shifted", "unit"})
 LINEAR = ("add", "sub", "neg", "diagonal")
 
 
-def recurrence(cell: Cell) -> Recurrence:
+def recurrence(cell: Graph) -> Recurrence:
     """The kind of the slowest group of states."""
     found = [_kind(cell, group) for group in groups(cell)]
     order: tuple[Recurrence, ...] = ("scan", "elementwise", "sequential")
     return max(found, key=order.index, default="scan")
 
 
-def groups(cell: Cell) -> list[frozenset[int]]:
+def groups(cell: Graph) -> list[frozenset[int]]:
     """States, by their place, that depend on their own past, with those that they depend on."""
     n = len(cell.states)
     reads = [_states_read(cell, new) for new in cell.new_states]
@@ -41,7 +41,7 @@ def groups(cell: Cell) -> list[frozenset[int]]:
     )
 
 
-def _states_read(cell: Cell, new: int) -> set[int]:
+def _states_read(cell: Graph, new: int) -> set[int]:
     wanted, seen = [new], set[int]()
     while wanted:
         index = wanted.pop()
@@ -51,7 +51,7 @@ def _states_read(cell: Cell, new: int) -> set[int]:
     return {index - 1 for index in seen if cell.nodes[index].op == "state"}
 
 
-def _kind(cell: Cell, group: frozenset[int]) -> Recurrence:
+def _kind(cell: Graph, group: frozenset[int]) -> Recurrence:
     values: list[frozenset[str]] = []
     for i, n in enumerate(cell.nodes):
         if n.op == "state" and i - 1 in group:

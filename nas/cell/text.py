@@ -1,4 +1,4 @@
-"""A cell as equations: `dumps` prints the text, `loads` reads it back exactly.
+"""A cell as equations: `dumps` prints the text, `loads` in `reader.py` reads it back exactly.
 
 The text is one Python function, read by `ast` and never executed:
 
@@ -12,21 +12,17 @@ annotation its width, and arguments after `*` come from the layer below. Returne
 states, with y in front where it is not the first of them.
 """
 
-import ast
 import math
 import re
-import textwrap
 from collections.abc import Iterator
 
-from nas.cell.graph import Cell, node, returned
+from nas.cell.graph import Graph, node, returned
 from nas.cell.ops import INPUTS, WIDTHS, AttrValue
-from nas.cell.reader import Reader
-from nas.errors import CellError
 
 INFIX = {"add": ("+", 1), "sub": ("-", 1), "mul": ("*", 2), "div": ("/", 2)}
 
 
-def dumps(cell: Cell) -> str:
+def dumps(cell: Graph) -> str:
     """Print a cell as text, ending in a newline."""
     lines = [f"def {cell.name}({', '.join(_parameters(cell))}):"]
     lines += _doc_lines(cell.doc)
@@ -38,7 +34,7 @@ def dumps(cell: Cell) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _parameters(cell: Cell) -> Iterator[str]:
+def _parameters(cell: Graph) -> Iterator[str]:
     after_states = has_default = False
     for n in cell.nodes:
         if n.op == "input":
@@ -77,21 +73,21 @@ def _attr(value: AttrValue) -> str:
     return f'"{value}"' if isinstance(value, str) and value not in WIDTHS else str(value)
 
 
-def _reference(cell: Cell, index: int) -> tuple[str, int]:
+def _reference(cell: Graph, index: int) -> tuple[str, int]:
     """How a line writes one of its arguments, and how tightly that binds."""
     return (cell.nodes[index].name, 9) if cell.nodes[index].name else _bound(cell, index)
 
 
-def expression(cell: Cell, index: int) -> str:
+def expression(cell: Graph, index: int) -> str:
     """A value as another line writes it."""
     return _reference(cell, index)[0]
 
 
-def _expression(cell: Cell, index: int) -> str:
+def _expression(cell: Graph, index: int) -> str:
     return _bound(cell, index)[0]
 
 
-def _bound(cell: Cell, index: int) -> tuple[str, int]:
+def _bound(cell: Graph, index: int) -> tuple[str, int]:
     n = cell.nodes[index]
     if n.op == "constant":
         value = n.number("value")
@@ -113,19 +109,3 @@ def _bound(cell: Cell, index: int) -> tuple[str, int]:
         if value != default
     ]
     return f"{n.op}({', '.join(arguments)})", 9
-
-
-def loads(text: str) -> Cell:
-    """Read a cell from its text.
-
-    Raises:
-        CellError: with the line, the rule and the way out.
-    """
-    try:
-        return Reader(ast.parse(textwrap.dedent(text))).cell()
-    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        if isinstance(error, CellError):
-            raise
-        line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
-        reason = error.msg if isinstance(error, SyntaxError) else error
-        raise CellError(f"cell text: {line}{reason}; a cell is a function of equations.") from None

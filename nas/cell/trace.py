@@ -22,7 +22,8 @@ from types import FrameType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from nas.cell.arrange import arrange
-from nas.cell.graph import Cell, Node, Width, make_node
+from nas.cell.cell import Cell
+from nas.cell.graph import Node, Width, make_node
 from nas.cell.ops import AttrValue
 from nas.errors import CellError
 

@@ -3,12 +3,12 @@
 from keyword import iskeyword
 from unicodedata import normalize
 
-from nas.cell.graph import Cell, infer_widths, uses
+from nas.cell.graph import AnyGraph, infer_widths, uses
 from nas.cell.ops import INPUTS, OPS, attr_rule
 from nas.errors import CellError
 
 
-def verify(cell: Cell) -> Cell:
+def verify(cell: AnyGraph) -> AnyGraph:
     """Return `cell` if it obeys every rule of the language.
 
     Raises:
@@ -20,13 +20,13 @@ def verify(cell: Cell) -> Cell:
     return cell
 
 
-def verify_structure(cell: Cell) -> None:
+def verify_structure(cell: AnyGraph) -> None:
     """The rules that do not depend on names: ops, arguments, attributes, inputs and outputs."""
     _verify_nodes(cell)
     _verify_interface(cell)
 
 
-def _verify_nodes(cell: Cell) -> None:
+def _verify_nodes(cell: AnyGraph) -> None:
     for i, n in enumerate(cell.nodes):
         where = f"cell {cell.name}: node {n.name or i} ({n.op})"
         op = OPS.get(n.op)
@@ -54,7 +54,7 @@ def _verify_nodes(cell: Cell) -> None:
             )
 
 
-def _verify_interface(cell: Cell) -> None:
+def _verify_interface(cell: AnyGraph) -> None:
     kinds = [n.op for n in cell.nodes if n.op in INPUTS]
     if kinds != sorted(kinds, key=INPUTS.index) or kinds.count("input") != 1:
         raise CellError(
@@ -81,7 +81,7 @@ def _verify_interface(cell: Cell) -> None:
             raise CellError(f"cell {cell.name}: output {out} is not a node.")
 
 
-def _verify_names(cell: Cell) -> None:
+def _verify_names(cell: AnyGraph) -> None:
     taken: set[str] = set()
     if not _is_name(cell.name):
         raise CellError(f"a cell is called as a Python function may be, got {cell.name!r}.")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nas.cell.graph import Cell
-from nas.cell.text import loads
+from nas.cell.cell import Cell
+from nas.cell.reader import loads
 from nas.compare.config import CompareConfig
 from nas.compare.run import check_cells, run
 from nas.compare.sources import cells_of

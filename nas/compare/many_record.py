@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nas.cell.json import to_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.compare.many_report import FILES, markdown, verdicts
 from nas.compare.many_result import ManyComparison, OnTask, Sampled
 from nas.compare.record import LONGEST_NOTE, SUMMARY, level_metrics, tags

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nas.cell.json import to_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.compare.report import FILES, markdown
 from nas.compare.result import Comparison, Measured, OnTask
 from nas.record.entry import Entry, legal

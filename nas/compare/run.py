@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.compare.config import CompareConfig
 from nas.compare.many import ManySettings, many_settings

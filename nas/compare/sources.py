@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.study.leaderboard import BASELINES
 from nas.zoo.lookup import cell as look_up
 

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
-from nas.cell.graph import Cell
 from nas.compile import native
 from nas.compile.loop import source_of
 from nas.compile.native import CompilerError

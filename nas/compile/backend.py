@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile import eager, loop
 from nas.compile.native import CompilerError
 from nas.compile.reference import EagerCell

@@ -73,8 +73,8 @@ class Cost:
         return rows * loop + (rows if inputs is None else inputs) * hoisted
 
 
-def cost_of(plan: Plan, value_bytes: int, x_is_data: bool) -> Cost:
-    """The cost of a plan whose values have so many bytes; x that is data needs no gradient."""
+def cost_of(plan: Plan, *, value_bytes: int = 4, x_is_data: bool = True) -> Cost:
+    """Operations and bytes of a step; x that is data needs no gradient."""
     moving = _differentiable(plan, x_is_data)
     in_loop = [i for i in sorted(plan.depth) if plan.node(i).op not in MATRIX_OPS]
     before = [i for i in sorted(plan.live) if i not in plan.depth]

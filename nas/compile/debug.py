@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from nas.cell.ops import INPUTS, OPS
 from nas.cell.text import INFIX
-from nas.compile.cost import Cost, Work, computed_again, kept
+from nas.compile.cost import Cost, Work, computed_again, cost_of, kept
 from nas.compile.passes import steps
 from nas.compile.plan import Plan, Product, Stage, unplanned
 from nas.errors import UserError
@@ -109,7 +109,7 @@ def plan_text(plan: Plan, value_bytes: int) -> str:
     lines.append(f"kept for the backward pass: {_listed(plan, kept(plan))}")
     lines.append(f"computed again by it: {_listed(plan, computed_again(plan))}")
     lines.append(f"dependent stages a step: {plan.dependent_stages}")
-    return "\n".join([*lines, *_cost_lines(plan.cost(value_bytes=value_bytes))]) + "\n"
+    return "\n".join([*lines, *_cost_lines(cost_of(plan, value_bytes=value_bytes))]) + "\n"
 
 
 def _stage_lines(plan: Plan, s: int, stage: Stage) -> Iterator[str]:

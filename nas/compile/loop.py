@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile import call, debug, native
 from nas.compile.call import Loop, Request, biased, learned
 from nas.compile.emit import Source, emit, takes_bfloat16
 from nas.compile.hoist import Hoist, StackedHoist
 from nas.compile.native import CompilerError
-from nas.compile.plan import Plan, make_plan
+from nas.compile.passes import make_plan
+from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell

@@ -1,20 +1,16 @@
 """What a layer's time loop has to do: the part of a cell that depends on its states, in stages.
 
 A step is: region 0 (elementwise), stage 1 (matrix products), region 1, stage 2, … The number of
-stages is that of a step's dependent matrix products. `nas/compile/passes.py` is how a plan is made,
-`nas/compile/cost.py` what it costs; `NAS_DEBUG=plan` prints one.
+stages is that of a step's dependent matrix products. `make_plan` in `nas/compile/passes` makes
+one, `nas/compile/cost.py` says what it costs; `NAS_DEBUG=plan` prints one.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from nas.cell.count import size
-from nas.cell.graph import Cell, Node
+from nas.cell.cell import Cell
+from nas.cell.graph import Node
 from nas.cell.ops import FIXED
-
-if TYPE_CHECKING:
-    from nas.compile.cost import Cost
 
 MATRIX_OPS = ("linear", "block_diagonal", "masked", "skew", *FIXED)
 
@@ -151,24 +147,8 @@ class Plan:
     def _hoisted_args(self, i: int) -> tuple[int, ...]:
         return () if self.node(i).op in MATRIX_OPS else self.input_args(i)
 
-    # The rest is written in files below this one, which know more; imported when asked for.
-
-    def cost(self, *, value_bytes: int = 4, x_is_data: bool = True) -> "Cost":
-        """Operations and bytes of a step; x that is data needs no gradient."""
-        from nas.compile.cost import cost_of
-
-        return cost_of(self, value_bytes, x_is_data)
-
 
 def unplanned(cell: Cell, sizes: tuple[int, ...], lanes: int) -> Plan:
     """What the first pass is given: every node as the cell has it, none with a place."""
     everything = tuple(range(len(cell.nodes)))
     return Plan(cell, sizes, lanes, cell.nodes, everything, frozenset(everything), {}, (), ())
-
-
-def make_plan(cell: Cell, input_size: int, hidden_size: int, lanes: int) -> Plan:
-    """The plan of one layer in one direction."""
-    from nas.compile.passes import planned
-
-    sizes = tuple(size(width, input_size, hidden_size) for width in cell.widths)
-    return planned(unplanned(cell, sizes, lanes))

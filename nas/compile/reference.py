@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.cell.cell import Cell
 from nas.cell.count import check_sizes, size
-from nas.cell.graph import Cell, Node, is_learned
+from nas.cell.graph import Node, is_learned
 from nas.cell.ops import FIXED, INPUTS
 
 Operand = Tensor | float

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile.reference import EagerCell
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonargparse
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.command_line import flags, guarded, instantiate, parser_of
 from nas.curves.config import CurvesConfig
 from nas.errors import UserError

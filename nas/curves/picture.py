@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.curves.report import OnTask
-from nas.curves.result import Row
+from nas.curves.result import OnTask, Row
 from nas.study.leaderboard import BASELINES
 
 if TYPE_CHECKING:

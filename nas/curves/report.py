@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.curves.result import Row, Run, deviation
+from nas.curves.result import OnTask, Row, Run, deviation
 from nas.errors import UserError
 from nas.tasks.base import Metric, Task
-from nas.tasks.levels import Levels, levels_of
+from nas.tasks.levels import levels_of
 
 NOTE = (
     "The metric is the best epoch's on validation, of the setting that solved the task in the "
@@ -35,23 +35,6 @@ HEADINGS = (
     "setting",
 )
 LOOPS = {"c": "compiled", "eager": "eager", "": "-"}
-
-
-@dataclass(frozen=True)
-class OnTask:
-    """All cells on a task."""
-
-    task: Task
-    rows: tuple[Row, ...]
-    """The best first."""
-    levels: Levels
-    goal: float | None
-    """The metric at which the task is solved; None if it has no perfect score."""
-
-    def beats(self, row: Row) -> bool:
-        """Whether a cell is better than the simple predictor."""
-        simple, best = self.levels.baseline, row.best
-        return bool(simple and best is not None and self.task.metric.better(best, simple.value))
 
 
 def told(rows: Sequence[Row], goals: Mapping[str, float | None], seed: int) -> list[OnTask]:

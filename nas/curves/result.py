@@ -4,12 +4,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.curves.store import Finished
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import best_outcome
 from nas.tasks.base import Task
+from nas.tasks.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -169,3 +170,20 @@ def _order(row: Row) -> tuple[float, float]:
         return float("inf"), 0.0
     sign = -1.0 if row.task.metric.higher_is_better else 1.0
     return 1e9 if never else float(row.epochs_to_solve or 0), sign * best
+
+
+@dataclass(frozen=True)
+class OnTask:
+    """All cells on a task."""
+
+    task: Task
+    rows: tuple[Row, ...]
+    """The best first."""
+    levels: Levels
+    goal: float | None
+    """The metric at which the task is solved; None if it has no perfect score."""
+
+    def beats(self, row: Row) -> bool:
+        """Whether a cell is better than the simple predictor."""
+        simple, best = self.levels.baseline, row.best
+        return bool(simple and best is not None and self.task.metric.better(best, simple.value))

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.curves import report
 from nas.curves.config import CurvesConfig
@@ -168,7 +168,7 @@ def _arrival_of(one: Asked, arrived: Arrived) -> Callable[[Future[Result]], None
 
 def backend_of(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> str:
     """What the time loop of these runs was: "c" or "eager"; empty if none was trained."""
-    from nas.cell.text import loads
+    from nas.cell.reader import loads
     from nas.compile.backend import trained_on
 
     width = next((outcome.hidden_size for outcome in outcomes if outcome.cost.steps), 0)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from nas.cell.cell import Cell
 from nas.cell.count import check_sizes, size
-from nas.cell.graph import Cell
 from nas.errors import CellError
 from nas.export.stack import is_single
 

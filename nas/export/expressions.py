@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas.cell.arrange import free_name
-from nas.cell.graph import Cell, Node, Width, is_learned, returned
+from nas.cell.cell import Cell
+from nas.cell.graph import Node, Width, is_learned, returned
 from nas.cell.ops import FIXED, INPUTS
 from nas.cell.text import INFIX
 from nas.compile.reference import of_numbers, parameter_labels

@@ -3,7 +3,8 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from nas.cell.graph import Cell, Width
+from nas.cell.cell import Cell
+from nas.cell.graph import Width
 from nas.compile.reference import parameter_labels
 from nas.export.expressions import LINE, Equations, legendre_name, number
 

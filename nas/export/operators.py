@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.cell.graph import Cell, Node
+from nas.cell.cell import Cell
+from nas.cell.graph import Node
 
 if TYPE_CHECKING:  # an optional package
     from onnx import NodeProto, TensorProto

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nas import __version__
-from nas.cell.graph import Cell, renamed
+from nas.cell.cell import Cell, renamed
 from nas.export.check import main_block, self_test
 from nas.export.expressions import LINE, equations
 from nas.export.helpers import helpers

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.errors import SearchError, UserError
 from nas.export.plain import SHOWN, Trained, example
 from nas.nn.attention import AttentionModel

@@ -3,7 +3,8 @@
 import keyword
 import textwrap
 
-from nas.cell.graph import Cell, Width
+from nas.cell.cell import Cell
+from nas.cell.graph import Width
 from nas.export.expressions import LINE, Equations, number
 from nas.export.layer import size_code, takes_one, wrapped
 from nas.nn.stacking import Stacking

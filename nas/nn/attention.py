@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.nn.budget import head_size, map_sizes
 from nas.nn.rnn import RNN, States

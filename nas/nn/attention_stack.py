@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile.backend import Backend
 from nas.compile.hoist import stacked, traced_aligned
 from nas.compile.rows import Rows, Tokens

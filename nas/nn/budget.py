@@ -1,7 +1,7 @@
 """The width that meets a parameter budget, so that cells are compared at equal size."""
 
+from nas.cell.cell import Cell
 from nas.cell.count import n_params, width_unit
-from nas.cell.graph import Cell
 from nas.errors import UserError
 from nas.nn.settings import Settings
 from nas.tasks.base import Attention, Interface, interface_of

@@ -1,49 +1,32 @@
 """Weights from torch's own recurrent modules into `nas.RNN`."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from nas.compile.reference import EagerCell
 from nas.errors import CellError
-from nas.nn.rnn import RNN
-from nas.zoo import ZOO
 
 # torch's row blocks of weight_ih and weight_hh, by the line of the cell's text that they belong to.
 LSTM_ROWS = ("i", "f", "g", "o")
 GRU_ROWS = ("r", "z", "n")
 
 
-def from_torch(module: nn.RNNBase) -> RNN:
-    """A `nas.RNN` that gives what `module` gives, with copies of its weights.
+def copy_weights(module: nn.RNNBase, layers: Iterable[nn.Module]) -> None:
+    """Copy the weights of each layer and direction of `module` into those of the same network."""
+    name = cell_name(module)
+    for k, layer in enumerate(layers):
+        assert isinstance(layer, EagerCell)
+        _copy(module, _suffix(module, k), name, layer)
 
-    torch keeps two biases where the cells here have one, their sum; only the candidate of nn.GRU,
-    whose reset gate multiplies the second, keeps both.
+
+def cell_name(module: nn.RNNBase) -> str:
+    """The known cell that computes what `module` does.
 
     Raises:
         CellError: for other modules, and for an nn.LSTM with a projection.
     """
-    name = _cell_name(module)
-    weight = module.weight_ih_l0
-    assert isinstance(weight, Tensor)
-    rnn = RNN(
-        ZOO[name],
-        module.input_size,
-        module.hidden_size,
-        module.num_layers,
-        module.bias,
-        module.batch_first,
-        module.dropout,
-        module.bidirectional,
-        weight.device,
-        weight.dtype,
-    )
-    for k, layer in enumerate(rnn.layers):
-        assert isinstance(layer, EagerCell)
-        _copy(module, _suffix(module, k), name, layer)
-    return rnn.train(module.training)
-
-
-def _cell_name(module: nn.RNNBase) -> str:
     if isinstance(module, nn.LSTM) and module.proj_size == 0:
         return "lstm"
     if isinstance(module, nn.GRU):

@@ -12,8 +12,8 @@ from typing import Any, get_args
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from nas.cell.graph import Cell
-from nas.cell.text import loads
+from nas.cell.cell import Cell
+from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.attention import AttentionModel
 from nas.nn.budget import count_params

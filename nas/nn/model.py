@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.nn.rnn import RNN, States
 from nas.nn.stacking import Stacking
 from nas.tasks.base import Interface, interface_of

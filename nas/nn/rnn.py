@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from nas.cell.cell import Cell
 from nas.cell.count import size
-from nas.cell.graph import Cell
 from nas.compile.backend import Backend, check_backend, choose
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.errors import CellError
+from nas.nn.convert import cell_name, copy_weights
 from nas.nn.stacking import Stacking, check_stacking
 
 States = Tensor | tuple[Tensor, ...]
@@ -91,10 +92,30 @@ class RNN(nn.Module):
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase) -> "RNN":
-        """The same network with the same weights from an nn.RNN, nn.LSTM or nn.GRU."""
-        from nas.nn.convert import from_torch
+        """A module that gives what an nn.RNN, nn.LSTM or nn.GRU gives, with copies of its weights.
 
-        return from_torch(module)
+        torch keeps two biases where the cells here have one, their sum; only the candidate of
+        nn.GRU, whose reset gate multiplies the second, keeps both.
+
+        Raises:
+            CellError: for other modules, and for an nn.LSTM with a projection.
+        """
+        weight = module.weight_ih_l0
+        assert isinstance(weight, Tensor)
+        rnn = cls(
+            cell_name(module),
+            module.input_size,
+            module.hidden_size,
+            module.num_layers,
+            module.bias,
+            module.batch_first,
+            module.dropout,
+            module.bidirectional,
+            weight.device,
+            weight.dtype,
+        )
+        copy_weights(module, rnn.layers)
+        return rnn.train(module.training)
 
     def reset_parameters(
         self, init_scale: float = 1.0, generator: torch.Generator | None = None

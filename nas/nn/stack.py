@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.compile.backend import Backend, choose_members
 from nas.compile.eager import aligned
 from nas.compile.hoist import stacked, traced_aligned

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nas.cell.json import to_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.study.visit import Evaluated, Visit
 
 PICTURE = "cell.svg"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cell.json import to_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.zoo.tracking import DATA, FOLDER, current_place, open_client
 

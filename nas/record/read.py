@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.tracking import check_tracking_uri, fetch, place

@@ -4,8 +4,8 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.cell.graph import renamed
-from nas.cell.text import loads
+from nas.cell.cell import renamed
+from nas.cell.reader import loads
 from nas.report.facts import Facts
 from nas.study.leaderboard import Row
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nas.command_line import guarded
 from nas.errors import HIDDEN, hidden
-from nas.report.markdown import FIGURES
 from nas.study.look import Seen, look
 
 DESCRIPTION = """\
@@ -48,6 +47,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _report(given: argparse.Namespace) -> int:
     from nas.report.facts import read_facts
     from nas.report.recording import uri_of, write
+    from nas.report.write import files_in, report
     from nas.zoo.tracking import check_tracking_uri, place
 
     seen = look(given.study, given.storage, given.studies)
@@ -79,27 +79,3 @@ def _uri(given: str | None, seen: Seen) -> str | None:
         return None
     database = place(known, Path()).database
     return None if database is not None and not database.is_file() else ""
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    """The files of a report by their paths among the artifacts of a run."""
-    paths = [folder / "report.html", folder / "report.md", *(folder / FIGURES).iterdir()]
-    return {f"report/{one.relative_to(folder).as_posix()}": one.read_bytes() for one in paths}
-
-
-def report(seen: Seen, against: Seen | None = None, folder: Path | None = None) -> list[Path]:
-    """Write the report of a study, into its own folder if no other is given.
-
-    Returns:
-        the files, report.html first.
-
-    Raises:
-        UserError: if there is nothing to report, or a file cannot be written.
-    """
-    from nas.report.facts import read_facts
-    from nas.report.sections import document
-    from nas.report.write import write
-
-    facts = read_facts(seen)
-    made = document(facts, read_facts(against) if against else None)
-    return write(made, folder or seen.folder / "report")

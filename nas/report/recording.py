@@ -49,8 +49,8 @@ def record(seen: Seen, tracking_uri: str = "") -> int:
     """
     uri = uri_of(seen, tracking_uri)
     check_tracking_uri(uri)
-    from nas.report.command import files_in, report
     from nas.report.facts import read_facts
+    from nas.report.write import files_in, report
 
     facts = read_facts(seen)
     folder = report(seen)[0].parent

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.report import figures
 from nas.report.document import Card, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, counted, joined

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED, guarded, terminated_as_interrupted
 from nas.errors import UserError, hidden
 from nas.protocol.staged import Staged
@@ -239,9 +239,9 @@ class _Search:
 
     def _report(self, recorder: Any) -> None:
         """Write the report of a complete search, and keep it in MLflow with the summary."""
-        from nas.report.command import files_in, report
         from nas.report.facts import read_facts
         from nas.report.recording import conclude
+        from nas.report.write import files_in, report
         from nas.study.look import look
 
         try:

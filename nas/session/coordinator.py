@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 import optuna
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.protocol.evaluation import Evaluation, Outcome, Result
 from nas.protocol.judgement import Judgement, Reference, set_aside

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from nas.cell.json import to_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Reference, best_outcome
 from nas.protocol.staged import Staged

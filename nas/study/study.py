@@ -18,7 +18,7 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.errors import UserError, hidden
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import Judgement

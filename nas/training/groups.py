@@ -13,8 +13,8 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
+from nas.cell.cell import Cell
 from nas.cell.count import size
-from nas.cell.graph import Cell
 from nas.nn.attention_stack import StackedAttentionModel
 from nas.nn.stack import Stacked, StackedModel
 from nas.protocol.evaluation import Bar, Veto

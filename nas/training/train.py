@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from safetensors.torch import save
 
-from nas.cell.graph import Cell
-from nas.cell.text import loads
+from nas.cell.cell import Cell
+from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.budget import count_params, forward_flops, solve_width
 from nas.nn.model import described_interface

@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.cell.json import from_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.errors import CellError, unknown
 from nas.zoo import ZOO
 from nas.zoo.imports import imported, imported_text

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from nas.cell.cell import Cell
 from nas.cell.distance import Features, distance, features
-from nas.cell.graph import Cell
 from nas.cell.mutation.edits import edits
 from nas.zoo import ZOO
 

@@ -20,6 +20,7 @@ from nas.bench.goals import GOALS, goal
 from nas.bench.report import Report, Row, missing
 from nas.bench.tables import Table, tables
 from nas.compile import loop
+from nas.compile.cost import cost_of
 from nas.errors import SearchError
 from nas.zoo import ZOO
 
@@ -180,7 +181,7 @@ def test_members_that_differ_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_is_what_the_plan_keeps_and_a_little_more() -> None:
     hidden, batch, steps = 128, 64, 100
     found = memory.memory("lstm", hidden, batch, steps, 2)
-    cost = loop.compiled(ZOO["lstm"], hidden, hidden, torch.float32).plan.cost()
+    cost = cost_of(loop.compiled(ZOO["lstm"], hidden, hidden, torch.float32).plan)
     rows = batch * steps
     # What is kept, the weights and their gradients, y and its gradient, x.
     least = cost.kept_bytes * rows + 2 * cost.parameter_bytes + 3 * 4 * hidden * rows

@@ -8,9 +8,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from nas.cell import OPS, Cell, loads
 from nas.cell.count import width_unit
 from nas.compile.buffers import Layout, Shape
-from nas.compile.cost import Cost, Work, computed_again, kept, operations
+from nas.compile.cost import Cost, Work, computed_again, cost_of, kept, operations
 from nas.compile.emit import emit
-from nas.compile.plan import Plan, make_plan
+from nas.compile.passes import make_plan
+from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows
 from nas.zoo import ZOO
@@ -50,7 +51,7 @@ HAND = {
 def test_operations_of_a_step_as_counted_by_hand(name: str) -> None:
     inner, outer, forward, backward = HAND[name]
     n_inputs = H if name == "mut1" else D
-    cost = plan_of(name, n_inputs).cost()
+    cost = cost_of(plan_of(name, n_inputs))
     square, given = 2 * H * H, 2 * H * n_inputs
     assert cost.loop == Work(inner * square, forward * H)
     assert cost.loop_back == Work(inner * square, backward * H)
@@ -62,10 +63,10 @@ def test_operations_of_a_step_as_counted_by_hand(name: str) -> None:
 
 def test_what_mut1_hoists_as_counted_by_hand() -> None:
     """z = sigmoid(linear(x)), tanh(x) and 1 - z; x is data, and tanh(x) needs no gradient."""
-    cost = plan_of("mut1", H).cost()
+    cost = cost_of(plan_of("mut1", H))
     assert cost.hoisted == Work(2 * 2 * H * H, (10 + 10 + 1) * H)
     assert cost.hoisted_back == Work(2 * 2 * H * H, (3 + 1) * H)
-    moving = plan_of("mut1", H).cost(x_is_data=False)
+    moving = cost_of(plan_of("mut1", H), x_is_data=False)
     assert moving.hoisted_back == Work(4 * 2 * H * H, (3 + 1 + 3) * H)
 
 
@@ -76,7 +77,7 @@ WHOLE = [name for name in ZOO if width_unit(ZOO[name]) == 1]
 @pytest.mark.parametrize("name", known(WHOLE))
 def test_a_zoo_cell_costs_forward_what_its_nodes_do(name: str) -> None:
     """No zoo cell repeats itself, so that there is nothing to save."""
-    assert plan_of(name, H).cost().forward == ZOO[name].flops(H, H)
+    assert cost_of(plan_of(name, H)).forward == ZOO[name].flops(H, H)
 
 
 def torch_products(cell: Cell, n_inputs: int, hidden: int) -> tuple[int, int]:
@@ -95,7 +96,7 @@ def torch_products(cell: Cell, n_inputs: int, hidden: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("name", known(WHOLE))
 def test_products_are_those_that_torch_counts(name: str) -> None:
-    cost = plan_of(name, H).cost(x_is_data=False)
+    cost = cost_of(plan_of(name, H), x_is_data=False)
     forward = cost.loop.products + cost.hoisted.products
     backward = cost.loop_back.products + cost.loop_matrices + cost.hoisted_back.products
     assert (forward, backward) == torch_products(ZOO[name], H, H)
@@ -106,7 +107,7 @@ def test_products_are_those_that_torch_counts(name: str) -> None:
 def test_no_cell_costs_more_forward_than_its_nodes(cell: Cell) -> None:
     """Equal expressions count once; independent blocks of the loop are one matrix."""
     n_inputs = input_size(cell)
-    cost = make_plan(cell, n_inputs, HIDDEN_SIZE, 1).cost()
+    cost = cost_of(make_plan(cell, n_inputs, HIDDEN_SIZE, 1))
     if not any(n.op in ("block_diagonal", "masked") for n in cell.nodes):
         assert cost.forward <= cell.flops(n_inputs, HIDDEN_SIZE)
     assert cost.parameter_bytes == 4 * cell.n_params(n_inputs, HIDDEN_SIZE)
@@ -144,11 +145,11 @@ def test_what_derivatives_read_is_kept_or_computed_again() -> None:
 
 def test_bytes_are_those_of_whole_vectors() -> None:
     """LSTM: four matrices of 5 rows by 8 columns; h, c, four gates and tanh(c) in rows of 8."""
-    cost = plan_of("lstm", lanes=4).cost()
+    cost = cost_of(plan_of("lstm", lanes=4))
     assert cost.weight_bytes == 4 * (4 * 5 * 8)
     assert cost.kept_bytes == 4 * (7 * 8)
     assert cost.parameter_bytes == 4 * 4 * (H * (D + H) + H)
-    assert plan_of("lstm", lanes=4).cost(value_bytes=8).weight_bytes == 2 * cost.weight_bytes
+    assert cost_of(plan_of("lstm", lanes=4), value_bytes=8).weight_bytes == 2 * cost.weight_bytes
 
 
 def test_a_sequence_costs_its_rows_and_its_inputs() -> None:
@@ -188,4 +189,4 @@ def test_kept_bytes_are_what_a_longer_sequence_takes(name: str) -> None:
         rows = Rows((4,) * steps)
         return Layout(plan, source, Shape(rows, rows.total, 1, 1, True, False), 4).size
 
-    assert 4 * (memory(500) - memory(300)) == 200 * 4 * plan.cost().kept_bytes
+    assert 4 * (memory(500) - memory(300)) == 200 * 4 * cost_of(plan).kept_bytes

@@ -10,8 +10,8 @@ import nas
 from nas.cell import loads
 from nas.compile import debug
 from nas.compile.emit import emit
-from nas.compile.passes import PASSES
-from nas.compile.plan import Plan, make_plan
+from nas.compile.passes import PASSES, make_plan
+from nas.compile.plan import Plan
 from nas.errors import UserError
 from nas.zoo import ZOO
 

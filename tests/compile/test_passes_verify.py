@@ -9,10 +9,10 @@ from hypothesis import given, settings
 
 from nas.cell import Cell
 from nas.compile import passes
-from nas.compile.passes import PASSES, Pass, planned, steps
+from nas.compile.passes import PASSES, Pass, make_plan, steps
 from nas.compile.passes import verify as passes_verify
 from nas.compile.passes.verify import PassError
-from nas.compile.plan import Plan, make_plan
+from nas.compile.plan import Plan
 from tests.compile.test_passes import after, of, start
 from tests.strategies import HIDDEN_SIZE, cells
 
@@ -107,7 +107,7 @@ def test_a_wrong_pass_is_caught(rule: str, monkeypatch: pytest.MonkeyPatch) -> N
         else step
         for step in PASSES
     )
-    planned(start(CELL))
+    make_plan(CELL, HIDDEN_SIZE, HIDDEN_SIZE, 4)
     monkeypatch.setattr(passes, "PASSES", wrong)
     with pytest.raises(PassError, match=f'pass {name} of cell f breaks "{rule}": '):
         make_plan(CELL, HIDDEN_SIZE, HIDDEN_SIZE, 4)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 
 import nas
 from nas.cell import Cell, loads
-from nas.compile.plan import MATRIX_OPS, Plan, make_plan
+from nas.compile.passes import make_plan
+from nas.compile.plan import MATRIX_OPS, Plan
 from nas.zoo import ZOO
 from tests.strategies import HIDDEN_SIZE, cells, input_size
 

@@ -3,7 +3,7 @@
 import pytest
 
 from nas.cell import Cell
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.budget import count_params, solve_width
 from nas.nn.model import SequenceModel

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas.cell.json import from_json
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.protocol.evaluation import Epoch, Outcome
 from nas.record.entry import LONGEST_EQUATIONS, entry, family
 from nas.record.store import FORMAT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Epoch, Outcome, Status
 from nas.protocol.judgement import Judgement

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nas.cell.graph import Cell, renamed
+from nas.cell.cell import Cell, renamed
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Status
 from nas.protocol.judgement import Judgement

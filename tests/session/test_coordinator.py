@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.cell.graph import Cell
+from nas.cell.cell import Cell
 from nas.errors import SearchError, UserError
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Evaluation, Outcome, Result

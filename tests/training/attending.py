@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nas.cell.text import loads
+from nas.cell.reader import loads
 from nas.nn.attention import AttentionModel
 from nas.nn.rnn import States
 from nas.tasks.base import Attention, AttentionForm, Interface

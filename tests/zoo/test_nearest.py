@@ -3,8 +3,8 @@
 import pytest
 
 from nas.cell import Cell, from_json, loads, to_json
+from nas.cell.cell import renamed
 from nas.cell.distance import ROUNDS, Features, features
-from nas.cell.graph import renamed
 from nas.cell.mutation import random_walk
 from nas.cell.mutation.edits import edits
 from nas.cell.mutation.rules import Mutations

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from random import Random
 
-from nas.cell.graph import Cell, renamed
+from nas.cell.cell import Cell, renamed
 from nas.cell.mutation.draft import Draft, put_together, take_apart
 from nas.cell.mutation.more import (
     add_peephole,

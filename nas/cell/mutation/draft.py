@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from nas.cell.arrange import arrange
-from nas.cell.graph import Cell, Node, make_node, node
+from nas.cell.cell import Cell
+from nas.cell.graph import Node, make_node, node
 from nas.cell.ops import INPUTS, OPS
 
 NUMBERS = ("constant", "step", "scalar")

@@ -6,8 +6,9 @@ To add one, write a generator of `Edit`s and a line in EDITS.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from nas.cell.cell import Cell
 from nas.cell.describe import Names
-from nas.cell.graph import Cell, Node, infer_widths, node
+from nas.cell.graph import Node, infer_widths, node
 from nas.cell.ops import ACTIVATIONS, LEARNED, OPS, AttrValue
 from nas.errors import CellError
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas.cell.canon import meanings
+from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
-from nas.cell.graph import Cell, Node, node
+from nas.cell.graph import Node, node
 from nas.cell.mutation.draft import n_matrices, n_operations
 from nas.cell.ops import ACTIVATIONS, OPS
 from nas.errors import CellError, UserError, unknown

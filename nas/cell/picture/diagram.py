@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.cell.graph import Cell, Node
+from nas.cell.graph import Graph, Node
 from nas.cell.ops import ACTIVATIONS, INPUTS, OPS
 
 PartKind = Literal["input", "leaf", "layer", "point", "merge", "output"]
@@ -66,12 +66,12 @@ class Part:
     """Of inputs and outputs: "x", "y", "state 0", "vertical 0", …"""
 
 
-def parts_of(cell: Cell) -> tuple[Part, ...]:
+def parts_of(cell: Graph) -> tuple[Part, ...]:
     """The parts of a cell: its inputs, what it computes, its outputs."""
     return _Parts(cell).all()
 
 
-def _uses(cell: Cell) -> list[int]:
+def _uses(cell: Graph) -> list[int]:
     """How often a live node or an output reads each node."""
     counts = [0] * len(cell.nodes)
     for i in cell.live:
@@ -83,7 +83,7 @@ def _uses(cell: Cell) -> list[int]:
 
 
 class _Parts:
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Graph) -> None:
         self.cell = cell
         self.uses = _uses(cell)
         states = zip(cell.new_states, cell.states, strict=True)

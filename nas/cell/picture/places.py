@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 
-from nas.cell.graph import Cell
+from nas.cell.graph import Graph
 from nas.cell.picture.diagram import Part, Wire
 from nas.cell.picture.layout import Layout
 from nas.cell.picture.shapes import Point, bubble_width, text_width
@@ -23,7 +23,7 @@ MARGIN = 44.0
 class Places:
     """Of the slots of one layout, of what stands in them, and of the frame around them."""
 
-    def __init__(self, cell: Cell, layout: Layout) -> None:
+    def __init__(self, cell: Graph, layout: Layout) -> None:
         self.cell, self.layout, self.grid = cell, layout, layout.grid
         self.left, self.right = self._columns()
 

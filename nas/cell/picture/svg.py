@@ -8,7 +8,7 @@ and "÷" stand at what is subtracted or divided by.
 
 from collections.abc import Iterator
 
-from nas.cell.graph import Cell
+from nas.cell.graph import Graph
 from nas.cell.picture.diagram import parts_of
 from nas.cell.picture.grid import Grid
 from nas.cell.picture.layout import Layout, place
@@ -34,13 +34,13 @@ INPUT_INK, STATE_INKS = "#2b6cb0", ("#1f7a4d", "#7b3fa0", "#b3541e", "#00798c", 
 X_FILL, Y_FILL = "#cfe3f7", "#e6d5f2"
 
 
-def picture(cell: Cell) -> Picture:
+def picture(cell: Graph) -> Picture:
     """Draw a cell."""
     return _Drawing(cell, place(parts_of(cell))).picture()
 
 
 class _Drawing:
-    def __init__(self, cell: Cell, layout: Layout) -> None:
+    def __init__(self, cell: Graph, layout: Layout) -> None:
         self.cell, self.layout, self.grid = cell, layout, layout.grid
         self.places = Places(cell, layout)
         self.inks = self._inks(self.grid)

@@ -7,11 +7,13 @@ invariants of `nas/compile/passes/verify.py`. `NAS_DEBUG=passes` prints what eac
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from nas.cell.cell import Cell
+from nas.cell.count import size
 from nas.compile.passes import place as place
 from nas.compile.passes import rewrite as rewrite
 from nas.compile.passes import verify as verify
 from nas.compile.passes.verify import Invariant
-from nas.compile.plan import Plan
+from nas.compile.plan import Plan, unplanned
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def planned(plan: Plan) -> Plan:
-    """Run all passes on an `unplanned` cell.
+def make_plan(cell: Cell, input_size: int, hidden_size: int, lanes: int) -> Plan:
+    """The plan of one layer in one direction: all passes, run on the cell as it is.
 
     Raises:
         PassError: if a pass breaks an invariant, which is an error of the compiler.
     """
+    sizes = tuple(size(width, input_size, hidden_size) for width in cell.widths)
+    plan = unplanned(cell, sizes, lanes)
     for _, after in steps(plan):
         plan = after
     return plan

@@ -1,0 +1,67 @@
+"""The cell: its graph, with what the other files of this room say of it as methods."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from nas.cell import canon, count, text
+from nas.cell.graph import Graph
+
+
+class Cell(Graph):
+    """One time step of a recurrent network, as an immutable value.
+
+    Make one with `nas.cell(...)`, `trace` or `loads`; `verify.py` states the rules, `Graph` the
+    fields.
+    """
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the canonical form: equal for cells that differ only by how they are written."""
+        return canon.key(self)
+
+    def n_params(self, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
+        """Number of learned values of one layer in one direction."""
+        return count.n_params(self, input_size, hidden_size, bias=bias)
+
+    def flops(self, input_size: int, hidden_size: int) -> float:
+        """Floating-point operations of one forward step of one sequence."""
+        return count.flops(self, input_size, hidden_size)
+
+    def latex(self) -> str:
+        """The cell as an `align` environment of LaTeX."""
+        from nas.cell.latex import latex
+
+        return latex(self)
+
+    def svg(self) -> str:
+        """The cell as a picture, a self-contained SVG file."""
+        from nas.cell.picture.svg import picture
+        from nas.cell.picture.write import svg
+
+        return svg(picture(self))
+
+    def png(self, path: Path) -> None:
+        """Write the same picture as PNG, which needs matplotlib.
+
+        Raises:
+            UserError: if matplotlib is not installed, or the file cannot be written.
+        """
+        from nas.cell.picture.svg import picture
+        from nas.cell.picture.write import write_png
+
+        write_png(picture(self), path)
+
+    def __str__(self) -> str:
+        return text.dumps(self)
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.name}: {len(self.states)} states, {len(self.nodes)} nodes>"
+
+
+def renamed(cell: Cell, name: str, doc: str | None = None) -> Cell:
+    """The same cell under another name, with another doc if one is given."""
+    new = replace(cell, name=name, doc=cell.doc if doc is None else doc)
+    if "key" in vars(cell):  # names are no part of it, and it takes a millisecond
+        vars(new)["key"] = cell.key
+    return new
