@@ -1,9 +1,11 @@
-"""What all tests share: compiled loops are kept for this run, apart from the user's cache."""
+"""What all tests share: compiled loops are kept apart from the user's cache."""
 
 import os
 import secrets
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis  # noqa: F401  # before a search freezes what is loaded: its plugins would warn
 import pytest
@@ -23,7 +25,8 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _cache() -> Iterator[None]:
+    """All processes and runs of the tests share one cache, whose names are hashes of contents."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE_DIR", str(tmp_path_factory.mktemp("loops")))
+        patch.setenv("NAS_CACHE_DIR", str(Path(tempfile.gettempdir()) / "nas-tests-loops"))
         yield

@@ -21,7 +21,7 @@ from nas.bench.study import fill, made_up, make_protocol
 from nas.command_line import guarded
 from nas.errors import UserError
 from nas.protocol.evaluation import Evaluation, Result
-from nas.samplers import find_sampler
+from nas.samplers.registry import find_sampler
 from nas.session.coordinator import Coordinator
 from nas.session.progress import Progress, TimeNotes
 from nas.session.winner import WeightStore

@@ -30,9 +30,9 @@ from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome
 from nas.protocol.judgement import Reference
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import NeedReference, Staged
-from nas.samplers import Repeatable, find_sampler
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import FilledTrial, varied
+from nas.samplers.registry import Repeatable, find_sampler
 from nas.session.judging import judging_of
 from nas.spaces import load_space
 from nas.spaces.base import Params, Space

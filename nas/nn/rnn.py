@@ -100,10 +100,11 @@ class RNN(nn.Module):
         Raises:
             CellError: for other modules, and for an nn.LSTM with a projection.
         """
+        cell = cell_name(module)
         weight = module.weight_ih_l0
         assert isinstance(weight, Tensor)
         rnn = cls(
-            cell_name(module),
+            cell,
             module.input_size,
             module.hidden_size,
             module.num_layers,

@@ -22,10 +22,10 @@ from nas.cell.distance import features
 from nas.replay.bench import Bench
 from nas.replay.recorded import recorded_space
 from nas.replay.space import CHOICE, NEIGHBOURS, RecordedSpace
-from nas.samplers import Repeatable, find_sampler
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import Proposer
+from nas.samplers.registry import Repeatable, find_sampler
 from nas.spaces.base import Params, Space
 
 REDRAWS = 50

@@ -51,7 +51,7 @@ def search(config: SearchConfig) -> int:
         return replay(config)
     # Optuna and what needs it are imported once the arguments are known to be good.
     from nas.nn.budget import solve_width
-    from nas.samplers import find_sampler
+    from nas.samplers.registry import find_sampler
     from nas.spaces import load_space
     from nas.workers.choose import check_crew
 

@@ -20,9 +20,9 @@ from nas.protocol.evaluation import Evaluation, Outcome, Result
 from nas.protocol.judgement import Judgement, Reference, set_aside
 from nas.protocol.requests import REFERENCE
 from nas.protocol.staged import Judging, NeedReference, Request, Staged
-from nas.samplers import DEFAULT_EVOLUTION, Repeatable, find_sampler
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.point import PointSampler
+from nas.samplers.registry import DEFAULT_EVOLUTION, Repeatable, find_sampler
 from nas.session.judging import inherited, judging_of
 from nas.session.spending import Spending
 from nas.spaces.base import Space

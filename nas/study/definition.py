@@ -23,7 +23,7 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
     tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
     if config.protocol.filters:
         tasks["filter"] = config.tasks.memorization
-    from nas.samplers import SAMPLERS
+    from nas.samplers.registry import SAMPLERS
 
     evolves = {} if config.sampler in SAMPLERS else {"evolution": described(config.evolution)}
     return {

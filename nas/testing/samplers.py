@@ -12,8 +12,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial
 
 from nas.cell import Cell
-from nas.samplers import Repeatable, find_sampler
 from nas.samplers.evolution import EvolutionConfig
+from nas.samplers.registry import Repeatable, find_sampler
 from nas.spaces.base import Params, Space
 from nas.testing.spaces import quiet
 

@@ -157,7 +157,7 @@ def test_a_server_that_hangs_holds_up_neither_the_search_nor_its_end(
         go_on.wait(WAIT_S)
         return open_store(*arguments)
 
-    monkeypatch.setattr(nas.record, "open_store", hang)
+    monkeypatch.setattr(nas.record.recorder, "open_store", hang)
     made = recorder(folder)
     made.judged(scored(0, GRU, "given"))
     made.judged(rejected(1, RNN))
@@ -169,7 +169,7 @@ def test_a_server_that_hangs_holds_up_neither_the_search_nor_its_end(
 def test_what_failed_is_tried_again_and_told_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(nas.record, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(nas.record.recorder, "FIRST_PAUSE_S", 0.01)
     open_store, failures = nas.record.store.open_store, iter([OSError("no"), OSError("no")])
 
     def fail_twice(*arguments: Any) -> Store:
@@ -177,7 +177,7 @@ def test_what_failed_is_tried_again_and_told_once(
             raise failure
         return open_store(*arguments)
 
-    monkeypatch.setattr(nas.record, "open_store", fail_twice)
+    monkeypatch.setattr(nas.record.recorder, "open_store", fail_twice)
     made = recorder(folder)
     made.judged(scored(0, GRU, "given"))
     deadline = time.monotonic() + WAIT_S
@@ -192,7 +192,7 @@ def test_what_failed_is_tried_again_and_told_once(
 def test_a_cell_that_cannot_be_written_does_not_hold_up_the_others(
     folder: Path, monkeypatch: pytest.MonkeyPatch, closing: bool
 ) -> None:
-    monkeypatch.setattr(nas.record, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(nas.record.recorder, "FIRST_PAUSE_S", 0.01)
     write, judged = Store.write, threading.Event()
 
     def refuse_rnn(store: Store, made: Any) -> None:
@@ -216,5 +216,5 @@ def test_a_cell_that_cannot_be_written_does_not_hold_up_the_others(
 
 
 def test_mlflow_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, nas.record; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, nas.record.recorder; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,10 +11,10 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from nas.cell import Cell
 from nas.errors import UserError
-from nas.samplers import Repeatable, find_sampler
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.jozefowicz import Jozefowicz
 from nas.samplers.propose import PROPOSED, Past, Proposal, RandomWalk, varied
+from nas.samplers.registry import Repeatable, find_sampler
 from nas.samplers.regularized import Regularized
 from nas.spaces import Gates, Graph, Params
 from nas.zoo import ZOO

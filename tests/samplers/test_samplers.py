@@ -11,8 +11,8 @@ from optuna.trial import FixedTrial, FrozenTrial
 
 from nas.cell import Cell
 from nas.errors import UserError
-from nas.samplers import NAMES, Repeatable, find_sampler
 from nas.samplers.point import PointSampler
+from nas.samplers.registry import NAMES, Repeatable, find_sampler
 from nas.spaces import load_space
 from nas.zoo import ZOO
 

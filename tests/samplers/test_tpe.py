@@ -9,7 +9,7 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.samplers import SAMPLERS
+from nas.samplers.registry import SAMPLERS
 from nas.samplers.tpe import N_BEST, N_LATEST, BoundedTPE, is_seed, kept
 
 CHOICES = optuna.distributions.CategoricalDistribution([*"abcdefgh"])

@@ -7,7 +7,7 @@ import pytest
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import set_aside
-from nas.samplers import NAMES
+from nas.samplers.registry import NAMES
 from nas.session.coordinator import Coordinator
 from nas.session.progress import describe, funnel
 from nas.spaces import load_space

@@ -9,10 +9,10 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 
 from nas.cell.mutation.rules import Mutations
-from nas.samplers import Repeatable, find_sampler
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import PROPOSED
+from nas.samplers.registry import Repeatable, find_sampler
 from nas.session.coordinator import Coordinator
 from nas.spaces import Gates, Graph, load_space
 from nas.study.config import SearchConfig

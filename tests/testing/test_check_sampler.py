@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
-from nas.samplers import NAMES
 from nas.samplers.propose import Past, Proposal, Proposer, RandomWalk
+from nas.samplers.registry import NAMES
 from nas.spaces import Gates, Graph, Mixed, Space
 from nas.testing.samplers import check_sampler
 

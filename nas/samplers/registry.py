@@ -1,0 +1,147 @@
+"""How candidates are drawn: Optuna's samplers by name, or a class of one's own by its import path.
+
+To add one, write a file here with a `BaseSampler` and a line in the table. A sampler is made anew
+for every candidate, seeded by the study's seed and the candidate's number: its memory is the study.
+`Repeatable` wraps it so that a candidate that a crash cut short is drawn again as it was.
+"""
+
+import hashlib
+import importlib
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.errors import UserError, unknown
+from nas.samplers.evolution import EvolutionConfig
+from nas.samplers.jozefowicz import Jozefowicz
+from nas.samplers.propose import Proposer, RandomWalk
+from nas.samplers.quasi import QuasiRandom
+from nas.samplers.regularized import Regularized
+from nas.samplers.tpe import BoundedTPE
+from nas.spaces.base import Space
+
+
+def _tpe(seed: int) -> BaseSampler:
+    # Grouped, since a choice may exist only where another has a certain value; and trials in flight
+    # are taken into account, so that several candidates at once differ.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `group`
+        return BoundedTPE(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+def _qmc(seed: int) -> BaseSampler:
+    # Every candidate has a fresh, seeded sampler, which the first warning advises; categorical
+    # choices, which quasi-random points do not cover, are drawn independently.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return QuasiRandom(
+            seed=seed, warn_asynchronous_seeding=False, warn_independent_sampling=False
+        )
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "qmc": _qmc,
+}
+"""Optuna's own, by what makes one from a seed."""
+
+PROPOSERS: dict[str, type[Proposer]] = {
+    "random": RandomWalk,
+    "jozefowicz": Jozefowicz,
+    "regularized": Regularized,
+}
+"""Those that draw whole cells, and draw again what the study knows."""
+
+NAMES = (*SAMPLERS, *PROPOSERS)
+DEFAULT_EVOLUTION = EvolutionConfig()
+
+
+def find_sampler(
+    name: str, space: Space, config: EvolutionConfig = DEFAULT_EVOLUTION, n_turns: int = 1
+) -> Callable[[int], BaseSampler]:
+    """The maker of a sampler from a seed: a name of the tables, or module:Class.
+
+    `n_turns` is how often the protocol can visit a cell, each time on fresh settings.
+
+    Raises:
+        UserError: if there is none, with the nearest name.
+    """
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    if name in PROPOSERS:
+        return partial(PROPOSERS[name], space=space, config=config, n_turns=n_turns)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise UserError(unknown("sampler", name, NAMES) + " Or module:Class of your own.")
+    try:
+        maker = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f'sampler "{name}" cannot be imported: {error}.') from None
+    if isinstance(maker, type) and issubclass(maker, Proposer):
+        return partial(maker, space=space, config=config, n_turns=n_turns)
+    try:
+        made = maker(seed=0)
+    except TypeError as error:
+        raise UserError(f'sampler "{name}" must be made by {attribute}(seed=…): {error}.') from None
+    if not isinstance(made, BaseSampler):
+        raise UserError(f'sampler "{name}" must make an optuna BaseSampler, got {type(made)}.')
+    return lambda seed: maker(seed=seed)
+
+
+def sampler_seed(*parts: object) -> int:
+    """A seed from the study's seed, the candidate's number and, within it, a choice's name."""
+    digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4])
+
+
+class Repeatable(BaseSampler):
+    """Draws candidate `number` of a study, the same however often it is begun.
+
+    Optuna keeps each choice as it is made. If the coordinator dies between two of them, the rest
+    must not depend on how many random numbers the first took: each choice that is drawn by itself
+    has a seed of its own.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], study_seed: int, number: int) -> None:
+        self._make, self._seeds = make, (study_seed, number)
+        self._sampler = make(sampler_seed(*self._seeds))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        sampler = self._make(sampler_seed(*self._seeds, param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
