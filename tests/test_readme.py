@@ -91,4 +91,4 @@ def test_commands_of_comparisons_are_accepted() -> None:
     assert (configs[0].cells, configs[0].tasks.use) == (cells, tasks)
     assert [(one.seeds, one.tuning) for one in configs] == [(10, 20), (8, 20)]
     n_points = [len(one.settings.points((20_000,))) for one in configs]
-    assert n_points == [24, 4], "docs/decisions.md says that quickstart has too few"
+    assert n_points == [24, 4], "nas/compare/README.md says that quickstart has too few"

@@ -23,7 +23,7 @@ CHOICE = "cell"
 """Name of the one suggestion."""
 NEIGHBOURS = 5
 """Among cells on random walks of mutations, two others were nearer to a cell than its mutant was,
-in the mean over 132 mutations (docs/decisions.md)."""
+in the mean over 132 mutations (nas/replay/README.md)."""
 
 
 @dataclass(frozen=True)
