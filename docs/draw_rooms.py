@@ -1,7 +1,7 @@
 """Draw docs/rooms.svg, the picture of docs/architecture.md: `python docs/draw_rooms.py`.
 
-A new room is one entry of SHELVES; a new way for data is one row of FLOW. tests/test_architecture.py
-fails where the picture and the code disagree.
+A new room is one entry of SHELVES; a new way for data is one row of FLOW. The picture and the code
+are compared by tests/test_architecture.py.
 """
 
 from html import escape
