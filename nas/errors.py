@@ -24,6 +24,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f'no {kind} "{name}".{guess} Known: {", ".join(names)}.'
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, such as "1 cell" or "1,200 cells"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 class SearchError(RuntimeError):
     """The search cannot go on; what is finished is kept. Commands exit with code 1."""
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.report.facts import Facts, counted, joined
+from nas.errors import counted
+from nas.report.facts import Facts, joined
 from nas.study.leaderboard import BASELINES
 
 Answer = Literal["yes", "no", "in part"]

@@ -1,6 +1,18 @@
-"""A report as data: sections of parts, which `html` and `markdown` write in the same order."""
+"""The one model of all written results: a document of sections, each with parts.
 
+Every command that writes results (report, compare, curves, replay, bench) makes these parts.
+`html.html`, `text.markdown` and `text.lines` (the terminal) write them; `files` writes CSV, JSON,
+PNG and the files themselves. Nothing here knows of studies.
+"""
+
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+NUMBER = re.compile(
+    r"([-+±]?[\d,.]+(e[-+]?\d+)?( ?[%×]| m?s| h|h\d+|:\d+|-[\d.]+)?( \[[^]]*\])?)?|-"
+)
+"""Text that a table aligns as a number: with a unit, a range or an interval, too."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +26,7 @@ class Text:
 class Items:
     """A list of plain sentences."""
 
-    items: tuple[str, ...]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -22,11 +34,21 @@ class Table:
     """Rows of plain text."""
 
     caption: str
-    """What a row is, and how many there are."""
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    """Explains what a row is, and how many there are."""
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
     marked: frozenset[int] = frozenset()
     """Rows that stand out, such as baselines."""
+    note: str = ""
+    """A remark below the rows."""
+
+    @property
+    def is_numeric(self) -> list[bool]:
+        """Whether each column holds numbers alone, which are aligned at the right."""
+        return [
+            all(NUMBER.fullmatch(row[column]) for row in self.rows)
+            for column in range(len(self.head))
+        ]
 
 
 @dataclass(frozen=True)
@@ -34,6 +56,7 @@ class Code:
     """Text that is shown as it is."""
 
     text: str
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,10 +64,11 @@ class Figure:
     """A drawing of numbers."""
 
     name: str
-    """Of its file, without the suffix."""
+    """The name of its file, without the suffix."""
     caption: str
-    svg: str
-    png: bytes
+    png: bytes = b""
+    svg: str = ""
+    """An element for HTML."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +76,10 @@ class Card:
     """A cell: how it stands, its picture and its equations."""
 
     title: str
-    lines: tuple[str, ...]
+    lines: Sequence[str]
     equations: str
     name: str = ""
-    """Of the picture's file, without the suffix."""
+    """The name of the picture's file, without the suffix."""
     svg: str = ""
     """Its picture, if there is one."""
     is_open: bool = True
@@ -69,7 +93,8 @@ class Section:
     """A heading and what stands below it."""
 
     title: str
-    parts: tuple[Part, ...]
+    """Empty for no heading."""
+    parts: Sequence[Part]
 
     @property
     def anchor(self) -> str:
@@ -81,16 +106,12 @@ class Document:
     """A whole report."""
 
     title: str
+    """Empty for no heading."""
     lead: str
-    """One sentence, below the title."""
-    sections: tuple[Section, ...]
+    """One sentence below the title, or nothing."""
+    sections: Sequence[Section]
 
-    def figures(self) -> list[Figure]:
-        """All figures, in order."""
-        parts = [part for section in self.sections for part in section.parts]
-        return [part for part in parts if isinstance(part, Figure)]
-
-    def cards(self) -> list[Card]:
-        """All cells, in order."""
-        parts = [part for section in self.sections for part in section.parts]
-        return [part for part in parts if isinstance(part, Card)]
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of all sections, in order."""
+        return [part for section in self.sections for part in section.parts]

@@ -180,11 +180,6 @@ def _runs_of(visit: "Visit", evaluated: "Evaluated") -> Iterator[Run]:
         yield Run(*about, evaluated.seed, settings, bare, len(outcome.curve))
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Such as "1 cell" or "1,200 cells"."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def joined(names: Sequence[str]) -> str:
     """Such as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -53,7 +53,8 @@ def _figure(
         canvas.savefig(written, format="svg", metadata=nothing)
         picture = io.BytesIO()
         canvas.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
-    return Figure(name, caption, _inline(written.getvalue().decode(), name), picture.getvalue())
+    svg = _inline(written.getvalue().decode(), name)
+    return Figure(name, caption, picture.getvalue(), svg)
 
 
 def _inline(text: str, name: str) -> str:

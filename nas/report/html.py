@@ -1,7 +1,6 @@
-"""A report as one HTML file that needs nothing else: no script, no link, no font, no server."""
+"""A document as one HTML file that needs nothing else: no script, no link, no font, no server."""
 
 import base64
-import re
 from collections.abc import Iterator
 from html import escape
 
@@ -35,11 +34,10 @@ details img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
 details p { margin: .3rem 0; color: #555; font-size: .9rem; }
 @media print { details { break-inside: avoid; } nav { display: none; } }
 """
-NUMBER = re.compile(r"[-+±]?[\d,.]+(e[-+]?\d+)?( ?[%×]| ms| s|h\d+|:\d+)?|-|")
 
 
 def html(document: Document) -> str:
-    """The file's text; all that comes from a study is escaped."""
+    """The text of the file; all text of the document is escaped."""
     links = (f'<a href="#{s.anchor}">{escape(s.title)}</a>' for s in document.sections)
     lines = [
         "<!DOCTYPE html>",
@@ -79,20 +77,18 @@ def _part(part: Part) -> str:
 
 
 def _table(table: Table) -> str:
-    numeric = [
-        all(NUMBER.fullmatch(row[place]) for row in table.rows) for place in range(len(table.head))
-    ]
-    kinds = [' class="number"' if one else "" for one in numeric]
+    kinds = [' class="number"' if numeric else "" for numeric in table.is_numeric]
     head = "".join(f"<th{k}>{escape(name)}</th>" for k, name in zip(kinds, table.head, strict=True))
     rows = []
     for place, row in enumerate(table.rows):
-        cells = "".join(f"<td{k}>{escape(one)}</td>" for k, one in zip(kinds, row, strict=True))
+        cells = "".join(f"<td{k}>{escape(text)}</td>" for k, text in zip(kinds, row, strict=True))
         kind = ' class="marked"' if place in table.marked else ""
         rows.append(f"<tr{kind}>{cells}</tr>")
     body = "\n".join(rows)
     return (
         f'<div class="table"><table><caption>{escape(table.caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+        f"{f'<p>{escape(table.note)}</p>' if table.note else ''}"
     )
 
 

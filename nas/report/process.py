@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator
 
-from nas.errors import hidden
+from nas.errors import counted, hidden
 from nas.report import figures
 from nas.report.ancestry import Ancestor, ancestry, how
 from nas.report.checklist import checklist
 from nas.report.document import Card, Code, Items, Part, Section, Table, Text
 from nas.report.endings import MEANINGS, cached, funnel, messages, set_aside, statuses
-from nas.report.facts import Facts, counted
+from nas.report.facts import Facts
 from nas.report.hyperparameters import FEWEST, N_TREES, Effects, effects
 from nas.report.results import most_settings, number
 from nas.study import shortcuts as saved

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from nas.cell.reader import loads
+from nas.errors import counted
 from nas.report import figures
 from nas.report.document import Card, Items, Part, Section, Table, Text
-from nas.report.facts import Facts, counted, joined
+from nas.report.facts import Facts, joined
 from nas.report.front import front, measured, step_ms
 from nas.report.race import AXES, Arm, arm_of, differences, ties
 from nas.study.leaderboard import BASELINES, Row, verdict

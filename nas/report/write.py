@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
-from nas.errors import UserError
-from nas.report.document import Document
+from nas.report.document import Card, Document, Figure
 from nas.report.facts import read_facts
+from nas.report.files import write_files
 from nas.report.html import html
-from nas.report.markdown import FIGURES, markdown
 from nas.report.sections import document
+from nas.report.text import markdown
 from nas.study.look import Seen
+
+FIGURES = "figures"
+"""The folder of the pictures, beside the pages."""
 
 
 def write(made: Document, folder: Path) -> list[Path]:
@@ -19,24 +22,20 @@ def write(made: Document, folder: Path) -> list[Path]:
     Raises:
         UserError: if a file cannot be written.
     """
-    files: dict[str, bytes] = {
-        "report.html": html(made).encode(),
-        "report.md": markdown(made).encode(),
-        **{f"{FIGURES}/{one.name}.png": one.png for one in made.figures()},
-        **{f"{FIGURES}/{one.name}.svg": one.svg.encode() for one in made.cards() if one.svg},
+    files: dict[str, str | bytes] = {
+        "report.html": html(made),
+        "report.md": markdown(made, FIGURES),
     }
-    try:
-        (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            fresh = folder / f"{name}.part"
-            fresh.write_bytes(data)
-            fresh.replace(folder / name)  # whoever reads it meanwhile has the old one whole
-        for path in (folder / FIGURES).iterdir():
-            if f"{FIGURES}/{path.name}" not in files and path.suffix in (".png", ".svg"):
-                path.unlink()
-    except OSError as error:
-        raise UserError(f"report {folder} cannot be written: {error.strerror}.") from None
-    return [folder / name for name in files]
+    for part in made.parts:
+        if isinstance(part, Figure):
+            files[f"{FIGURES}/{part.name}.png"] = part.png
+        elif isinstance(part, Card) and part.svg:
+            files[f"{FIGURES}/{part.name}.svg"] = part.svg
+    paths = write_files(folder, files, f"report {folder}")
+    for path in {*(folder / FIGURES).iterdir()} - {*paths}:
+        if path.suffix in (".png", ".svg"):
+            path.unlink()
+    return paths
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
