@@ -36,7 +36,7 @@ class Cell(Graph):
 
     def svg(self) -> str:
         """The cell as a picture, a self-contained SVG file."""
-        from nas.cell.picture.svg import picture
+        from nas.cell.picture.drawing import picture
         from nas.cell.picture.write import svg
 
         return svg(picture(self))
@@ -47,7 +47,7 @@ class Cell(Graph):
         Raises:
             UserError: if matplotlib is not installed, or the file cannot be written.
         """
-        from nas.cell.picture.svg import picture
+        from nas.cell.picture.drawing import picture
         from nas.cell.picture.write import write_png
 
         write_png(picture(self), path)

@@ -15,11 +15,9 @@ from nas.cell import OPS, Cell, loads
 from nas.cell.mutation import random_walk
 from nas.cell.mutation.rules import Mutations
 from nas.cell.picture.diagram import Part, parts_of
-from nas.cell.picture.layout import Layout, place
-from nas.cell.picture.order import crossings
-from nas.cell.picture.shapes import Arrow, Line, Picture, Shape, Text, text_width
-from nas.cell.picture.svg import POINT, STATE_INKS, picture
-from nas.cell.picture.write import svg, write_png
+from nas.cell.picture.drawing import POINT, STATE_INKS, picture, text_width
+from nas.cell.picture.layout import Layout, crossings, place
+from nas.cell.picture.write import Arrow, Line, Picture, Shape, Text, svg, write_png
 from nas.errors import UserError
 from nas.zoo import ZOO
 from tests.known import known_cells

@@ -2,7 +2,7 @@
 
 A learned layer, which is a sum of linear maps and what is applied to it, is one part: a box. What
 it reads flows together before it: a merge, shared by all layers that read the same. Every other
-operation is a point. `layout.py` places the parts, `svg.py` draws them.
+operation is a point. `layout.py` places the parts, `drawing.py` draws them.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class Wire:
     elementwise: bool = False
     """Whether a learned vector is multiplied with it on the way: a peephole."""
     mark: str = ""
-    """Stands where it arrives: "−" at what is subtracted, "÷" at what is divided by."""
+    """Sign at its end: "−" at what is subtracted, "÷" at what is divided by."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,20 @@ class Part:
     label: str
     wires: tuple[Wire, ...] = ()
     name: str = ""
-    """Of the line of text that it is the value of."""
+    """Name of the line of the cell's text that has its value."""
     note: str = ""
-    """How its parameters begin, if not as usual."""
+    """Initial values of its parameters, where they are not the usual ones."""
     port: str = ""
-    """Of inputs and outputs: "x", "y", "state 0", "vertical 0", …"""
+    """Which input or output it is: "x", "y", "state 0", "vertical 0", …; else empty."""
 
 
 def parts_of(cell: Graph) -> tuple[Part, ...]:
     """The parts of a cell: its inputs, what it computes, its outputs."""
-    return _Parts(cell).all()
+    return _Diagram(cell).all_parts()
 
 
 def _uses(cell: Graph) -> list[int]:
-    """How often a live node or an output reads each node."""
+    """How often live nodes and outputs read each node."""
     counts = [0] * len(cell.nodes)
     for i in cell.live:
         for arg in cell.nodes[i].args:
@@ -82,44 +82,47 @@ def _uses(cell: Graph) -> list[int]:
     return counts
 
 
-class _Parts:
+class _Diagram:
+    """The parts of a cell, collected in the order in which they read one another."""
+
     def __init__(self, cell: Graph) -> None:
         self.cell = cell
         self.uses = _uses(cell)
         states = zip(cell.new_states, cell.states, strict=True)
         self.new = {new: state.name for new, state in states}
-        """What is the new value of a state has its name."""
+        """States by the nodes of their new values."""
         self.maps: dict[int, tuple[int, ...]] = {}
         """The linear maps of each node that is a layer."""
-        self.found: list[Part] = []
-        self.of: dict[int, int] = {}
+        self.parts: list[Part] = []
+        self.part_of: dict[int, int] = {}
+        """The part of each node that has one."""
         self.merges: dict[tuple[int, ...], int] = {}
 
-    def all(self) -> tuple[Part, ...]:
+    def all_parts(self) -> tuple[Part, ...]:
         inner = self._layers()
         for i, n in enumerate(self.cell.nodes):
             if n.op in INPUTS:
-                self.of[i] = self._add(self._input(i, n))
-        live = [i for i in sorted(self.cell.live) if i not in self.of and i not in inner]
+                self.part_of[i] = self._add(self._input(i, n))
+        live = [i for i in sorted(self.cell.live) if i not in self.part_of and i not in inner]
         self._merge_inputs(live)
         for i in live:
             if self.cell.nodes[i].op != "constant":
-                self.of[i] = self._layer(i) if i in self.maps else self._point(i)
+                self.part_of[i] = self._layer(i) if i in self.maps else self._point(i)
         self._outputs()
-        return tuple(self.found)
+        return tuple(self.parts)
 
     def _add(self, part: Part) -> int:
-        self.found.append(part)
-        return len(self.found) - 1
+        self.parts.append(part)
+        return len(self.parts) - 1
 
     def _input(self, i: int, n: Node) -> Part:
-        count = sum(part.port.startswith(n.op) for part in self.found)
+        count = sum(part.port.startswith(n.op) for part in self.parts)
         return Part("input", n.name, port="x" if n.op == "input" else f"{n.op} {count}")
 
     # layers
 
     def _layers(self) -> set[int]:
-        """Find the layers; returned are the nodes that are drawn inside of one."""
+        """Find the layers; return the nodes that are drawn inside a layer."""
         inner: set[int] = set()
         for i in sorted(self.cell.live, reverse=True):
             n = self.cell.nodes[i]
@@ -135,7 +138,7 @@ class _Parts:
         return inner
 
     def _sum_of_maps(self, i: int) -> list[int]:
-        """The maps that are added up to a value; empty if it is anything else."""
+        """The linear maps whose sum is a value; empty if it is anything else."""
         n = self.cell.nodes[i]
         if n.op in ("linear", "diagonal"):
             return [i]
@@ -157,14 +160,14 @@ class _Parts:
         return tuple(sorted({arg for m in maps if m.op == "linear" for arg in m.args}))
 
     def _merge_inputs(self, live: Sequence[int]) -> None:
-        """Merges of what is there before the first operation, small ones first."""
+        """Add the merges of inputs alone, small ones first."""
         read = {self._dense(i) for i in live if i in self.maps} - {()}  # () of diagonals
         for wanted in sorted(read, key=lambda nodes: (len(nodes), nodes)):
-            if all(node in self.of for node in wanted):
+            if all(node in self.part_of for node in wanted):
                 self._merged(wanted)
 
     def _merged(self, nodes: tuple[int, ...]) -> int:
-        """The part whose value is all of these together."""
+        """The part that merges the values of these nodes."""
         if len(nodes) == 1:
             return self._value(nodes[0])
         if nodes not in self.merges:
@@ -190,11 +193,11 @@ class _Parts:
     # everything else
 
     def _value(self, i: int) -> int:
-        """The part of a node; a number that is no part of an operation's label becomes one."""
-        if i not in self.of:
+        """The part of a node; a constant that stands in no operation's label becomes a leaf."""
+        if i not in self.part_of:
             value = self.cell.nodes[i].number("value")
-            self.of[i] = self._add(Part("leaf", f"{value:g}"))
-        return self.of[i]
+            self.part_of[i] = self._add(Part("leaf", f"{value:g}"))
+        return self.part_of[i]
 
     def _point(self, i: int) -> int:
         n = self.cell.nodes[i]
@@ -202,11 +205,11 @@ class _Parts:
             gate, *others = n.args
             rest = self._add(Part("point", "1−", (Wire(self._value(gate)),)))
             sides = zip((self._value(gate), rest), others, strict=True)
-            made = [
-                self._add(Part("point", "×", (Wire(one), Wire(self._value(other)))))
-                for one, other in sides
+            products = [
+                self._add(Part("point", "×", (Wire(factor), Wire(self._value(other)))))
+                for factor, other in sides
             ]
-            return self._add(Part("point", "+", tuple(map(Wire, made)), n.name))
+            return self._add(Part("point", "+", tuple(map(Wire, products)), n.name))
         if OPS[n.op].arity == 2:
             return self._add(self._binary(n))
         wires = tuple(Wire(self._value(arg)) for arg in n.args)
@@ -235,18 +238,13 @@ class _Parts:
 
     def _outputs(self) -> None:
         cell = self.cell
-        for k, (state, new) in enumerate(zip(cell.states, cell.new_states, strict=True)):
-            wires = (Wire(self._value(new)),)
-            self._add(Part("output", state.name, wires, port=f"state {k}"))
-        for k, (name, new) in enumerate(zip(cell.verticals, cell.new_verticals, strict=True)):
-            self._add(Part("output", name, (Wire(self._value(new)),), port=f"vertical {k}"))
-        same = [
-            state.name
-            for state, new in zip(cell.states, cell.new_states, strict=True)
-            if new == cell.y
-        ]
-        label = same[0] if same else "y"
-        self._add(Part("output", label, (Wire(self._value(cell.y)),), port="y"))
+        states = list(zip((state.name for state in cell.states), cell.new_states, strict=True))
+        verticals = zip(cell.verticals, cell.new_verticals, strict=True)
+        y = next((name for name, new in states if new == cell.y), "y")
+        outputs = [(f"state {k}", name, new) for k, (name, new) in enumerate(states)]
+        outputs += [(f"vertical {k}", name, new) for k, (name, new) in enumerate(verticals)]
+        for port, label, new in (*outputs, ("y", y, cell.y)):
+            self._add(Part("output", label, (Wire(self._value(new)),), port=port))
 
 
 def _number(n: Node) -> str:
@@ -254,15 +252,15 @@ def _number(n: Node) -> str:
 
 
 def _note(maps: Sequence[Node]) -> str:
-    """How the parameters of these maps begin, where that is not 0."""
-    found = []
+    """The initial values of the parameters of these maps, where they are not 0."""
+    notes = []
     bias = sum(m.number("bias") for m in maps if m.op == "linear" and m.attr("bias") is not None)
     bias += sum(m.number("init") for m in maps if m.op in ("vector", "scalar"))
     eye = sum(m.number("eye") for m in maps if m.op == "linear")
     if bias:
-        found.append(f"{'bias' if maps[0].op == 'linear' else 'at'} {bias:g}".replace("-", "−"))
+        notes.append(f"{'bias' if maps[0].op == 'linear' else 'at'} {bias:g}".replace("-", "−"))
     if eye:
-        found.append("+ I" if eye == 1 else f"+ {eye:g} I".replace("-", "−"))
+        notes.append("+ I" if eye == 1 else f"+ {eye:g} I".replace("-", "−"))
     widths = {m.attr("width") for m in maps if m.op == "linear"} - {"hidden"}
-    found += [f"width {width}" for width in sorted(widths, key=str)]
-    return ", ".join(found)
+    notes += [f"width {width}" for width in sorted(widths, key=str)]
+    return ", ".join(notes)

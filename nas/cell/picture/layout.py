@@ -1,19 +1,94 @@
-"""Where the parts of a picture stand: their layers, their order in a layer, their heights.
+"""Where the parts of a picture stand: layered graph drawing, as in Sugiyama et al. 1981.
 
-Heights are those at which most lines are straight, exactly for one layer at a time. States enter
-and leave at the same height. Everything is deterministic: the same parts give the same places.
+Layers run from left to right, and a part stands right of all that it reads. A value that is read
+further right occupies a slot of its own in every layer between, so lines join slots of neighbouring
+layers only. The order within a layer has few crossings of lines, and the heights make most lines
+straight. The same parts give the same places.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from random import Random
 
 from nas.cell.picture.diagram import Part
-from nas.cell.picture.grid import Grid, grid_of, placed
-from nas.cell.picture.order import Order, crossings, ordered
 
+ROOM = {"input": 1, "output": 1, "merge": 1, "pass": 1, "leaf": 2, "layer": 2, "point": 2}
+"""Units of height on each side of the middle of a slot, by the kind of slot."""
+STRAIGHT = (1, 2, 8)
+"""Cost of a unit of height between the ends of a line, if none, one or both of them only pass."""
+BEND = 3
+"""Further cost of a line that is not straight."""
+STARTS = 8
+"""Orders from which the search for few crossings begins."""
+SWEEPS = 12
 SPARE = (0, 1, 2, 3)
-"""Units of height beyond those that are needed, of which the best is taken."""
+"""Numbers of units of height beyond those that are needed, of which the best is taken."""
+
+Order = list[list[int]]
+"""The slots of each layer, from top to bottom."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a layer, which a part takes or its value on the way to the right."""
+
+    part: int
+    layer: int
+    passes: bool = False
+    """Whether the part's value passes here and the part itself stands elsewhere."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Slots, and the lines between neighbouring layers as pairs of slots."""
+
+    parts: tuple[Part, ...]
+    slots: tuple[Slot, ...]
+    layers: tuple[tuple[int, ...], ...]
+    lines: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def before(self) -> list[list[int]]:
+        """For each slot, the slots of the layer before from which its lines come."""
+        return self._partners((right, left) for left, right in self.lines)
+
+    @cached_property
+    def after(self) -> list[list[int]]:
+        """For each slot, the slots of the next layer to which its lines go."""
+        return self._partners(self.lines)
+
+    def _partners(self, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+        partners: list[list[int]] = [[] for _ in self.slots]
+        for slot, partner in pairs:
+            partners[slot].append(partner)
+        return partners
+
+    def part(self, slot: int) -> Part:
+        """The part that stands in a slot, or whose value passes through it."""
+        return self.parts[self.slots[slot].part]
+
+    def kind(self, slot: int) -> str:
+        """A key of ROOM."""
+        return "pass" if self.slots[slot].passes else self.part(slot).kind
+
+    def gap(self, upper: int, lower: int) -> int:
+        """Units between the middles of two neighbours."""
+        return ROOM[self.kind(upper)] + ROOM[self.kind(lower)]
+
+    def extent(self, layer: Sequence[int]) -> int:
+        """Units between the first and the last slot of a layer, as close as they may stand."""
+        return sum(self.gap(a, b) for a, b in itertools.pairwise(layer))
+
+    def line_cost(self, left: int, right: int, drop: int) -> int:
+        """Cost of a line whose ends are `drop` units of height apart."""
+        weight = STRAIGHT[self.slots[left].passes + self.slots[right].passes]
+        return BEND * (drop != 0) + weight * abs(drop)
+
+    def bending(self, heights: Sequence[int]) -> int:
+        """Cost of all lines."""
+        return sum(self.line_cost(a, b, heights[a] - heights[b]) for a, b in self.lines)
 
 
 @dataclass(frozen=True)
@@ -23,7 +98,7 @@ class Layout:
     grid: Grid
     order: tuple[tuple[int, ...], ...]
     heights: tuple[int, ...]
-    """Of each slot, in units from the top."""
+    """Height of each slot, in units from the top."""
     n_units: int
 
     @property
@@ -32,81 +107,234 @@ class Layout:
 
 
 def place(parts: Sequence[Part]) -> Layout:
-    """Place the parts; outputs whose port is "y" are no part of it if a state leaves with y."""
-    grid = grid_of(tuple(parts))
-    order = ordered(grid)
-    heights, n_units = _heights(grid, order)
-    return Layout(grid, tuple(map(tuple, order)), tuple(heights), n_units)
+    """Place the parts; an output with the port "y" has no slot if a state leaves with y."""
+    grid = _grid(tuple(parts))
+    order = _ordered(grid)
+    heights = _heights(grid, order)
+    return Layout(grid, tuple(map(tuple, order)), tuple(heights), max(heights))
 
 
-def _heights(grid: Grid, order: Order) -> tuple[list[int], int]:
-    """Heights of all slots, and how many units there are."""
-    ports = len(_port_heights(grid, 0))
-    least = max(3 * ports, 2 + max(_extent(grid, layer) for layer in order))
-    found = [_heights_in(grid, order, least + more) for more in SPARE]
-    heights = min(found, key=lambda heights: (_bending(grid, heights), max(heights)))
-    return heights, max(heights)
+# --- layers ---
+
+
+def _placed(parts: Sequence[Part]) -> list[int]:
+    """Indices of the parts that have a slot: all but a y that is the new value of a state."""
+    states = {p.wires[0].source for p in parts if p.kind == "output" and p.port != "y"}
+    return [i for i, p in enumerate(parts) if p.port != "y" or p.wires[0].source not in states]
+
+
+def _levels(parts: tuple[Part, ...]) -> dict[int, int]:
+    """The layer of each part: behind all that it reads, then where its lines are shortest."""
+    here = _placed(parts)
+    level: dict[int, int] = {}
+    readers: dict[int, list[int]] = {i: [] for i in here}
+    for i in here:
+        sources = {wire.source for wire in parts[i].wires}
+        level[i] = 1 + max((level[s] for s in sources), default=-1)
+        if parts[i].kind == "leaf":
+            level[i] = 1  # the first layer is for inputs
+        for source in sources:
+            readers[source].append(i)
+    last = 1 + max(level[i] for i in here if parts[i].kind != "output")
+    level |= {i: last for i in here if parts[i].kind == "output"}
+
+    def length(i: int, at: int) -> int:
+        """Total length of the lines that begin or end at part i, if its layer is `at`."""
+        levels = {**level, i: at}
+        touched = [i, *{wire.source for wire in parts[i].wires}]
+        return sum(
+            max((levels[r] for r in readers[s]), default=levels[s]) - levels[s] for s in touched
+        )
+
+    movable = [i for i in reversed(here) if parts[i].kind not in ("input", "output") and readers[i]]
+    moved = True
+    while moved:
+        moved = False
+        for i in movable:
+            allowed = range(level[i], min(level[r] for r in readers[i]))
+            best = min(allowed, key=lambda at: (length(i, at), at))
+            moved |= best != level[i]
+            level[i] = best
+    return level
+
+
+def _grid(parts: tuple[Part, ...]) -> Grid:
+    """Put the parts into layers, and make slots where their values pass."""
+    level = _levels(parts)
+    slots: list[Slot] = []
+    layers: list[list[int]] = [[] for _ in range(1 + max(level.values()))]
+    at: dict[tuple[int, int], int] = {}
+    last = dict(level)
+    for i in level:
+        for wire in parts[i].wires:
+            last[wire.source] = max(last[wire.source], level[i] - 1)
+    for i in level:
+        for layer in range(level[i], last[i] + 1):
+            at[i, layer] = len(slots)
+            layers[layer].append(len(slots))
+            slots.append(Slot(i, layer, passes=layer > level[i]))
+    lines = [(at[i, k], at[i, k + 1]) for i in level for k in range(level[i], last[i])]
+    lines += [
+        (at[s, level[i] - 1], at[i, level[i]])
+        for i in level
+        for s in dict.fromkeys(wire.source for wire in parts[i].wires)
+    ]
+    return Grid(parts, tuple(slots), tuple(map(tuple, layers)), tuple(lines))
+
+
+# --- the order within a layer ---
+
+
+def _ordered(grid: Grid) -> Order:
+    """The order with the fewest crossings among those that sweeps and swaps lead to."""
+    n_states = sum(p.kind == "input" and p.port.startswith("state") for p in grid.parts)
+
+    def rank(slot: int) -> int:
+        """c stands above h, values of the layer below under them, y above all."""
+        part = grid.part(slot)
+        kind, _, number = part.port.partition(" ")
+        if kind == "state":
+            return n_states - int(number)
+        if kind == "vertical":
+            return n_states + 1 + int(number) if part.kind == "input" else -1 - int(number)
+        return 10_000 if kind == "x" else -10_000
+
+    inputs = sorted((s for s in grid.layers[0] if grid.kind(s) == "input"), key=rank)
+    first = [*inputs, *(s for s in grid.layers[0] if s not in inputs)]
+    last = sorted(grid.layers[-1], key=rank)
+    rng = Random(0)
+    best: tuple[tuple[int, int], Order] | None = None
+    for start in range(STARTS):
+        order = [first, *([*layer] for layer in grid.layers[1:-1]), last]
+        for layer in order[1:-1]:
+            if start == 1:
+                layer.reverse()
+            elif start > 1:
+                rng.shuffle(layer)
+        for sweep in range(SWEEPS):
+            _sweep(grid, order, forward=sweep % 2 == 0)
+            _swap(grid, order)
+            score = (crossings(grid, order), _spread(grid, order))
+            if best is None or score < best[0]:
+                best = (score, [list(layer) for layer in order])
+    assert best is not None
+    return best[1]
+
+
+def _ranks(order: Order) -> dict[int, int]:
+    """The place of each slot in its layer, from the top."""
+    return {slot: rank for layer in order for rank, slot in enumerate(layer)}
+
+
+def _sweep(grid: Grid, order: Order, *, forward: bool) -> None:
+    """Sort every layer but the first and the last by the mean rank of its neighbours."""
+    inner = range(1, len(order) - 1)
+    lines = grid.before if forward else grid.after
+    for k in inner if forward else reversed(inner):
+        rank = _ranks([order[k - 1] if forward else order[k + 1]])
+        mean = {s: sum(rank[t] for t in lines[s]) / len(lines[s]) for s in order[k] if lines[s]}
+        free = iter(sorted(mean, key=mean.__getitem__))
+        order[k] = [next(free) if slot in mean else slot for slot in order[k]]
+
+
+def _swap(grid: Grid, order: Order) -> None:
+    """Exchange neighbours while that removes crossings."""
+    for k in range(1, len(order) - 1):
+        rank = _ranks([order[k - 1], order[k + 1]])
+
+        def n_crossed(upper: int, lower: int, rank: dict[int, int] = rank) -> int:
+            return sum(
+                rank[a] > rank[b]
+                for lines in (grid.before, grid.after)
+                for a in lines[upper]
+                for b in lines[lower]
+            )
+
+        swapped = True
+        while swapped:
+            swapped = False
+            for j in range(len(order[k]) - 1):
+                upper, lower = order[k][j], order[k][j + 1]
+                if n_crossed(lower, upper) < n_crossed(upper, lower):
+                    order[k][j], order[k][j + 1] = lower, upper
+                    swapped = True
+
+
+def crossings(grid: Grid, order: Order) -> int:
+    """How often two lines cross; lines from one slot or to one slot do not."""
+    rank = _ranks(order)
+    total = 0
+    for layer in order[:-1]:
+        ends = sorted((rank[a], rank[b]) for a in layer for b in grid.after[a])
+        total += sum(a[0] < b[0] and a[1] > b[1] for a, b in itertools.combinations(ends, 2))
+    return total
+
+
+def _spread(grid: Grid, order: Order) -> int:
+    """How far from straight the lines are, in ranks."""
+    rank = _ranks(order)
+    return sum(abs(rank[a] - rank[b]) for a, b in grid.lines)
+
+
+# --- heights ---
+
+
+def _heights(grid: Grid, order: Order) -> list[int]:
+    """The heights of all slots at which the lines are straightest."""
+    least = max(3 * len(_port_heights(grid, 0)), 2 + max(map(grid.extent, order)))
+    tried = [_heights_in(grid, order, least + more) for more in SPARE]
+    return min(tried, key=lambda heights: (grid.bending(heights), max(heights)))
 
 
 def _heights_in(grid: Grid, order: Order, n_units: int) -> list[int]:
-    fixed = _ends(grid, order, n_units)
+    """The best heights from 0 to `n_units`, optimal for one layer at a time."""
+    ports = _port_heights(grid, n_units)
+    fixed: dict[int, int] = {}
+    for slot in (*order[0], *order[-1]):
+        part = grid.part(slot)
+        key = (part.kind, part.port) if not part.port.startswith("state") else ("", part.port)
+        if not grid.slots[slot].passes and key in ports:
+            fixed[slot] = ports[key]
     best: tuple[int, list[int]] | None = None
     for passes in (("before", "after"), ("after", "before")):
         heights = _spread_out(grid, order, n_units, fixed)
         for side in (*passes, *(["both"] * 8)):
-            forward = side != "after"
-            for k in range(len(order)) if forward else reversed(range(len(order))):
-                _set_layer(grid, order[k], heights, fixed, n_units, side)
-            total = _bending(grid, heights)
+            for layer in order if side != "after" else reversed(order):
+                _set_layer(grid, layer, heights, fixed, n_units, side)
+            total = grid.bending(heights)
             if side == "both" and (best is None or total < best[0]):
                 best = (total, list(heights))
     assert best is not None
     return best[1]
 
 
-def _extent(grid: Grid, layer: Sequence[int]) -> int:
-    return sum(grid.gap(a, b) for a, b in itertools.pairwise(layer))
+def _port_heights(grid: Grid, n_units: int) -> dict[tuple[str, str], int]:
+    """Heights of inputs and outputs by kind and port; a state enters and leaves at one height.
 
-
-def _ends(grid: Grid, order: Order, n_units: int) -> dict[int, int]:
-    """Heights of inputs and outputs: x at the bottom, h above it or, if it is alone, at the top."""
-    ports = {port: height for port, height in _port_heights(grid, n_units)}
-    fixed: dict[int, int] = {}
-    for slot in (*order[0], *order[-1]):
-        part = grid.parts[grid.slots[slot].part]
-        key = (part.kind, part.port) if not part.port.startswith("state") else ("", part.port)
-        if not grid.slots[slot].passes and key in ports:
-            fixed[slot] = ports[key]
-    return fixed
-
-
-def _port_heights(grid: Grid, n_units: int) -> list[tuple[tuple[str, str], int]]:
+    x is at the bottom, h above it or, if it is the only state, at the top.
+    """
     states = [p.port for p in grid.parts if p.kind == "input" and p.port.startswith("state")]
     below = [p.port for p in grid.parts if p.kind == "input" and p.port.startswith("vertical")]
-    up = [grid.parts[i] for i in placed(grid.parts) if grid.parts[i].kind == "output"]
-    above = [p.port for p in up if not p.port.startswith("state")]
-    found = [(("input", "x"), n_units)]
-    found += [(("input", port), n_units - 3 * (len(below) - k)) for k, port in enumerate(below)]
-    found += [(("output", port), 3 * k) for k, port in enumerate(reversed(above))]
-    top, bottom = 3 * len(above), n_units - 3 * (1 + len(below))
-    for k, port in enumerate(reversed(states)):
-        low = k == len(states) - 1 and len(states) > 1
-        found.append((("", port), bottom if low else top + 3 * k))
-    return found
-
-
-def _spread_out(grid: Grid, order: Order, n_units: int, fixed: dict[int, int]) -> list[int]:
-    heights = [0] * len(grid.slots)
-    for layer in order:
-        at = (n_units - _extent(grid, layer)) // 2
-        for before, slot in zip([layer[0], *layer], layer, strict=False):
-            at += grid.gap(before, slot) if before != slot else 0
-            heights[slot] = fixed.get(slot, at)
+    outputs = [grid.parts[i] for i in _placed(grid.parts) if grid.parts[i].kind == "output"]
+    above = [p.port for p in outputs if not p.port.startswith("state")]
+    heights = {("input", "x"): n_units}
+    heights |= {("input", port): n_units - 3 * (len(below) - k) for k, port in enumerate(below)}
+    heights |= {("output", port): 3 * k for k, port in enumerate(reversed(above))}
+    heights |= {("", port): 3 * (len(above) + k) for k, port in enumerate(reversed(states))}
+    if len(states) > 1:
+        heights["", states[0]] = n_units - 3 * (1 + len(below))
     return heights
 
 
-def _bending(grid: Grid, heights: Sequence[int]) -> int:
-    return sum(grid.line_cost(a, b, heights[a] - heights[b]) for a, b in grid.lines)
+def _spread_out(grid: Grid, order: Order, n_units: int, fixed: dict[int, int]) -> list[int]:
+    """Heights to begin with: each layer in the middle, its slots as close as they may stand."""
+    heights = [0] * len(grid.slots)
+    for layer in order:
+        at = (n_units - grid.extent(layer)) // 2
+        for k, slot in enumerate(layer):
+            at += grid.gap(layer[k - 1], slot) if k else 0
+            heights[slot] = fixed.get(slot, at)
+    return heights
 
 
 def _set_layer(
@@ -117,7 +345,7 @@ def _set_layer(
     n_units: int,
     side: str,
 ) -> None:
-    """The best heights of a layer whose order and neighbours stay: dynamic programming."""
+    """Set the best heights of a layer whose order and neighbours stay: dynamic programming."""
     infinite = float("inf")
     best: list[float] = [0.0] * (n_units + 1)
     choices: list[list[int]] = []

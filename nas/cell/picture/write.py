@@ -1,22 +1,91 @@
-"""A picture as SVG, with no library, and as PNG by matplotlib: two writers of the same data."""
+"""A picture as data, and two writers of it: SVG without any library, and PNG by matplotlib."""
 
 import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from xml.sax.saxutils import escape
 
-from nas.cell.picture.shapes import PAPER, Arrow, Drawn, Line, Picture, Point, Shape, Text
 from nas.errors import UserError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.artist import Artist
+
+Point = tuple[float, float]
+"""Pixels from the left and from the top."""
+INK, PAPER = "#333333", "#ffffff"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of straight and curved pieces.
+
+    A piece of one point is a straight line to it; one of three is a cubic curve, given by its two
+    handles and its end.
+    """
+
+    start: Point
+    pieces: tuple[tuple[Point, ...], ...]
+    ink: str = INK
+    width: float = 1.8
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A filled box with round corners; an ellipse where they are as large as can be."""
+
+    middle: Point
+    size: Point
+    radius: float
+    fill: str
+    ink: str
+    width: float = 1.2
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """The filled head of an arrow."""
+
+    tip: Point
+    towards: Literal["right", "up"]
+    ink: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text, centred at a height."""
+
+    at: Point
+    text: str
+    sub: str = ""
+    size: float = 13.0
+    anchor: Literal["start", "middle", "end"] = "middle"
+    italic: bool = False
+    bold: bool = False
+    ink: str = "#111111"
+
+
+Drawn = Line | Shape | Arrow | Text
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A whole picture, in pixels from the upper left corner; elements are drawn in their order."""
+
+    title: str
+    about: str
+    width: float
+    height: float
+    drawn: tuple[Drawn, ...]
+
 
 SIDES: dict[str, Literal["left", "center", "right"]] = {
     "start": "left",
     "middle": "center",
     "end": "right",
 }
+"""The anchors of text, as matplotlib calls them."""
 HEAD = 8.0
 """Pixels of the head of an arrow."""
 FONTS = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
@@ -39,17 +108,13 @@ def svg(picture: Picture) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img" font-family="{FONTS}">',
-        f"<title>{_clean(picture.title)}</title>",
-        f"<desc>{_clean(picture.about)}</desc>",
+        f"<title>{escape(picture.title)}</title>",
+        f"<desc>{escape(picture.about)}</desc>",
         f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
-        *(_element(one) for one in picture.drawn),
+        *map(_element, picture.drawn),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _clean(text: str) -> str:
-    return escape(text)
 
 
 def _n(value: float) -> str:
@@ -57,26 +122,26 @@ def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _element(one: Drawn) -> str:
-    match one:
+def _element(element: Drawn) -> str:
+    match element:
         case Line():
-            dash = ' stroke-dasharray="5 4"' if one.dashed else ""
+            dash = ' stroke-dasharray="5 4"' if element.dashed else ""
             return (
-                f'<path d="{_path(one)}" fill="none" stroke="{one.ink}" '
-                f'stroke-width="{_n(one.width)}"{dash}/>'
+                f'<path d="{_path(element)}" fill="none" stroke="{element.ink}" '
+                f'stroke-width="{_n(element.width)}"{dash}/>'
             )
         case Shape():
-            (x, y), (w, h) = one.middle, one.size
+            (x, y), (w, h) = element.middle, element.size
             return (
                 f'<rect x="{_n(x - w / 2)}" y="{_n(y - h / 2)}" width="{_n(w)}" '
-                f'height="{_n(h)}" rx="{_n(one.radius)}" fill="{one.fill}" '
-                f'stroke="{one.ink}" stroke-width="{_n(one.width)}"/>'
+                f'height="{_n(h)}" rx="{_n(element.radius)}" fill="{element.fill}" '
+                f'stroke="{element.ink}" stroke-width="{_n(element.width)}"/>'
             )
         case Arrow():
-            corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in head(one))
-            return f'<polygon points="{corners}" fill="{one.ink}"/>'
+            corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in head(element))
+            return f'<polygon points="{corners}" fill="{element.ink}"/>'
         case Text():
-            return _text(one)
+            return _text(element)
 
 
 def _path(line: Line) -> str:
@@ -87,15 +152,15 @@ def _path(line: Line) -> str:
     return "".join(steps)
 
 
-def _text(one: Text) -> str:
-    style = ' font-style="italic"' if one.italic else ""
-    style += ' font-weight="bold"' if one.bold else ""
-    sub = f'<tspan dy="4" font-size="{_n(0.72 * one.size)}">{escape(one.sub)}</tspan>'
+def _text(text: Text) -> str:
+    style = ' font-style="italic"' if text.italic else ""
+    style += ' font-weight="bold"' if text.bold else ""
+    sub = f'<tspan dy="4" font-size="{_n(0.72 * text.size)}">{escape(text.sub)}</tspan>'
     # dy, as dominant-baseline is not known to all that show SVG.
     return (
-        f'<text x="{_n(one.at[0])}" y="{_n(one.at[1] + 0.35 * one.size)}" '
-        f'font-size="{_n(one.size)}" text-anchor="{one.anchor}" fill="{one.ink}"{style}>'
-        f"{escape(one.text)}{sub if one.sub else ''}</text>"
+        f'<text x="{_n(text.at[0])}" y="{_n(text.at[1] + 0.35 * text.size)}" '
+        f'font-size="{_n(text.size)}" text-anchor="{text.anchor}" fill="{text.ink}"{style}>'
+        f"{escape(text.text)}{sub if text.sub else ''}</text>"
     )
 
 
@@ -118,74 +183,68 @@ def write_png(picture: Picture, path: Path, scale: float = 2.0) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, picture.width), ylim=(picture.height, 0))
     axes.axis("off")
-    for order, one in enumerate(picture.drawn):
-        for artist in _artists(one):
-            artist.set_zorder(order)
-            _add(axes, artist)
+    for order, element in enumerate(picture.drawn):
+        artist = _artist(element)
+        artist.set_zorder(order)
+        axes.add_artist(artist)
     try:
         figure.savefig(path, format="png", dpi=72 * scale)
     except OSError as error:
         raise UserError(f"picture {path} cannot be written: {error.strerror}.") from None
 
 
-def _add(axes: "Axes", artist: Any) -> None:
-    from matplotlib.text import Text as Words
-
-    (axes.add_artist if isinstance(artist, Words) else axes.add_patch)(artist)
-
-
-def _artists(one: Drawn) -> Iterator[Any]:
-    """The picture has 72 pixels an inch, so that points are pixels."""
+def _artist(element: Drawn) -> "Artist":
+    """The element for matplotlib; the picture has 72 pixels an inch, so that points are pixels."""
     from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
     from matplotlib.path import Path as Curve
     from matplotlib.text import Text as Words
 
-    match one:
+    match element:
         case Line():
-            points, codes = [one.start], [Curve.MOVETO]
-            for piece in one.pieces:
+            points, codes = [element.start], [Curve.MOVETO]
+            for piece in element.pieces:
                 points += piece
                 codes += [Curve.LINETO] if len(piece) == 1 else [Curve.CURVE4] * 3
-            style = (0, (3, 2)) if one.dashed else "solid"
-            yield PathPatch(
+            style = (0, (3, 2)) if element.dashed else "solid"
+            return PathPatch(
                 Curve(points, codes),
                 fill=False,
-                edgecolor=one.ink,
-                linewidth=one.width,
+                edgecolor=element.ink,
+                linewidth=element.width,
                 linestyle=style,
                 capstyle="butt",
             )
         case Shape():
-            (x, y), (w, h) = one.middle, one.size
-            radius = min(one.radius, w / 2, h / 2)
+            (x, y), (w, h) = element.middle, element.size
+            radius = min(element.radius, w / 2, h / 2)
             style = f"round,pad=0,rounding_size={radius}"
-            yield FancyBboxPatch(
+            return FancyBboxPatch(
                 (x - w / 2, y - h / 2),
                 w,
                 h,
                 boxstyle=style,
-                facecolor=one.fill,
-                edgecolor=one.ink,
-                linewidth=one.width,
+                facecolor=element.fill,
+                edgecolor=element.ink,
+                linewidth=element.width,
             )
         case Arrow():
-            yield Polygon(head(one), closed=True, facecolor=one.ink, edgecolor="none")
+            return Polygon(head(element), closed=True, facecolor=element.ink, edgecolor="none")
         case Text():
-            yield Words(
-                *one.at,
-                _mathtext(one),
-                fontsize=one.size,
-                color=one.ink,
-                horizontalalignment=SIDES[one.anchor],
+            return Words(
+                *element.at,
+                _mathtext(element),
+                fontsize=element.size,
+                color=element.ink,
+                horizontalalignment=SIDES[element.anchor],
                 verticalalignment="center_baseline",
-                style="italic" if one.italic else "normal",
-                weight="bold" if one.bold else "normal",
-                parse_math=bool(one.sub),
+                style="italic" if element.italic else "normal",
+                weight="bold" if element.bold else "normal",
+                parse_math=bool(element.sub),
             )
 
 
-def _mathtext(one: Text) -> str:
-    if not one.sub:
-        return one.text
-    name = one.text.replace("_", r"\_")
-    return rf"$\mathit{{{name}}}_{{{one.sub.replace('−', '-')}}}$"
+def _mathtext(text: Text) -> str:
+    if not text.sub:
+        return text.text
+    name = text.text.replace("_", r"\_")
+    return rf"$\mathit{{{name}}}_{{{text.sub.replace('−', '-')}}}$"
