@@ -16,12 +16,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import jsonargparse
 import yaml
 
 from nas.errors import SearchError, UserError
+
+
+class _Parser(jsonargparse.ArgumentParser):
+    def format_help(self, *arguments: Any, **keywords: Any) -> str:
+        """Show the ranges of numbers that `check_fields` checks as "int, at least 1"."""
+        text = super().format_help(*arguments, **keywords)
+        return re.sub(r"Annotated\[([^']+),(\s+)'([^']*)'\]", r"\1,\2\3", text)
 
 
 def parser_of(owner: type, prog: str, usage: str, description: str) -> jsonargparse.ArgumentParser:
@@ -33,7 +40,7 @@ def parser_of(owner: type, prog: str, usage: str, description: str) -> jsonargpa
     jsonargparse.set_parsing_settings(
         docstring_parse_attribute_docstrings=True, subclasses_disabled=groups
     )
-    parser = jsonargparse.ArgumentParser(
+    parser = _Parser(
         prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False
     )
     parser.add_class_arguments(owner)

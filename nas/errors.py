@@ -3,9 +3,14 @@
 Commands print the sentence and exit with code 2; libraries see an ordinary exception.
 """
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class UserError(ValueError):
@@ -27,6 +32,42 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, such as "1 cell" or "1,200 cells"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def check_fields(owner: "DataclassInstance", group: str = "") -> None:
+    """Raise UserError for the first field of a dataclass whose value its type does not allow.
+
+    A type may give the range of a number as the message says it, `Annotated[int, "at least 1"]`:
+    "at least" a bound, "positive", or an interval such as "in (0, 1]"; NaN lies in none. A tuple of
+    such numbers is checked one by one. `Literal` gives the allowed texts. With the group
+    "protocol." a message is such as "protocol.audit must be in [0, 1], got 2.0."
+    """
+    hints = get_type_hints(type(owner), include_extras=True)
+    for name in (field.name for field in dataclasses.fields(owner)):
+        hint, values = hints[name], (getattr(owner, name),)
+        if get_origin(hint) is tuple:
+            hint, (values,) = get_args(hint)[0], values
+        for value in values:
+            if get_origin(hint) is Literal and value not in get_args(hint):
+                known = ", ".join(f'"{choice}"' for choice in get_args(hint))
+                raise UserError(f'{group}{name} must be one of {known}, got "{value}".')
+            if get_origin(hint) is Annotated:
+                range_ = RANGE.fullmatch(str(hint.__metadata__[0]))
+                if range_ and not _lies_in(range_, value):
+                    raise UserError(f"{group}{name} must be {range_[0]}, got {value}.")
+
+
+RANGE = re.compile(r"positive|at least (?P<least>\S+)|in ([\[(])(\S+), (\S+)([\])])")
+
+
+def _lies_in(range_: re.Match[str], number: float) -> bool:
+    if range_[0] == "positive":
+        return number > 0
+    if range_["least"]:
+        return number >= float(range_["least"])
+    _, left, low, high, right = range_.groups()
+    above = number > float(low) or (left == "[" and number == float(low))
+    return above and (number < float(high) or (right == "]" and number == float(high)))
 
 
 class SearchError(RuntimeError):

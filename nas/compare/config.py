@@ -2,12 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from nas.errors import UserError, refuse_credentials
+from nas.errors import UserError, check_fields, refuse_credentials
 from nas.nn.settings import described
 from nas.protocol.settings import SettingsGrid
-from nas.study.config import check_floors, check_study_name, seconds
+from nas.study.config import check_study_name, seconds
 from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
 from nas.workers.cluster import ClusterConfig, check_devices, check_workers, device_kind
@@ -25,22 +25,22 @@ class CompareConfig:
     """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder, runs:/ID."""
     study: str = ""
     """Name of the comparison, a folder under `studies`; named after its cells if empty."""
-    seeds: int = 10
+    seeds: Annotated[int, "at least 1"] = 10
     """Fresh seeds that each cell is trained on with its best setting, and measured on test."""
-    tuning: int = 20
+    tuning: Annotated[int, "at least 1"] = 20
     """Settings a task that each cell is tried on, measured on validation; the same for all."""
-    best_share: float = 0.0
+    best_share: Annotated[float, "in [0, 1]"] = 0.0
     """Above 0 nothing is trained on fresh seeds: as by Greff et al. 2015, the settings are drawn
     between the smallest and the largest of each list, every run is measured on test, and of each
     cell so large a share, the best on validation, is compared with that of the first of `cells`."""
     published: tuple[str, ...] = ()
     """With a best_share, what a paper found beside the first cell, as "TASK CELL worse", "same" or
     "better"; it is shown beside what is found here."""
-    seed: int = 0
+    seed: Annotated[int, "at least 0"] = 0
     """What settings and all other seeds are drawn from."""
     tasks: TasksConfig = field(default_factory=TasksConfig)
     settings: SettingsGrid = field(default_factory=SettingsGrid)
-    settings_per_evaluation: int = 0
+    settings_per_evaluation: Annotated[int, "at least 0"] = 0
     """Settings that one worker trains in one go; 0: all of a task's."""
     time_budget: str = ""
     """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
@@ -53,7 +53,7 @@ class CompareConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
-    evaluation_memory_limit_gb: float = 0.0
+    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
     """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
     storage: str = ""
     """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
@@ -67,14 +67,10 @@ class CompareConfig:
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        floors = {"seeds": 1, "tuning": 1, "seed": 0, "settings_per_evaluation": 0}
-        check_floors(self, floors)
+        check_fields(self)
         check_workers(self.workers)
         check_devices(self.devices)
         self.cluster.check()
-        if not self.evaluation_memory_limit_gb >= 0:  # nor nan
-            value_gb = self.evaluation_memory_limit_gb
-            raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
         self._check_best_share()
         check_study_name(self.study)
         seconds("time_budget", self.time_budget)
@@ -88,8 +84,6 @@ class CompareConfig:
             check_comparable(task, self.seed, many_budgets=bool(self.best_share))
 
     def _check_best_share(self) -> None:
-        if not 0 <= self.best_share <= 1:  # nor nan
-            raise UserError(f"best_share must be in [0, 1], got {self.best_share}.")
         if self.best_share and self.n_best < 2:
             raise UserError(
                 f"best_share {self.best_share:g} of tuning {self.tuning} leaves {self.n_best} "

@@ -1,10 +1,11 @@
 """The configuration of learning curves: one tree of dataclasses, read once and passed down."""
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from nas.errors import UserError
+from nas.errors import UserError, check_fields
 from nas.protocol.settings import SettingsGrid
-from nas.study.config import check_floors, seconds
+from nas.study.config import seconds
 from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
 
@@ -32,35 +33,30 @@ class CurvesConfig:
     """The folder of the curves, the table and the pictures; what it holds is not trained again."""
     tasks: TasksConfig = field(default_factory=TasksConfig)
     settings: SettingsGrid = field(default_factory=_few_settings)
-    seeds: int = 1
+    seeds: Annotated[int, "at least 1"] = 1
     """Seeds that each cell is trained with: seed, seed + 1, …"""
-    seed: int = 0
+    seed: Annotated[int, "at least 0"] = 0
     """The first one, of weights and data."""
-    epochs: int = 0
+    epochs: Annotated[int, "at least 0"] = 0
     """Most epochs of a run on any task; 0: those of each task."""
-    solved: float = 0.99
+    solved: Annotated[float, "in (0, 1]"] = 0.99
     """A task that has a perfect score is solved this share of the way to it from blind guessing."""
     time_budget: str = ""
     """Stop after this much time, such as 90s, 5m or 8h; no limit if empty."""
-    workers: int = 0
+    workers: Annotated[int, "at least 0"] = 0
     """Worker processes of one thread each; 0: as many as there are cores."""
     evaluation_time_limit: str = "1h"
     """A cell on a task, with all settings, that takes longer is ended and counts as timed out."""
-    evaluation_memory_limit_gb: float = 0.0
+    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
     """One whose worker needs more counts as out of memory; 0: no limit."""
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        check_floors(self, {"seeds": 1, "seed": 0, "epochs": 0, "workers": 0})
+        check_fields(self)
         if not self.cells:
             raise UserError("cells needs at least one cell, or zoo for all known ones, got none.")
         if not self.out:
             raise UserError("out must name a folder, got nothing.")
-        if not 0 < self.solved <= 1:
-            raise UserError(f"solved must lie in (0, 1], got {self.solved}.")
-        if not self.evaluation_memory_limit_gb >= 0:  # nor nan
-            value_gb = self.evaluation_memory_limit_gb
-            raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
         seconds("time_budget", self.time_budget)
         seconds("evaluation_time_limit", self.evaluation_time_limit)
         self.settings.check()

@@ -1,9 +1,9 @@
 """How much a protocol spends on a candidate, and which shortcuts it takes."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from nas.errors import UserError
+from nas.errors import UserError, check_fields
 from nas.nn.settings import ADDED
 
 
@@ -13,16 +13,16 @@ class ProtocolConfig:
 
     filter: bool = True
     """Whether a candidate must first learn memorization on one setting; not so in flat."""
-    filter_accuracy: float = 0.95
-    """Accuracy on memorization below which a candidate is rejected, in [0, 1]."""
-    n_settings: int = 20
+    filter_accuracy: Annotated[float, "in (0, 1]"] = 0.95
+    """Accuracy on memorization below which a candidate is rejected."""
+    n_settings: Annotated[int, "at least 1"] = 20
     """Settings that a candidate is tried on for each task, at each visit."""
-    pass_ratio: float = 0.9
+    pass_ratio: Annotated[float, "at least 0"] = 0.9
     """A candidate is rejected at a task where its best is below this share of the GRU's best."""
-    settings_per_evaluation: int = 0
+    settings_per_evaluation: Annotated[int, "at least 0"] = 0
     """Settings that one worker trains in one go; 0: all of a task's."""
-    fidelity: float = 1.0
-    """Share of each task's epochs that is trained, in (0, 1]."""
+    fidelity: Annotated[float, "in (0, 1]"] = 1.0
+    """Share of each task's epochs that is trained."""
     halving: int = field(default=0, metadata=ADDED)
     """Successive halving: at 1/halving of the epochs, and at its powers, only the best 1/halving of
     an evaluation's settings go on; 0: all are trained to their end."""
@@ -34,16 +34,16 @@ class ProtocolConfig:
     draws: Literal["shared", "inherited"] = field(default="shared", metadata=ADDED)
     """shared: every cell is tried on the same settings; inherited: on settings of its parent, of
     GRU and LSTM, and random ones, in the shares of Jozefowicz et al. 2015, section 3.3."""
-    reference_settings: int = field(default=0, metadata=ADDED)
+    reference_settings: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
     """Settings a task that GRU, LSTM and included cells are tried on; 0: n_settings. With inherited
     settings, a candidate profits from its ancestors' tuning: give the reference many."""
     veto: bool = field(default=False, metadata=ADDED)
     """Whether a setting with which a candidate is dead or explodes at its start is not trained."""
-    first_look: float = field(default=0.0, metadata=ADDED)
-    """Share of a task's epochs after which a candidate is looked at, in [0, 1); 0: never."""
-    first_look_ratio: float = field(default=0.8, metadata=ADDED)
+    first_look: Annotated[float, "in [0, 1)"] = field(default=0.0, metadata=ADDED)
+    """Share of a task's epochs after which a candidate is looked at; 0: never."""
+    first_look_ratio: Annotated[float, "positive"] = field(default=0.8, metadata=ADDED)
     """It is rejected there if its best setting is below this share of the GRU's best there."""
-    audit: float = field(default=0.1, metadata=ADDED)
+    audit: Annotated[float, "in [0, 1]"] = field(default=0.1, metadata=ADDED)
     """Share of candidates for which neither veto nor first look counts, so that both can be
     distrusted: `python -m nas.status` compares what they say with the end of training."""
 
@@ -54,25 +54,9 @@ class ProtocolConfig:
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
-        for name in ("filter_accuracy", "fidelity"):
-            if not 0 < (value := getattr(self, name)) <= 1:
-                raise UserError(f"protocol.{name} must be in (0, 1], got {value}.")
-        if not self.pass_ratio >= 0:  # nor nan
-            raise UserError(f"protocol.pass_ratio must be at least 0, got {self.pass_ratio}.")
-        if not self.first_look_ratio > 0:
-            value = self.first_look_ratio
-            raise UserError(f"protocol.first_look_ratio must be positive, got {value}.")
-        if self.n_settings < 1:
-            raise UserError(f"protocol.n_settings must be at least 1, got {self.n_settings}.")
-        for name in ("settings_per_evaluation", "reference_settings"):
-            if (value := getattr(self, name)) < 0:
-                raise UserError(f"protocol.{name} must be at least 0, got {value}.")
+        check_fields(self, "protocol.")
         if self.halving < 0 or self.halving == 1:
             raise UserError(f"protocol.halving must be 0 or at least 2, got {self.halving}.")
-        if not 0 <= self.first_look < 1:
-            raise UserError(f"protocol.first_look must be in [0, 1), got {self.first_look}.")
-        if not 0 <= self.audit <= 1:
-            raise UserError(f"protocol.audit must be in [0, 1], got {self.audit}.")
         self._check_reference()
 
     def _check_reference(self) -> None:

@@ -1,14 +1,13 @@
 """Which settings a candidate is tried on: a grid, and draws from it that every cell shares."""
 
 import itertools
-import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
-from nas.errors import UserError
+from nas.errors import UserError, check_fields
 from nas.nn.settings import ADDED, Settings
 from nas.nn.stacking import Stacking
 from nas.tasks.base import Task
@@ -22,46 +21,35 @@ class SettingsGrid:
     tasks (`tasks.<name>.n_params`).
     """
 
-    init_scale: tuple[float, ...] = (0.3, 0.7, 1.0, 1.4, 2.0, 2.8)
+    init_scale: tuple[Annotated[float, "in (0, inf)"], ...] = (0.3, 0.7, 1.0, 1.4, 2.0, 2.8)
     """Weights are drawn from U[-s, s], s = init_scale / sqrt(units in the layer)."""
-    learning_rate: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+    learning_rate: tuple[Annotated[float, "in (0, inf)"], ...] = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
     """For gradients summed over the steps of a window and averaged over the minibatch."""
-    clip_norm: tuple[float, ...] = (1.0, 2.5, 5.0, 10.0, 20.0)
+    clip_norm: tuple[Annotated[float, "in (0, inf)"], ...] = (1.0, 2.5, 5.0, 10.0, 20.0)
     """Largest norm of a gradient."""
-    num_layers: tuple[int, ...] = (1, 2, 3, 4)
+    num_layers: tuple[Annotated[int, "at least 1"], ...] = (1, 2, 3, 4)
     """Layers of the cell."""
-    dropout: tuple[float, ...] = (0.0,)
+    dropout: tuple[Annotated[float, "in [0, 1)"], ...] = (0.0,)
     """Probability of dropping a value between layers and before the output layer."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """sgd, as in the paper, or adamw, which wants learning rates of about 0.001 to 0.01."""
-    momentum: tuple[float, ...] = field(default=(0.0,), metadata=ADDED)
-    """Of sgd, in [0, 1): the share of the last step that is taken again."""
+    momentum: tuple[Annotated[float, "in [0, 1)"], ...] = field(default=(0.0,), metadata=ADDED)
+    """Of sgd: the share of the last step that is taken again."""
     stacking: Stacking = field(default="plain", metadata=ADDED)
     """What each layer above the first has: residual adds what it reads to what it gives, norm
     normalises what it reads, residual_norm does both."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
-        for name in ("init_scale", "learning_rate", "clip_norm", "num_layers"):
-            self._check_values(name, positive=True)
-        for name in ("dropout", "momentum"):
-            self._check_values(name, positive=False)
-            if (most := max(getattr(self, name))) >= 1:
-                raise UserError(f"settings.{name} must be below 1, got {most}.")
+        for name in (axis.name for axis in fields(self)):
+            if getattr(self, name) == ():
+                raise UserError(f"settings.{name} needs at least one value, got an empty list.")
+        check_fields(self, "settings.")
         if self.optimizer != "sgd" and any(self.momentum):
             raise UserError(
                 f"settings.momentum is of sgd and must be 0 with {self.optimizer}, got "
                 f"{max(self.momentum)}."
             )
-
-    def _check_values(self, name: str, *, positive: bool) -> None:
-        values: Sequence[float] = getattr(self, name)
-        if not values:
-            raise UserError(f"settings.{name} needs at least one value, got an empty list.")
-        for value in values:
-            if not 0 <= value < math.inf or (positive and value == 0):
-                rule = "positive" if positive else "at least 0"
-                raise UserError(f"settings.{name} must be {rule}, got {value}.")
 
     def points(self, n_params: Sequence[int]) -> list[Settings]:
         """All different settings, in a fixed order."""

@@ -1,25 +1,26 @@
 """The configuration of samplers that draw whole cells and evolve them; read by `nas/samplers/`."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from nas.errors import UserError
+from nas.errors import check_fields
 
 
 @dataclass(frozen=True)
 class EvolutionConfig:
     """How the samplers jozefowicz, regularized and random draw."""
 
-    list_size: int = 100
+    list_size: Annotated[int, "at least 1"] = 100
     """jozefowicz: how many of the best cells that passed every stage are mutated and re-evaluated;
     the paper's 100 are meant for 10,000 candidates."""
-    propose: float = 0.8
+    propose: Annotated[float, "in (0, 1]"] = 0.8
     """jozefowicz: probability that a trial proposes a mutant; else it re-evaluates a cell of the
     list on fresh settings."""
-    population: int = 20
+    population: Annotated[int, "at least 1"] = 20
     """regularized: how many of the youngest cells live; so many are drawn at random first."""
-    tournament: int = 5
+    tournament: Annotated[int, "at least 1"] = 5
     """regularized: how many of the living are drawn, of which the best is mutated."""
-    n_redraws: int = 100
+    n_redraws: Annotated[int, "at least 0"] = 100
     """How often a cell that the study knows is drawn again."""
     reexamine: bool = field(default=False, metadata={"added": True})
     """jozefowicz: whether a mutant that was rejected before is judged again, on fresh settings, as
@@ -27,13 +28,4 @@ class EvolutionConfig:
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
-        for name, least in (
-            ("list_size", 1),
-            ("population", 1),
-            ("tournament", 1),
-            ("n_redraws", 0),
-        ):
-            if (value := getattr(self, name)) < least:
-                raise UserError(f"evolution.{name} must be at least {least}, got {value}.")
-        if not 0 < self.propose <= 1:
-            raise UserError(f"evolution.propose must be in (0, 1], got {self.propose}.")
+        check_fields(self, "evolution.")

@@ -4,10 +4,10 @@ YAML sets it, the command line overrides it; `python -m nas.search --help` lists
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from nas.errors import UserError, refuse_credentials
+from nas.errors import UserError, check_fields, refuse_credentials
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.settings import SettingsGrid
 from nas.samplers.evolution import EvolutionConfig
@@ -28,14 +28,14 @@ class SearchConfig:
     sampler: str = "tpe"
     """How candidates are drawn: tpe, nsgaii, qmc, random, jozefowicz, regularized, or module:Class
     of your own."""
-    n_candidates: int = 100
+    n_candidates: Annotated[int, "at least 0"] = 100
     """Candidates to draw, given cells not counted."""
     time_budget: str = ""
     """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
-    run_budget: int = 0
+    run_budget: Annotated[int, "at least 0"] = 0
     """Begin no candidate once this many training runs are spent, given cells and runs that failed
     included; 0: no limit. What is in flight by then is finished."""
-    seed: int = 0
+    seed: Annotated[int, "at least 0"] = 0
     """Of everything random: candidates, settings, weights, data."""
     include: tuple[str, ...] = ()
     """Cells to measure on every task beside GRU and LSTM: zoo names or .cell files."""
@@ -45,7 +45,7 @@ class SearchConfig:
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     table: str = ""
     """For --protocol replay: the file of a recorded study, from python -m nas.replay write."""
-    in_flight: int = 4
+    in_flight: Annotated[int, "at least 1"] = 4
     """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
     workers: int | str = 0
     """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
@@ -56,15 +56,15 @@ class SearchConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
-    evaluation_memory_limit_gb: float = 0.0
+    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
     """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
-    confirm: int = 0
+    confirm: Annotated[int, "at least 0"] = 0
     """So many of the best cells are compared with GRU and LSTM when the search ends, as by
     python -m nas.compare, on seeds that it never saw and on the test split; 0: none. The time
     budget does not count this."""
-    confirm_seeds: int = 10
+    confirm_seeds: Annotated[int, "at least 1"] = 10
     """Fresh seeds of that comparison."""
-    confirm_tuning: int = 0
+    confirm_tuning: Annotated[int, "at least 0"] = 0
     """Settings a task that each of its cells is tried on; 0: protocol.n_settings."""
     confirm_tasks: tuple[str, ...] = ()
     """Its tasks, such as ones that the search did not use; those of the search if empty."""
@@ -80,12 +80,7 @@ class SearchConfig:
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        floors = {"n_candidates": 0, "run_budget": 0, "in_flight": 1, "seed": 0}
-        floors |= {"confirm": 0, "confirm_seeds": 1, "confirm_tuning": 0}
-        check_floors(self, floors)
-        if not self.evaluation_memory_limit_gb >= 0:  # nor nan
-            value_gb = self.evaluation_memory_limit_gb
-            raise UserError(f"evaluation_memory_limit_gb must be at least 0, got {value_gb}.")
+        check_fields(self)
         check_workers(self.workers)
         check_devices(self.devices)
         self.cluster.check()
@@ -109,13 +104,6 @@ class SearchConfig:
         self.tasks.check()
         if self.protocol.filters:
             self.tasks.memorization.check()
-
-
-def check_floors(config: object, floors: Mapping[str, int]) -> None:
-    """Raise UserError for the first field that is below its smallest value."""
-    for name, least in floors.items():
-        if (value := getattr(config, name)) < least:
-            raise UserError(f"{name} must be at least {least}, got {value}.")
 
 
 def check_study_name(name: str) -> None:

@@ -23,12 +23,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.errors import UserError
+from nas.errors import check_fields
 
 Split = Literal["train", "validation", "test"]
 Head = Literal["categorical", "bernoulli", "gaussian"]
@@ -159,16 +159,16 @@ class Task(ABC):
     """The metric of a predictor that makes no mistake; None where what is predicted is not
     determined by what was read."""
 
-    n_params: tuple[int, ...] = (25_000,)
+    n_params: tuple[Annotated[int, "at least 1"], ...] = (25_000,)
     """Parameter budgets that settings are drawn from."""
-    epochs: int = 10
+    epochs: Annotated[int, "at least 1"] = 10
     """Most epochs of a training run; the learning-rate schedule may stop it earlier."""
-    batches_per_epoch: int = 100
+    batches_per_epoch: Annotated[int, "at least 1"] = 100
     """Minibatches, of one window each, between two looks at the validation split."""
-    validation_batches: int = 20
-    batch_size: int = 20
+    validation_batches: Annotated[int, "at least 1"] = 20
+    batch_size: Annotated[int, "at least 1"] = 20
     """Parallel streams."""
-    window: int = 35
+    window: Annotated[int, "at least 1"] = 35
     """Steps of truncated backpropagation through time."""
     stop_at: float | None = None
     """A training run stops once validation reaches this value of the metric; None: never."""
@@ -206,16 +206,7 @@ class Task(ABC):
 
     def check(self) -> None:
         """Raise UserError if a field is out of range; subclasses extend it."""
-        positive = ("epochs", "batches_per_epoch", "validation_batches", "batch_size", "window")
-        for field in positive:
-            if (value := getattr(self, field)) < 1:
-                raise UserError(f"tasks.{self.name}.{field} must be at least 1, got {value}.")
-        for budget in self.n_params:
-            if budget < 1:
-                raise UserError(
-                    f"tasks.{self.name}.n_params are parameter budgets and must be positive, "
-                    f"got {budget}."
-                )
+        check_fields(self, f"tasks.{self.name}.")
 
     def missing(self) -> str:
         """Why the data would have to be fetched before they can be read; empty if they are here."""

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from nas.errors import UserError, hidden
+from nas.errors import UserError, check_fields, hidden
 from nas.tasks import Arrays, Csv, Text, Words
 from nas.tasks.base import Task
 
@@ -16,11 +17,11 @@ ADDRESS = re.compile(r"ray:(auto|(//)?[^\s/@]+:\d+)")
 class ClusterConfig:
     """For --workers ray:…: what an evaluation is given, and what travels to it."""
 
-    cpus: float = 1.0
+    cpus: Annotated[float, "positive"] = 1.0
     """CPUs that an evaluation is given; it trains in one thread."""
     gpus: float = 0.0
     """GPUs that an evaluation is given; 0.25 puts four on one."""
-    slots: int = 0
+    slots: Annotated[int, "at least 0"] = 0
     """Evaluations that run at once, at most; more than fit ask an autoscaler for nodes; 0: as many
     as fit, while nodes join and leave."""
     files: tuple[str, ...] = ()
@@ -29,14 +30,11 @@ class ClusterConfig:
 
     def check(self) -> None:
         """Raise UserError for the first field that breaks a rule."""
-        if not self.cpus > 0:
-            raise UserError(f"cluster.cpus must be positive, got {self.cpus:g}.")
+        check_fields(self, "cluster.")
         if not self.gpus >= 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
             raise UserError(
                 f"cluster.gpus must be a part of a GPU or a whole number, got {self.gpus:g}."
             )
-        if self.slots < 0:
-            raise UserError(f"cluster.slots must be at least 0, got {self.slots}.")
         for name in self.files:
             _check_travels(name)
 

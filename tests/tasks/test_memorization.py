@@ -66,7 +66,7 @@ def test_conforms(task: Memorization) -> None:
         ({"alphabet": 0}, "n_symbols and alphabet must be at least 1, got 5 and 0"),
         ({"n_symbols": 2}, r"must be at least 1000, so that .* got 26 \*\* 2: raise one"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"n_params": (100, 0)}, "n_params are parameter budgets and must be positive, got 0"),
+        ({"n_params": (100, 0)}, "n_params must be at least 1, got 0"),
     ],
 )
 def test_fields_out_of_range_are_errors(fields: dict[str, object], message: str) -> None:

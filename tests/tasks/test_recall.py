@@ -110,7 +110,7 @@ def test_conforms(task: Recall) -> None:
         ({"length": 15}, "length must be at least 4 n_pairs = 16, .* got 15"),
         ({"power": float("nan")}, "power must be a number, got nan"),
         ({"n_pairs": 1, "tokens": 16}, "1 pairs of 16 tokens are 56 lists, .* raise tokens"),
-        ({"n_params": (0,)}, "n_params are parameter budgets and must be positive, got 0"),
+        ({"n_params": (0,)}, "n_params must be at least 1, got 0"),
     ],
 )
 def test_fields_out_of_range_are_errors(fields: dict[str, object], message: str) -> None:
