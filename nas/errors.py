@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,30 +34,36 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+RANGE = re.compile(r"positive|at least (?P<least>\S+)|in ([\[(])(\S+), (\S+)([\])])")
+
+
 def check_fields(owner: "DataclassInstance", group: str = "") -> None:
     """Raise UserError for the first field of a dataclass whose value its type does not allow.
 
     A type may give the range of a number as the message says it, `Annotated[int, "at least 1"]`:
     "at least" a bound, "positive", or an interval such as "in (0, 1]"; NaN lies in none. A tuple of
     such numbers is checked one by one. `Literal` gives the allowed texts. With the group
-    "protocol." a message is such as "protocol.audit must be in [0, 1], got 2.0."
+    "protocol." a message is such as "protocol.audit must be in [0, 1], got 2.0." A class that
+    declares a field again, with another default, keeps the range of its base.
     """
-    hints = get_type_hints(type(owner), include_extras=True)
-    for name in (field.name for field in dataclasses.fields(owner)):
-        hint, values = hints[name], (getattr(owner, name),)
-        if get_origin(hint) is tuple:
-            hint, (values,) = get_args(hint)[0], values
-        for value in values:
-            if get_origin(hint) is Literal and value not in get_args(hint):
-                known = ", ".join(f'"{choice}"' for choice in get_args(hint))
-                raise UserError(f'{group}{name} must be one of {known}, got "{value}".')
-            if get_origin(hint) is Annotated:
-                range_ = RANGE.fullmatch(str(hint.__metadata__[0]))
-                if range_ and not _lies_in(range_, value):
-                    raise UserError(f"{group}{name} must be {range_[0]}, got {value}.")
+    for declarer in reversed(type(owner).__mro__):
+        if dataclasses.is_dataclass(declarer):
+            for name, hint in get_type_hints(declarer, include_extras=True).items():
+                if get_origin(hint) in (tuple, Annotated, Literal):
+                    _check_value(group + name, hint, getattr(owner, name))
 
 
-RANGE = re.compile(r"positive|at least (?P<least>\S+)|in ([\[(])(\S+), (\S+)([\])])")
+def _check_value(name: str, hint: Any, value: Any) -> None:
+    if get_origin(hint) is tuple:
+        for number in value:
+            _check_value(name, get_args(hint)[0], number)
+    elif get_origin(hint) is Literal and value not in get_args(hint):
+        known = ", ".join(choice or '""' for choice in get_args(hint))
+        raise UserError(f'{name} must be one of {known}, got "{value}".')
+    elif get_origin(hint) is Annotated:
+        range_ = RANGE.fullmatch(str(hint.__metadata__[0]))
+        if range_ and not _lies_in(range_, value):
+            raise UserError(f"{name} must be {range_[0]}, got {value}.")
 
 
 def _lies_in(range_: re.Match[str], number: float) -> bool:

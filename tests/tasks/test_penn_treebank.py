@@ -221,7 +221,7 @@ def test_too_few_words_are_an_error() -> None:
 
 
 def test_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises(UserError, match='metric_name must be "loss" or "accuracy", got "bits"'):
+    with pytest.raises(UserError, match='metric_name must be one of loss, accuracy, got "bits"'):
         PennTreebank("bits").check()  # type: ignore[arg-type]
 
 

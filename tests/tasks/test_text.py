@@ -219,7 +219,7 @@ def test_short_text_is_an_error(tmp_path: Path) -> None:
         ({"validation_share": 0.0}, "validation_share > 0, .* must hold, got 0.0 and 0.05"),
         ({"test_share": -0.1}, "test_share >= 0 .* must hold, got 0.05 and -0.1"),
         ({"validation_share": 0.6, "test_share": 0.4}, "a sum below 1 must hold, got 0.6 and 0.4"),
-        ({"metric_name": "perplexity"}, 'must be "loss" or "accuracy", got "perplexity"'),
+        ({"metric_name": "perplexity"}, 'must be one of loss, accuracy, got "perplexity"'),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
     ],
 )

@@ -1,0 +1,59 @@
+"""`check_fields`: what the types of a dataclass's fields say about their values."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import pytest
+
+from nas.errors import UserError, check_fields
+
+
+@dataclass(frozen=True)
+class Base:
+    count: Annotated[int, "at least 1"] = 1
+    note: Annotated[str, "a remark, no range"] = ""
+    shape: tuple[int, int, str] = (0, 0, "")
+
+
+@dataclass(frozen=True)
+class Fields(Base):
+    """All kinds of rules; `count` is declared again without its range."""
+
+    count: int = field(default=2, kw_only=True)
+    width: Annotated[float, "positive"] = 0.1
+    share: Annotated[float, "in (0, 1]"] = 1.0
+    rest: Annotated[float, "in [0, 1)"] = 0.0
+    rates: tuple[Annotated[float, "in (0, inf)"], ...] = (0.1, 5.0)
+    limit: Annotated[float, "at least 0"] = math.inf
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    choices: tuple[Literal["a", ""], ...] = ("a", "")
+
+
+def test_values_at_the_ends_of_their_ranges_are_allowed() -> None:
+    check_fields(Fields())
+    check_fields(Fields(count=1, limit=0.0, share=1e-9, rates=()), "group.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"count": 0}, "group.count must be at least 1, got 0."),
+        ({"width": 0.0}, "group.width must be positive, got 0.0."),
+        ({"width": math.nan}, "group.width must be positive, got nan."),
+        ({"share": 0.0}, "group.share must be in (0, 1], got 0.0."),
+        ({"share": 1.5}, "group.share must be in (0, 1], got 1.5."),
+        ({"share": math.nan}, "group.share must be in (0, 1], got nan."),
+        ({"rest": 1.0}, "group.rest must be in [0, 1), got 1.0."),
+        ({"rest": -0.5}, "group.rest must be in [0, 1), got -0.5."),
+        ({"rates": (1.0, math.inf)}, "group.rates must be in (0, inf), got inf."),
+        ({"limit": math.nan}, "group.limit must be at least 0, got nan."),
+        ({"optimizer": "lamb"}, 'group.optimizer must be one of sgd, adamw, got "lamb".'),
+        ({"choices": ("b",)}, 'group.choices must be one of a, "", got "b".'),
+    ],
+    ids=str,
+)
+def test_other_values_are_refused(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        check_fields(Fields(**changed), "group.")  # type: ignore[arg-type]
+    assert str(error.value) == message
