@@ -32,7 +32,7 @@ def arrange(cell: AnyGraph) -> AnyGraph:
     named = _with_names(_with_signed_constants(cell))
     order = _text_order(named)
     place = {old: new for new, old in enumerate(order)}
-    nodes = tuple(_moved(named.nodes[old], place) for old in order)
+    nodes = tuple(named.nodes[old].moved(place) for old in order)
     moved = replace(
         named,
         nodes=nodes,
@@ -49,10 +49,6 @@ def _clean(doc: str) -> str:
     first, *rest = printable.strip().split("\n")
     dedented = textwrap.dedent("\n".join(rest)).split("\n") if rest else []
     return "\n".join(line.rstrip() for line in (first, *dedented))
-
-
-def _moved(n: Node, place: dict[int, int]) -> Node:
-    return replace(n, args=tuple(place[arg] for arg in n.args))
 
 
 def _with_signed_constants(cell: AnyGraph) -> AnyGraph:

@@ -5,14 +5,15 @@ below); every other node names earlier nodes as its arguments, so a cell cannot 
 with a name is a line of the cell's text; one without is written inside the line that uses it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Self, TypeVar
 
 from nas.cell.ops import INPUTS, LEARNED, OPS, AttrValue
 from nas.errors import CellError
 
+T = TypeVar("T", bound=Hashable)
 Width = str | int
 """How many features a value has: "input" (that of x), "hidden", or a number."""
 
@@ -34,6 +35,14 @@ class Node:
         value = self.attr(name)
         assert isinstance(value, (int, float)), (self.op, name, value)
         return float(value)
+
+    def with_arg(self, place: int, arg: int) -> "Node":
+        """The node with another argument at this place."""
+        return replace(self, args=(*self.args[:place], arg, *self.args[place + 1 :]))
+
+    def moved(self, place: Mapping[int, int]) -> "Node":
+        """The node with new numbers for its arguments; those not in `place` stay."""
+        return replace(self, args=tuple(place.get(arg, arg) for arg in self.args))
 
 
 def node(op: str, *args: int, name: str = "", **attrs: AttrValue) -> Node:
@@ -98,8 +107,8 @@ class Graph:
     @cached_property
     def states(self) -> tuple[State, ...]:
         """The states, in the order in which a module takes and returns them."""
-        found = (n for n in self.nodes if n.op == "state")
-        return tuple(State(n.name, _width(n.attr("width")), n.number("initial")) for n in found)
+        states = (n for n in self.nodes if n.op == "state")
+        return tuple(State(n.name, _width(n.attr("width")), n.number("initial")) for n in states)
 
     @cached_property
     def verticals(self) -> tuple[str, ...]:
@@ -129,15 +138,8 @@ class Graph:
     @cached_property
     def live(self) -> frozenset[int]:
         """The nodes on which an output depends, and all inputs."""
-        wanted = list(self.outputs)
-        found = {i for i, n in enumerate(self.nodes) if n.op in INPUTS}
-        seen: set[int] = set()
-        while wanted:
-            index = wanted.pop()
-            if index not in seen:
-                seen.add(index)
-                wanted.extend(self.nodes[index].args)
-        return frozenset(found | seen)
+        inputs = {i for i, n in enumerate(self.nodes) if n.op in INPUTS}
+        return frozenset(inputs | reachable(self.outputs, lambda i: self.nodes[i].args))
 
     @cached_property
     def widths(self) -> tuple[Width, ...]:
@@ -156,6 +158,17 @@ AnyGraph = TypeVar("AnyGraph", bound=Graph)
 def _width(value: AttrValue) -> Width:
     assert isinstance(value, (str, int)), value
     return value
+
+
+def reachable(start: Iterable[T], neighbours: Callable[[T], Iterable[T]]) -> set[T]:
+    """The items of `start` and all that are reached from them, neighbour by neighbour."""
+    reached, waiting = set[T](), list(start)
+    while waiting:
+        item = waiting.pop()
+        if item not in reached:
+            reached.add(item)
+            waiting.extend(neighbours(item))
+    return reached
 
 
 def returned(cell: Graph) -> tuple[int, ...]:

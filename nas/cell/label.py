@@ -9,6 +9,8 @@ as in McKay & Piperno 2014).
 import json
 from collections.abc import Sequence
 
+from nas.cell.graph import reachable
+
 Terms = Sequence[tuple[str, tuple[tuple[str, int], ...]]]
 """(label, (edge label, term) for each argument); the order of the arguments does not count."""
 Colours = tuple[int, ...]
@@ -90,14 +92,7 @@ class _Graph:
 
 def reached(terms: Terms, roots: Sequence[int]) -> list[int]:
     """The terms on which the roots depend, in order."""
-    seen: set[int] = set()
-    wanted = list(roots)
-    while wanted:
-        term = wanted.pop()
-        if term not in seen:
-            seen.add(term)
-            wanted.extend(arg for _, arg in terms[term][1])
-    return sorted(seen)
+    return sorted(reachable(roots, lambda term: [arg for _, arg in terms[term][1]]))
 
 
 def _ranked(rows: list[str], first: Colours | None = None) -> Colours:

@@ -186,6 +186,8 @@ ACTIVATIONS = tuple(
     for name, op in OPS.items()
     if op.kind == "elementwise" and op.arity == 1 and name not in ("neg", "floor")
 )
+GATES = ("sigmoid", "hard_sigmoid")
+"""Activations that make a value a gate."""
 LEARNED = tuple(name for name, op in OPS.items() if op.kind == "learned")
 FIXED = tuple(name for name, op in OPS.items() if op.kind == "fixed")
 INPUTS = ("input", "state", "vertical")

@@ -8,7 +8,7 @@ of their kind.
 
 from typing import Literal
 
-from nas.cell.graph import Graph, Node
+from nas.cell.graph import Graph, Node, reachable
 from nas.cell.ops import OPS
 
 Recurrence = Literal["scan", "elementwise", "sequential"]
@@ -21,17 +21,18 @@ LINEAR = ("add", "sub", "neg", "diagonal")
 
 def recurrence(cell: Graph) -> Recurrence:
     """The kind of the slowest group of states."""
-    found = [_kind(cell, group) for group in groups(cell)]
+    kinds = [_kind(cell, group) for group in groups(cell)]
     order: tuple[Recurrence, ...] = ("scan", "elementwise", "sequential")
-    return max(found, key=order.index, default="scan")
+    return max(kinds, key=order.index, default="scan")
 
 
 def groups(cell: Graph) -> list[frozenset[int]]:
     """States, by their place, that depend on their own past, with those that they depend on."""
     n = len(cell.states)
-    reads = [_states_read(cell, new) for new in cell.new_states]
+    needed = [reachable([new], lambda i: cell.nodes[i].args) for new in cell.new_states]
+    reads = [{k for k in range(n) if k + 1 in nodes} for nodes in needed]  # node 0 is x
     for _ in range(n):
-        reads = [one.union(*(reads[k] for k in one)) for one in reads]
+        reads = [states.union(*(reads[k] for k in states)) for states in reads]
     return list(
         dict.fromkeys(
             frozenset(j for j in range(n) if j in reads[i] and i in reads[j])
@@ -39,16 +40,6 @@ def groups(cell: Graph) -> list[frozenset[int]]:
             if i in reads[i]
         )
     )
-
-
-def _states_read(cell: Graph, new: int) -> set[int]:
-    wanted, seen = [new], set[int]()
-    while wanted:
-        index = wanted.pop()
-        if index not in seen:
-            seen.add(index)
-            wanted.extend(cell.nodes[index].args)
-    return {index - 1 for index in seen if cell.nodes[index].op == "state"}
 
 
 def _kind(cell: Graph, group: frozenset[int]) -> Recurrence:

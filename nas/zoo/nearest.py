@@ -1,6 +1,6 @@
 """The known cell that is nearest to a cell, and the difference in words.
 
-The difference is a list of edits (`nas/cell/mutation/edits.py`) after which both cells have one
+The difference is a list of edits (`nas.cell.edits.py`) after which both cells have one
 key, so it is all of the difference; they are found by a beam search along the distance of cells.
 Where none is found, only a number of operations is said.
 """
@@ -11,7 +11,7 @@ from functools import cache
 
 from nas.cell.cell import Cell
 from nas.cell.distance import Features, distance, features
-from nas.cell.mutation.edits import edits
+from nas.cell.edits import edits
 from nas.zoo import ZOO
 
 CANDIDATES = 6

@@ -5,8 +5,8 @@ import pytest
 from nas.cell import Cell, from_json, loads, to_json
 from nas.cell.cell import renamed
 from nas.cell.distance import ROUNDS, Features, features
+from nas.cell.edits import edits
 from nas.cell.mutation import random_walk
-from nas.cell.mutation.edits import edits
 from nas.cell.mutation.rules import Mutations
 from nas.zoo import ZOO
 from nas.zoo.nearest import nearest

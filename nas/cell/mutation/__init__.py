@@ -3,56 +3,21 @@
     mutant = mutate(zoo["gru"], seed=0)
     mutant.cell, mutant.operators
 
-To add an operator, write a function like those of `nas/cell/mutation/more.py` and a line in
-MUTATIONS; it is off until the rules name it.
+`operators.py` has the mutations and says how to add one; `rules.py` says which are open and which
+results are accepted.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
 
 from nas.cell.cell import Cell, renamed
 from nas.cell.mutation.draft import Draft, put_together, take_apart
-from nas.cell.mutation.more import (
-    add_peephole,
-    couple_gates,
-    insert_complement,
-    insert_constant,
-    merge_states,
-    remove_peephole,
-    split_state,
-    swap_gate,
-)
-from nas.cell.mutation.paper import (
-    change_activation,
-    change_combination,
-    combine_ancestors,
-    insert_activation,
-    remove_node,
-    replace_by_ancestor,
-)
+from nas.cell.mutation.operators import MUTATIONS
 from nas.cell.mutation.rules import Mutations, broken_rule
 from nas.errors import CellError
 
-Operator = Callable[[Draft, int, Random, Mutations], Draft | None]
-
-MUTATIONS: dict[str, Operator] = {
-    "change_activation": change_activation,
-    "change_combination": change_combination,
-    "insert_activation": insert_activation,
-    "remove_node": remove_node,
-    "replace_by_ancestor": replace_by_ancestor,
-    "combine_ancestors": combine_ancestors,
-    # beyond the paper
-    "swap_gate": swap_gate,
-    "couple_gates": couple_gates,
-    "add_peephole": add_peephole,
-    "remove_peephole": remove_peephole,
-    "insert_constant": insert_constant,
-    "insert_complement": insert_complement,
-    "merge_states": merge_states,
-    "split_state": split_state,
-}
+__all__ = ["MUTATIONS", "Mutant", "Mutations", "NoMutant", "mutate", "random_walk"]
 
 PAPER = Mutations()
 """The rules of Jozefowicz et al. 2015."""
@@ -70,7 +35,7 @@ class Mutant:
     operators: tuple[str, ...]
     """Names of the mutations, in the order in which they were made."""
     n_draws: int
-    """Draws that it took; all but the last were not accepted."""
+    """Number of draws, of which only the last was accepted."""
 
 
 def mutate(
@@ -115,10 +80,10 @@ def mutate(
 
 
 def _mutated(draft: Draft, rng: Random, rules: Mutations) -> tuple[Draft, tuple[str, ...]]:
-    """The draft after one visit of its nodes, and the mutations that applied.
+    """The draft after one visit of its nodes, and the names of the mutations that applied.
 
-    An operator is drawn for each node that is visited, uniformly; where it does not apply, the node
-    stays as it is and nothing is counted.
+    For each visited node an operator is drawn, uniformly; where it does not apply, the node stays
+    as it is and nothing is counted.
     """
     nodes = draft.interior()
     if rules.visits == "count":

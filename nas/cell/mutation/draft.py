@@ -12,7 +12,7 @@ from random import Random
 
 from nas.cell.arrange import arrange
 from nas.cell.cell import Cell
-from nas.cell.graph import Node, make_node, node
+from nas.cell.graph import Node, make_node, node, reachable
 from nas.cell.ops import INPUTS, OPS
 
 NUMBERS = ("constant", "step", "scalar")
@@ -38,14 +38,7 @@ class Draft:
 
     def below(self, roots: Iterable[int]) -> set[int]:
         """The roots and all nodes that they depend on."""
-        found: set[int] = set()
-        wanted = list(roots)
-        while wanted:
-            index = wanted.pop()
-            if index not in found:
-                found.add(index)
-                wanted.extend(self.nodes[index].args)
-        return found
+        return reachable(roots, lambda i: self.nodes[i].args)
 
     def ancestors(self, index: int) -> list[int]:
         """The nodes that node `index` depends on, numbers left out."""
@@ -55,13 +48,33 @@ class Draft:
     def interior(self) -> list[int]:
         """The operations on which an output depends, arguments first."""
         live = self.below(self.outputs)
-        return [i for i in _in_order(self, live) if self.nodes[i].op not in INPUTS]
+        return [i for i in self.in_order(live) if self.nodes[i].op not in INPUTS]
+
+    def in_order(self, wanted: Iterable[int]) -> list[int]:
+        """The wanted nodes, arguments first and old ones before new ones; inputs as in a cell."""
+        waits = {i: len({*self.nodes[i].args}) for i in wanted}
+        readers: dict[int, list[int]] = {i: [] for i in waits}
+        for i in waits:
+            for arg in {*self.nodes[i].args}:
+                readers[arg].append(i)
+        ready = [(_rank(self.nodes[i]), i) for i in waits if not waits[i]]
+        heapq.heapify(ready)
+        order: list[int] = []
+        while ready:
+            _, i = heapq.heappop(ready)
+            order.append(i)
+            for reader in readers[i]:
+                waits[reader] -= 1
+                if not waits[reader]:
+                    heapq.heappush(ready, (_rank(self.nodes[reader]), reader))
+        assert len(order) == len(waits), "an operator made a cycle"
+        return order
 
     def n_uses(self, index: int) -> int:
-        """How often a node is read; leaving the cell as y and first new state is one use."""
-        args = sum(n.args.count(index) for n in self.nodes.values())
-        same = len(self.outputs) > 1 and self.outputs[0] == self.outputs[1]
-        return args + self.outputs[same:].count(index)
+        """How often a node is read; leaving the cell as y and as the first new state is one use."""
+        y, first, *_ = self.outputs
+        outputs = self.outputs[1:] if y == first else self.outputs
+        return sum(n.args.count(index) for n in self.nodes.values()) + outputs.count(index)
 
     def with_node(self, new: Node) -> tuple["Draft", int]:
         """A draft with one more node, and that node's number."""
@@ -70,22 +83,22 @@ class Draft:
 
     def changed(self, index: int, new: Node) -> "Draft":
         """A draft in which another node stands at `index`."""
-        return self.pruned({**self.nodes, index: new}, self.outputs)
+        return Draft.pruned({**self.nodes, index: new}, self.outputs)
 
     def redirected(self, old: int, new: int) -> "Draft":
         """A draft in which whatever read `old`, outputs included, reads `new`."""
-        nodes = {
-            i: replace(n, args=tuple(new if arg == old else arg for arg in n.args))
-            for i, n in self.nodes.items()
-        }
-        outputs = tuple(new if out == old else out for out in self.outputs)
-        return self.pruned(nodes, outputs)
+        nodes = {i: n.moved({old: new}) for i, n in self.nodes.items()}
+        return Draft.pruned(nodes, tuple(new if out == old else out for out in self.outputs))
 
-    def pruned(self, nodes: Mapping[int, Node], outputs: tuple[int, ...]) -> "Draft":
-        """A draft of these nodes without those that nothing depends on, inputs kept."""
+    @staticmethod
+    def pruned(nodes: Mapping[int, Node], outputs: tuple[int, ...]) -> "Draft":
+        """A draft of these nodes without those on which no output depends, inputs kept."""
         live = Draft(nodes, outputs).below(outputs)
-        kept = {i: n for i, n in nodes.items() if i in live or n.op in INPUTS}
-        return Draft(kept, outputs)
+        return Draft({i: n for i, n in nodes.items() if i in live or n.op in INPUTS}, outputs)
+
+
+def _rank(n: Node) -> int:
+    return INPUTS.index(n.op) if n.op in INPUTS else len(INPUTS)
 
 
 def take_apart(cell: Cell) -> Draft:
@@ -97,17 +110,15 @@ def take_apart(cell: Cell) -> Draft:
         nodes[len(nodes)] = new
         return len(nodes) - 1
 
-    for i, n in enumerate(cell.nodes):
-        if i not in cell.live:
-            continue
-        args = [place[arg] for arg in n.args]
-        if n.op != "linear" or len(args) == 1:
-            place[i] = add(replace(n, args=tuple(args)))
+    for i in sorted(cell.live):
+        n = cell.nodes[i].moved(place)
+        if n.op != "linear" or len(n.args) == 1:
+            place[i] = add(n)
             continue
         attrs = dict(n.attrs)
         later = attrs | {"bias": None if attrs["bias"] is None else 0.0}
-        total = add(make_node("linear", args[:1], attrs))
-        for arg in args[1:]:
+        total = add(make_node("linear", n.args[:1], attrs))
+        for arg in n.args[1:]:
             total = add(node("add", total, add(make_node("linear", [arg], later))))
         nodes[total] = replace(nodes[total], name=n.name)
         place[i] = total
@@ -121,10 +132,9 @@ def put_together(draft: Draft, name: str, doc: str) -> Cell:
         CellError: if it breaks a rule of `verify`.
     """
     fused = _with_sums_of_matrices(draft)
-    order = _in_order(fused, {*fused.nodes})
+    order = fused.in_order(fused.nodes)
     place = {old: new for new, old in enumerate(order)}
-    moved = (fused.nodes[i] for i in order)
-    nodes = tuple(replace(n, args=tuple(place[arg] for arg in n.args)) for n in moved)
+    nodes = tuple(fused.nodes[i].moved(place) for i in order)
     y, *rest = (place[out] for out in fused.outputs)
     n_states = len(fused.states)
     return arrange(Cell(name, nodes, y, tuple(rest[:n_states]), tuple(rest[n_states:]), doc))
@@ -134,47 +144,20 @@ def _with_sums_of_matrices(draft: Draft) -> Draft:
     """Write linear(a) + linear(b) as linear(a, b), where nothing else reads or names the parts."""
     nodes = dict(draft.nodes)
     uses = {i: draft.n_uses(i) for i in nodes}
-    for i in _in_order(draft, set(nodes)):
+
+    def is_part(i: int) -> bool:
         n = nodes[i]
-        if n.op != "add":
-            continue
-        one, other = (nodes[arg] for arg in n.args)
-        if all(_is_part(nodes[arg], uses[arg]) for arg in n.args) and (
-            one.attr("width") == other.attr("width")
-        ):
-            biases = [part.number("bias") for part in (one, other) if part.attr("bias") is not None]
-            attrs = dict(one.attrs) | {"bias": sum(biases) if biases else None}
-            nodes[i] = make_node("linear", one.args + other.args, attrs, n.name)
-    return draft.pruned(nodes, draft.outputs)
+        return n.op == "linear" and not n.number("eye") and not n.name and uses[i] == 1
 
-
-def _is_part(n: Node, n_uses: int) -> bool:
-    return n.op == "linear" and not n.number("eye") and not n.name and n_uses == 1
-
-
-def _in_order(draft: Draft, wanted: set[int]) -> list[int]:
-    """The wanted nodes, arguments first and old ones before new ones; inputs as a cell has them."""
-    waits = {i: len({*draft.nodes[i].args}) for i in wanted}
-    readers: dict[int, list[int]] = {i: [] for i in wanted}
-    for i in wanted:
-        for arg in {*draft.nodes[i].args}:
-            readers[arg].append(i)
-    ready = [(_rank(draft.nodes[i]), i) for i in wanted if not waits[i]]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        _, i = heapq.heappop(ready)
-        order.append(i)
-        for reader in readers[i]:
-            waits[reader] -= 1
-            if not waits[reader]:
-                heapq.heappush(ready, (_rank(draft.nodes[reader]), reader))
-    assert len(order) == len(wanted), "an operator made a cycle"
-    return order
-
-
-def _rank(n: Node) -> int:
-    return INPUTS.index(n.op) if n.op in INPUTS else len(INPUTS)
+    for i in draft.in_order(nodes):
+        n = nodes[i]
+        if n.op == "add" and all(map(is_part, n.args)):
+            left, right = (nodes[arg] for arg in n.args)
+            if left.attr("width") == right.attr("width"):
+                biases = [m.number("bias") for m in (left, right) if m.attr("bias") is not None]
+                attrs = dict(left.attrs) | {"bias": sum(biases) if biases else None}
+                nodes[i] = make_node("linear", left.args + right.args, attrs, n.name)
+    return Draft.pruned(nodes, draft.outputs)
 
 
 def n_operations(cell: Cell) -> int:

@@ -1,25 +1,23 @@
 """Which mutations are open, and which of their results are recurrent cells worth training.
 
-Jozefowicz et al. 2015 reject a graph only if its outputs do not fit its inputs. Here a cell must
-also be one in which nothing is idle, by the algebra of `nas/cell/canon.py` and not by looks alone
-(c - c reads nothing):
+Jozefowicz et al. 2015 reject a graph only if its outputs do not fit its inputs. Here a cell also
+has a limited size, as many states as its parent unless the rules open that, and no idle part. What
+is idle is decided by the algebra of `nas/cell/canon.py`, in which c - c reads nothing:
 
 - x reaches every state, within a step or through the steps before, so that each is written;
 - every state reaches y in the same way, so that each is read and y depends on x and the past;
-- no two states are copies of each other, and none stays at its initial value (the h of h * x);
-- it is of a limited size, and has as many states as its parent unless the rules open that.
+- no two states are copies of each other, and none stays at its initial value (the h of h * x).
 
-All matrices are square: hidden values meet x elementwise, so x has the hidden width in most.
+All matrices are square: most mutants join x elementwise with hidden values, so x needs their width.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from nas.cell.canon import meanings
 from nas.cell.cell import Cell
-from nas.cell.count import check_sizes
-from nas.cell.graph import Node, node
+from nas.cell.count import check_sizes, width_unit
+from nas.cell.graph import Node, node, reachable
 from nas.cell.mutation.draft import n_matrices, n_operations
 from nas.cell.ops import ACTIVATIONS, OPS
 from nas.errors import CellError, UserError, unknown
@@ -32,17 +30,17 @@ PAPER_OPERATORS = (
     "replace_by_ancestor",
     "combine_ancestors",
 )
-PAPER_ACTIVATIONS = (
-    "tanh",
-    "sigmoid",
-    "relu",
-    "linear 0",
-    "linear 1",
-    "linear 0.9",
-    "linear 1.1",
-)
+PAPER_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear 0", "linear 1", "linear 0.9", "linear 1.1")
 STATE_OPERATORS = ("merge_states", "split_state")
 """Operators that change the number of states."""
+POSITIVE = ("least", "min_operations", "max_operations", "max_matrices", "max_states", "max_draws")
+"""Fields that must be at least 1."""
+ORDERED = (
+    ("least", "most"),
+    ("min_operations", "max_operations"),
+    ("min_matrices", "max_matrices"),
+)
+"""Pairs of fields of which the second must not be below the first."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,9 @@ class Mutations:
     combinations: tuple[str, ...] = ("mul", "add", "sub")
     """Elementwise operations of two arguments."""
     visits: Literal["probability", "count"] = "probability"
-    """probability: p ~ U[0, 1] once, each node is mutated with probability p, and the result is
-    kept if `least` to `most` mutations were made. count: so many nodes are drawn, uniformly."""
+    """probability: p ~ U[0, 1] is drawn once, each node is mutated with probability p, and the
+    result is kept if `least` to `most` mutations were made. count: `least` to `most` nodes are
+    drawn, uniformly."""
     least: int = 1
     """Fewest mutations between a parent and its child."""
     most: int = 3
@@ -75,42 +74,29 @@ class Mutations:
     max_states: int = 4
     """States of a child, where their number may change."""
     constants: tuple[float, ...] = (-1.0, 0.5, 2.0)
-    """What the operator insert_constant multiplies with."""
+    """Factors of the operator insert_constant."""
     library: tuple[Cell, ...] = ()
     """Cells whose gates the operator swap_gate may take."""
     max_draws: int = 2000
-    """Draws after which a cell counts as one without acceptable mutants."""
+    """Draws after which a cell counts as having no acceptable mutant."""
 
     def check(self, operators: tuple[str, ...]) -> "Mutations":
-        """Return the rules if every field is sound; `operators` are those that there are.
+        """Return the rules if every field is sound; `operators` are the names in MUTATIONS.
 
         Raises:
             UserError: naming the field, the rule and the value.
         """
-        for name, allowed in (
-            ("operators", operators),
-            ("combinations", tuple(o for o in OPS if OPS[o].arity == 2)),
-        ):
-            for one in _some(name, getattr(self, name)):
-                if one not in allowed:
-                    raise UserError(unknown(name.removesuffix("s"), one, allowed))
-        for spec in _some("activations", self.activations):
+        binary = tuple(op for op in OPS if OPS[op].arity == 2)
+        for name, allowed in (("operators", operators), ("combinations", binary)):
+            for choice in self._choices(name):
+                if choice not in allowed:
+                    raise UserError(unknown(name.removesuffix("s"), choice, allowed))
+        for spec in self._choices("activations"):
             activation(spec, 0)
-        for name in (
-            "least",
-            "min_operations",
-            "max_operations",
-            "max_matrices",
-            "max_states",
-            "max_draws",
-        ):
+        for name in POSITIVE:
             if (value := getattr(self, name)) < 1:
                 raise UserError(f"{name} must be at least 1, got {value}.")
-        for least, most in (
-            ("least", "most"),
-            ("min_operations", "max_operations"),
-            ("min_matrices", "max_matrices"),
-        ):
+        for least, most in ORDERED:
             low, high = getattr(self, least), getattr(self, most)
             if high < low:
                 raise UserError(f"{most} must be at least {least} = {low}, got {high}.")
@@ -119,17 +105,17 @@ class Mutations:
         for name in self.operators:
             if name in STATE_OPERATORS and not self.change_states:
                 raise UserError(f"the operator {name} needs change_states: true.")
-            if name == "swap_gate" and not self.library:
-                raise UserError("the operator swap_gate needs cells in library, got none.")
-            if name == "insert_constant" and not self.constants:
-                raise UserError("the operator insert_constant needs constants, got none.")
+        if "swap_gate" in self.operators and not self.library:
+            raise UserError("the operator swap_gate needs cells in library, got none.")
+        if "insert_constant" in self.operators and not self.constants:
+            raise UserError("the operator insert_constant needs constants, got none.")
         return self
 
-
-def _some(name: str, given: tuple[str, ...]) -> tuple[str, ...]:
-    if not given:
-        raise UserError(f"{name} needs at least one choice, got an empty list.")
-    return given
+    def _choices(self, name: str) -> tuple[str, ...]:
+        choices: tuple[str, ...] = getattr(self, name)
+        if not choices:
+            raise UserError(f"{name} needs at least one choice, got an empty list.")
+        return choices
 
 
 def activation(spec: str, arg: int) -> Node:
@@ -151,7 +137,7 @@ def activation(spec: str, arg: int) -> Node:
 
 
 def spec_of(n: Node) -> str | None:
-    """How a node is written as an activation; None if it is none."""
+    """A node written as an activation, such as "linear 0.9"; None if it is none."""
     if n.op == "linear":
         return f"linear {n.number('eye'):g}" if len(n.args) == 1 else None
     return n.op if n.op in ACTIVATIONS else None
@@ -164,16 +150,13 @@ def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> st
         return f"it has {count} states, its parent {n_states}"
     if rules.change_states and count > rules.max_states:
         return f"it has {count} states, above max_states = {rules.max_states}"
-    if (found := n_operations(cell)) < rules.min_operations:
-        return f"it has {found} operations, below min_operations = {rules.min_operations}"
-    if found > rules.max_operations:
-        return f"it has {found} operations, above max_operations = {rules.max_operations}"
-    if (found := n_matrices(cell)) < rules.min_matrices:
-        return f"it has {found} matrices, below min_matrices = {rules.min_matrices}"
-    if found > rules.max_matrices:
-        return f"it has {found} matrices, above max_matrices = {rules.max_matrices}"
-    blocks = [int(n.number("blocks")) for n in cell.nodes if dict(n.attrs).get("blocks")]
-    size = math.lcm(*blocks)
+    for name, number in (("operations", n_operations(cell)), ("matrices", n_matrices(cell))):
+        least, most = getattr(rules, f"min_{name}"), getattr(rules, f"max_{name}")
+        if number < least:
+            return f"it has {number} {name}, below min_{name} = {least}"
+        if number > most:
+            return f"it has {number} {name}, above max_{name} = {most}"
+    size = width_unit(cell)
     try:
         check_sizes(cell, size, size)
     except CellError as error:
@@ -182,14 +165,14 @@ def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> st
 
 
 def idle_part(cell: Cell) -> str:
-    """What of a cell does nothing, as the rule that it breaks, or an empty string."""
+    """The first part of a cell that does nothing, as the rule it breaks; else an empty string."""
     y, *rest = meanings(cell)
     new_states = rest[: len(cell.states)]
     labels = [f"state {k}" for k in range(len(new_states))]
     reads = {label: new.inputs for label, new in zip(labels, new_states, strict=True)}
     readers = {a: {b for b in labels if a in reads[b]} for a in ("input", *labels)}
-    written = _closure({"input"}, readers)
-    read = _closure({*y.inputs}, reads)
+    written = reachable({"input"}, lambda label: readers.get(label, ()))
+    read = reachable(y.inputs, lambda label: reads.get(label, ()))
     kinds = [(new.term, state.initial) for new, state in zip(new_states, cell.states, strict=True)]
     stuck = _stuck(cell)
     for k, (state, label) in enumerate(zip(cell.states, labels, strict=True)):
@@ -215,14 +198,3 @@ def _stuck(cell: Cell) -> set[int]:
             break
         known = kept
     return set(known)
-
-
-def _closure(start: set[str], edges: "dict[str, frozenset[str]] | dict[str, set[str]]") -> set[str]:
-    found: set[str] = set()
-    wanted = list(start)
-    while wanted:
-        label = wanted.pop()
-        if label not in found:
-            found.add(label)
-            wanted.extend(edges.get(label, ()))
-    return found

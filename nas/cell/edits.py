@@ -1,43 +1,56 @@
-"""Small changes of a cell that have words: `nas/zoo/nearest.py` looks for those between two cells.
+"""Small changes of a cell, described in words: `nas/zoo/nearest.py` explains differences by them.
 
-To add one, write a generator of `Edit`s and a line in EDITS.
+To add one, write a generator of `Edit`s and a line in EDITS. `Names` has the names of values in a
+sentence: "forget gate", "candidate", "the new c".
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nas.cell.cell import Cell
-from nas.cell.describe import Names
-from nas.cell.graph import Node, infer_widths, node
-from nas.cell.ops import ACTIVATIONS, LEARNED, OPS, AttrValue
+from nas.cell.graph import Node, infer_widths, node, uses
+from nas.cell.ops import ACTIVATIONS, GATES, INPUTS, LEARNED, OPS, AttrValue
+from nas.cell.text import expression
 from nas.errors import CellError
 
 COMBINATIONS = ("add", "sub", "mul", "div", "max", "min")
+GATE_NAMES = {
+    "i": "input gate",
+    "f": "forget gate",
+    "o": "output gate",
+    "r": "reset gate",
+    "z": "update gate",
+}
+CANDIDATES = ("g", "n", "c", "")
+"""Names of candidates in the literature; "" is one without a name."""
+LONGEST = 40
+"""Most characters of an expression in a sentence."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A changed cell, and what is said of the change."""
+    """A changed cell, and the change in words."""
 
     cell: Cell
     made: str
-    """What the changed cell has that the first one has not: "no input gate"."""
+    """What is new in the changed cell: "no input gate"."""
     undone: str = ""
-    """What the first cell has that the changed one has not; empty where `made` says as much."""
+    """What is new if the change is undone: "input gate on g is added"; empty if `made` tells it."""
 
 
 Changed = tuple[Cell | None, str, str]
+"""The fields of an edit; no cell if the change is impossible."""
 
 
 def edits(cell: Cell, other: Cell) -> list[Edit]:
-    """All edits of a cell that keep its widths sound; `other` says which operations may come in."""
+    """All edits of a cell that keep its widths sound; new operations are taken from `other`."""
     names = Names(cell)
-    found: list[Edit] = []
-    for kind in EDITS:
-        for changed, made, undone in kind(cell, names, other):
-            if changed is not None and _is_sound(changed):
-                found.append(Edit(changed, made, undone))
-    return found
+    return [
+        Edit(changed, made, undone)
+        for kind in EDITS
+        for changed, made, undone in kind(cell, names, other)
+        if changed is not None and _is_sound(changed)
+    ]
 
 
 def _is_sound(cell: Cell) -> bool:
@@ -48,16 +61,95 @@ def _is_sound(cell: Cell) -> bool:
     return True
 
 
+# --- names in a sentence ---
+
+
+class Names:
+    """Names for the values of one cell."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.uses = uses(cell)
+        self.users: dict[int, int] = {}
+        for k in sorted(cell.live):
+            for arg in cell.nodes[k].args:
+                self.users[arg] = k
+        self.state_of: dict[int, str] = {}
+        for state, new in zip(cell.states, cell.new_states, strict=True):
+            self.state_of.setdefault(new, state.name)
+
+    def is_maps(self, i: int) -> bool:
+        """Whether a value is a sum in which there is a matrix."""
+        n = self.cell.nodes[i]
+        if n.op == "add":
+            return any(self.is_maps(arg) for arg in n.args)
+        return n.op in ("linear", "block_diagonal", "masked", "skew")
+
+    def is_layer(self, i: int) -> bool:
+        """Whether a value is an activation of such a sum."""
+        n = self.cell.nodes[i]
+        return n.op in ACTIVATIONS and self.is_maps(n.args[0])
+
+    def is_gate(self, i: int) -> bool:
+        """Whether a value is a sigmoid, or one minus a gate."""
+        n = self.cell.nodes[i]
+        if n.op == "sub":
+            return self.cell.nodes[n.args[0]].op == "constant" and self.is_gate(n.args[1])
+        return n.op in GATES
+
+    def role(self, i: int) -> str:
+        """The name of a gate or a candidate: "forget gate"."""
+        n = self.cell.nodes[i]
+        if i in self.state_of and n.name not in GATE_NAMES:
+            name = self.state_of[i]
+            return GATE_NAMES.get(name, f"the new {name}")
+        if n.op in GATES:
+            return GATE_NAMES.get(n.name, f"gate {n.name}" if n.name else "a gate")
+        return "candidate" if n.name in CANDIDATES else n.name
+
+    def value(self, i: int) -> str:
+        """The name of a value in a sentence about its readers."""
+        n = self.cell.nodes[i]
+        if n.op in INPUTS:
+            return n.name
+        if self.is_layer(i):
+            return self.role(i)
+        if i in self.state_of:
+            return f"the new {self.state_of[i]}"
+        if n.op == "sub" and self.is_gate(i):
+            return f"1 - {self.value(n.args[1])}"
+        text = expression(self.cell, i)
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+    def where(self, i: int) -> str:
+        """The name of the gate, candidate, line or new state in which a value is written."""
+        while not (self.is_layer(i) or i in self.state_of or self.cell.nodes[i].name):
+            if i not in self.users:
+                return "the output"
+            i = self.users[i]
+        if self.is_layer(i):
+            return self.role(i)
+        return f"the new {self.state_of[i]}" if i in self.state_of else self.cell.nodes[i].name
+
+    def beginning(self, i: int, key: str, value: str) -> str:
+        """A sentence about the initial value of a parameter or state."""
+        n, where = self.cell.nodes[i], self.where(i)
+        if n.op == "state":
+            return f"state {n.name} starts at {value}"
+        if key == "bias":
+            without = value == "None"
+            return f"{where} {'without bias' if without else f'with a bias that starts at {value}'}"
+        if key == "eye":
+            read = ", ".join(self.value(arg) for arg in n.args)
+            return f"{where}: {value} times the identity added to the matrix of {read} at the start"
+        return f"{where}: {key} of {n.op} is {value}"
+
+
 # --- how a cell is changed ---
 
 
 def _with_node(cell: Cell, i: int, new: Node) -> Cell:
     return replace(cell, nodes=(*cell.nodes[:i], new, *cell.nodes[i + 1 :]))
-
-
-def _with_arg(cell: Cell, i: int, place: int, arg: int) -> Cell:
-    n = cell.nodes[i]
-    return _with_node(cell, i, replace(n, args=(*n.args[:place], arg, *n.args[place + 1 :])))
 
 
 def _with_attr(cell: Cell, i: int, name: str, value: AttrValue) -> Cell:
@@ -67,7 +159,7 @@ def _with_attr(cell: Cell, i: int, name: str, value: AttrValue) -> Cell:
 
 
 def _instead(cell: Cell, old: int, new: int) -> Cell | None:
-    """All that reads `old` reads `new`; None if some of it stands before `new`."""
+    """The cell whose readers of `old` read `new`; None if one of them stands before `new`."""
     users = [i for i, n in enumerate(cell.nodes) if old in n.args]
     if any(user <= new for user in users):
         return None
@@ -77,7 +169,7 @@ def _instead(cell: Cell, old: int, new: int) -> Cell | None:
 def _renumbered(cell: Cell, moved: Mapping[int, int], users: range) -> Cell:
     nodes = list(cell.nodes)
     for i in users:
-        nodes[i] = replace(nodes[i], args=tuple(moved.get(arg, arg) for arg in nodes[i].args))
+        nodes[i] = nodes[i].moved(moved)
     return replace(
         cell,
         nodes=tuple(nodes),
@@ -88,7 +180,7 @@ def _renumbered(cell: Cell, moved: Mapping[int, int], users: range) -> Cell:
 
 
 def _with_rest_of(cell: Cell, gate: int) -> tuple[Cell, int]:
-    """The cell with 1 - gate right behind a gate, which nothing reads, and the place of that."""
+    """The cell with an unread 1 - gate right behind a gate, and the place of the new node."""
     inserted = (node("constant", value=1.0), node("sub", gate + 1, gate))
     moved = {i: i + 2 for i in range(gate + 1, len(cell.nodes))}
     later = range(gate + 1, len(cell.nodes))
@@ -144,9 +236,9 @@ def addends(cell: Cell, names: Names, other: Cell) -> Iterator[Changed]:
         for gone, kept in sides:
             changed, where = _instead(cell, i, kept), names.where(i)
             if cell.nodes[gone].op == "diagonal":
-                seen = names.value(cell.nodes[gone].args[0])
+                state = names.value(cell.nodes[gone].args[0])
                 made = f"no peephole into {where}"
-                yield changed, made, f"peephole from {seen} into {where}"
+                yield changed, made, f"peephole from {state} into {where}"
             else:
                 verb = "add" if n.op == "add" else "subtract"
                 made = f"{where} does not {verb} {names.value(gone)}"
@@ -177,7 +269,7 @@ def reads(cell: Cell, names: Names, other: Cell) -> Iterator[Changed]:
             verb = "sees" if n.op == "diagonal" else "reads"
             for k in (k for k in named if k < i and k not in n.args):
                 made = f"{where} {verb} {names.value(k)} instead of {what}"
-                yield _with_arg(cell, i, place, k), made, ""
+                yield _with_node(cell, i, n.with_arg(place, k)), made, ""
 
 
 def beginnings(cell: Cell, names: Names, other: Cell) -> Iterator[Changed]:
@@ -193,18 +285,17 @@ def beginnings(cell: Cell, names: Names, other: Cell) -> Iterator[Changed]:
 
 def gates(cell: Cell, names: Names, other: Cell) -> Iterator[Changed]:
     """One gate for two, a gate that is one minus another, a gate that works the other way."""
-    found = [i for i, _ in _live(cell, "sigmoid", "hard_sigmoid") if names.is_layer(i)]
-    for i in found:
+    layers = [i for i, _ in _live(cell, *GATES) if names.is_layer(i)]
+    for i in layers:
         shifted, rest = _with_rest_of(cell, i)
         users = [k for k, n in enumerate(shifted.nodes) if i in n.args and k != rest]
         nodes = list(shifted.nodes)
         for k in users:
-            args = tuple(rest if arg == i else arg for arg in nodes[k].args)
-            nodes[k] = replace(nodes[k], args=args)
+            nodes[k] = nodes[k].moved({i: rest})
         gate = names.role(i)
         short = cell.nodes[i].name or gate
         yield replace(shifted, nodes=tuple(nodes)), f"1 - {short} in place of {short}", ""
-        for j in (j for j in found if j != i):
+        for j in (j for j in layers if j != i):
             two = f"{names.role(min(i, j))} and {names.role(max(i, j))}"
             if i < j:
                 yield _instead(cell, j, i), f"one gate for {two}", f"{two} are two gates"
