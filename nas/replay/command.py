@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from nas.command_line import guarded
 from nas.errors import UserError, unknown
-from nas.replay.table import Table, read_table, write_table
+from nas.replay.table import Table, read_table, table_of, write_table
 from nas.samplers.evolution import EvolutionConfig
 from nas.study.config import SearchConfig
 
-if TYPE_CHECKING:  # they import Optuna, and a wrong argument is to be told at once
-    from nas.replay.compare import Comparison
+if TYPE_CHECKING:  # it imports Optuna, and a message about a wrong argument must not wait for that
     from nas.replay.run import ReplayConfig
 
 DESCRIPTION = """\
@@ -95,13 +94,11 @@ def replay(config: SearchConfig) -> int:
     how = ReplayConfig(config.evolution, config.in_flight, n_candidates=config.n_candidates)
     seeds = range(config.seed, config.seed + N_SEEDS)
     table = read_table(Path(config.table))
-    comparison = _compared(table, [config.sampler], seeds, how, "runs", N_SHUFFLED)
-    show(comparison, str(Path(config.studies) / config.study / "replay"))
-    return 0
+    out = str(Path(config.studies) / config.study / "replay")
+    return _report(table, [config.sampler], seeds, how, out=out)
 
 
 def _write(given: argparse.Namespace) -> int:
-    from nas.replay.write import table_of
     from nas.study.look import look
 
     table = table_of(look(given.study, given.storage, given.studies))
@@ -132,9 +129,8 @@ def _compare(given: argparse.Namespace) -> int:
     config = ReplayConfig(
         _evolution(given.evolution), given.in_flight, given.neighbours, given.candidates
     )
-    seeds = range(given.seeds)
-    show(_compared(table, given.samplers, seeds, config, given.axis, given.shuffled), given.out)
-    return 0
+    about = {"axis": given.axis, "n_shuffled": given.shuffled}
+    return _report(table, given.samplers, range(given.seeds), config, out=given.out, **about)
 
 
 def _evolution(fields: Sequence[str]) -> EvolutionConfig:
@@ -154,29 +150,28 @@ def _evolution(fields: Sequence[str]) -> EvolutionConfig:
     return config
 
 
-def _compared(
+def _report(
     table: Table,
     samplers: Sequence[str],
     seeds: Sequence[int],
     config: "ReplayConfig",
-    axis: str,
-    n_shuffled: int,
-) -> "Comparison":
+    *,
+    out: str | None,
+    **fields: Any,
+) -> int:
+    """Compare, print, and write the files where a folder is given; `fields` are of `compare`."""
+    from nas.replay import report
     from nas.replay.bench import make_bench
     from nas.replay.compare import compare
 
-    def told(line: str) -> None:
-        if sys.stderr.isatty():
-            print(line, file=sys.stderr)
+    fields.setdefault("n_shuffled", N_SHUFFLED)
+    comparison = compare(make_bench(table), samplers, seeds, config, note=_note, **fields)
+    print(report.show(comparison))
+    for path in report.write(comparison, Path(out)) if out else ():
+        print(path)
+    return 0
 
-    return compare(make_bench(table), samplers, seeds, config, axis, n_shuffled, told)
 
-
-def show(comparison: "Comparison", out: str | None) -> None:
-    """Print a comparison, and write it where a folder is given."""
-    from nas.replay import report
-
-    print("\n".join(report.lines(comparison)))
-    if out:
-        for path in report.write(comparison, Path(out)):
-            print(path)
+def _note(line: str) -> None:
+    if sys.stderr.isatty():
+        print(line, file=sys.stderr)

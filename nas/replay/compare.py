@@ -1,4 +1,9 @@
-"""Samplers against each other on one table, and what may be said of it."""
+"""Samplers against each other on one table: their regret, and a verdict.
+
+Regret is the best candidate's value minus the best value so far: a step function of what was paid
+(training runs, FLOPs or seconds), never rising, 0 once the best is seen. Before the first candidate
+it is that of the worst. Given cells cost every sampler the same and do not count.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,40 +12,78 @@ import numpy as np
 
 from nas.errors import UserError
 from nas.replay.bench import Bench
-from nas.replay.regret import Curves, curves
 from nas.replay.run import Replay, ReplayConfig, make_replay
-from nas.statistics.intervals import Interval, intervals
+from nas.statistics.intervals import Array, Interval, intervals
 
 BASELINE = "random"
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75)
-"""Of the budget, at which regret is printed."""
+"""Shares of the budget at which regret is printed."""
 AXES = {"runs": "training runs", "flops": "training FLOPs", "seconds": "seconds of training"}
 N_POINTS = 100
-"""Of a curve that is drawn or written."""
+"""Points of a curve that is drawn or written."""
 N_SHUFFLED = 39
-"""The fewest with which one table of all can have p = 0.05, two-sided."""
+"""The fewest shuffled tables with which one table can have p = 0.05, two-sided."""
 SHUFFLED_SEEDS = 10
-"""Searches on each of them."""
+"""Searches on each shuffled table."""
 LEVEL = 0.05
 
-Told = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Curves:
+    """The searches of one sampler, one a seed."""
+
+    sampler: str
+    paid: Array
+    """[seeds, candidates + 1], from 0 on: what the candidates so far cost."""
+    regret: Array
+    """[seeds, candidates + 1]: after so many candidates."""
+
+    def at(self, budgets: Sequence[float]) -> Array:
+        """Regret once so much is paid: [seeds, budgets]."""
+        found = np.empty((len(self.paid), len(budgets)))
+        for seed, (paid, regret) in enumerate(zip(self.paid, self.regret, strict=True)):
+            found[seed] = regret[np.searchsorted(paid, budgets, side="right") - 1]
+        return found
+
+    def area(self, budget: float) -> Array:
+        """The mean regret up to a budget, of each seed: the area under the curve over its width."""
+        ends = np.minimum(self.paid[:, 1:], budget)
+        starts = np.minimum(self.paid[:, :-1], budget)
+        last = np.maximum(budget - self.paid[:, -1], 0.0) * self.regret[:, -1]
+        total: Array = ((ends - starts) * self.regret[:, :-1]).sum(axis=1) + last
+        return total / budget
+
+
+def curves(
+    sampler: str, orders: Sequence[Sequence[int]], values: Sequence[float], costs: Sequence[float]
+) -> Curves:
+    """What searches paid and had left to gain, from the order in which they saw the candidates."""
+    of = np.array(orders, dtype=np.int64)
+    best = np.maximum.accumulate(np.array(values)[of], axis=1)
+    worst = np.full((len(of), 1), min(values))
+    paid = np.cumsum(np.array(costs)[of], axis=1)
+    return Curves(
+        sampler,
+        np.hstack([np.zeros((len(of), 1)), paid]),
+        max(values) - np.hstack([worst, best]),
+    )
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is reported of one sampler."""
+    """The regret of one sampler."""
 
     curves: Curves
     band: list[Interval]
-    """Of the regret, at `Comparison.points`."""
+    """The regret at `Comparison.points`."""
     at: list[Interval]
-    """Of the regret, at SHARES of the budget."""
+    """The regret at SHARES of the budget."""
     area: Interval
-    """Of the mean regret over the budget."""
+    """The mean regret over the budget."""
     gain: Interval | None
     """How much lower it is than the baseline's of the same seed; None for the baseline."""
     luck: float | None = None
-    """p value of this table among those with shuffled results; None if there are none."""
+    """The p value of this table among those with shuffled results; None if there are none."""
 
     @property
     def name(self) -> str:
@@ -67,13 +110,14 @@ def compare(
     samplers: Sequence[str],
     seeds: Sequence[int],
     config: ReplayConfig,
+    *,
     axis: str = "runs",
     n_shuffled: int = N_SHUFFLED,
-    told: Told = lambda line: None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Replay each sampler on each seed; the baseline is always among them.
 
-    `told` is handed a line of progress now and then.
+    `note` receives a line of progress now and then.
 
     Raises:
         UserError: if a sampler is unknown or nothing was paid for the recorded cells.
@@ -83,32 +127,27 @@ def compare(
         raise UserError(f"the table of study {bench.table.header.study} has no {AXES[axis]}.")
     names = list(dict.fromkeys((BASELINE, *samplers)))
     replays = {name: make_replay(name, bench, config) for name in names}
-    found = {}
+    searches = {}
     for name, replay in replays.items():
-        told(f"{name}: {len(seeds)} searches")
+        note(f"{name}: {len(seeds)} searches")
         orders = [replay(bench, seed) for seed in seeds]
-        found[name] = curves(name, orders, bench.values, costs)
-    # What every search has paid for: all of it, where all candidates are seen.
-    budget = min(float(one.paid[:, -1].min()) for one in found.values())
+        searches[name] = curves(name, orders, bench.values, costs)
+    # The cost that every search has reached: that of all candidates, where all are seen.
+    budget = min(float(one.paid[:, -1].min()) for one in searches.values())
     points = [budget * k / N_POINTS for k in range(N_POINTS + 1)]
-    areas = {name: one.area(budget) for name, one in found.items()}
+    areas = {name: one.area(budget) for name, one in searches.items()}
     results = []
-    for name, one in found.items():
-        gain = None if name == BASELINE else areas[BASELINE] - areas[name]
-        luck = None
-        if n_shuffled and gain is not None:
-            told(f"{name}: {n_shuffled} tables with shuffled results")
-            luck = _luck(replays[name], bench, seeds, axis, budget, n_shuffled)
-        results.append(
-            Result(
-                one,
-                intervals(one.at(points)),
-                intervals(one.at([budget * share for share in SHARES])),
-                intervals(areas[name][:, None])[0],
-                None if gain is None else intervals(gain[:, None])[0],
-                luck,
-            )
-        )
+    for name, one in searches.items():
+        band = intervals(one.at(points))
+        at = intervals(one.at([budget * share for share in SHARES]))
+        [area] = intervals(areas[name][:, None])
+        gain = luck = None
+        if name != BASELINE:
+            [gain] = intervals((areas[BASELINE] - areas[name])[:, None])
+        if name != BASELINE and n_shuffled:
+            note(f"{name}: {n_shuffled} tables with shuffled results")
+            luck = _luck(replays[name], bench, seeds[:SHUFFLED_SEEDS], axis, budget, n_shuffled)
+        results.append(Result(one, band, at, area, gain, luck))
     about = bench.table.header.study, bench.n_candidates, max(bench.values)
     return Comparison(*about, len(seeds), axis, budget, points, n_shuffled, results)
 
@@ -123,26 +162,24 @@ def _luck(
     on 43 % (regularized) and 68 % (jozefowicz). If results had nothing to do with cells, the table
     would be one of its shuffles like any other, whatever the number of seeds.
     """
-    few = seeds[:SHUFFLED_SEEDS]
     means = []
-    for other in (bench, *(bench.shuffled(shuffle) for shuffle in range(n_shuffled))):
-        orders = [replay(other, seed) for seed in few]
-        means.append(curves("", orders, other.values, other.costs(axis)).area(budget).mean())
-    found = np.array(means)
-    lower, higher = (found <= found[0]).mean(), (found >= found[0]).mean()
+    for table in (bench, *(bench.shuffled(shuffle) for shuffle in range(n_shuffled))):
+        orders = [replay(table, seed) for seed in seeds]
+        means.append(curves("", orders, table.values, table.costs(axis)).area(budget).mean())
+    areas = np.array(means)
+    lower, higher = (areas <= areas[0]).mean(), (areas >= areas[0]).mean()
     return min(1.0, 2 * float(min(lower, higher)))
 
 
 def verdict(comparison: Comparison, result: Result) -> str:
-    """What may be said of a sampler against the baseline."""
+    """One sentence about a sampler against the baseline."""
     gain, luck = result.gain, result.luck
     assert gain is not None
+    none = f"No evidence of a difference between {result.name} and {BASELINE}"
     seeds = f"{comparison.n_seeds} seeds"
     if not gain.excludes_zero:
-        return (
-            f"No evidence of a difference between {result.name} and {BASELINE}: mean regret "
-            f"differs by {gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {seeds}."
-        )
+        by = f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        return f"{none}: mean regret differs by {by}, {seeds}."
     first, other = (result.name, BASELINE) if gain.mean > 0 else (BASELINE, result.name)
     low, high = sorted((abs(gain.low), abs(gain.high)))
     by = f"mean regret is {abs(gain.mean):.4f} [{low:.4f}, {high:.4f}] lower, {seeds}"
@@ -151,7 +188,7 @@ def verdict(comparison: Comparison, result: Result) -> str:
     tables = f"{comparison.n_shuffled} tables with the results shuffled among the cells"
     if luck > LEVEL:
         return (
-            f"No evidence of a difference between {result.name} and {BASELINE} beyond this table's "
-            f"luck: {first}'s {by}, but it is not unusual among {tables} (p = {luck:.2g})."
+            f"{none} beyond this table's luck: {first}'s {by}, but it is not unusual among "
+            f"{tables} (p = {luck:.2g})."
         )
     return f"{first} beats {other}: its {by}, and it is unusual among {tables} (p = {luck:.2g})."

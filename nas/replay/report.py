@@ -1,16 +1,40 @@
-"""A comparison as text, Markdown, JSON and CSV."""
+"""A comparison of samplers as text, Markdown, JSON, CSV and a picture."""
 
-import csv
-import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.errors import UserError
 from nas.replay.compare import AXES, BASELINE, SHARES, Comparison, Result, verdict
+from nas.report.document import Document, Items, Section, Table, Text
+from nas.report.files import csv_text, json_text, png_of, rounded, write_files
+from nas.report.text import lines, markdown
 from nas.statistics.intervals import Interval
 
 NOTE = "Brackets are bootstrap 95 % intervals of the mean over seeds, on this one table."
+
+
+def show(comparison: Comparison) -> str:
+    """The comparison as text for the terminal."""
+    parts = (table(comparison), Items(verdicts(comparison)), Text(NOTE))
+    return "\n".join([title(comparison), *lines(*parts)])
+
+
+def write(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write regret.png, regret.csv, results.json and results.md.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    parts = (table(comparison), Items(verdicts(comparison)), Text(NOTE))
+    page = Document("", f"{title(comparison)}.", [Section("", parts)])
+    files: dict[str, str | bytes] = {
+        "regret.png": picture(comparison),
+        "regret.csv": csv_text(list(_points(comparison))),
+        "results.json": json_text(plain(comparison)),
+        "results.md": markdown(page),
+    }
+    return write_files(folder, files, f"--out {folder}")
 
 
 def title(comparison: Comparison) -> str:
@@ -22,113 +46,90 @@ def title(comparison: Comparison) -> str:
     )
 
 
-def headings(comparison: Comparison) -> list[str]:
-    """Of the table's columns."""
-    at = [f"{comparison.budget * share:,.3g}" for share in SHARES]
-    return ["sampler", *at, "mean", f"less than {BASELINE}"]
-
-
-def rows(comparison: Comparison) -> list[list[str]]:
+def table(comparison: Comparison) -> Table:
     """Regret at shares of the budget, its mean, and how much less than the baseline's that is."""
-    return [_row(result) for result in comparison.results]
+    at = [f"{comparison.budget * share:,.3g}" for share in SHARES]
+    rows = [
+        [
+            result.name,
+            *(f"{regret.mean:.4f}" for regret in result.at),
+            _bracketed(result.area),
+            "" if result.gain is None else _bracketed(result.gain),
+        ]
+        for result in comparison.results
+    ]
+    return Table("", ["sampler", *at, "mean", f"less than {BASELINE}"], rows)
 
 
-def _row(result: Result) -> list[str]:
-    gain = "" if result.gain is None else _said(result.gain)
-    at = [f"{one.mean:.4f}" for one in result.at]
-    return [result.name, *at, _said(result.area), gain]
-
-
-def _said(interval: Interval) -> str:
+def _bracketed(interval: Interval) -> str:
     return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def verdicts(comparison: Comparison) -> list[str]:
-    """A sentence a sampler."""
-    return [verdict(comparison, one) for one in comparison.results if one.name != BASELINE]
-
-
-def lines(comparison: Comparison) -> list[str]:
-    """What is printed."""
-    table = [headings(comparison), *rows(comparison)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    aligned = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in table
-    ]
-    return [title(comparison), *aligned, *verdicts(comparison), NOTE]
-
-
-def markdown(comparison: Comparison) -> str:
-    """A page."""
-    names = headings(comparison)
-    lines = [title(comparison) + ".", "", _cells(names), _cells(["---"] * len(names))]
-    lines += [_cells(row) for row in rows(comparison)]
-    said = [f"- {one}" for one in verdicts(comparison)]
-    return "\n".join([*lines, "", *said, *([""] if said else []), NOTE, ""])
-
-
-def _cells(texts: list[str]) -> str:
-    return f"| {' | '.join(texts)} |"
+    """A sentence for each sampler."""
+    return [verdict(comparison, result) for result in comparison.results if result.gain]
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:
     """All but the single searches, as JSON."""
-    return {
-        "study": comparison.study,
-        "n_candidates": comparison.n_candidates,
-        "best": comparison.best,
-        "n_seeds": comparison.n_seeds,
-        "axis": comparison.axis,
-        "budget": comparison.budget,
-        "n_shuffled": comparison.n_shuffled,
-        "samplers": {one.name: _plain(comparison, one) for one in comparison.results},
-    }
+    names = ("study", "n_candidates", "best", "n_seeds", "axis", "budget", "n_shuffled")
+    samplers = {result.name: _plain(comparison, result) for result in comparison.results}
+    return {**{name: getattr(comparison, name) for name in names}, "samplers": samplers}
 
 
 def _plain(comparison: Comparison, result: Result) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "regret": {
-            f"{share:g}": _rounded(one) for share, one in zip(SHARES, result.at, strict=True)
-        },
-        "mean_regret": _rounded(result.area),
+    numbers = {
+        "regret": {f"{share:g}": asdict(at) for share, at in zip(SHARES, result.at, strict=True)},
+        "mean_regret": asdict(result.area),
     }
     if result.gain is not None:
-        found["gain"] = _rounded(result.gain)
-        found["verdict"] = verdict(comparison, result)
+        numbers["gain"] = asdict(result.gain)
+    data: dict[str, Any] = rounded(numbers)
+    if result.gain is not None:
+        data["verdict"] = verdict(comparison, result)
     if result.luck is not None:
-        found["p_shuffled"] = result.luck
-    return found
+        data["p_shuffled"] = result.luck
+    return data
 
 
-def _rounded(interval: Interval) -> dict[str, float]:
-    return {name: float(f"{value:.7g}") for name, value in asdict(interval).items()}
-
-
-def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write regret.png, regret.csv, results.json and results.md.
-
-    Raises:
-        UserError: if the folder cannot be written.
-    """
-    from nas.replay.picture import draw
-
-    paths = [folder / name for name in ("regret.png", "regret.csv", "results.json", "results.md")]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draw(comparison, paths[0])
-        with paths[1].open("w", newline="", encoding="utf-8") as file:
-            _write_curves(comparison, csv.writer(file, lineterminator="\n"))
-        paths[2].write_text(json.dumps(plain(comparison), indent=1) + "\n", encoding="utf-8")
-        paths[3].write_text(markdown(comparison), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}.") from None
-    return paths
-
-
-def _write_curves(comparison: Comparison, out: Any) -> None:
-    out.writerow(["sampler", comparison.axis, "regret", "low", "high"])
+def _points(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """The curve of each sampler, point by point."""
     for result in comparison.results:
-        for paid, one in zip(comparison.points, result.band, strict=True):
-            numbers = (paid, one.mean, one.low, one.high)
-            out.writerow([result.name, *(f"{number:.7g}" for number in numbers)])
+        for paid, regret in zip(comparison.points, result.band, strict=True):
+            yield {
+                "sampler": result.name,
+                comparison.axis: paid,
+                "regret": regret.mean,
+                "low": regret.low,
+                "high": regret.high,
+            }
+
+
+def picture(comparison: Comparison) -> bytes:
+    """The mean regret of each sampler over what was paid, with its band."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="tight")
+    panel = figure.subplots()
+    points = comparison.points
+    for result in comparison.results:
+        means = [regret.mean for regret in result.band]
+        # The mean of step functions is one itself: what was paid for counts from there on.
+        [line] = panel.step(points, means, where="post", label=result.name)
+        low, high = [regret.low for regret in result.band], [regret.high for regret in result.band]
+        band = panel.fill_between(points, low, high, step="post", alpha=0.2, linewidth=0)
+        band.set_color(line.get_color())
+    panel.set_xlabel(AXES[comparison.axis])
+    panel.set_ylabel("regret (the best value minus the best so far)")
+    # To a thousandth of the largest: below that, all samplers have found what there is.
+    panel.set_yscale("log")
+    top = comparison.results[0].band[0].mean
+    panel.set_ylim(1e-3 * top, 1.2 * top)
+    panel.set_xlim(0, comparison.budget)
+    panel.set_title(
+        f"{comparison.study}: {comparison.n_candidates} recorded candidates, "
+        f"{comparison.n_seeds} seeds, 95 % intervals of the mean",
+        fontsize="medium",
+    )
+    panel.legend()
+    return png_of(figure)

@@ -8,7 +8,7 @@ unseen candidate takes the trial, with the suggestions that once led to it.
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -16,12 +16,10 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, Trial
 
 from nas.cell.distance import features
-from nas.replay.bench import Bench
-from nas.replay.recorded import recorded_space
-from nas.replay.space import CHOICE, NEIGHBOURS, RecordedSpace
+from nas.replay.bench import CHOICE, NEIGHBOURS, Bench, RecordedSpace, recorded_space
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import Proposer
@@ -29,7 +27,7 @@ from nas.samplers.registry import Repeatable, find_sampler
 from nas.spaces.base import Params, Space
 
 REDRAWS = 50
-"""Times the number of cells: so often a cell that is seen is drawn again, and never in vain."""
+"""A sampler draws again up to so many times the number of cells until it finds an unseen one."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class ReplayConfig:
     """Candidate n is drawn from the results of candidates 0 … n - in_flight."""
     neighbours: int = NEIGHBOURS
     n_candidates: int = 0
-    """Where a replay ends; 0: when all are seen."""
+    """Candidates after which a replay ends; 0: when all are seen."""
 
 
 Replay = Callable[[Bench, int], list[int]]
@@ -57,86 +55,96 @@ def make_replay(name: str, bench: Bench, config: ReplayConfig) -> Replay:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     unseen = RecordedSpace(bench, frozenset())
     if isinstance(find_sampler(name, unseen)(0), Proposer):
-        return lambda bench, seed: _Whole(name, bench, config, seed).run()
+        return lambda bench, seed: _WholeCells(name, bench, config, seed).run()
     space = recorded_space(bench, name)
     points = _Points(space, bench)
     make = find_sampler(name, space, config.evolution)
-    return lambda bench, seed: _Snapped(make, points, bench, config, seed).run()
+    return lambda bench, seed: _Choices(make, points, bench, config, seed).run()
 
 
 class _Run(ABC):
-    """What both kinds of replay share; a subclass asks for a trial."""
+    """The loop of both kinds of replay; a subclass says how a trial and a cell belong together."""
+
+    space: Space
+    """The space of the sampler."""
+    make: Callable[[int], BaseSampler]
+    """Makes the sampler from a seed."""
 
     def __init__(self, bench: Bench, config: ReplayConfig, seed: int) -> None:
         self.bench, self.config, self.seed = bench, config, seed
         self.study = optuna.create_study(direction="maximize")
         self.seen: set[int] = set()
-        self.numbers: list[int] = []
-        """The trial of each candidate in `order`."""
-        self.order: list[int] = []
 
     @abstractmethod
-    def ask(self, number: int) -> int:
-        """Begin a trial; the candidate that takes it."""
+    def point_of(self, index: int) -> Params | None:
+        """The suggestions that stand for a recorded cell, if there are any."""
 
     @abstractmethod
-    def enter(self, index: int) -> None:
-        """Begin the trial of a given cell."""
+    def choose(self, trial: Trial) -> int:
+        """Let the sampler fill a trial, and return the candidate that takes it."""
 
     def run(self) -> list[int]:
-        bench, config = self.bench, self.config
+        """The candidates in the order in which the sampler saw them."""
+        bench, config, order = self.bench, self.config, list[int]()
         wanted = min(config.n_candidates or bench.n_candidates, bench.n_candidates)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            for number, index in enumerate(range(bench.n_candidates, len(bench.cells))):
-                self.enter(index)
-                self._note(number, index)
-                self.study.tell(number, bench.visits[index].value)
-            first = len(bench.cells) - bench.n_candidates
-            while len(self.order) < wanted:
-                late = len(self.order) - config.in_flight
+            for index in range(bench.n_candidates, len(bench.cells)):
+                self._tell(self._enter(index), index)
+            trials: list[Trial] = []
+            while len(order) < wanted:
+                late = len(order) - config.in_flight
                 if late >= 0:
-                    self.study.tell(first + late, bench.visits[self.order[late]].value)
-                number = first + len(self.order)
-                index = self.ask(number)
+                    self._tell(trials[late], order[late])
+                trial = self._ask(len(bench.cells) - bench.n_candidates + len(order))
+                index = self.choose(trial)
                 assert index not in self.seen, "samplers draw again what is seen"
-                self._note(number, index)
-                self.order.append(index)
+                self._note(trial, index)
+                trials.append(trial)
+                order.append(index)
                 self.seen.add(index)
-        return self.order
+        return order
 
-    def _note(self, number: int, index: int) -> None:
-        """What the coordinator stores with a trial that samplers look at."""
-        visit, cell = self.bench.visits[index], self.bench.cells[index]
-        attrs: Mapping[str, Any] = {
-            "key": cell.key,
-            "kind": "given" if index >= self.bench.n_candidates else "drawn",
-            "judgement": {"score": visit.score, "value": visit.value},
-        }
-        frozen = self.study.get_trials(deepcopy=False)[number]
-        for attr, value in attrs.items():
-            self.study._storage.set_trial_user_attr(frozen._trial_id, attr, value)
+    def _ask(self, number: int) -> Trial:
+        self.study.sampler = Repeatable(self.make, self.seed, number)
+        return self.study.ask()
+
+    def _enter(self, index: int) -> Trial:
+        """The trial of a given cell."""
+        point = self.point_of(index)
+        self.study.sampler = PointSampler(point or {})
+        trial = self.study.ask()
+        if point is not None:
+            self.space.propose(trial)
+        self._note(trial, index)
+        return trial
+
+    def _tell(self, trial: Trial, index: int) -> None:
+        self.study.tell(trial, self.bench.visits[index].value)
+
+    def _note(self, trial: Trial, index: int) -> None:
+        """Store with a trial what the coordinator stores there and samplers look at."""
+        visit = self.bench.visits[index]
+        trial.set_user_attr("key", self.bench.cells[index].key)
+        trial.set_user_attr("kind", "given" if index >= self.bench.n_candidates else "drawn")
+        trial.set_user_attr("judgement", {"score": visit.score, "value": visit.value})
 
 
-class _Whole(_Run):
+class _WholeCells(_Run):
     """A sampler that draws whole cells."""
 
     def __init__(self, name: str, bench: Bench, config: ReplayConfig, seed: int) -> None:
         super().__init__(bench, config, seed)
         self.space = RecordedSpace(bench, self.seen, config.neighbours)
         redraws = max(config.evolution.n_redraws, REDRAWS * len(bench.cells))
-        evolution = replace(config.evolution, n_redraws=redraws)
-        self.make = find_sampler(name, self.space, evolution)
+        self.make = find_sampler(name, self.space, replace(config.evolution, n_redraws=redraws))
 
-    def ask(self, number: int) -> int:
-        self.study.sampler = Repeatable(self.make, self.seed, number)
-        trial = self.study.ask()
+    def point_of(self, index: int) -> Params:
+        return {CHOICE: index}
+
+    def choose(self, trial: Trial) -> int:
         self.space.propose(trial)
         return int(trial.params[CHOICE])
-
-    def enter(self, index: int) -> None:
-        self.study.sampler = PointSampler({CHOICE: index})
-        self.space.propose(self.study.ask())
 
 
 class _Points:
@@ -164,7 +172,7 @@ class _Points:
         return [index for index in order if index < self._bench.n_candidates]
 
 
-class _Snapped(_Run):
+class _Choices(_Run):
     """A sampler that suggests points of the space that was recorded, choice by choice."""
 
     def __init__(
@@ -176,24 +184,18 @@ class _Snapped(_Run):
         seed: int,
     ) -> None:
         super().__init__(bench, config, seed)
-        self.make, self.points = make, points
+        self.make, self.points, self.space = make, points, points.space
 
-    def ask(self, number: int) -> int:
-        self.study.sampler = Repeatable(self.make, self.seed, number)
-        trial = self.study.ask()
-        self.points.space.propose(trial)
+    def point_of(self, index: int) -> Params | None:
+        return self.points.params[index]
+
+    def choose(self, trial: Trial) -> int:
+        self.space.propose(trial)
         order = self.points.order(tuple(sorted(trial.params.items())))
-        index = next(one for one in order if one not in self.seen)
-        # The history must be true: what was judged are these suggestions. In memory, a trial is
-        # the very object that samplers are shown.
-        frozen = self.study.get_trials(deepcopy=False)[number]
-        frozen.params = dict(self.points.params[index] or {})
-        frozen.distributions = dict(self.points.distributions[index])
+        index = next(index for index in order if index not in self.seen)
+        # The history must be true: what was judged are the suggestions of the recorded cell. A
+        # study in memory holds the very trial that samplers are shown.
+        shown = self.study.get_trials(deepcopy=False)[trial.number]
+        shown.params = dict(self.points.params[index] or {})
+        shown.distributions = dict(self.points.distributions[index])
         return index
-
-    def enter(self, index: int) -> None:
-        params = self.points.params[index]
-        self.study.sampler = PointSampler(params or {})
-        trial = self.study.ask()
-        if params is not None:
-            self.points.space.propose(trial)

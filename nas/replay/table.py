@@ -12,26 +12,41 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from nas.cell import loads
-from nas.errors import CellError, UserError
+from nas.errors import CellError, UserError, unknown
+from nas.protocol.requests import REFERENCE
+from nas.resources import find
+from nas.spaces import load_space
 from nas.spaces.base import Params
+from nas.zoo import ZOO
 
-FORMAT = "nas table 1"
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from nas.study.look import Seen
+    from nas.study.visit import Visit
+
+FORMAT: Literal["nas table 1"] = "nas table 1"
+STRICT = {"extra": "forbid", "strict": True}
+"""How pydantic reads a line: without conversions between types, and without unknown fields."""
+UNEXPECTED = "unexpected_keyword_argument"
+"""Pydantic's name for an unknown field."""
 
 
 @dataclass(frozen=True)
 class Header:
     """What the lines have in common."""
 
+    __pydantic_config__: ClassVar = STRICT
     study: str
     space: str = ""
-    """Its name."""
+    """The name of the space."""
     space_version: str = ""
     space_file: str = ""
     """The text of its YAML file; empty if it was not there any more, or had changed."""
@@ -44,15 +59,17 @@ class Header:
     definition: dict[str, Any] = field(default_factory=dict)
     """All that outcomes depend on, as the study keeps it."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Of the packages and of the code."""
+    """Versions of the packages and of the code."""
+    format: Literal["nas table 1"] = FORMAT
 
 
 @dataclass(frozen=True)
 class Recorded:
     """One judged visit of a cell."""
 
+    __pydantic_config__: ClassVar = STRICT
     number: int
-    """Of the trial."""
+    """The number of the trial."""
     kind: str
     """"given" or "drawn"."""
     name: str
@@ -67,14 +84,14 @@ class Recorded:
     best: dict[str, float | None] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     n_params: int = 0
-    """Of the largest model."""
+    """Parameters of the largest model."""
     runs: int = 0
-    """Training runs that this visit took; what was known already took none."""
+    """Training runs that this visit took; outcomes that were known already took none."""
     flops: float = 0.0
     seconds: float = 0.0
-    """In training."""
+    """Seconds in training."""
     turn: int = 0
-    """0 the first visit; later ones are on further settings."""
+    """0 for the first visit; later visits are on further settings."""
     parent: int | None = None
     """The trial whose cell was mutated."""
     params: Params = field(default_factory=dict)
@@ -96,14 +113,23 @@ def write_table(table: Table, path: Path) -> None:
         UserError: if it cannot be written.
     """
     lines = [{"format": FORMAT, **_fields(table.header)}, *map(_fields, table.visits)]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    data = text.encode()
+    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)  # the same table is the same file
     try:
         path.write_bytes(data)
     except OSError as error:
         raise UserError(f"table {path} cannot be written: {error.strerror}.") from None
+
+
+def _fields(data: Header | Recorded) -> dict[str, Any]:
+    """All fields but those that have their default."""
+    fields = {}
+    for of in dataclasses.fields(data):
+        value, make = getattr(data, of.name), of.default_factory
+        if value != (of.default if make is dataclasses.MISSING else make()):
+            fields[of.name] = value
+    return fields
 
 
 def read_table(path: Path) -> Table:
@@ -120,95 +146,141 @@ def read_table(path: Path) -> Table:
     except (OSError, EOFError, zlib.error) as error:  # gzip's own have no strerror
         reason = getattr(error, "strerror", None) or "not a gzip file"
         raise UserError(f"table {path} cannot be read: {reason}.") from None
-    lines = text.removesuffix("\n").split("\n")  # splitlines would split at U+2028 too
     if not text:
         raise UserError(f"table {path} is empty: python -m nas.replay write STUDY FILE makes one.")
-    first = _object(path, 1, lines[0], wanted=f'a table begins with {{"format": "{FORMAT}", …}}')
-    if first.pop("format", None) != FORMAT:
-        raise UserError(f'table {path}, line 1: a table begins with {{"format": "{FORMAT}", …}}.')
-    header = Header(**_checked(Header, path, 1, first))
-    visits = tuple(_visit(path, number, line) for number, line in enumerate(lines[1:], start=2))
-    return Table(header, visits)
+    first, *lines = text.removesuffix("\n").split("\n")  # splitlines would split at U+2028 too
+    if not _begins(first):
+        raise UserError(
+            f'table {path}, line 1: a table begins with {{"format": "{FORMAT}", …}}, '
+            f"got {first[:40]!r}."
+        )
+    header = _parsed(Header, f"table {path}, line 1", first)
+    visits = (_visit(f"table {path}, line {n}", line) for n, line in enumerate(lines, start=2))
+    return Table(header, tuple(visits))
 
 
-def _visit(path: Path, number: int, line: str) -> Recorded:
-    given = _object(path, number, line, wanted="a line is a JSON object")
-    visit = Recorded(**_checked(Recorded, path, number, given))
+def _begins(line: str) -> bool:
+    try:
+        header = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(header, dict) and header.get("format") == FORMAT
+
+
+def _visit(where: str, line: str) -> Recorded:
+    visit = _parsed(Recorded, where, line)
     try:
         loads(visit.cell)
     except CellError as error:
-        raise UserError(f"table {path}, line {number}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
     if not math.isfinite(visit.value):
-        raise UserError(f"table {path}, line {number}: value must be finite, got {visit.value}.")
+        raise UserError(f"{where}: value must be finite, got {visit.value}.")
     return visit
 
 
-def _fields(data: Any) -> dict[str, Any]:
-    """All fields of a dataclass but those that have their default."""
-    found = {}
-    for one in dataclasses.fields(data):
-        value = getattr(data, one.name)
-        made = one.default_factory
-        default = one.default if made is dataclasses.MISSING else made()
-        if value != default:
-            found[one.name] = value
-    return found
+Line = TypeVar("Line", Header, Recorded)
 
 
-def _object(path: Path, number: int, line: str, wanted: str) -> dict[str, Any]:
+def _parsed(kind: type[Line], where: str, line: str) -> Line:
+    from pydantic import ValidationError
+
     try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError(f"table {path}, line {number}: {wanted}, got {line[:40]!r}.")
-    return found
+        parsed: Line = _readers()[kind].validate_json(line)
+    except ValidationError as error:
+        # A field that is misspelt is missing too: its name says more.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != UNEXPECTED)
+        names = [one.name for one in dataclasses.fields(kind)]
+        raise UserError(f"{where}: {_message(problems[0], line, names)}") from None
+    return parsed
 
 
-def _checked(owner: type, path: Path, number: int, given: dict[str, Any]) -> dict[str, Any]:
-    where = f"table {path}, line {number}"
-    kinds = _kinds(owner)
-    for name in given:
-        if name not in kinds:
-            raise UserError(f'{where}: no field "{name}". Known: {", ".join(kinds)}.')
-    for one in dataclasses.fields(owner):
-        required = one.default is one.default_factory is dataclasses.MISSING
-        if required and one.name not in given:
-            raise UserError(f'{where}: the field "{one.name}" is missing.')
-    for name, value in given.items():
-        if not _fits(value, kinds[name]):
-            raise UserError(f"{where}: {name} must be {_said(kinds[name])}, got {value!r}.")
-    return given
+def _message(problem: "ErrorDetails", line: str, names: Sequence[str]) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if not name:
+        return f"a line is a JSON object, got {line[:40]!r}."
+    if problem["type"] == UNEXPECTED:
+        return unknown("field", name, names)
+    if problem["type"] == "missing":
+        return f'the field "{name}" is missing.'
+    return f"{name}: {problem['msg']}, got {problem['input']!r:.40}."
 
 
 @cache
-def _kinds(owner: type) -> Mapping[str, Any]:
-    return get_type_hints(owner)
+def _readers() -> dict[type, Any]:
+    from pydantic import TypeAdapter
+
+    return {kind: TypeAdapter(kind) for kind in (Header, Recorded)}
 
 
-def _fits(value: object, kind: Any) -> bool:
-    if kind is Any:
-        return True
-    if get_origin(kind) is dict:
-        of = get_args(kind)[1]
-        return isinstance(value, dict) and all(_fits(one, of) for one in value.values())
-    if options := get_args(kind):
-        return any(_fits(value, option) for option in options)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+def table_of(seen: "Seen") -> Table:
+    """All judged visits of a study, in trial order.
+
+    Raises:
+        UserError: if there is none.
+    """
+    visits = seen.study.finished()
+    if not visits:
+        raise UserError(f"study {seen.name} has no judged cell yet, so there is no table to write.")
+    attrs = seen.study.attrs
+    definition = dict(attrs.get("definition", {}))
+    source = str(seen.config.get("space", ""))
+    version = str(definition.get("space", ""))
+    tasks = definition.get("tasks", {})
+    header = Header(
+        study=seen.name,
+        space=Path(source).stem,
+        space_version=version,
+        space_file=_space_file(source, version),
+        sampler=str(definition.get("sampler", "")),
+        seed=int(definition.get("seed", 0)),
+        tasks={
+            name: str(tasks.get(name, {}).get("version", ""))
+            for name in definition.get("tasks.use", ())
+        },
+        reference=_reference(visits),
+        definition=definition,
+        versions=dict(attrs.get("provenance", {})),
+    )
+    return Table(header, tuple(map(_recorded, visits)))
 
 
-def _said(kind: Any) -> str:
-    return " or ".join(_words(kind))
+def _space_file(source: str, version: str) -> str:
+    """The text of the space's file, unless it has changed since the study was begun."""
+    try:
+        if not source or load_space(source).version != version:
+            return ""
+        return find("search_spaces", source).read_text(encoding="utf-8")
+    except UserError:
+        return ""
 
 
-def _words(kind: Any) -> Iterator[str]:
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if get_origin(kind) is dict:
-        yield "an object of " + _said(get_args(kind)[1])
-    elif options := get_args(kind):
-        for option in options:
-            yield from _words(option)
-    else:
-        yield names.get(kind, "null" if kind is type(None) else "anything")
+def _reference(visits: "Sequence[Visit]") -> dict[str, float]:
+    for visit in visits:
+        if visit.key == ZOO[REFERENCE].key and visit.kind == "given" and visit.judgement:
+            best = visit.judgement.best
+            return {task: value for task, value in best.items() if value is not None}
+    return {}
+
+
+def _recorded(visit: "Visit") -> Recorded:
+    judgement, summaries = visit.judgement, visit.all_summaries()
+    assert judgement is not None
+    return Recorded(
+        number=visit.number,
+        kind=visit.kind,
+        name=visit.name,
+        key=visit.key,
+        cell=visit.cell,
+        stage=judgement.stage,
+        value=judgement.value,
+        score=judgement.score,
+        best=judgement.best,
+        ratios=judgement.ratios,
+        n_params=max((summary.n_params for summary in visit.summaries()), default=0),
+        runs=sum(summary.n_runs for summary in summaries),
+        flops=sum(summary.flops for summary in summaries),
+        seconds=sum(summary.wall_s for summary in summaries),
+        turn=visit.turn,
+        parent=visit.parent,
+        params=visit.params,
+    )

@@ -15,8 +15,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.replay.bench import make_bench
-from nas.replay.compare import BASELINE, compare
-from nas.replay.regret import Curves, curves
+from nas.replay.compare import BASELINE, Curves, compare, curves
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import Header, Recorded, Table
 from nas.samplers.propose import FilledTrial

@@ -9,8 +9,7 @@ import pytest
 
 from nas.cell import loads, renamed
 from nas.cell.distance import distance, features
-from nas.replay.distance import Distances
-from nas.replay.space import CHOICE, RecordedSpace
+from nas.replay.bench import CHOICE, Distances, RecordedSpace
 from nas.samplers.propose import FilledTrial
 from nas.zoo import ZOO
 from tests.replay.replay_tables import smooth, walked

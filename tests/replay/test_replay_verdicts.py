@@ -12,8 +12,7 @@ import pytest
 from nas.cell.distance import distance, features
 from nas.replay.bench import Bench, make_bench
 from nas.replay.command import main
-from nas.replay.compare import BASELINE, compare, verdict
-from nas.replay.regret import curves
+from nas.replay.compare import BASELINE, compare, curves, verdict
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import write_table
 from nas.samplers.evolution import EvolutionConfig
