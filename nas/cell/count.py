@@ -1,6 +1,7 @@
 """What a cell costs for given sizes: parameters and floating-point operations."""
 
 import math
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from nas.cell.graph import Graph, Node, Width
@@ -47,50 +48,49 @@ def width_unit(cell: Graph) -> int:
 
 
 def n_params(cell: Graph, input_size: int, hidden_size: int, *, bias: bool = True) -> int:
-    """Number of learned values of one layer in one direction; masked-out entries do not count."""
-    check_sizes(cell, input_size, hidden_size)
+    """Number of learned values of one layer in one direction; masked-out entries do not count.
+
+    Raises:
+        CellError: if the cell cannot have these sizes.
+    """
     total = 0
-    for i in cell.live:
-        n = cell.nodes[i]
-        width = size(cell.widths[i], input_size, hidden_size)
-        if n.op == "linear":
-            total += width * sum(size(cell.widths[arg], input_size, hidden_size) for arg in n.args)
-            total += width if bias and n.attr("bias") is not None else 0
-        elif n.op in ("diagonal", "vector", "scalar"):
+    for n, width, entries in _sizes(cell, input_size, hidden_size):
+        if n.op not in FIXED:
+            total += entries
+        if n.op in ("diagonal", "vector", "scalar"):
             total += width
-        elif n.op in ("block_diagonal", "masked"):
-            total += _block_entries(n.op, width, _blocks(n))
-        elif n.op == "skew":
-            total += width * width
+        elif n.op == "linear" and bias and n.attr("bias") is not None:
+            total += width
     return total
-
-
-def _block_entries(op: str, width: int, blocks: int) -> int:
-    block = width // blocks
-    kept = blocks if op == "block_diagonal" else blocks * (blocks + 1) // 2
-    return kept * block * block
 
 
 def flops(cell: Graph, input_size: int, hidden_size: int) -> float:
-    """Floating-point operations of one forward step of one sequence: 2 for a multiply-add."""
-    check_sizes(cell, input_size, hidden_size)
+    """Floating-point operations of one forward step of one sequence: 2 for a multiply-add.
+
+    Raises:
+        CellError: if the cell cannot have these sizes.
+    """
     total = 0.0
+    for n, width, entries in _sizes(cell, input_size, hidden_size):
+        total += 2 * entries + width * (1 if n.op == "diagonal" else OPS[n.op].flops)
+    return total
+
+
+def _sizes(cell: Graph, input_size: int, hidden_size: int) -> Iterator[tuple[Node, int, int]]:
+    """Each live node, its width, and how many entries its matrices have that are not masked out."""
+    check_sizes(cell, input_size, hidden_size)
     for i in cell.live:
-        n = cell.nodes[i]
+        n, entries = cell.nodes[i], 0
         width = size(cell.widths[i], input_size, hidden_size)
         if n.op == "linear":
-            total += (
-                2 * width * sum(size(cell.widths[arg], input_size, hidden_size) for arg in n.args)
-            )
+            entries = width * sum(size(cell.widths[a], input_size, hidden_size) for a in n.args)
         elif n.op in ("block_diagonal", "masked"):
-            total += 2 * _block_entries(n.op, width, _blocks(n))
+            blocks = _blocks(n)
+            kept = blocks if n.op == "block_diagonal" else blocks * (blocks + 1) // 2
+            entries = kept * (width // blocks) ** 2
         elif n.op in ("skew", *FIXED):
-            total += 2 * width * width
-        elif n.op == "diagonal":
-            total += width
-        else:
-            total += width * OPS[n.op].flops
-    return total
+            entries = width * width
+        yield n, width, entries
 
 
 def formula(cell: Graph) -> str:
@@ -100,26 +100,31 @@ def formula(cell: Graph) -> str:
     def count(d: int, h: int) -> Fraction:
         return Fraction(n_params(cell, d * unit, h * unit))
 
-    # Second and first differences of a polynomial of degree 2.
-    both = Fraction(0)
+    d_square = d_single = both = Fraction(0)
     if cell.needs_equal_widths:  # D = H
-        one, two, three = (count(k, k) for k in (1, 2, 3))
+        h_square, h_single, rest = _quadratic(lambda k: count(k, k))
     else:
-        one, two, three = (count(1, k) for k in (1, 2, 3))
-        both = count(2, 2) - count(2, 1) - two + one
-    square = (three - 2 * two + one) / 2
-    single = two - one - 3 * square - both
-    found = {"H²": square / unit**2, "D H": both / unit**2, "H": single / unit}
-    if not cell.needs_equal_widths:
-        square_d = (count(3, 1) - 2 * count(2, 1) + one) / 2
-        single_d = count(2, 1) - one - 3 * square_d - both
-        found |= {"D²": square_d / unit**2, "D": single_d / unit}
-    else:
-        square_d = single_d = Fraction(0)
-    found[""] = one - square - single - both - square_d - single_d
-    order = ("D²", "D H", "H²", "D", "H", "")
-    terms = (_term(found[power], power) for power in order if found.get(power))
-    return " + ".join(terms) or "0"
+        both = count(2, 2) - count(2, 1) - count(1, 2) + count(1, 1)
+        h_square, h_single, rest = _quadratic(lambda h: count(1, h))
+        d_square, d_single, _ = _quadratic(lambda d: count(d, 1))
+        h_single, d_single = h_single - both, d_single - both
+        rest -= d_square + d_single
+    coefficients = {
+        "D²": d_square / unit**2,
+        "D H": both / unit**2,
+        "H²": h_square / unit**2,
+        "D": d_single / unit,
+        "H": h_single / unit,
+        "": rest,
+    }
+    return " + ".join(_term(k, power) for power, k in coefficients.items() if k) or "0"
+
+
+def _quadratic(f: Callable[[int], Fraction]) -> tuple[Fraction, Fraction, Fraction]:
+    """The coefficients of k², k and 1 in a polynomial of degree 2, by its differences."""
+    square = (f(3) - 2 * f(2) + f(1)) / 2
+    single = f(2) - f(1) - 3 * square
+    return square, single, f(1) - square - single
 
 
 def _term(coefficient: Fraction, power: str) -> str:

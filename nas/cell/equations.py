@@ -1,6 +1,9 @@
 """The functions that cells are written with inside `trace`; `nas/cell/ops.py` has their meaning."""
 
+from collections.abc import Callable
+
 from nas.cell.graph import Width
+from nas.cell.ops import OPS
 from nas.cell.trace import Value, record
 
 
@@ -33,11 +36,6 @@ def masked(a: Value, *, mask: str = "block_upper", blocks: int = 4) -> Value:
 def skew(a: Value, *, transpose: float = -1.0) -> Value:
     """(W + transpose * W^T) times `a` for a learned square W, without bias; -1: antisymmetric."""
     return record("skew", a, transpose=transpose)
-
-
-def cumsum(a: Value) -> Value:
-    """The sum of each feature and of all before it."""
-    return record("cumsum", a)
 
 
 def legendre(a: Value, *, window: float = 100.0) -> Value:
@@ -80,79 +78,50 @@ def blend(a: Value | float, b: Value | float, c: Value | float) -> Value:
     return record("blend", a, b, c)
 
 
-def tanh(a: Value) -> Value:
-    return record("tanh", a)
-
-
-def sigmoid(a: Value) -> Value:
-    return record("sigmoid", a)
-
-
-def relu(a: Value) -> Value:
-    return record("relu", a)
-
-
 def leaky_relu(a: Value, *, slope: float = 0.01) -> Value:
+    """a where it is positive, else `slope` * a."""
     return record("leaky_relu", a, slope=slope)
 
 
 def hard_sigmoid(a: Value, *, slope: float = 1 / 6) -> Value:
+    """`slope` * a + 1/2, cut to [0, 1]."""
     return record("hard_sigmoid", a, slope=slope)
 
 
-def softplus(a: Value) -> Value:
-    return record("softplus", a)
-
-
-def exp(a: Value) -> Value:
-    return record("exp", a)
-
-
-def log(a: Value) -> Value:
-    return record("log", a)
-
-
-def absolute(a: Value) -> Value:
-    """The absolute value; written `abs` in text."""
-    return record("abs", a)
-
-
-def sqrt(a: Value) -> Value:
-    return record("sqrt", a)
-
-
-def square(a: Value) -> Value:
-    return record("square", a)
-
-
-def floor(a: Value) -> Value:
-    """The largest whole number up to `a`; its gradient is 0."""
-    return record("floor", a)
-
-
-def sin(a: Value) -> Value:
-    return record("sin", a)
-
-
-def cos(a: Value) -> Value:
-    return record("cos", a)
-
-
-def silu(a: Value) -> Value:
-    return record("silu", a)
-
-
-def gelu(a: Value) -> Value:
-    return record("gelu", a)
-
-
 def layer_norm(a: Value, *, eps: float = 1e-5) -> Value:
+    """The row of features with mean 0 and variance 1, without gain and bias."""
     return record("layer_norm", a, eps=eps)
 
 
 def rms_norm(a: Value, *, eps: float = 1e-5) -> Value:
+    """The row of features over the root of its mean square, without gain."""
     return record("rms_norm", a, eps=eps)
 
 
-def softmax(a: Value) -> Value:
-    return record("softmax", a)
+def _of_one_value(op: str) -> Callable[[Value], Value]:
+    """The function for an op of one argument and no attributes."""
+
+    def function(a: Value) -> Value:
+        return record(op, a)
+
+    function.__name__ = function.__qualname__ = op
+    function.__doc__ = f"{OPS[op].meaning[0].upper()}{OPS[op].meaning[1:]}."
+    return function
+
+
+tanh = _of_one_value("tanh")
+sigmoid = _of_one_value("sigmoid")
+relu = _of_one_value("relu")
+softplus = _of_one_value("softplus")
+exp = _of_one_value("exp")
+log = _of_one_value("log")
+absolute = _of_one_value("abs")
+sqrt = _of_one_value("sqrt")
+square = _of_one_value("square")
+floor = _of_one_value("floor")
+sin = _of_one_value("sin")
+cos = _of_one_value("cos")
+silu = _of_one_value("silu")
+gelu = _of_one_value("gelu")
+softmax = _of_one_value("softmax")
+cumsum = _of_one_value("cumsum")

@@ -1,5 +1,7 @@
 """The nearest known cell, and differences in words, for pairs whose difference is known."""
 
+import importlib
+
 import pytest
 
 from nas.cell import Cell, from_json, loads, to_json
@@ -10,6 +12,8 @@ from nas.cell.mutation import random_walk
 from nas.cell.mutation.rules import Mutations
 from nas.zoo import ZOO
 from nas.zoo.nearest import nearest
+
+MODULE = importlib.import_module("nas.zoo.nearest")  # the attribute nas.zoo is the mapping of cells
 
 PAIRS = {
     ("lstm_b", "lstm"): {"forget gate with a bias that starts at 1"},
@@ -120,7 +124,7 @@ def test_a_cell_far_from_all_is_told_at_once(monkeypatch: pytest.MonkeyPatch) ->
     """Edits of a large cell take minutes to try, and four of them lead nowhere."""
     lines = "".join(f"    v{i} = tanh(linear(x, h) - square(v{i - 1}))\n" for i in range(1, 30))
     cell = loads(f"def far(x, h):\n    v0 = tanh(linear(h))\n{lines}    return v29\n")
-    monkeypatch.delattr("nas.zoo.nearest.edits")
+    monkeypatch.delattr(MODULE, "edits")
     assert not nearest(cell).is_all
 
 
@@ -133,7 +137,7 @@ def test_a_search_ends_where_it_has_looked_at_enough(monkeypatch: pytest.MonkeyP
         looked_at.append(cell)
         return features(cell, rounds)
 
-    monkeypatch.setattr("nas.zoo.nearest.features", counted)
+    monkeypatch.setattr(MODULE, "features", counted)
     found = nearest(ZOO["darts_v1"], [name for name in ZOO if name != "darts_v1"])
     assert (found.name, found.is_all) == ("darts_v2", False)
     assert len(looked_at) < 2_000  # of 10,000
