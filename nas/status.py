@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from nas.command_line import guarded
 from nas.errors import HIDDEN, UserError
-from nas.study.definition import protocol_of
-from nas.study.leaderboard import BASELINES, leaderboard, winner
-from nas.study.look import Seen, look
+from nas.study.config import protocol_of
+from nas.study.leaderboard import BASELINES, leaderboard, n_runs, reasons, set_aside, winner
+from nas.study.location import OpenedStudy, find_study
 from nas.study.parse import parse
-from nas.study.rejections import n_runs, reasons, set_aside
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
@@ -45,12 +44,12 @@ def status(name: str, storage: str = "", studies: str = "studies") -> int:
     Raises:
         UserError: if there is no such study, with the nearest name.
     """
-    for line in lines(look(name, storage, studies)):
+    for line in lines(find_study(name, storage, studies)):
         print(line)
     return 0
 
 
-def lines(seen: Seen) -> Iterator[str]:
+def lines(seen: OpenedStudy) -> Iterator[str]:
     """What is said of a study, a sentence or a table row each."""
     visits = [visit for visit in seen.study.visits if visit]
     drawn = [visit for visit in visits if visit.kind == "drawn"]
@@ -94,7 +93,7 @@ def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
         yield f"  {sum(count for count, _ in found[MOST_REASONS:]):6,}  other reasons"
 
 
-def _best(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
+def _best(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     from nas.session.progress import describe
 
     keys = [ZOO[name].key for name in BASELINES]
@@ -106,7 +105,7 @@ def _best(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
             yield f"baseline: {describe(row.visit)}"
 
 
-def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
+def _cost(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     from nas.session.progress import clock, utilisation
 
     summaries = [one for visit in visits for one in visit.all_summaries()]
@@ -129,7 +128,7 @@ def _cost(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
         yield f"utilisation: {utilisation(max(busy_s, trained_s), trained_s, slot_s)}"
 
 
-def _shortcuts(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
+def _shortcuts(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     """What first looks and vetoes saved, and how they agree with the end of training."""
     protocol = seen.config.get("protocol")
     if not isinstance(protocol, dict) or not any(protocol.get(name) for name in SHORTCUTS):
@@ -143,7 +142,7 @@ def _shortcuts(seen: Seen, visits: "Sequence[Visit]") -> Iterator[str]:
     yield from of_shortcuts(protocol_of(config), visits)
 
 
-def _how_to_go_on(seen: Seen, *, complete: bool) -> Iterator[str]:
+def _how_to_go_on(seen: OpenedStudy, *, complete: bool) -> Iterator[str]:
     path = seen.folder / "config.yaml"
     is_comparison = seen.study.attrs.get("definition", {}).get("kind") == "comparison"
     command = f"python -m nas.{'compare --config' if is_comparison else 'search'} {path}"

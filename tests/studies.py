@@ -78,7 +78,7 @@ def stored(folder: Path, name: str = "small") -> Study:
     """The study as it lies on disk; opened without its definition being checked."""
     import optuna
 
-    from nas.study.storage import open_storage
+    from nas.study.opening import open_storage
 
     where = folder / "studies" / name
     study = optuna.load_study(

@@ -11,7 +11,7 @@ from nas.errors import UserError
 from nas.resources import curves, names, searches
 from nas.spaces import load_space
 from nas.spaces.listed import Listed
-from nas.study.definition import definition, protocol_of
+from nas.study.config import definition, protocol_of
 from nas.study.parse import parse
 from nas.zoo import ZOO
 from tests.studies import finished

@@ -14,7 +14,7 @@ from nas.protocol.settings import SettingsGrid
 from nas.samplers.point import PointSampler
 from nas.status import main
 from nas.study.lock import LOCK_WAIT_S, is_locked, lock
-from nas.study.storage import open_storage
+from nas.study.opening import open_storage
 from nas.study.study import Study, open_study
 from nas.tasks import Memorization, Xml
 from nas.zoo import ZOO

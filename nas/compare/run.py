@@ -15,7 +15,7 @@ from nas.compare.protocol import Comparing, protocol_of
 from nas.compare.result import compared, too_few_seeds
 from nas.errors import SearchError
 from nas.nn.budget import solve_width
-from nas.study.config import seconds
+from nas.study.config import seconds, url_of
 from nas.study.visit import Visit
 
 
@@ -41,10 +41,9 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         UserError: if something that the configuration names is not there or does not fit.
         SearchError: if the GRU has no metric on some task.
     """
-    from nas.study.faults import faults_told
     from nas.study.lock import lock
-    from nas.study.patience import Patience
-    from nas.study.study import open_study, url_of
+    from nas.study.storage_errors import Retrying, storage_errors_explained
+    from nas.study.study import open_study
     from nas.workers.choose import check_crew
 
     check_crew(config.workers, config.devices)
@@ -54,10 +53,10 @@ def run(config: CompareConfig, cells: Sequence[Cell], command: str) -> int:
         check_tracking_uri(config.tracking_uri)
     folder = Path(config.studies) / config.study
     url = url_of(folder, config.storage)
-    with lock(folder, config.study, config.storage) as held, faults_told(url):
-        patience = Patience(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
+    with lock(folder, config.study, config.storage) as held, storage_errors_explained(url):
+        retrying = Retrying(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
         about = (config.study, folder, config.storage)
-        study = open_study(*about, config.definition(), patience)
+        study = open_study(*about, config.definition(), retrying)
         study.note_configuration(asdict(config))
         return _Running(config, study, cells, command).run()
 

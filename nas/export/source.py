@@ -16,7 +16,7 @@ from nas.nn.loading import RECORDED, Loaded, described_layers, read
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.study.leaderboard import leaderboard
-from nas.study.look import look
+from nas.study.location import find_study
 from nas.study.parse import parse
 from nas.tasks import TASKS
 from nas.tasks import arithmetic as arithmetic_task
@@ -131,7 +131,7 @@ def study_says(source: Source) -> tuple[dict[str, float], dict[str, str]]:
     if folder is None or not (folder / "study.db").is_file():
         return {}, tags
     try:
-        seen = look(folder.name, studies=str(folder.parent))
+        seen = find_study(folder.name, studies=str(folder.parent))
     except (UserError, SearchError):
         return {}, tags
     rows = leaderboard([visit for visit in seen.study.visits if visit], [])

@@ -99,9 +99,9 @@ def replay(config: SearchConfig) -> int:
 
 
 def _write(given: argparse.Namespace) -> int:
-    from nas.study.look import look
+    from nas.study.location import find_study
 
-    table = table_of(look(given.study, given.storage, given.studies))
+    table = table_of(find_study(given.study, given.storage, given.studies))
     write_table(table, Path(given.file))
     print(f"{given.file}: {len(table.visits)} visits of study {table.header.study}")
     return 0

@@ -29,7 +29,7 @@ from nas.zoo import ZOO
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from nas.study.look import Seen
+    from nas.study.location import OpenedStudy
     from nas.study.visit import Visit
 
 FORMAT: Literal["nas table 1"] = "nas table 1"
@@ -212,7 +212,7 @@ def _readers() -> dict[type, Any]:
     return {kind: TypeAdapter(kind) for kind in (Header, Recorded)}
 
 
-def table_of(seen: "Seen") -> Table:
+def table_of(seen: "OpenedStudy") -> Table:
     """All judged visits of a study, in trial order.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas.command_line import guarded
 from nas.errors import HIDDEN, hidden
-from nas.study.look import Seen, look
+from nas.study.location import OpenedStudy, find_study
 
 DESCRIPTION = """\
 Writes what a study found as one HTML file that needs nothing else, as Markdown and as pictures. The
@@ -50,8 +50,8 @@ def _report(given: argparse.Namespace) -> int:
     from nas.report.write import files_in, report
     from nas.zoo.tracking import check_tracking_uri, place
 
-    seen = look(given.study, given.storage, given.studies)
-    against = look(given.against, given.storage, given.studies) if given.against else None
+    seen = find_study(given.study, given.storage, given.studies)
+    against = find_study(given.against, given.storage, given.studies) if given.against else None
     uri = _uri(given.tracking_uri, seen)
     if uri is not None:
         uri = uri_of(seen, uri)
@@ -65,7 +65,7 @@ def _report(given: argparse.Namespace) -> int:
     return 0
 
 
-def _uri(given: str | None, seen: Seen) -> str | None:
+def _uri(given: str | None, seen: OpenedStudy) -> str | None:
     """Where MLflow is, empty for where the search recorded; None if nothing is to be written.
 
     A database that is not there is made only if it is asked for.

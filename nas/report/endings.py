@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.report.facts import Facts
-from nas.study.rejections import shortened
+from nas.study.leaderboard import shortened
 
 if TYPE_CHECKING:
     from nas.study.visit import Visit
@@ -110,6 +110,6 @@ def _is_answered(visit: "Visit") -> bool:
 
 def set_aside(drawn: Sequence["Visit"]) -> list[str]:
     """The candidates that are never tried again."""
-    from nas.study.rejections import set_aside as told
+    from nas.study.leaderboard import set_aside as told
 
     return [line.strip() for line in told(drawn)]

@@ -13,10 +13,9 @@ from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_outcome
 from nas.protocol.staged import Staged
-from nas.study.config import SearchConfig
-from nas.study.definition import protocol_of
+from nas.study.config import SearchConfig, protocol_of
 from nas.study.leaderboard import BASELINES, Row, leaderboard, winner
-from nas.study.look import Seen
+from nas.study.location import OpenedStudy
 from nas.study.parse import parse
 from nas.tasks import TASKS
 from nas.tasks.base import Task
@@ -50,7 +49,7 @@ class Run:
 class Facts:
     """All that a report says something about."""
 
-    seen: Seen
+    seen: OpenedStudy
     config: SearchConfig
     protocol: Staged
     visits: tuple["Visit", ...]
@@ -137,7 +136,7 @@ class Facts:
         return best_outcome(task, [run.outcome for run in self.of_cell(key, task.name)])
 
 
-def read_facts(seen: Seen) -> Facts:
+def read_facts(seen: OpenedStudy) -> Facts:
     """Read a study as `nas.status.look` opened it.
 
     Raises:

@@ -13,7 +13,7 @@ from nas.report.facts import Facts
 from nas.report.hyperparameters import FEWEST, N_TREES, Effects, effects
 from nas.report.results import most_settings, number
 from nas.study import shortcuts as saved
-from nas.study.rejections import reasons
+from nas.study.leaderboard import reasons
 from nas.tasks.levels import Levels
 
 MOST_MESSAGES = 20

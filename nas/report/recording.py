@@ -14,7 +14,7 @@ from nas.command_line import guarded
 from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
 from nas.record.recorder import Recorder, described
 from nas.record.summary import summary
-from nas.study.look import Seen, look
+from nas.study.location import OpenedStudy, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
     return guarded(
         "nas.record",
-        lambda: record(look(given.study, given.storage, given.studies), given.tracking_uri),
+        lambda: record(find_study(given.study, given.storage, given.studies), given.tracking_uri),
     )
 
 
-def record(seen: Seen, tracking_uri: str = "") -> int:
+def record(seen: OpenedStudy, tracking_uri: str = "") -> int:
     """Record every judged cell and the summary, with a fresh report; returns the exit code.
 
     Raises:
@@ -60,7 +60,7 @@ def record(seen: Seen, tracking_uri: str = "") -> int:
     return 0
 
 
-def uri_of(seen: Seen, given: str) -> str:
+def uri_of(seen: OpenedStudy, given: str) -> str:
     """The tracking URI that is given, or the search's.
 
     Raises:

@@ -8,7 +8,7 @@ from nas.report.files import write_files
 from nas.report.html import html
 from nas.report.sections import document
 from nas.report.text import markdown
-from nas.study.look import Seen
+from nas.study.location import OpenedStudy
 
 FIGURES = "figures"
 """The folder of the pictures, beside the pages."""
@@ -44,7 +44,9 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {f"report/{one.relative_to(folder).as_posix()}": one.read_bytes() for one in paths}
 
 
-def report(seen: Seen, against: Seen | None = None, folder: Path | None = None) -> list[Path]:
+def report(
+    seen: OpenedStudy, against: OpenedStudy | None = None, folder: Path | None = None
+) -> list[Path]:
     """Write the report of a study, into its own folder if no other is given.
 
     Returns:

@@ -19,11 +19,9 @@ from nas.errors import UserError, hidden
 from nas.protocol.staged import Staged
 from nas.session import closing
 from nas.spaces.base import Space
-from nas.study.config import SearchConfig, seconds
-from nas.study.definition import definition, protocol_of
-from nas.study.leaderboard import BASELINES, Row, leaderboard, verdict, winner
+from nas.study.config import SearchConfig, definition, protocol_of, seconds, url_of
+from nas.study.leaderboard import BASELINES, Row, leaderboard, set_aside, verdict, winner
 from nas.study.parse import parse
-from nas.study.rejections import set_aside
 from nas.zoo.lookup import cell as look_up
 
 LAST_RECORDS_S = 60.0
@@ -96,11 +94,10 @@ class _Search:
         """The report."""
 
     def run(self) -> int:
-        from nas.study.faults import faults_told
         from nas.study.lock import lock
-        from nas.study.patience import Patience
         from nas.study.provenance import provenance
-        from nas.study.study import open_study, url_of
+        from nas.study.storage_errors import Retrying, storage_errors_explained
+        from nas.study.study import open_study
 
         config = self.config
         if config.tracking_uri not in ("", "off"):
@@ -108,10 +105,10 @@ class _Search:
 
             check_tracking_uri(config.tracking_uri)
         url = url_of(self.folder, config.storage)
-        with lock(self.folder, config.study, config.storage) as held, faults_told(url):
-            patience = Patience(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
+        with lock(self.folder, config.study, config.storage) as held, storage_errors_explained(url):
+            retrying = Retrying(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
             about = (config.study, self.folder, config.storage)
-            self.study = open_study(*about, definition(config, self.space), patience)
+            self.study = open_study(*about, definition(config, self.space), retrying)
             gc.freeze()  # the study stays: nothing in it is garbage
             self._describe()
             self.study.note_configuration(asdict(config))
@@ -242,10 +239,10 @@ class _Search:
         from nas.report.facts import read_facts
         from nas.report.recording import conclude
         from nas.report.write import files_in, report
-        from nas.study.look import look
+        from nas.study.location import find_study
 
         try:
-            seen = look(self.config.study, self.config.storage, self.config.studies)
+            seen = find_study(self.config.study, self.config.storage, self.config.studies)
             seen = replace(seen, running=False)  # the lock is held by this very process
             self.page = report(seen)[0]
             conclude(recorder, read_facts(seen), files_in(self.page.parent))

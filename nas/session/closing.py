@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas.errors import HIDDEN, hidden
 from nas.study.config import SearchConfig
-from nas.study.rejections import n_runs
+from nas.study.leaderboard import n_runs
 from nas.tasks.base import Task
 from nas.tasks.levels import levels_of
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.session.coordinator import Coordinator
-from nas.study.faults import storage_faults
 from nas.study.leaderboard import Row
+from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.workers.local import Workers

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nas.command_line import guarded
 from nas.resources import is_comparison
+from nas.study.location import present, wanted
 from nas.study.moving import copy, digest_of
 from nas.study.packing import pack, unpack
-from nas.study.place import present, wanted
 
 DESCRIPTION = """Move a study, or make one file of it. A study that is being run is left alone, and
 nothing that is there is written over.
@@ -23,6 +23,9 @@ EXAMPLES = """examples:
   python -m nas.study pack quickstart quickstart.zip
   python -m nas.study unpack quickstart.zip
 """
+
+
+STUDY = "a name, a folder, or a storage's URL"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,23 +52,25 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--studies", default="studies", help="the folder that holds the studies")
         return made
 
-    one = command("copy", _copy, "copy a study to another storage, verified by its digest")
-    one.add_argument("source", metavar="SRC", help="STUDY: a name, a folder, or a storage's URL")
-    one.add_argument("target", metavar="DST", help="a new name, a new folder, or a storage's URL")
-    one.add_argument(
+    copying = command("copy", _copy, "copy a study to another storage, verified by its digest")
+    copying.add_argument("source", metavar="SRC", help=STUDY)
+    copying.add_argument("target", metavar="DST", help="a new name, a new folder, or a URL")
+    copying.add_argument(
         "--study", default="", help="its name, where SRC is a URL, or a new one at DST"
     )
-    one = command("pack", _pack, "write all of a study into one file")
-    one.add_argument("source", metavar="STUDY", help="a name, a folder, or a storage's URL")
-    one.add_argument("file", metavar="FILE", type=Path, help="a .zip file that is not there yet")
-    one.add_argument("--study", default="", help="its name in the storage")
-    one = command("unpack", _unpack, "open such a file, to report, replay or go on with its study")
-    one.add_argument("file", metavar="FILE", type=Path, help="a packed study")
-    one.add_argument("target", metavar="DST", nargs="?", default="", help="as of copy")
-    one.add_argument("--study", default="", help="a new name")
-    one = command("digest", _digest, "print the digest of a study, which copies of it share")
-    one.add_argument("source", metavar="STUDY", help="a name, a folder, or a storage's URL")
-    one.add_argument("--study", default="", help="its name in the storage")
+    packing = command("pack", _pack, "write all of a study into one file")
+    packing.add_argument("source", metavar="STUDY", help=STUDY)
+    packing.add_argument("file", metavar="FILE", type=Path, help="a new .zip file")
+    packing.add_argument("--study", default="", help="its name in the storage")
+    unpacking = command(
+        "unpack", _unpack, "open such a file, to report, replay or go on with its study"
+    )
+    unpacking.add_argument("file", metavar="FILE", type=Path, help="a packed study")
+    unpacking.add_argument("target", metavar="DST", nargs="?", default="", help="as of copy")
+    unpacking.add_argument("--study", default="", help="a new name")
+    digest = command("digest", _digest, "print the digest of a study, which copies of it share")
+    digest.add_argument("source", metavar="STUDY", help=STUDY)
+    digest.add_argument("--study", default="", help="its name in the storage")
     return parser
 
 
@@ -73,8 +78,8 @@ def _copy(given: argparse.Namespace) -> int:
     is_url = "://" in given.source
     source = present(given.source, given.studies, given.study if is_url else "")
     target = wanted(given.target, given.studies, source.name, "" if is_url else given.study)
-    found = copy(source, target)
-    print(f"study {target.name} is in {target} now, digest {found}.")
+    digest = copy(source, target)
+    print(f"study {target.name} is in {target} now, digest {digest}.")
     if target.storage:
         path = source.folder / "config.yaml"
         if path.is_file() and target.name == source.name:
@@ -84,21 +89,21 @@ def _copy(given: argparse.Namespace) -> int:
 
 
 def _pack(given: argparse.Namespace) -> int:
-    place = present(given.source, given.studies, given.study)
-    found = pack(place, given.file)
-    print(f"study {place.name} is in {given.file}, digest {found}.")
+    location = present(given.source, given.studies, given.study)
+    digest = pack(location, given.file)
+    print(f"study {location.name} is in {given.file}, digest {digest}.")
     return 0
 
 
 def _unpack(given: argparse.Namespace) -> int:
-    place, found = unpack(given.file, given.studies, given.target, given.study)
-    print(f"study {place.name} is in {place} now, digest {found}.")
-    if not place.storage:
-        print(f"Look at it: python -m nas.report {place.folder}")
+    location, digest = unpack(given.file, given.studies, given.target, given.study)
+    print(f"study {location.name} is in {location} now, digest {digest}.")
+    if not location.storage:
+        print(f"Look at it: python -m nas.report {location.folder}")
     return 0
 
 
 def _digest(given: argparse.Namespace) -> int:
-    found, n_trials = digest_of(present(given.source, given.studies, given.study))
-    print(f"{found}  {n_trials:,} trials")
+    digest, n_trials = digest_of(present(given.source, given.studies, given.study))
+    print(f"{digest}  {n_trials:,} trials")
     return 0

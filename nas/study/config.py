@@ -4,15 +4,20 @@ YAML sets it, the command line overrides it; `python -m nas.search --help` lists
 """
 
 import re
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
 
 from nas.errors import UserError, check_fields, refuse_credentials
+from nas.nn.settings import described
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.settings import SettingsGrid
+from nas.protocol.staged import Staged
 from nas.samplers.evolution import EvolutionConfig
+from nas.spaces.base import Space
+from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
-from nas.workers.cluster import ClusterConfig, check_devices, check_workers
+from nas.workers.cluster import ClusterConfig, check_devices, check_workers, device_kind
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -104,6 +109,40 @@ class SearchConfig:
         self.tasks.check()
         if self.protocol.filters:
             self.tasks.memorization.check()
+
+
+def protocol_of(config: SearchConfig) -> Staged:
+    """The protocol that judges the candidates of a search."""
+    tasks = tuple(config.tasks.task(name) for name in config.tasks.use)
+    memorization = config.tasks.memorization if config.protocol.filters else None
+    return Staged(memorization, tasks, config.protocol, config.settings, config.seed)
+
+
+def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
+    """What the outcomes of a study depend on: another definition is another study."""
+    tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
+    if config.protocol.filters:
+        tasks["filter"] = config.tasks.memorization
+    from nas.samplers.registry import SAMPLERS  # it imports Optuna
+
+    evolves = {} if config.sampler in SAMPLERS else {"evolution": described(config.evolution)}
+    return {
+        "space": space.version,
+        "sampler": config.sampler,
+        **evolves,
+        "seed": config.seed,
+        "in_flight": config.in_flight,
+        "tasks.use": list(config.tasks.use),
+        "tasks": {name: {**asdict(task), "version": task.version} for name, task in tasks.items()},
+        "protocol": described(config.protocol),
+        "settings": described(config.settings),
+        **device_kind(config.devices, config.cluster),
+    }
+
+
+def url_of(folder: Path, storage: str) -> str:
+    """The URL of the storage that is given, or of the one in the study's folder."""
+    return storage or f"sqlite:///{folder / 'study.db'}"
 
 
 def check_study_name(name: str) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from nas.errors import UserError
-from nas.study.faults import WRONG, reason_of, storage_faults, unanswering
-from nas.study.patience import unlocked
 from nas.study.postgres import AdvisoryLock, is_postgres
+from nas.study.storage_errors import WRONG, reason_of, storage_faults, unanswering, unlocked
 
 LOCK = ".lock"
 """File in the study's folder that its coordinator holds."""

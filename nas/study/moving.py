@@ -1,6 +1,6 @@
-"""A study from one place to another: a folder, or a database server and a folder for the rest.
+"""A study is copied from one place to another: a folder, or a database server.
 
-Nothing that is there is written over, and what fails leaves nothing behind: rows go in one
+Nothing that is there is written over, and a failure leaves nothing behind: rows are written in one
 transaction, a folder is made under another name first. Copies are verified by their digest.
 """
 
@@ -8,141 +8,120 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import SearchError, UserError
-from nas.study.place import Place
+from nas.study.location import StudyLocation
 
-if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
-    from nas.study.trials import TrialStorage
+if TYPE_CHECKING:  # it imports Optuna, and a wrong name is an error at once
+    from nas.study.storage import StudyStorage
 
 KEPT = ("winner", "weights", "inputs")
-"""Folders of a study that go with it to another folder."""
+"""Folders of a study that are copied to another folder."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A study that is opened to be copied."""
+
+    location: StudyLocation
+    storage: "StudyStorage"
+    study_id: int
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The attributes of the study as a whole."""
+        attrs: dict[str, Any] = self.storage.get_study_user_attrs(self.study_id)
+        return attrs
+
+    @property
+    def digest(self) -> str:
+        return self.storage.tables.digest(self.study_id)
+
+    def _stored_configuration(self) -> str:
+        from nas.study.study import CONFIGURATION
+
+        return str(self.attrs.get(CONFIGURATION, ""))
+
+    def folder(self) -> Path | None:
+        """The folder of the study; None if it holds another one, or an earlier state of this.
+
+        Where a URL names the storage, a folder of that name here may be any study's.
+        """
+        text = self._stored_configuration()
+        path = self.location.folder / "config.yaml"
+        if self.location.storage and text and path.is_file() and path.read_bytes() != text.encode():
+            return None
+        return self.location.folder
+
+    def configuration(self) -> str:
+        """The text of config.yaml, from the folder or, on another machine, the storage."""
+        path = self.location.folder / "config.yaml"
+        if self.folder() is None or not path.is_file():
+            return self._stored_configuration()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{path} is no configuration: it is not UTF-8 text.") from None
+        parsed(text, str(path))
+        return text
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[tuple["TrialStorage", int]]:
-    """The storage of a study that is there, only to be read, and its id.
+def opened(location: StudyLocation) -> Iterator[Source]:
+    """A study that is there, only to be read.
 
     Raises:
         UserError: if it is not there, or a coordinator runs it.
     """
-    from nas.study.faults import faults_told
     from nas.study.lock import is_locked
-    from nas.study.storage import load, storage_of
+    from nas.study.opening import load
+    from nas.study.storage import storage_of
+    from nas.study.storage_errors import storage_errors_explained
 
-    if is_locked(place.folder, place.name, place.storage):
+    if is_locked(location.folder, location.name, location.storage):
         raise UserError(
-            f"study {place.name} is being run: wait for it, or stop it; the same command goes on "
-            "with it later."
+            f"study {location.name} is being run: wait for it, or stop it; the same command goes "
+            "on with it later."
         )
-    with faults_told(place.url):
-        study = load(place.name, place.url)
-        storage = storage_of(study)
+    with storage_errors_explained(location.url):
+        storage = storage_of(load(location.name, location.url))
         try:
-            yield storage, study._study_id
+            yield Source(location, storage, storage.get_study_id_from_name(location.name))
         finally:
             storage.engine.dispose()
 
 
-def digest_of(place: Place) -> tuple[str, int]:
-    """Of all that a storage holds of a study; and how many trials that is."""
-    from nas.study.rows import digest
-
-    with opened(place) as (storage, study_id):
-        return digest(storage, study_id), len(storage.get_all_trials(study_id))
+def digest_of(location: StudyLocation) -> tuple[str, int]:
+    """The digest of all that a storage holds of a study, and the number of its trials."""
+    with opened(location) as source:
+        return source.digest, source.storage.get_n_trials(source.study_id)
 
 
-def copy(source: Place, target: Place) -> str:
-    """Copy a study to where it is not yet, and return its digest, which both have.
+def copy(location: StudyLocation, target: StudyLocation) -> str:
+    """Copy a study to where it is not yet, and return the digest of both.
 
     Raises:
         UserError: if the target is there already, or one of them cannot be read or written.
         SearchError: if the copy is not the same; then it is taken away again.
     """
-    with opened(source) as (storage, study_id):
-        text = configuration(source, storage, study_id)
-        return put(storage, study_id, target, text, files_of(source, storage, study_id))
-
-
-def configuration(place: Place, storage: "TrialStorage", study_id: int) -> str:
-    """The text of a study's config.yaml, from its folder or, on another machine, the storage."""
-    folder = files_of(place, storage, study_id)
-    path = place.folder / "config.yaml"
-    if folder is None or not path.is_file():
-        return _stored_configuration(storage, study_id)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is no configuration: it is not UTF-8 text.") from None
-    parsed(text, str(path))
-    return text
-
-
-def files_of(place: Place, storage: "TrialStorage", study_id: int) -> Path | None:
-    """The folder of a study that is there; None if it holds another one, or what it was before.
-
-    Where a URL names the storage, a folder of that name here may be any study's.
-    """
-    known = _stored_configuration(storage, study_id)
-    path = place.folder / "config.yaml"
-    if place.storage and known and path.is_file() and path.read_bytes() != known.encode():
-        return None
-    return place.folder
-
-
-def _stored_configuration(storage: "TrialStorage", study_id: int) -> str:
-    from nas.study.study import CONFIGURATION
-
-    return str(storage.get_study_user_attrs(study_id).get(CONFIGURATION, ""))
-
-
-def parsed(text: str, where: str) -> dict[str, Any]:
-    """The fields of a configuration; a study of before it was kept has none.
-
-    Raises:
-        UserError: if it is none; `where` it is from is named.
-    """
-    import yaml
-
-    try:
-        read = yaml.safe_load(text) if text else {}
-    except (yaml.YAMLError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{where} is no configuration ({reason}): put back a copy of it.") from None
-    if not isinstance(read, dict):
-        raise UserError(f"{where} is no configuration: it has no fields.")
-    return read
-
-
-def with_files(read: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """A configuration whose space and cells, which may be files, are named otherwise."""
-    changed = dict(read)
-    if "space" in read:
-        changed["space"] = change(str(read["space"]))
-    for field in ("include", "cells"):
-        if isinstance(read.get(field), list):
-            changed[field] = [change(str(one)) for one in read[field]]
-    return changed
+    with opened(location) as source:
+        return put(source, target, source.configuration(), source.folder())
 
 
 def put(
-    storage: "TrialStorage",
-    study_id: int,
-    target: Place,
-    text: str,
-    folder: Path | None,
-    digest: str = "",
+    source: Source, target: StudyLocation, text: str, folder: Path | None, digest: str = ""
 ) -> str:
-    """Write a study from an open storage to a target, with its configuration and other files.
+    """Write a study to a target, with the `text` of its configuration; return its digest.
 
-    `folder` is where these are, if anywhere, and `digest` what it must have, if that is known.
+    `folder` holds its other files, if there are any; `digest` is the one that it must have, if that
+    is known.
     """
-    from nas.study.faults import faults_told
-    from nas.study.rows import digest as digest_of_rows
+    from nas.study.storage_errors import storage_errors_explained
 
-    known = digest_of_rows(storage, study_id)
+    known = source.digest
     if digest and known != digest:
         raise UserError(
             f"study {target.name} has the digest {known}, not {digest} as was noted: it was "
@@ -150,12 +129,12 @@ def put(
         )
     if target.folder.exists() and not target.storage:
         raise UserError(f"{target.folder} is there already: choose another name.")
-    with faults_told(target.url):
+    with storage_errors_explained(target.url):
         if target.storage:
-            _put_rows(storage, study_id, target, known)
+            _put_rows(source, target, known)
             return known
         with fresh_folder(target.folder) as made:
-            _put_rows(storage, study_id, Place(target.name, made), known)
+            _put_rows(source, StudyLocation(target.name, made), known)
             _write_configuration(text, made, target, folder)
             for name in KEPT:
                 if folder is not None and (folder / name).is_dir():
@@ -163,41 +142,37 @@ def put(
     return known
 
 
-def _put_rows(storage: "TrialStorage", study_id: int, target: Place, known: str) -> None:
-    """Copy and verify."""
+def _put_rows(source: Source, target: StudyLocation, known: str) -> None:
+    """Copy the rows of a study and verify them."""
     import sqlalchemy
 
-    from nas.study.rows import copy_rows, digest, study_id_of
-    from nas.study.storage import open_storage
+    from nas.study.opening import open_storage
 
-    there = open_storage(target.url)
+    storage = open_storage(target.url)
+    tables = storage.tables
     try:
-        if study_id_of(there, target.name) is not None:
+        if tables.study_id(target.name) is not None:
             raise UserError(
                 f"study {target.name} is in {target} already: choose another name with --study."
             )
         try:
-            copy_rows(storage, study_id, there, target.name)
+            new_id = source.storage.tables.copy(source.study_id, tables, target.name)
         except sqlalchemy.exc.IntegrityError:  # somebody was faster
             raise UserError(f"study {target.name} is in {target} already.") from None
-        new_id = study_id_of(there, target.name)
-        assert new_id is not None, "it has just been written"
-        if (found := digest(there, new_id)) != known:
-            there.delete_study(new_id)
+        if (digest := tables.digest(new_id)) != known:
+            storage.delete_study(new_id)
             raise SearchError(
-                f"the copy of study {target.name} in {target} has the digest {found}, not {known}; "
-                "it is taken away again."
+                f"the copy of study {target.name} in {target} has the digest {digest}, not "
+                f"{known}; it is taken away again."
             )
-        if not target.storage:
-            in_one_file(there)
+        if not target.storage:  # one file: what lies beside it is written into it
+            with storage.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
-        there.engine.dispose()
+        storage.engine.dispose()
 
 
-def in_one_file(storage: "TrialStorage") -> None:
-    """Write into a SQLite file what lies beside it."""
-    with storage.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+# --- the folder and the configuration ---
 
 
 @contextmanager
@@ -212,7 +187,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         ) from None
     try:
         yield made
-        made.chmod(0o755)  # as of a folder that is made otherwise
+        made.chmod(0o755)  # mkdtemp's are the user's alone
         try:
             made.rename(folder)
         except OSError:
@@ -221,20 +196,53 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _write_configuration(text: str, made: Path, target: Place, folder: Path | None) -> None:
-    """With the names that the study and the files of its folder have now."""
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """The fields of a configuration; an old study without one has none.
+
+    Raises:
+        UserError: if it is none; `where` names its origin.
+    """
     import yaml
 
+    try:
+        fields = yaml.safe_load(text) if text else {}
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{where} is no configuration ({reason}): put back a copy of it.") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"{where} is no configuration: it has no fields.")
+    return fields
+
+
+def dumped(fields: Mapping[str, Any]) -> str:
+    """The text of a configuration."""
+    import yaml
+
+    return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True)
+
+
+def with_files(fields: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A configuration with its space and cells, which may be files, under changed names."""
+    changed = dict(fields)
+    if "space" in fields:
+        changed["space"] = change(str(fields["space"]))
+    for field in ("include", "cells"):
+        if isinstance(fields.get(field), list):
+            changed[field] = [change(str(name)) for name in fields[field]]
+    return changed
+
+
+def _write_configuration(text: str, made: Path, target: StudyLocation, folder: Path | None) -> None:
+    """Write config.yaml with the names that the study and the files of its folder have now."""
     inputs = None if folder is None else (folder / "inputs").resolve()
 
-    def now(source: str) -> str:
-        path = Path(source)
-        if "\n" in source or path.parent.resolve() != inputs:
-            return source
+    def renamed(name: str) -> str:
+        path = Path(name)
+        if "\n" in name or path.parent.resolve() != inputs:
+            return name
         return str(target.folder / "inputs" / path.name)
 
-    if read := parsed(text, "config.yaml"):
+    if fields := parsed(text, "config.yaml"):
         changed = {"study": target.name, "storage": "", "studies": str(target.folder.parent)}
-        kept = {**with_files(read, now), **changed}
-        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
-        (made / "config.yaml").write_text(text, encoding="utf-8")
+        new = dumped({**with_files(fields, renamed), **changed})
+        (made / "config.yaml").write_text(new, encoding="utf-8")

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -20,8 +21,8 @@ from typing import Any
 
 from nas.errors import UserError, hidden
 from nas.study.config import check_study_name
-from nas.study.moving import configuration, files_of, opened, parsed, put, with_files
-from nas.study.place import Place, wanted
+from nas.study.location import StudyLocation, wanted
+from nas.study.moving import dumped, opened, parsed, put, with_files
 from nas.study.provenance import provenance
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ MEMBER = re.compile(r"study\.db|config\.yaml|LICENCES\.md|(winner|inputs)/\w[\w.
 MOST_MANIFEST_BYTES = 10_000_000
 BLOCK = 1 << 20
 WHEN = (1980, 1, 1, 0, 0, 0)
-"""Of all members: two packs of a study differ by no clock."""
+"""The time of all members, so that two packs of a study are the same bytes."""
 LICENCES = """\
 # Licences of study {name}
 
@@ -45,7 +46,7 @@ LICENCES = """\
 """
 
 
-def pack(place: Place, file: Path) -> str:
+def pack(location: StudyLocation, file: Path) -> str:
     """Write all of a study into a file that is not there yet, and return the study's digest.
 
     Raises:
@@ -55,39 +56,46 @@ def pack(place: Place, file: Path) -> str:
         raise UserError(f"a packed study is a .zip file, got {file}: call it {file.name}.zip.")
     if file.exists():
         raise UserError(f"{file} is there already: choose another name.")
-    with opened(place) as (storage, study_id), tempfile.TemporaryDirectory() as folder:
+    with opened(location) as source, tempfile.TemporaryDirectory() as temporary:
         # A fresh database, which has this study alone and no rest of what was deleted.
-        copied = Place(place.name, Path(folder) / place.name)
-        text, inputs = _with_inputs(configuration(place, storage, study_id), file)
-        files = files_of(place, storage, study_id)
-        digest = put(storage, study_id, copied, text, files)
-        attrs = storage.get_study_user_attrs(study_id)
-        found = {DATABASE: copied.folder / DATABASE, **inputs}
+        copied = StudyLocation(location.name, Path(temporary) / location.name)
+        text, inputs = _with_inputs(source.configuration(), file)
+        digest = put(source, copied, text, source.folder())
+        attrs = source.attrs
+        members = {DATABASE: copied.folder / DATABASE, **inputs}
         if text:
-            found[CONFIG] = copied.folder / CONFIG
-        for path in sorted((copied.folder / "winner").glob("*")):
-            found[f"winner/{path.name}"] = path
-            if not (path.is_file() and MEMBER.fullmatch(f"winner/{path.name}")):
-                raise UserError(
-                    f"winner/{path.name} cannot be packed: files there have names of letters, "
-                    'digits, ".", "_" and "-"; move it elsewhere.'
-                )
+            members[CONFIG] = copied.folder / CONFIG
+        members |= _winner_of(copied.folder)
         tasks = ", ".join(attrs.get("definition", {}).get("tasks.use", [])) or "unknown tasks"
-        found[NOTE] = copied.folder / NOTE
-        found[NOTE].write_text(LICENCES.format(name=place.name, tasks=tasks), encoding="utf-8")
+        members[NOTE] = copied.folder / NOTE
+        note = LICENCES.format(name=location.name, tasks=tasks)
+        members[NOTE].write_text(note, encoding="utf-8")
         manifest = {
             "format": FORMAT,
-            "study": place.name,
+            "study": location.name,
             "digest": digest,
             "begun with": attrs.get("provenance", {}),
             "packed with": provenance(),
-            "members": {name: _described(path) for name, path in found.items()},
+            "members": {name: _described(path) for name, path in members.items()},
         }
-        _write(file, manifest, found)
+        _write(file, manifest, members)
     return digest
 
 
-def unpack(file: Path, studies: str, target: str = "", study: str = "") -> tuple[Place, str]:
+def _winner_of(folder: Path) -> dict[str, Path]:
+    paths = {f"winner/{path.name}": path for path in sorted((folder / "winner").glob("*"))}
+    for name, path in paths.items():
+        if not (path.is_file() and MEMBER.fullmatch(name)):
+            raise UserError(
+                f"{name} cannot be packed: files there have names of letters, digits, "
+                '".", "_" and "-"; move it elsewhere.'
+            )
+    return paths
+
+
+def unpack(
+    file: Path, studies: str, target: str = "", study: str = ""
+) -> tuple[StudyLocation, str]:
     """Open a packed study as a folder or in a storage; return where it is, and its digest.
 
     `target` is a name, a folder's path or the URL of a storage; empty: the name that it had.
@@ -100,10 +108,9 @@ def unpack(file: Path, studies: str, target: str = "", study: str = "") -> tuple
         made = Path(folder)
         for member, about in manifest["members"].items():
             _extract(archive, member, about, made, file)
-        source = Place(str(manifest["study"]), made)
         text = _configuration(made, file)
-        with opened(source) as (storage, study_id):
-            digest = put(storage, study_id, to, text, made, str(manifest["digest"]))
+        with opened(StudyLocation(str(manifest["study"]), made)) as source:
+            digest = put(source, to, text, made, str(manifest["digest"]))
     return to, digest
 
 
@@ -112,8 +119,6 @@ def unpack(file: Path, studies: str, target: str = "", study: str = "") -> tuple
 
 def _with_inputs(text: str, file: Path) -> tuple[str, dict[str, Path]]:
     """The configuration with the files of its space and cells inside the pack, and these files."""
-    import yaml
-
     inputs: dict[str, Path] = {}
 
     def inside(source: str) -> str:
@@ -131,16 +136,12 @@ def _with_inputs(text: str, file: Path) -> tuple[str, dict[str, Path]]:
         inputs[name] = path
         return name
 
-    if not (read := parsed(text, CONFIG)):
-        return text, {}
-    changed = with_files(read, inside)
-    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), inputs
+    fields = parsed(text, CONFIG)
+    return (dumped(with_files(fields, inside)) if fields else text), inputs
 
 
 def _configuration(folder: Path, file: Path) -> str:
-    """The configuration, which may be anybody's, with the files that came along in `folder`."""
-    import yaml
-
+    """The configuration, which anybody may have written, with the files that are in `folder`."""
     if not (folder / CONFIG).is_file():
         return ""
     try:
@@ -153,31 +154,28 @@ def _configuration(folder: Path, file: Path) -> str:
         return str(folder / source) if came and (folder / source).is_file() else source
 
     changed = with_files(parsed(text, f"{CONFIG} of {file}"), here)
-    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True) if changed else ""
+    return dumped(changed) if changed else ""
 
 
 # --- the file ---
 
 
 def _described(path: Path) -> dict[str, Any]:
-    found = hashlib.sha256()
-    with path.open("rb") as opened_file:
-        while block := opened_file.read(BLOCK):
-            found.update(block)
-    return {"sha256": found.hexdigest(), "bytes": path.stat().st_size}
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"sha256": digest, "bytes": path.stat().st_size}
 
 
-def _write(file: Path, manifest: Mapping[str, Any], found: Mapping[str, Path]) -> None:
-    """Under another name first: what is there under its own is whole."""
+def _write(file: Path, manifest: Mapping[str, Any], members: Mapping[str, Path]) -> None:
+    """Write the file under another name first, so that a file of its own name is whole."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
             archive.writestr(_info(MANIFEST), text)
-            for name, path in found.items():
+            for name, path in members.items():
                 with archive.open(_info(name), "w", force_zip64=True) as to, path.open("rb") as of:
-                    while block := of.read(BLOCK):
-                        to.write(block)
+                    shutil.copyfileobj(of, to, BLOCK)
         os.link(part, file)  # unlike a renaming, it takes nobody's place
     except OSError as error:
         reason = "it is there already" if isinstance(error, FileExistsError) else error.strerror
@@ -208,7 +206,7 @@ def _read(file: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
 def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
     names = archive.namelist()
     ways = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if any(one.flag_bits & 1 or one.compress_type not in ways for one in archive.infolist()):
+    if any(m.flag_bits & 1 or m.compress_type not in ways for m in archive.infolist()):
         raise UserError(
             f"{file} is no packed study: its members are encrypted or in a way that nas does not "
             "write."
@@ -239,18 +237,18 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
 def _extract(
     archive: zipfile.ZipFile, name: str, about: Mapping[str, Any], folder: Path, file: Path
 ) -> None:
-    """Write a member and verify it; no more is read than it is said to have."""
+    """Write a member and verify it; no more is read than its number of bytes in the manifest."""
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    found, left = hashlib.sha256(), int(about["bytes"])
+    digest, left = hashlib.sha256(), int(about["bytes"])
     with archive.open(name) as of, path.open("wb") as to:
         while block := of.read(min(BLOCK, left + 1)):
             left -= len(block)
             if left < 0:
                 break
-            found.update(block)
+            digest.update(block)
             to.write(block)
-    if left or found.hexdigest() != about["sha256"]:
+    if left or digest.hexdigest() != about["sha256"]:
         raise UserError(
             f"{file} is damaged or was changed: {name} is not what it was: get it anew."
         )

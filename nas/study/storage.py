@@ -1,138 +1,246 @@
-"""Optuna's storage behind a URL: SQLite, or a database server that is waited for."""
+"""The storage of a study: Optuna's interface, for one coordinator and studies of 10,000 trials.
 
-import re
-import warnings
-from typing import Any
-from urllib.parse import quote, unquote
+Trials are read once, without the outcomes of evaluations, and kept in memory; each change is
+written to the tables of a plain `RDBStorage` (`nas/study/tables.py`), and rows that belong together
+in one transaction. A database server that does not answer is waited for (`storage_errors.py`).
+"""
+
+import copy
+import datetime
+import json
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import SearchError, UserError, hidden, unknown
-from nas.study.faults import DAMAGE, REMEDIES, WRONG, broken, damaged, reason_of, unanswering
-from nas.study.patience import Patience
-from nas.study.postgres import CONNECT, is_postgres, watch
-from nas.study.remote import RemoteStorage
-from nas.study.trials import TrialStorage
+from nas.study.storage_errors import Retrying
+from nas.study.tables import StudyTables, distribution_of
+from nas.study.visit import EVALUATION
 
-
-def storage_of(study: optuna.Study) -> TrialStorage:
-    """The storage behind the cache that Optuna puts in front of it."""
-    behind = getattr(study._storage, "_backend", None)
-    assert isinstance(behind, TrialStorage), "a study of nas is opened by nas.study.storage"
-    return behind
+T = TypeVar("T")
 
 
-def load_or_create(name: str, url: str, patience: Patience | None = None) -> optuna.Study:
-    """A study to be written; without `patience`, a database server is waited for as is usual."""
-    storage = open_storage(url, patience=patience)
-    try:
-        return optuna.create_study(
-            study_name=name, storage=storage, direction="maximize", load_if_exists=True
-        )
-    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
-        reason = reason_of(url, error)
-        if re.search(DAMAGE, reason):
-            raise damaged(url, reason) from None
-        if re.search("|".join(REMEDIES), reason):
-            raise SearchError(broken(f"storage {hidden(url)}", reason)) from None
-        raise UserError(
-            f"storage {hidden(url)} does not hold studies of this Optuna: {reason}; "
-            "choose another with --storage, or another --study name."
-        ) from None
-
-
-def load(name: str, url: str) -> optuna.Study:
-    """A study to be read beside a search that writes it.
-
-    Raises:
-        UserError: if it is not there, with the nearest name that is.
-    """
-    storage = open_storage(url, read_only=True)
-    try:
-        known = optuna.get_all_study_names(storage)
-        if not known:
-            raise UserError(f"storage {hidden(url)} holds no study yet.")
-        if name not in known:
-            raise UserError(unknown("study", name, known))
-        return optuna.load_study(study_name=name, storage=storage)
-    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
-        raise UserError(
-            f"storage {hidden(url)} does not hold studies of this Optuna: {reason_of(url, error)}."
-        ) from None
-
-
-def open_storage(
-    url: str, *, read_only: bool = False, patience: Patience | None = None
-) -> TrialStorage:
-    """Optuna's storage behind a URL, SQLite in write-ahead mode, in which readers wait for nobody.
-
-    With `read_only` a server that does not answer is not waited for, and SQLite is not written at
-    all: a reader could otherwise be the one that tidies up.
-
-    Raises:
-        UserError: in one sentence without the password, if it does not answer or is damaged.
-        SearchError: if it cannot be written, for a reason that may pass.
-    """
-    import sqlalchemy
-
-    if re.fullmatch(r"sqlite(\+\w+)?:(///?)?(:memory:.*)?", url):
-        raise UserError(
-            f"storage {url} is in memory and would not outlive the search; give a file."
-        )
-    is_sqlite = url.startswith("sqlite")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            if is_sqlite:
-                storage = TrialStorage(
-                    _unwritable(url) if read_only else url,
-                    engine_kwargs={"connect_args": {"timeout": 60}},
-                )
-            else:
-                storage = _remote(url, None if read_only else patience or Patience(url))
-        if is_sqlite and not read_only:
-            with storage.engine.connect() as connection:
-                # Takes a second for 1 GB; a damaged file must not be written any more. Not the
-                # quick check, which passes indices that are damaged and takes three quarters of it.
-                found = connection.execute(sqlalchemy.text("PRAGMA integrity_check(1)")).scalar()
-                if found != "ok":
-                    damage = ValueError(f"malformed: {' '.join(str(found).split())[:100]}")
-                    raise sqlalchemy.exc.DatabaseError("", None, damage)
-                connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-            sqlalchemy.event.listen(storage.engine, "connect", _hurry)
-            storage.engine.dispose()  # the connections so far are without it
-    except (*WRONG, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = reason_of(url, error)
-        if re.search(DAMAGE, reason):
-            raise damaged(url, reason) from None
-        if not read_only and re.search("|".join(REMEDIES), reason):
-            raise SearchError(broken(f"storage {hidden(url)}", reason)) from None
-        if read_only and "readonly" in reason:  # as Optuna then makes the tables it does not find
-            raise UserError(f"storage {hidden(url)} holds no study yet.") from None
-        raise unanswering(url, reason) from None
+def storage_of(study: optuna.Study) -> "StudyStorage":
+    """The storage of a study; Optuna has no public way from one to the other."""
+    storage = study._storage
+    assert isinstance(storage, StudyStorage), "a study of nas is opened by nas.study.opening"
     return storage
 
 
-def _remote(url: str, patience: Patience | None) -> TrialStorage:
-    """With few connections: a cluster has one coordinator, and its server other users."""
-    connect = CONNECT if is_postgres(url) else {"connect_timeout": CONNECT["connect_timeout"]}
-    options = {"connect_args": connect, "pool_size": 2, "pool_pre_ping": True}
-    if patience is None:
-        return TrialStorage(url, engine_kwargs=options)
-    storage = RemoteStorage(url, engine_kwargs=options)
-    storage.patience = patience
-    if is_postgres(url):
-        watch(storage.engine)
-    return storage
+def _delegated(name: str, *, writes: bool = False) -> Callable[..., Any]:
+    """A method of a study as a whole, which Optuna's own storage does.
+
+    Those that write give a value a name: the same once more stores the same.
+    """
+
+    def method(self: "StudyStorage", *arguments: Any, **named: Any) -> Any:
+        operation = getattr(self.database, name)
+        return self._call(lambda: operation(*arguments, **named), writes=writes)
+
+    return method
 
 
-def _unwritable(url: str) -> str:
-    place, _, query = url.partition("///")[2].partition("?")
-    twice = quote(quote(unquote(place)))  # SQLAlchemy unquotes it, and SQLite once more
-    return f"sqlite:///file:{twice}?mode=ro&uri=true{f'&{query}' if query else ''}"
+class StudyStorage(BaseStorage):
+    """Optuna's storage; its trials lack the attributes that `EVALUATION` begins."""
+
+    def __init__(self, database: RDBStorage, retrying: Retrying | None = None) -> None:
+        """Without `retrying`, an error of the database is raised at once."""
+        self.database, self._retrying = database, retrying
+        self.engine = database.engine
+        self.tables = StudyTables(database.engine)
+        self._trials: dict[int, dict[int, FrozenTrial]] = {}
+        """Trials by the ids of their study and their own; replaced when they change."""
+        self._pending: _Changes | None = None
+
+    def _call(self, operation: Callable[[], T], *, writes: bool = False) -> T:
+        return self._retrying.call(operation, writes=writes) if self._retrying else operation()
+
+    # --- the study as a whole ---
+
+    create_new_study = _delegated("create_new_study", writes=True)
+    delete_study = _delegated("delete_study", writes=True)
+    set_study_user_attr = _delegated("set_study_user_attr", writes=True)
+    set_study_system_attr = _delegated("set_study_system_attr", writes=True)
+    get_study_id_from_name = _delegated("get_study_id_from_name")
+    get_study_name_from_id = _delegated("get_study_name_from_id")
+    get_study_directions = _delegated("get_study_directions")
+    get_study_user_attrs = _delegated("get_study_user_attrs")
+    get_study_system_attrs = _delegated("get_study_system_attrs")
+    get_all_studies = _delegated("get_all_studies")
+
+    # --- reading trials ---
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = list(self.trials(study_id).values())
+        if states is not None:
+            trials = [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def trials(self, study_id: int) -> Mapping[int, FrozenTrial]:
+        """The trials of a study by id, in the order of their numbers; not to be changed."""
+        if study_id not in self._trials:
+            self._trials[study_id] = self._call(lambda: self.tables.trials(study_id))
+        return self._trials[study_id]
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return copy.deepcopy(self._study_of(trial_id)[trial_id])
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return list(self.trials(study_id))[trial_number]
+
+    def _study_of(self, trial_id: int) -> dict[int, FrozenTrial]:
+        """The trials among which is one of this id."""
+        for trials in self._trials.values():
+            if trial_id in trials:
+                return trials
+        raise KeyError(f"no study that was read has a trial with the id {trial_id}.")
+
+    def evaluations(self, study_id: int) -> list[tuple[int, str]]:
+        """Trial id and digest of every stored evaluation, in the order of writing."""
+        return self._call(lambda: self.tables.evaluations(study_id))
+
+    def evaluation(self, trial_id: int, digest: str) -> dict[str, Any]:
+        """The stored fields of an evaluation; any thread may read them."""
+        return self._call(lambda: self.tables.evaluation(trial_id, digest))
+
+    # --- writing trials ---
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is not None:
+            raise NotImplementedError("trials of a study are asked for, not copied into it")
+        number, start = len(self.trials(study_id)), datetime.datetime.now()
+        trial_id = self._call(lambda: self.tables.add_trial(study_id, number, start), writes=True)
+        self._trials[study_id][trial_id] = FrozenTrial(
+            number, TrialState.RUNNING, None, start, None, {}, {}, {}, {}, {}, trial_id
+        )
+        return trial_id
+
+    @contextmanager
+    def together(self) -> Iterator[Mapping[tuple[int, str], Any]]:
+        """Write trials' choices and user attributes in one transaction, at the end of the block.
+
+        The block is given the attributes so far, by trial id and name. An error, or the end of the
+        process, in the block leaves nothing written. Attributes may be dataclasses, which are
+        written as their fields.
+        """
+        self._pending = pending = _Changes()
+        try:
+            yield pending.attrs
+        finally:
+            self._pending = None
+        self._write(pending)
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        # That the choice is compatible with those of other trials is not checked: the definition of
+        # the study holds the version of its space.
+        with self._changes_of(trial_id) as changes:
+            choice = param_value_internal, distribution_to_json(distribution)
+            changes.params[trial_id, param_name] = choice
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self._changes_of(trial_id) as changes:
+            changes.attrs[trial_id, key] = value
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self._changes_of(trial_id) as changes:
+            changes.system_attrs[trial_id, key] = value
+
+    @contextmanager
+    def _changes_of(self, trial_id: int) -> Iterator["_Changes"]:
+        """Changes to add to: those of the block of `together`, or some that are written at once."""
+        self.check_trial_is_updatable(trial_id, self._study_of(trial_id)[trial_id].state)
+        changes = self._pending or _Changes()
+        yield changes
+        if self._pending is None:
+            self._write(changes)
+
+    def _write(self, changes: "_Changes") -> None:
+        rows = changes.rows()
+        self._call(lambda: self.tables.write(rows), writes=True)
+        for row in rows["trial_params"]:
+            distribution = distribution_of(row["distribution_json"])
+            value = distribution.to_external_repr(row["param_value"])
+            self._extend(row["trial_id"], "params", row["param_name"], value)
+            self._extend(row["trial_id"], "distributions", row["param_name"], distribution)
+        for table, mapping in ATTRIBUTES.items():
+            for row in rows[table]:
+                if not row["key"].startswith(EVALUATION):
+                    value = json.loads(row["value_json"])
+                    self._extend(row["trial_id"], mapping, row["key"], value)
+
+    def _extend(self, trial_id: int, mapping: str, name: str, value: Any) -> None:
+        trial = self._study_of(trial_id)[trial_id]
+        self._replace(trial_id, **{mapping: {**getattr(trial, mapping), name: value}})
+
+    def _replace(self, trial_id: int, **changed: Any) -> None:
+        """Put a changed copy in the place of a trial, which a sampler may hold."""
+        trials = self._study_of(trial_id)
+        trials[trial_id] = trial = copy.copy(trials[trial_id])
+        for name, value in changed.items():
+            setattr(trial, name, value)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        self.check_trial_is_updatable(trial_id, self._study_of(trial_id)[trial_id].state)
+        if not state.is_finished():
+            return False  # a trial is running from its beginning
+        given, end = list(values or ()), datetime.datetime.now()
+        self._call(lambda: self.tables.end_trial(trial_id, state, given, end), writes=True)
+        self._replace(trial_id, state=state, values=given or None, datetime_complete=end)
+        return True
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        raise NotImplementedError("curves are in the outcomes of evaluations")
 
 
-def _hurry(connection: Any, record: object) -> None:
-    """Do not wait for the disk at each commit: in write-ahead mode nothing is lost when a process
-    dies, and after a power cut the study is whole and lacks its last seconds."""
-    connection.execute("PRAGMA synchronous=NORMAL")
+ATTRIBUTES = {"trial_user_attributes": "user_attrs", "trial_system_attributes": "system_attrs"}
+
+
+@dataclass
+class _Changes:
+    """Choices and attributes by trial id and name."""
+
+    params: dict[tuple[int, str], tuple[float, str]] = field(default_factory=dict)
+    """Optuna's inner value and the text of its distribution."""
+    attrs: dict[tuple[int, str], Any] = field(default_factory=dict)
+    system_attrs: dict[tuple[int, str], Any] = field(default_factory=dict)
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows by table."""
+        params = [
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": value,
+                "distribution_json": text,
+            }
+            for (trial_id, name), (value, text) in self.params.items()
+        ]
+        user, system = (
+            [
+                {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, default=vars)}
+                for (trial_id, key), value in attrs.items()
+            ]
+            for attrs in (self.attrs, self.system_attrs)
+        )
+        names = ("trial_params", "trial_user_attributes", "trial_system_attributes")
+        return dict(zip(names, (params, user, system), strict=True))

@@ -23,9 +23,10 @@ from nas.errors import UserError, hidden
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import Judgement
 from nas.samplers.propose import PROPOSED
-from nas.study.faults import damaged, faults_told
-from nas.study.patience import Patience
-from nas.study.storage import load, load_or_create, storage_of
+from nas.study.config import url_of
+from nas.study.opening import load, load_or_create
+from nas.study.storage import storage_of
+from nas.study.storage_errors import Retrying, damaged, storage_errors_explained
 from nas.study.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
 CONFIGURATION = "configuration"
@@ -40,18 +41,17 @@ class Study:
         self.folder = folder
         self._study = study
         self._storage = storage_of(study)
+        self._id: int = self._storage.get_study_id_from_name(name)
         self.cache = Archive(self._storage.evaluation)
         """Every finished evaluation, by digest: an index, not a second store."""
         own: dict[int, list[str]] = {}
-        for trial_id, digest in self._storage.evaluations(study._study_id):
+        for trial_id, digest in self._storage.evaluations(self._id):
             own.setdefault(trial_id, []).append(digest)
         with _uncollected():
             self.visits = [
-                _visit(trial, self.cache, own.get(trial._trial_id, ())) for trial in self._frozen()
+                _visit(trial_id, trial, self.cache, own.get(trial_id, ()))
+                for trial_id, trial in self._storage.trials(self._id).items()
             ]
-
-    def _frozen(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Study:
                 trial = self._study.ask()
                 self.visits.append(None)
             else:
-                trial = optuna.Trial(self._study, self._frozen()[number]._trial_id)
+                trial = optuna.Trial(self._study, self._trial_id(number))
             assert trial.number == number, "one coordinator asks, in order"
             visit = self._visit_of(trial, propose(trial), kind)
             proposed = noted.get((visit.trial_id, PROPOSED), {})
@@ -117,8 +117,12 @@ class Study:
         self.visits[number] = visit
         return visit
 
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
     def _visit_of(self, trial: optuna.Trial, cell: Cell, kind: Kind) -> Visit:
-        about = (trial.number, trial._trial_id, kind, cell.name, str(cell), cell.key)
+        trial_id = self._trial_id(trial.number)
+        about = (trial.number, trial_id, kind, cell.name, str(cell), cell.key)
         shelves = Shelf(self.cache), Shelf(self.cache)
         return Visit(*about, dict(trial.params), shelves[0], beside=shelves[1])
 
@@ -147,7 +151,7 @@ class Study:
         visit.told = True
 
     def _set_attr(self, visit: Visit, name: str, value: Any) -> None:
-        self._study._storage.set_trial_user_attr(visit.trial_id, name, value)
+        self._storage.set_trial_user_attr(visit.trial_id, name, value)
 
 
 @contextmanager
@@ -162,7 +166,9 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit | None":
+def _visit(
+    trial_id: int, trial: FrozenTrial, archive: Archive, own: Iterable[str]
+) -> "Visit | None":
     """A stored trial; None if the cell had not been stored when the coordinator died.
 
     `own` are the digests of its evaluations. Studies of before there were summaries have none.
@@ -172,13 +178,13 @@ def _visit(trial: FrozenTrial, archive: Archive, own: Iterable[str]) -> "Visit |
         return None
     evaluated, beside = Shelf(archive), Shelf(archive)
     for digest in own:
-        archive.place(digest, trial._trial_id)
+        archive.place(digest, trial_id)
         known = attrs.get(SUMMARY + digest)
         summary = Summary(**known) if known else Summary.of(archive[digest])
         (beside if summary.key else evaluated).summaries[digest] = summary
     return Visit(
         trial.number,
-        trial._trial_id,
+        trial_id,
         attrs["kind"],
         attrs["name"],
         attrs["cell"],
@@ -203,13 +209,8 @@ def read_study(name: str, folder: Path, storage: str) -> Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = url_of(folder, storage)
-    with faults_told(url):
+    with storage_errors_explained(url):
         return Study(name, folder, load(name, url))
-
-
-def url_of(folder: Path, storage: str) -> str:
-    """Of the storage that is given, or of the one in the study's folder."""
-    return storage or f"sqlite:///{folder / 'study.db'}"
 
 
 def open_study(
@@ -217,12 +218,12 @@ def open_study(
     folder: Path,
     storage: str,
     definition: Mapping[str, Any],
-    patience: Patience | None = None,
+    retrying: Retrying | None = None,
 ) -> Study:
     """Open a study, or begin it, in a storage URL (empty: SQLite in the study's folder).
 
     `definition` is what the outcomes depend on; a study that was begun with another is refused.
-    `patience` is with a database server.
+    `retrying` repeats operations on a database server that does not answer.
 
     Raises:
         UserError: if the storage does not answer or the definition differs.
@@ -230,7 +231,7 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not storage and _is_emptied(folder):
         raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
-    study = load_or_create(name, url_of(folder, storage), patience)
+    study = load_or_create(name, url_of(folder, storage), retrying)
     # Through JSON, so that what was stored compares equal with what is given.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.study.storage import open_storage
+from nas.study.opening import open_storage
 from nas.study.study import Study
 from tests.cluster import postgres
 from tests.cluster.nodes import ADDRESS, Cluster

@@ -9,9 +9,9 @@ import pytest
 
 from nas.report.command import main as report
 from nas.study.command import main
+from nas.study.opening import open_storage
 from nas.study.postgres import AdvisoryLock
-from nas.study.rows import digest, study_id_of
-from nas.study.storage import open_storage, storage_of
+from nas.study.storage import storage_of
 from tests.cluster.postgres import Postgres
 from tests.report.made_up import make
 from tests.studies import essences, stored
@@ -41,15 +41,15 @@ def test_trials_of_every_kind_go_there_and_back(
     """Infinite and no values, times, attributes of all sorts, in a database with other ids."""
     url, here = postgres.fresh("everykind"), f"sqlite:///{tmp_path / 'study.db'}"
     optuna.create_study(storage=url, study_name="first").ask()
-    known = digest(storage_of(study), study._study_id)
+    known = storage_of(study).tables.digest(study._study_id)
     assert main(["copy", here, url, "--study", "study"]) == 0
-    there = open_storage(url)
-    assert digest(there, study_id_of(there, "study") or 0) == known
+    there = open_storage(url).tables
+    assert there.digest(there.study_id("study") or 0) == known
     assert trials(url, "study") == trials(here, "study")
     back = f"sqlite:///{tmp_path / 'back.db'}"
     assert main(["copy", url, back, "--study", "study"]) == 0
-    again = open_storage(back)
-    assert digest(again, study_id_of(again, "study") or 0) == known
+    again = open_storage(back).tables
+    assert again.digest(again.study_id("study") or 0) == known
     assert trials(back, "study") == trials(here, "study")
 
 
@@ -79,7 +79,7 @@ def test_a_study_on_a_server_is_packed_and_opened_on_it(
     url = postgres.fresh("packed")
     text = (folder / "studies" / "known" / "config.yaml").read_text()
     here = open_storage(f"sqlite:///{folder / 'studies' / 'known' / 'study.db'}")
-    here.set_study_user_attr(study_id_of(here, "known") or 0, "configuration", text)
+    here.set_study_user_attr(here.tables.study_id("known") or 0, "configuration", text)
     assert main(["copy", "known", url]) == 0
     shutil.rmtree(folder / "studies")
     assert main(["pack", url, "known.zip"]) == 0

@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 
 from nas.errors import SearchError, UserError
 from nas.study.lock import is_locked, lock
-from nas.study.patience import Patience
+from nas.study.opening import load_or_create, open_storage
 from nas.study.postgres import AdvisoryLock
-from nas.study.storage import load_or_create, open_storage, storage_of
+from nas.study.storage import storage_of
+from nas.study.storage_errors import Retrying
 from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import Proxy, between
 from tests.studies import ROOT
@@ -26,6 +27,7 @@ from tests.studies import ROOT
 pytestmark = pytest.mark.cluster
 
 N_TRIALS = 4
+RETRIES = "nas.study.storage_errors"
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_a_server_that_restarts_is_waited_for_and_both_are_said_once(
     fill(study)
     restart.join()
     assert contents(url) == undisturbed
-    said = [record.getMessage() for record in caplog.records if record.name == "nas.study.patience"]
+    said = [record.getMessage() for record in caplog.records if record.name == RETRIES]
     assert len(said) == 2
     assert "does not answer (connection failed" in said[0]
     assert said[1].endswith("answers again.")
@@ -139,7 +141,7 @@ def test_a_server_that_stays_away_is_an_error_in_the_end(
     postgres: Postgres, proxy: Proxy, url: str
 ) -> None:
     elsewhere = through(proxy, postgres, url)
-    study = load_or_create("small", elsewhere, Patience(elsewhere, 1.0))
+    study = load_or_create("small", elsewhere, Retrying(elsewhere, 1.0))
     proxy.is_down = True
     proxy.cut()
     with pytest.raises(optuna.exceptions.StorageInternalError):
@@ -234,7 +236,7 @@ def test_who_lost_the_lock_to_another_writes_nothing_more(
 ) -> None:
     first, second = AdvisoryLock(url, "small"), AdvisoryLock(url, "small")
     first.take()
-    study = sampled(load_or_create("small", url, Patience(url, 60.0, first.check)))
+    study = sampled(load_or_create("small", url, Retrying(url, 60.0, first.check)))
     fill(study)
     postgres.stop()
     postgres.start()

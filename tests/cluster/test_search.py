@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from nas.status import main as status
-from nas.study.storage import open_storage
+from nas.study.opening import open_storage
 from nas.study.study import Study
 from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import between

@@ -8,8 +8,7 @@ from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome
 from nas.protocol.settings import SettingsGrid
 from nas.spaces import load_space
-from nas.study.config import SearchConfig
-from nas.study.definition import definition
+from nas.study.config import SearchConfig, definition
 from nas.tasks import Xml
 
 TWO = (Settings(), Settings(num_layers=2, learning_rate=0.1))

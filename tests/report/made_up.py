@@ -9,7 +9,7 @@ from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Status
 from nas.protocol.judgement import Judgement
 from nas.report.facts import Facts, read_facts
 from nas.samplers.point import PointSampler
-from nas.study.look import look
+from nas.study.location import find_study
 from nas.study.study import Study, open_study
 from nas.study.visit import Visit
 from nas.tasks import Memorization, Text, Xml
@@ -113,4 +113,4 @@ def reopened(folder: Path) -> Study:
 
 
 def facts(folder: Path) -> Facts:
-    return read_facts(look(str(folder)))
+    return read_facts(find_study(str(folder)))

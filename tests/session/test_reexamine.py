@@ -15,8 +15,7 @@ from nas.samplers.propose import PROPOSED
 from nas.samplers.registry import Repeatable, find_sampler
 from nas.session.coordinator import Coordinator
 from nas.spaces import Gates, Graph, load_space
-from nas.study.config import SearchConfig
-from nas.study.definition import definition
+from nas.study.config import SearchConfig, definition
 from nas.study.study import Study
 from nas.zoo import ZOO
 from tests.fake_training import outcome

@@ -10,13 +10,13 @@ import optuna
 import pytest
 import sqlalchemy
 
-import nas.study.rows
 from nas.report.command import main as report
 from nas.status import status
 from nas.study.command import main
 from nas.study.lock import lock
-from nas.study.rows import copy_rows, digest, study_id_of
-from nas.study.storage import load, open_storage, storage_of
+from nas.study.opening import load, open_storage
+from nas.study.storage import storage_of
+from nas.study.tables import StudyTables
 from tests.moved import FAKE, contents, url
 from tests.moved import folder as folder
 from tests.moved import searched as searched
@@ -30,11 +30,10 @@ def test_all_rows_are_copied_and_have_one_digest(study: optuna.Study, tmp_path: 
     """Trials of every kind, from beside another study to where ids are others."""
     study.set_user_attr("ü", [1, None])
     study.trials  # noqa: B018
-    source, target = storage_of(study), open_storage(url(tmp_path, "copy.db"))
+    source, target = storage_of(study).tables, open_storage(url(tmp_path, "copy.db"))
     optuna.create_study(storage=target, study_name="first").ask()
-    copy_rows(source, study._study_id, target, "copied")
-    new_id = study_id_of(target, "copied")
-    assert new_id is not None
+    new_id = source.copy(study._study_id, target.tables, "copied")
+    assert target.tables.study_id("copied") == new_id
     theirs = optuna.load_study(study_name="copied", storage=url(tmp_path, "copy.db"))
     originals = optuna.load_study(study_name="study", storage=url(tmp_path))
     for one, other in zip(theirs.trials, originals.trials, strict=True):
@@ -42,7 +41,7 @@ def test_all_rows_are_copied_and_have_one_digest(study: optuna.Study, tmp_path: 
         assert one == other
     assert theirs.user_attrs == originals.user_attrs
     assert theirs.directions == originals.directions
-    assert digest(target, new_id) == digest(source, study._study_id)
+    assert target.tables.digest(new_id) == source.digest(study._study_id)
 
 
 CHANGES = [
@@ -64,20 +63,20 @@ def test_whatever_is_changed_the_digest_is_another(
     study: optuna.Study, change: str, tmp_path: Path
 ) -> None:
     storage = storage_of(study)
-    before = digest(storage, study._study_id)
+    before = storage.tables.digest(study._study_id)
     with storage.engine.begin() as connection:
         assert connection.execute(sqlalchemy.text(change)).rowcount > 0
-    assert digest(storage, study._study_id) != before
-    other = study_id_of(storage, "another")
+    assert storage.tables.digest(study._study_id) != before
+    other = storage.tables.study_id("another")
     assert other is not None
-    assert digest(storage, other) not in (before, "")
+    assert storage.tables.digest(other) not in (before, "")
 
 
 def test_what_another_study_has_does_not_count(study: optuna.Study) -> None:
     storage = storage_of(study)
-    before = digest(storage, study._study_id)
+    before = storage.tables.digest(study._study_id)
     optuna.load_study(study_name="another", storage=storage).ask().suggest_float("x", 0, 1)
-    assert digest(storage, study._study_id) == before
+    assert storage.tables.digest(study._study_id) == before
 
 
 # --- copies ---
@@ -147,20 +146,18 @@ def test_a_comparison_from_a_storage_alone_goes_on(
 def test_a_copy_that_is_not_the_same_is_taken_away(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = nas.study.rows._chunks
+    whole, copy = StudyTables._chunks, StudyTables.copy
 
-    def lossy(connection: Any, table: Any, study_id: int) -> Iterator[Any]:
-        for rows in whole(connection, table, study_id):
-            yield rows[:-1] if table.name == "trial_params" else rows
+    def lossy(self: StudyTables, connection: Any, name: str, study_id: int) -> Iterator[Any]:
+        for rows in whole(self, connection, name, study_id):
+            yield rows[:-1] if name == "trial_params" else rows
 
-    copied = nas.study.rows.copy_rows
-
-    def copy_lossily(*given: Any) -> None:
+    def copy_lossily(self: StudyTables, *given: Any) -> int:
         with monkeypatch.context() as patch:
-            patch.setattr(nas.study.rows, "_chunks", lossy)
-            copied(*given)
+            patch.setattr(StudyTables, "_chunks", lossy)
+            return copy(self, *given)
 
-    monkeypatch.setattr(nas.study.rows, "copy_rows", copy_lossily)
+    monkeypatch.setattr(StudyTables, "copy", copy_lossily)
     assert main(["copy", "small", "copied"]) == 1
     assert "the copy of study copied in " in capsys.readouterr().err
     assert not (folder / "studies" / "copied").exists()

@@ -13,12 +13,13 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError
-from nas.study.storage import load_or_create, open_storage, storage_of
-from nas.study.trials import TrialStorage
+from nas.study.opening import load_or_create, open_storage
+from nas.study.storage import StudyStorage, storage_of
 from nas.study.visit import (
     EVALUATION,
     RECENT,
@@ -74,20 +75,28 @@ def test_trials_are_those_of_optuna(study: optuna.Study, tmp_path: Path, states:
         assert list(one.params) == list(same.params), "the order of suggestions"
 
 
-@pytest.mark.parametrize(("included", "after"), [({1, 3}, 4), (set(), 3), ({2}, -1)], ids=str)
-def test_what_has_changed_is_that_of_optuna(
-    study: optuna.Study, tmp_path: Path, included: set[int], after: int
-) -> None:
-    asked = (study._study_id, None, included, after)
-    theirs = RDBStorage(url(tmp_path))._get_trials(*asked)
-    assert storage_of(study)._get_trials(*asked) == [without_outcomes(t) for t in theirs]
-
-
-def test_one_trial_is_that_of_optuna(study: optuna.Study, tmp_path: Path) -> None:
-    theirs = RDBStorage(url(tmp_path)).get_trial(4)
-    assert storage_of(study).get_trial(4) == without_outcomes(theirs)
-    with pytest.raises(KeyError, match="no trial has the id 99"):
+def test_changed_trials_are_those_that_optuna_reads(study: optuna.Study, tmp_path: Path) -> None:
+    """The storage keeps trials in memory, and writes each change."""
+    kept = storage_of(study).get_all_trials(study._study_id)
+    assert kept == open_storage(url(tmp_path)).get_all_trials(study._study_id)
+    theirs = RDBStorage(url(tmp_path)).get_all_trials(study._study_id)
+    assert kept == [without_outcomes(trial) for trial in theirs]
+    one = RDBStorage(url(tmp_path)).get_trial(4)
+    assert storage_of(study).get_trial(4) == without_outcomes(one)
+    with pytest.raises(KeyError, match="a trial with the id 99"):
         storage_of(study).get_trial(99)
+
+
+def test_a_trial_that_a_sampler_holds_is_not_changed(study: optuna.Study) -> None:
+    storage = storage_of(study)
+    held = storage.get_all_trials(study._study_id, deepcopy=False)[-1]
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, held.number)
+    storage.set_trial_user_attr(trial_id, "a", 1)
+    storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [1.0])
+    assert (held.user_attrs, held.state, held.values) == ({}, TrialState.RUNNING, None)
+    assert storage.get_trial(trial_id).user_attrs == {"a": 1}
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial_id, "a", 2)
 
 
 def test_outcomes_are_read_one_by_one(study: optuna.Study) -> None:
@@ -126,7 +135,7 @@ def test_what_is_written_together_is_there_or_not_at_all(tmp_path: Path) -> None
 
 
 def test_commits_do_not_wait_for_the_disk_and_readers_not_for_commits(tmp_path: Path) -> None:
-    storage: TrialStorage = open_storage(url(tmp_path))
+    storage: StudyStorage = open_storage(url(tmp_path))
     with storage.engine.connect() as first, storage.engine.connect() as second:
         for connection in (first, second):
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1

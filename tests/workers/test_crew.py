@@ -9,7 +9,7 @@ from worker_targets import evaluation
 from nas.errors import UserError
 from nas.search.search import main
 from nas.spaces import load_space
-from nas.study.definition import definition
+from nas.study.config import definition
 from nas.study.parse import parse
 from nas.tasks import Arithmetic, Csv, Text
 from nas.workers.choose import check_crew, crew

@@ -1,0 +1,322 @@
+"""Optuna's tables in a database: a study's trials are read, rows are written, copied and digested.
+
+Optuna has no public classes for its tables, so their columns are read from the database itself.
+A trial is its number: ids are the database's own and no part of the study, so that a copy in
+another database has the same digest, and nothing else has.
+"""
+
+import datetime
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.study.visit import EVALUATION
+
+if TYPE_CHECKING:  # it is slow to import, and only needed once a storage is opened
+    from sqlalchemy import Connection, Engine, Table
+
+OF_STUDY = ("study_directions", "study_system_attributes", "study_user_attributes")
+OF_TRIALS = (
+    "trial_heartbeats",
+    "trial_intermediate_values",
+    "trial_params",
+    "trial_system_attributes",
+    "trial_user_attributes",
+    "trial_values",
+)
+UNIQUE = {
+    "trial_params": ("trial_id", "param_name"),
+    "trial_system_attributes": ("trial_id", "key"),
+    "trial_user_attributes": ("trial_id", "key"),
+    "trial_values": ("trial_id", "objective"),
+}
+"""The columns of which a table holds each combination once."""
+CHUNK = 200
+"""Rows that are in memory at a time; the outcomes of an evaluation are some 10 kB."""
+INFINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf}
+"""Optuna's names of the values that some databases cannot hold."""
+
+Row = Mapping[str, Any]
+
+distribution_of = lru_cache(maxsize=4096)(json_to_distribution)
+
+
+class StudyTables:
+    """The tables of Optuna in one database."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self.engine = engine
+
+    @cached_property
+    def _tables(self) -> "dict[str, Table]":
+        import sqlalchemy
+
+        metadata = sqlalchemy.MetaData()
+
+        @sqlalchemy.event.listens_for(metadata, "column_reflect")
+        def _as_float(inspector: object, table: object, column: dict[str, Any]) -> None:
+            if isinstance(column["type"], sqlalchemy.Float):  # MySQL's would be read as Decimal
+                column["type"] = sqlalchemy.Float(53)
+
+        metadata.reflect(self.engine, only=["studies", *OF_STUDY, "trials", *OF_TRIALS])
+        return dict(metadata.tables)
+
+    # --- reading ---
+
+    def study_id(self, name: str) -> int | None:
+        """The id of a study; None if it is not there."""
+        import sqlalchemy
+
+        studies = self._tables["studies"].c
+        query = sqlalchemy.select(studies.study_id).where(studies.study_name == name)
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def trials(self, study_id: int) -> dict[int, FrozenTrial]:
+        """The trials of a study by id, in order, without the attributes that `EVALUATION` begins.
+
+        Optuna would read one object a row, outcomes included, which are most of a study and which
+        no sampler looks at; this takes five statements.
+        """
+        import sqlalchemy
+
+        trials = self._tables["trials"].c
+        names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
+        query = sqlalchemy.select(*(trials[name] for name in names)).order_by(trials.number)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.where(trials.study_id == study_id)).all()
+            params, attrs, system, values = (
+                self._by_trial(connection, study_id, table, columns)
+                for table, columns in (
+                    ("trial_params", ("param_name", "param_value", "distribution_json")),
+                    ("trial_user_attributes", ("key", "value_json")),
+                    ("trial_system_attributes", ("key", "value_json")),
+                    ("trial_values", ("value", "value_type")),
+                )
+            )
+        result = {}
+        for trial_id, number, state, start, complete in rows:
+            own = [(name, value, distribution_of(text)) for name, value, text in params[trial_id]]
+            result[trial_id] = FrozenTrial(
+                number,
+                TrialState[state],
+                None,
+                _local(start),
+                _local(complete),
+                {name: kind.to_external_repr(value) for name, value, kind in own},
+                {name: kind for name, _, kind in own},
+                {name: json.loads(text) for name, text in attrs[trial_id]},
+                {name: json.loads(text) for name, text in system[trial_id]},
+                {},
+                trial_id,
+                values=[INFINITE.get(kind, value) for value, kind in values[trial_id]] or None,
+            )
+        return result
+
+    def _by_trial(
+        self, connection: "Connection", study_id: int, name: str, columns: Sequence[str]
+    ) -> dict[int, list[Any]]:
+        """Columns of a table of `OF_TRIALS` by trial id, in the order of writing."""
+        import sqlalchemy
+
+        table, trials = self._tables[name], self._tables["trials"]
+        query = (
+            sqlalchemy.select(table.c.trial_id, *(table.c[column] for column in columns))
+            .join(trials, table.c.trial_id == trials.c.trial_id)
+            .where(trials.c.study_id == study_id)
+            .order_by(*table.primary_key.columns)
+        )
+        if name == "trial_user_attributes":
+            query = query.where(sqlalchemy.not_(table.c.key.startswith(EVALUATION)))
+        result: dict[int, list[Any]] = defaultdict(list)
+        for trial_id, *values in connection.execute(query):
+            result[trial_id].append(values)
+        return result
+
+    def evaluations(self, study_id: int) -> list[tuple[int, str]]:
+        """Trial id and digest of every stored evaluation, in the order of writing."""
+        import sqlalchemy
+
+        attrs, trials = self._tables["trial_user_attributes"], self._tables["trials"]
+        query = (
+            sqlalchemy.select(attrs.c.trial_id, attrs.c.key)
+            .join(trials, attrs.c.trial_id == trials.c.trial_id)
+            .where(trials.c.study_id == study_id, attrs.c.key.startswith(EVALUATION))
+            .order_by(*attrs.primary_key.columns)
+        )
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [(trial_id, key.removeprefix(EVALUATION)) for trial_id, key in rows]
+
+    def evaluation(self, trial_id: int, digest: str) -> dict[str, Any]:
+        """The stored fields of an evaluation."""
+        import sqlalchemy
+
+        attrs = self._tables["trial_user_attributes"].c
+        query = sqlalchemy.select(attrs.value_json).where(
+            attrs.trial_id == trial_id, attrs.key == EVALUATION + digest
+        )
+        with self.engine.connect() as connection:
+            fields: dict[str, Any] = json.loads(connection.execute(query).scalar_one())
+        return fields
+
+    # --- writing: the same once more changes nothing, as where a server's answer was lost ---
+
+    def add_trial(self, study_id: int, number: int, start: datetime.datetime) -> int:
+        """The id of a running trial of this number."""
+        import sqlalchemy
+
+        trials = self._tables["trials"]
+        query = sqlalchemy.select(trials.c.trial_id).where(
+            trials.c.study_id == study_id, trials.c.number == number
+        )
+        row = {"number": number, "state": "RUNNING", "datetime_start": _utc(start)}
+        with self.engine.begin() as connection:
+            there = connection.execute(query).scalar()
+            if there is not None:
+                return int(there)
+            added = connection.execute(sqlalchemy.insert(trials).values(study_id=study_id, **row))
+            return _key_of(added)
+
+    def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Write rows in place of those with the same `UNIQUE` columns, in one transaction."""
+        with self.engine.begin() as connection:
+            for name, new in rows.items():
+                self._replace(connection, name, new)
+
+    def _replace(self, connection: "Connection", name: str, new: Sequence[Row]) -> None:
+        import sqlalchemy
+
+        if new:
+            table = self._tables[name]
+            key = sqlalchemy.tuple_(*(table.c[column] for column in UNIQUE[name]))
+            there = [tuple(row[column] for column in UNIQUE[name]) for row in new]
+            connection.execute(sqlalchemy.delete(table).where(key.in_(there)))
+            connection.execute(sqlalchemy.insert(table), [dict(row) for row in new])
+
+    def end_trial(
+        self, trial_id: int, state: TrialState, values: Sequence[float], end: datetime.datetime
+    ) -> None:
+        """Write the values of a trial and that it has ended."""
+        import sqlalchemy
+
+        names = {value: name for name, value in INFINITE.items()}
+        rows = [
+            {
+                "trial_id": trial_id,
+                "objective": objective,
+                "value": None if value in names else value,
+                "value_type": names.get(value, "FINITE"),
+            }
+            for objective, value in enumerate(values)
+        ]
+        trials = self._tables["trials"]
+        update = sqlalchemy.update(trials).where(trials.c.trial_id == trial_id)
+        with self.engine.begin() as connection:
+            self._replace(connection, "trial_values", rows)
+            connection.execute(update.values(state=state.name, datetime_complete=_utc(end)))
+
+    # --- a whole study ---
+
+    def copy(self, study_id: int, target: "StudyTables", name: str) -> int:
+        """Copy a study under a name that the target does not hold, in one transaction.
+
+        The order in which rows were written is kept, times and states included. Returns the id that
+        the study has in the target.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: if the target holds such a study.
+        """
+        import sqlalchemy
+
+        to = target._tables
+        with self.engine.connect() as reading, target.engine.begin() as writing:
+            added = sqlalchemy.insert(to["studies"]).values(study_name=name)
+            new_id = _key_of(writing.execute(added))
+            ids: dict[int, int] = {}
+            for table in (*OF_STUDY, "trials", *OF_TRIALS):
+                for rows in self._chunks(reading, table, study_id):
+                    fresh = [
+                        {**self._content(table, row), "trial_id": ids[row["number"]]}
+                        if table in OF_TRIALS
+                        else {**self._content(table, row), "study_id": new_id}
+                        for row in rows
+                    ]
+                    writing.execute(sqlalchemy.insert(to[table]), fresh)
+                if table == "trials":
+                    trials = to["trials"].c
+                    query = sqlalchemy.select(trials.number, trials.trial_id)
+                    rows_there = writing.execute(query.where(trials.study_id == new_id))
+                    ids = {number: trial_id for number, trial_id in rows_there}
+        return new_id
+
+    def digest(self, study_id: int) -> str:
+        """SHA-256 of all rows of a study, without ids and its name."""
+        result = hashlib.sha256()
+        with self.engine.connect() as connection:
+            for table in (*OF_STUDY, "trials", *OF_TRIALS):
+                result.update(f"{table}\n".encode())
+                rows = (row for rows in self._chunks(connection, table, study_id) for row in rows)
+                for number, group in groupby(rows, key=lambda row: row.get("number")):
+                    of_trial = {} if number is None else {"number": number}
+                    contents = ({**self._content(table, row), **of_trial} for row in group)
+                    for line in sorted(map(_line, contents)):
+                        result.update(f"{line}\n".encode())
+        return result.hexdigest()
+
+    def _chunks(
+        self, connection: "Connection", name: str, study_id: int
+    ) -> Iterator[Sequence[dict[str, Any]]]:
+        """The rows of a table that belong to a study, by trial and in the order of writing.
+
+        A row of a trial has the trial's number as well.
+        """
+        import sqlalchemy
+
+        table, trials = self._tables[name], self._tables["trials"]
+        [key] = table.primary_key.columns
+        if name in OF_TRIALS:
+            query = (
+                sqlalchemy.select(table, trials.c.number)
+                .join(trials, table.c.trial_id == trials.c.trial_id)
+                .where(trials.c.study_id == study_id)
+                .order_by(trials.c.number, key)
+            )
+        else:
+            query = sqlalchemy.select(table).where(table.c.study_id == study_id).order_by(key)
+        result = connection.execution_options(yield_per=CHUNK).execute(query)
+        for rows in result.mappings().partitions():
+            yield [dict(row) for row in rows]
+
+    def _content(self, name: str, row: Row) -> dict[str, Any]:
+        """The columns of a row that are no ids."""
+        columns = self._tables[name].columns
+        ids = {"study_id", "trial_id"}
+        return {c.name: row[c.name] for c in columns if not c.primary_key and c.name not in ids}
+
+
+def _key_of(added: Any) -> int:
+    key = added.inserted_primary_key
+    assert key is not None, "a row has been added"
+    return int(key[0])
+
+
+def _line(content: Row) -> str:
+    return json.dumps(content, sort_keys=True, default=datetime.datetime.isoformat)
+
+
+def _local(utc: datetime.datetime | None) -> datetime.datetime | None:
+    """Optuna stores naive UTC and hands out naive local time."""
+    return utc and utc.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)
+
+
+def _utc(local: datetime.datetime) -> datetime.datetime:
+    return local.astimezone(datetime.UTC).replace(tzinfo=None)
