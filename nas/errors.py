@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
@@ -48,9 +49,20 @@ def check_fields(owner: "DataclassInstance", group: str = "") -> None:
     """
     for declarer in reversed(type(owner).__mro__):
         if dataclasses.is_dataclass(declarer):
-            for name, hint in get_type_hints(declarer, include_extras=True).items():
-                if get_origin(hint) in (tuple, Annotated, Literal):
-                    _check_value(group + name, hint, getattr(owner, name))
+            for name, hint in _restricted(declarer).items():
+                _check_value(group + name, hint, getattr(owner, name))
+
+
+@cache
+def _restricted(owner: type) -> dict[str, Any]:
+    """The types of a class's fields that restrict their values; reading types anew is slow."""
+    restricted = (Annotated, Literal)
+    return {
+        name: hint
+        for name, hint in get_type_hints(owner, include_extras=True).items()
+        if get_origin(hint) in restricted
+        or (get_origin(hint) is tuple and get_origin(get_args(hint)[0]) in restricted)
+    }
 
 
 def _check_value(name: str, hint: Any, value: Any) -> None:

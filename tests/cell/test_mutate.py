@@ -343,7 +343,7 @@ def test_a_cell_on_which_nothing_applies_is_a_clear_error() -> None:
         ({"least": 0}, "least must be at least 1, got 0"),
         ({"most": 0}, "most must be at least least = 1, got 0"),
         ({"min_operations": 9, "max_operations": 8}, "max_operations must be at least min_op"),
-        ({"visits": "all"}, 'no kind of visits "all"'),
+        ({"visits": "all"}, 'visits must be one of probability, count, got "all"'),
     ],
 )
 def test_rules_that_are_not_sound(fields: dict[str, Any], message: str) -> None:

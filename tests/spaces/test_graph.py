@@ -179,7 +179,7 @@ def test_version_depends_on_every_field(tmp_path: Path) -> None:
         ("constants", "[one]", "constants must be numbers, got 'one'"),
         ("change_states", "1", "change_states must be true or false, got 1"),
         ("most", "true", "most must be a whole number, got True"),
-        ("visits", "all", 'no kind of visits "all"'),
+        ("visits", "all", 'visits must be one of probability, count, got "all"'),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(

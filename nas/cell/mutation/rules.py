@@ -12,7 +12,7 @@ All matrices are square: most mutants join x elementwise with hidden values, so 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from nas.cell.canon import meanings
 from nas.cell.cell import Cell
@@ -20,7 +20,7 @@ from nas.cell.count import check_sizes, width_unit
 from nas.cell.graph import Node, node, reachable
 from nas.cell.mutation.draft import n_matrices, n_operations
 from nas.cell.ops import ACTIVATIONS, OPS
-from nas.errors import CellError, UserError, unknown
+from nas.errors import CellError, UserError, check_fields, unknown
 
 PAPER_OPERATORS = (
     "change_activation",
@@ -33,8 +33,6 @@ PAPER_OPERATORS = (
 PAPER_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear 0", "linear 1", "linear 0.9", "linear 1.1")
 STATE_OPERATORS = ("merge_states", "split_state")
 """Operators that change the number of states."""
-POSITIVE = ("least", "min_operations", "max_operations", "max_matrices", "max_states", "max_draws")
-"""Fields that must be at least 1."""
 ORDERED = (
     ("least", "most"),
     ("min_operations", "max_operations"),
@@ -57,27 +55,27 @@ class Mutations:
     """probability: p ~ U[0, 1] is drawn once, each node is mutated with probability p, and the
     result is kept if `least` to `most` mutations were made. count: `least` to `most` nodes are
     drawn, uniformly."""
-    least: int = 1
+    least: Annotated[int, "at least 1"] = 1
     """Fewest mutations between a parent and its child."""
     most: int = 3
     """Most mutations between a parent and its child."""
-    min_operations: int = 1
+    min_operations: Annotated[int, "at least 1"] = 1
     """Operations of a child, at least; without it, walks without selection end in tiny cells."""
-    max_operations: int = 60
+    max_operations: Annotated[int, "at least 1"] = 60
     """Operations of a child, at most; every matrix and addition to it counts, an LSTM has 21."""
     min_matrices: int = 1
     """Matrices of a child, at least."""
-    max_matrices: int = 24
+    max_matrices: Annotated[int, "at least 1"] = 24
     """Matrices of a child, at most; an LSTM has 8."""
     change_states: bool = False
     """Whether a child may have more or fewer states than its parent."""
-    max_states: int = 4
+    max_states: Annotated[int, "at least 1"] = 4
     """States of a child, where their number may change."""
     constants: tuple[float, ...] = (-1.0, 0.5, 2.0)
     """Factors of the operator insert_constant."""
     library: tuple[Cell, ...] = ()
     """Cells whose gates the operator swap_gate may take."""
-    max_draws: int = 2000
+    max_draws: Annotated[int, "at least 1"] = 2000
     """Draws after which a cell counts as having no acceptable mutant."""
 
     def check(self, operators: tuple[str, ...]) -> "Mutations":
@@ -93,15 +91,11 @@ class Mutations:
                     raise UserError(unknown(name.removesuffix("s"), choice, allowed))
         for spec in self._choices("activations"):
             activation(spec, 0)
-        for name in POSITIVE:
-            if (value := getattr(self, name)) < 1:
-                raise UserError(f"{name} must be at least 1, got {value}.")
+        check_fields(self)
         for least, most in ORDERED:
             low, high = getattr(self, least), getattr(self, most)
             if high < low:
                 raise UserError(f"{most} must be at least {least} = {low}, got {high}.")
-        if self.visits not in ("probability", "count"):
-            raise UserError(unknown("kind of visits", self.visits, ("probability", "count")))
         for name in self.operators:
             if name in STATE_OPERATORS and not self.change_states:
                 raise UserError(f"the operator {name} needs change_states: true.")
