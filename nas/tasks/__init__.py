@@ -1,52 +1,28 @@
 """The tasks that cells are compared on. A new one is one file and one line in this table."""
 
-from nas.tasks.adding import Adding
-from nas.tasks.arithmetic import Arithmetic
-from nas.tasks.arithmetic_attention import ArithmeticAttention
-from nas.tasks.arrays import Arrays
-from nas.tasks.base import Task
-from nas.tasks.copy_attention import CopyAttention
-from nas.tasks.copy_memory import CopyMemory
-from nas.tasks.csv import Csv
-from nas.tasks.digits import Digits
-from nas.tasks.dyck import Dyck
-from nas.tasks.memorization import Memorization
-from nas.tasks.module import Module
-from nas.tasks.music import Music
-from nas.tasks.penn_treebank import PennTreebank
-from nas.tasks.recall import Recall
-from nas.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, Parity
-from nas.tasks.selective_copying import SelectiveCopying
-from nas.tasks.text import Text
-from nas.tasks.words import Words
-from nas.tasks.xml import Xml
-
-__all__ = [
-    "TASKS",
-    "Adding",
-    "Arithmetic",
-    "ArithmeticAttention",
-    "Arrays",
-    "CopyAttention",
-    "CopyMemory",
-    "Csv",
-    "CycleNavigation",
-    "Digits",
-    "Dyck",
-    "EvenPairs",
-    "Memorization",
-    "ModularArithmetic",
-    "Module",
-    "Music",
-    "Parity",
-    "PennTreebank",
-    "Recall",
-    "SelectiveCopying",
-    "Task",
-    "Text",
-    "Words",
-    "Xml",
-]
+from nas.tasks.adding import Adding as Adding
+from nas.tasks.arithmetic import Arithmetic as Arithmetic
+from nas.tasks.arithmetic_attention import ArithmeticAttention as ArithmeticAttention
+from nas.tasks.arrays import Arrays as Arrays
+from nas.tasks.base import Task as Task
+from nas.tasks.copy_attention import CopyAttention as CopyAttention
+from nas.tasks.copy_memory import CopyMemory as CopyMemory
+from nas.tasks.csv import Csv as Csv
+from nas.tasks.digits import Digits as Digits
+from nas.tasks.dyck import Dyck as Dyck
+from nas.tasks.memorization import Memorization as Memorization
+from nas.tasks.module import Module as Module
+from nas.tasks.music import Music as Music
+from nas.tasks.penn_treebank import PennTreebank as PennTreebank
+from nas.tasks.recall import Recall as Recall
+from nas.tasks.regular import CycleNavigation as CycleNavigation
+from nas.tasks.regular import EvenPairs as EvenPairs
+from nas.tasks.regular import ModularArithmetic as ModularArithmetic
+from nas.tasks.regular import Parity as Parity
+from nas.tasks.selective_copying import SelectiveCopying as SelectiveCopying
+from nas.tasks.text import Text as Text
+from nas.tasks.words import Words as Words
+from nas.tasks.xml import Xml as Xml
 
 TASKS: dict[str, type[Task]] = {
     "memorization": Memorization,

@@ -3,24 +3,13 @@
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from nas.errors import UserError
-from nas.tasks import ngram
-from nas.tasks.base import (
-    ACCURACY,
-    Baseline,
-    Interface,
-    Metric,
-    Split,
-    Task,
-    Window,
-    generator,
-    interface_of,
-)
-from nas.tasks.streams import check_splits, cut, inside, lay, n_windows, of_split
+from nas.tasks.base import Split
+from nas.tasks.drawn import of_split
+from nas.tasks.streams import Positions, StringStreams, Tokens, inside
 
 SYMBOLS = string.ascii_lowercase + string.digits + "+-=."
 """The 40 symbols; a token is a place in this string."""
@@ -30,7 +19,7 @@ DRAWN_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Arithmetic(Task):
+class Arithmetic(StringStreams):
     """Streams like `3e36d9-h1h39f94eeh43keg3c=-13991064.`; the answer and its "." are scored.
 
     After Jozefowicz et al. 2015, section 3.5, which leaves the distributions open. Ours: the number
@@ -41,59 +30,21 @@ class Arithmetic(Task):
     """
 
     name: ClassVar[str] = "arithmetic"
-    perfect: ClassVar[float] = 1.0
+    perfect: ClassVar[float | None] = 1.0
+    symbols: ClassVar[str] = SYMBOLS
 
-    max_digits: int = 8
+    max_digits: Annotated[int, f"in [1, {MOST_DIGITS}]"] = 8
     """Most digits of an operand, 1 to 18."""
-    sign_probability: float = 0.5
-    """Probability that an operand has a minus sign; 0 never has."""
-    max_distractors: int = 3
+    sign_probability: Annotated[float, "in [0, 1]"] = 0.5
+    """Probability that an operand has a minus sign."""
+    max_distractors: Annotated[int, "at least 0"] = 3
     """Most letters between two characters of an expression."""
     operators: Literal["+-", "+", "-"] = "+-"
 
-    @property
-    def metric(self) -> Metric:
-        return ACCURACY
+    def positions(self, streams: Tokens) -> tuple[Positions, dict[str, Positions]]:
+        return inside(streams[:-1], SYMBOLS.index("="), SYMBOLS.index(".")), {}
 
-    @property
-    def interface(self) -> Interface:
-        return interface_of(len(SYMBOLS))
-
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        length = n_windows(self, split) * self.window + 1
-        examples = self._examples(split, generator(self, split, seed, epoch))
-        streams = lay(examples, SYMBOLS, self.batch_size, length)
-        scored = inside(streams[:-1], SYMBOLS.index("="), SYMBOLS.index("."))
-        return cut(streams, self.window, scored)
-
-    def chance(self, split: Split = "validation") -> float:
-        return 1 / self.interface.outputs
-
-    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
-        return ngram.accuracy(self, seed, split, order=2)
-
-    def check(self) -> None:
-        super().check()
-        if not 1 <= self.max_digits <= MOST_DIGITS:
-            raise UserError(
-                f"tasks.{self.name}.max_digits must be 1 to {MOST_DIGITS}, got {self.max_digits}."
-            )
-        if not 0 <= self.sign_probability <= 1:
-            raise UserError(
-                f"tasks.{self.name}.sign_probability is a probability and must be 0 to 1, "
-                f"got {self.sign_probability}."
-            )
-        if self.max_distractors < 0:
-            raise UserError(
-                f"tasks.{self.name}.max_distractors must be at least 0, got {self.max_distractors}."
-            )
-        if self.operators not in ("+-", "+", "-"):
-            raise UserError(
-                f'tasks.{self.name}.operators must be "+-", "+" or "-", got "{self.operators}".'
-            )
-        check_splits(self, self._examples)
-
-    def _examples(self, split: Split, random: np.random.Generator) -> Iterator[str]:
+    def examples(self, split: Split, random: np.random.Generator) -> Iterator[str]:
         for expression in of_split(self._expressions(random), split, self):
             gaps = random.integers(self.max_distractors + 1, size=len(expression) - 1).tolist()
             letters = random.integers(ord("a"), ord("z") + 1, size=sum(gaps), dtype=np.uint8)
@@ -119,7 +70,7 @@ class Arithmetic(Task):
 
 
 def _value(expression: str) -> int:
-    """The value of "3369--13=": the operator is the first sign that follows a digit."""
+    """Return the value of "3369--13=": the operator is the first sign that follows a digit."""
     place = next(i for i in range(1, len(expression)) if expression[i] in "+-")
     left, right = int(expression[:place]), int(expression[place + 1 : -1])
     return left + right if expression[place] == "+" else left - right

@@ -1,4 +1,4 @@
-"""Arithmetic with attention: a sum or a difference is read as a whole, then its value written."""
+"""Arithmetic with attention: read a whole sum or difference, then write its value."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,20 +6,19 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from nas.tasks.arithmetic import SYMBOLS, Arithmetic
-from nas.tasks.attended import Attended, Pair, check_attention, interface, lay
+from nas.tasks.attended import Attended, Pair, interface, lay
 from nas.tasks.base import Interface, Split, Window, generator
-from nas.tasks.streams import n_windows
 
 DIVIDER, PADDING = SYMBOLS.index("="), len(SYMBOLS)
 
 
 @dataclass(frozen=True)
 class ArithmeticAttention(Arithmetic):
-    """The examples of `arithmetic`, one after "=" attending to the characters before it.
+    """The examples of `arithmetic`: steps after "=" attend to the characters before it.
 
-    The source is what stands before "=", distracting letters included; the answer and its "." are
-    written, each character given back as the next input. The symbol after the 40 is padding. A
-    window is one minibatch of whole, independent examples: the field `window` is not used.
+    The source is the text before "=", distracting letters included; the answer and its "." are
+    written, each character given back as the next input. The symbol after the 40 is padding. The
+    field `window` is not used.
     """
 
     name: ClassVar[str] = "arithmetic_attention"
@@ -27,28 +26,24 @@ class ArithmeticAttention(Arithmetic):
 
     attention: Attended = field(default="additive", kw_only=True)
     """How a model attends: additive (its context is an input of the cell), general (computed from
-    the output of the cell), or none, for a model that reads all steps in their turn."""
+    the output of the cell), or none, for a model that reads all steps in order."""
 
     @property
     def interface(self) -> Interface:
         return interface(len(SYMBOLS), PADDING + 1, self.attention, DIVIDER)
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
-        examples = self._examples(split, generator(self, split, seed, epoch))
+        examples = self.examples(split, generator(self, split, seed, epoch))
         n_characters = 2 * (self.max_digits + 1) + 1  # two signs, two numbers, the operator
         longest = n_characters * (1 + self.max_distractors), self.max_digits + 3
-        for _ in range(n_windows(self, split)):
+        for _ in range(self.n_windows(split)):
             pairs = [_pair(example) for example in islice(examples, self.batch_size)]
             yield lay(pairs, longest, DIVIDER, PADDING)
 
     def legend(self) -> dict[str, Any]:
         return {"symbols": SYMBOLS, "padding": PADDING}
 
-    def check(self) -> None:
-        check_attention(self, self.attention)
-        super().check()
-
 
 def _pair(example: str) -> Pair:
     source, text = example.split("=")
-    return [SYMBOLS.index(one) for one in source], [SYMBOLS.index(one) for one in text]
+    return list(map(SYMBOLS.index, source)), list(map(SYMBOLS.index, text))

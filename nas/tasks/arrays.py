@@ -5,22 +5,22 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from nas.errors import UserError
 from nas.tasks import labelled, sequences
-from nas.tasks.base import Metric, Split
-from nas.tasks.labelled import HEADS, Array, Declared, DeclaredHead
-from nas.tasks.sequences import SPLITS, Data, Places, SequenceTask
-from nas.tasks.table import file_bytes
+from nas.tasks.base import SPLITS, Split, check_shares
+from nas.tasks.files import file_bytes
+from nas.tasks.labelled import Array, DeclaredHead, LabelledTask
+from nas.tasks.sequences import Data, Places
 
 KNOWN = ("x", "y", "lengths", "split")
 
 
 @dataclass(frozen=True)
-class Arrays(SequenceTask):
+class Arrays(LabelledTask):
     """The sequences of an .npz file, each one example; no code in it is run.
 
     `x` is (N, T) whole numbers, tokens, or (N, T) or (N, T, features) numbers. `y` goes with the
@@ -38,8 +38,8 @@ class Arrays(SequenceTask):
     head: DeclaredHead = "class"
     """class: one of several a sequence; categorical: at each step; bernoulli: bits; gaussian:
     numbers."""
-    horizon: int = 0
-    """If above 0, what x is so many steps later is to be predicted, in place of y."""
+    horizon: Annotated[int, "at least 0"] = 0
+    """If above 0, x so many steps later is predicted, in place of y."""
     split: Literal["random", "order"] = "random"
     """How sequences are dealt if the file does not say it: always the same way, or in order."""
     normalise: bool = True
@@ -50,26 +50,14 @@ class Arrays(SequenceTask):
     test_share: float = 0.1
 
     @property
-    def metric(self) -> Metric:
-        return sequences.metric_of(HEADS[self.head], self.metric_name)
-
-    @property
     def data(self) -> Data:
-        """What the file holds, split and normalised; it is made once in a process."""
+        """The content of the file, split and normalised; it is made once in a process."""
         return _data(self)
 
     def check(self) -> None:
         super().check()
-        labelled.check(_declared(self))
-        sequences.check_metric(self, HEADS[self.head], self.metric_name)
-        sequences.shares_ok(self, self.validation_share, self.test_share)
-        if self.split not in ("random", "order"):
-            raise UserError(f'tasks.{self.name}.split must be random or order, got "{self.split}".')
+        check_shares(self, self.validation_share, self.test_share, test_may_be_0=False)
         _ = self.data
-
-
-def _declared(task: Arrays) -> Declared:
-    return Declared(task.name, task.head, task.horizon, task.normalise)
 
 
 @functools.lru_cache(maxsize=4)
@@ -77,7 +65,7 @@ def _data(task: Arrays) -> Data:
     field = f"tasks.{task.name}.path"
     if not task.path:
         raise UserError(f"{field} must name an .npz file, got nothing.")
-    content = file_bytes(field, task.path, "an .npz file")
+    content = file_bytes(field, task.path, "give the path of an .npz file")
     stored = _stored(field, task.path, content)
     x = stored["x"]
     lengths = stored.get("lengths", np.full(len(x), x.shape[1]))
@@ -86,19 +74,14 @@ def _data(task: Arrays) -> Data:
             f"{field}: lengths must be whole numbers from 1 to the {x.shape[1]} steps of x, got "
             f"{lengths.min()} to {lengths.max()}."
         )
-    inputs = [one[:length] for one, length in zip(x, lengths, strict=True)]
+    inputs = [rows[:length] for rows, length in zip(x, lengths, strict=True)]
     targets = None if task.horizon else _targets(task, field, stored, lengths)
-    return labelled.build(
-        _declared(task),
-        inputs,
-        targets,
-        _dealt(task, field, stored),
-        hashlib.sha256(content).hexdigest(),
-    )
+    dealt = _dealt(task, field, stored)
+    return labelled.build(task, inputs, targets, dealt, hashlib.sha256(content).hexdigest())
 
 
 def _stored(field: str, path: str, content: bytes) -> dict[str, Array]:
-    """The file's arrays, checked against one another."""
+    """Read the file's arrays and check them against one another."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as opened:
             if not isinstance(opened, np.lib.npyio.NpzFile):
@@ -134,6 +117,7 @@ def _stored(field: str, path: str, content: bytes) -> dict[str, Array]:
 
 
 def _targets(task: Arrays, field: str, stored: dict[str, Array], lengths: Places) -> list[Array]:
+    """Return the targets of each sequence, of its steps that count or of the whole."""
     if "y" not in stored:
         raise UserError(
             f"{field}: {task.path} has no array y, which head {task.head} needs without a horizon."
@@ -149,11 +133,12 @@ def _targets(task: Arrays, field: str, stored: dict[str, Array], lengths: Places
             f"sequences and {n_steps} steps of x, got {y.shape}."
         )
     if not is_step:
-        return list(y.reshape(len(y), -1)) if HEADS[task.head] != "categorical" else list(y)
-    return [one[:length] for one, length in zip(y, lengths, strict=True)]
+        return list(y if task.output_head == "categorical" else y.reshape(len(y), -1))
+    return [rows[:length] for rows, length in zip(y, lengths, strict=True)]
 
 
 def _dealt(task: Arrays, field: str, stored: dict[str, Array]) -> dict[Split, Places]:
+    """Deal the sequences to the splits, as the file says or by shares."""
     if "split" not in stored:
         n = len(stored["x"])
         return sequences.dealt(n, task.validation_share, task.test_share, task.split)

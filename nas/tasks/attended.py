@@ -1,40 +1,31 @@
-"""Pairs of a source and what is written for it, as windows for models that attend.
+"""Pairs of a source and the text written for it, as windows for models with attention.
 
-Shared by the tasks whose window is one minibatch of such examples, read and written by a model as
+The tasks that share this have minibatches of such pairs as windows, laid out as
 `nas.tasks.base.Attention` says. All windows of a task have one shape, that of its longest example.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from nas.errors import UserError
-from nas.tasks.base import Attention, AttentionForm, Interface, Task, Window
+from nas.tasks.base import Attention, Interface, Window
 
 Attended = Literal["additive", "general", "none"]
-"""A form of attention, or "none" for a model that reads all steps in their turn."""
+"""A form of attention, or "none" for a model that reads all steps in order."""
 Pair = tuple[Sequence[int], Sequence[int]]
-"""A source, without the divider, and what is written, with its end."""
-
-
-def check_attention(task: Task, attention: Attended) -> None:
-    """Raise UserError if there is no such form of attention."""
-    if attention not in get_args(Attended):
-        known = ", ".join(get_args(Attended))
-        raise UserError(f'tasks.{task.name}.attention must be one of {known}, got "{attention}".')
+"""A source without the divider, and a text with its end."""
 
 
 def interface(n_outputs: int, n_inputs: int, attention: Attended, divider: int) -> Interface:
-    """Symbols that are read, of which the last is padding; those that are written come first."""
+    """Make the interface of a task whose inputs are the outputs' symbols and more, padding last."""
     if attention == "none":
         return Interface(n_inputs, n_outputs)
-    form: AttentionForm = attention
-    return Interface(n_inputs, n_outputs, attention=Attention(form, divider, n_inputs - 1))
+    return Interface(n_inputs, n_outputs, attention=Attention(attention, divider, n_inputs - 1))
 
 
 def lay(pairs: Sequence[Pair], longest: tuple[int, int], divider: int, padding: int) -> Window:
-    """One window of whole examples; `longest` is the most symbols of a source and of a text.
+    """Make a window of whole examples; `longest` has the most symbols of a source and of a text.
 
     Where nothing is scored, the target is 0.
     """

@@ -1,18 +1,18 @@
 """What a task is: data, a loss and the metric that is compared, with three splits.
 
-A task is a frozen dataclass whose fields are its configuration, in NumPy alone:
-`nas/training/train.py` turns its windows into tensors. To add one, write a file like
-`memorization.py`, list its class in `nas/tasks/__init__.py`, and hand it to
-`nas.testing.check_task`. Its `interface` says what a model reads and gives, its head, and its
-windows which positions count:
+A task is a frozen dataclass whose fields are its configuration. It uses NumPy alone:
+`nas/training/windows.py` turns its windows into tensors. To add a task, write a file like
+`memorization.py`, list its class in `nas/tasks/__init__.py` and `nas/tasks/config.py`, and test it
+with `nas.testing.check_task`. Its `interface` says what a model reads and writes, and its windows
+say which positions count:
 
 - the next of V symbols, everywhere: `Interface(V, V)`, all positions scored;
 - a label for a whole sequence: `Interface(F, C, tokens=False)`, only the last step scored;
 - 88 keys of each frame: `Interface(88, 88, "bernoulli", tokens=False)`;
 - a number at the last step: `Interface(F, 1, "gaussian", tokens=False)`, only the last step scored;
-- a text for a source that is attended to: `attention=Attention("additive", divider, padding)`, only
-  the steps from the divider on scored;
-- an accuracy of some positions though all are trained on: a mark of the windows, and
+- a text written with attention to a source: `attention=Attention("additive", divider, padding)`,
+  only the steps from the divider on scored;
+- all positions trained on, but the accuracy of some compared: a mark of the windows, and
   `replace(ACCURACY, mark="recall")` as the metric.
 """
 
@@ -20,49 +20,50 @@ import dataclasses
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import exp
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.errors import check_fields
+from nas.errors import UserError, check_fields
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Head = Literal["categorical", "bernoulli", "gaussian"]
 """What the output layer's numbers mean: scores of classes, of which one is right; logits of bits,
-each 0 or 1; means of numbers. The losses are -ln of the probability, for a Gaussian head the
-squared error, the mean of its numbers."""
+each 0 or 1; means of numbers. The loss is -ln of the probability; for a Gaussian head it is the
+squared error, averaged over the numbers."""
 WORD_LOSS = "nats a word"
-"""The unit of losses that are told with their perplexity."""
-
+"""The unit of losses that are shown with their perplexity."""
 
 AttentionForm = Literal["additive", "general"]
-"""What a step that is written attends by: in "additive" its context is computed from the output of
-the step before and is an input of the cell (Bahdanau et al. 2015); in "general" it is computed from
-the step's own output, and the cell does not see it (Luong et al. 2015)."""
+"""How a written step attends: with "additive" its context is computed from the output of the step
+before and is an input of the cell (Bahdanau et al. 2015); with "general" it is computed from the
+step's own output, and the cell does not see it (Luong et al. 2015)."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """How a model reads a window of whole examples: a source, then a divider, then what it writes.
+    """How a model reads a window of whole examples: a source, a divider, then the written text.
 
-    Sources end at the same step, padded at their start, and the divider is the first input of the
-    steps that are written; the others are the targets before, padded at their end.
+    Sources are padded at their start, so that all end at the same step. The divider is the first
+    input of the written steps; each further input is the target of the step before. Texts are
+    padded at their end.
     """
 
     form: AttentionForm
     divider: int
-    """The symbol after all sources."""
+    """The symbol after every source."""
     padding: int
-    """The symbol that nothing attends to."""
+    """The symbol without a meaning: no step attends to it."""
 
 
 @dataclass(frozen=True)
 class Interface:
-    """What a model of a task reads and gives at each step."""
+    """What a model of a task reads and writes at each step."""
 
     inputs: int
     """Symbols of the vocabulary, or features."""
@@ -72,17 +73,17 @@ class Interface:
     tokens: bool = True
     """Whether inputs are symbols; else they are vectors of features."""
     attention: Attention | None = None
-    """None: a model reads each step once, in its turn."""
+    """None: a model reads each step once, in order."""
 
     @property
     def predicts_next(self) -> bool:
-        """Whether this is what a predictor of the next symbol has."""
+        """Whether this is the interface of a predictor of the next symbol."""
         return self == Interface(self.inputs, self.inputs)
 
 
-def interface_of(given: Interface | int) -> Interface:
-    """A size of a vocabulary stands for a predictor of its next symbol."""
-    return given if isinstance(given, Interface) else Interface(given, given)
+def interface_of(interface: Interface | int) -> Interface:
+    """Return the interface; a size of a vocabulary stands for a predictor of its next symbol."""
+    return interface if isinstance(interface, Interface) else Interface(interface, interface)
 
 
 @dataclass(frozen=True)
@@ -93,25 +94,28 @@ class Metric:
     unit: str
     higher_is_better: bool
     mark: str = ""
-    """The named set of positions whose accuracy it is; all scored ones if empty."""
+    """The named set of positions whose accuracy is meant; all scored positions if empty."""
 
     def better(self, value: float, than: float) -> bool:
         return value > than if self.higher_is_better else value < than
 
     def ratio(self, value: float, reference: float) -> float:
-        """`value` relative to `reference`: more than 1 is better, whatever the direction."""
+        """Return `value` relative to `reference`: above 1 is better, whatever the direction."""
         over, under = (value, reference) if self.higher_is_better else (reference, value)
         return over / under if under > 0 else float(over > 0)
 
     def at_ratio(self, ratio: float, reference: float) -> float:
-        """The value whose `ratio` to `reference` is the given one, which is not 0 for a loss."""
+        """Invert `ratio`: the value that has this ratio, not 0 for a loss, to the reference."""
         return ratio * reference if self.higher_is_better else reference / ratio
 
     def shown(self, value: float) -> str:
-        """In four digits; a loss of words with its perplexity, as language models are told."""
+        """Format a value with four digits; a loss of words is followed by its perplexity."""
         number = f"{value:.4g}"
         return f"{number} (perplexity {exp(value):.4g})" if self.unit == WORD_LOSS else number
 
+
+FEWEST_EXAMPLES = 1000
+"""Of so many different examples the smallest split, 1 in 10, certainly has some."""
 
 ACCURACY = Metric("accuracy", "share of scored symbols", higher_is_better=True)
 LOSS = Metric("loss", "nats a symbol", higher_is_better=False)
@@ -120,7 +124,7 @@ ERROR = Metric("loss", "mean squared error", higher_is_better=False)
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of `time` steps of `batch` parallel streams, all arrays of shape (time, batch)."""
+    """`time` steps of `batch` parallel streams; all arrays have the shape (time, batch)."""
 
     inputs: NDArray[np.int64] | NDArray[np.float32]
     """Tokens in [0, interface.inputs), or features, (time, batch, interface.inputs)."""
@@ -129,14 +133,28 @@ class Window:
     scored: NDArray[np.bool_]
     """The positions that count for the loss and the metric."""
     fresh: bool
-    """Whether the states start anew here; else they are carried over from the window before."""
+    """Whether states start anew here; else they are carried over from the window before."""
     marks: dict[str, NDArray[np.bool_]] = dataclasses.field(default_factory=dict)
-    """Further named sets of positions whose accuracy is reported beside the metric."""
+    """Named sets of positions, whose accuracies are reported beside the metric."""
+
+
+def at_the_end(inputs: NDArray[Any], targets: NDArray[Any], n_scored: int) -> Window:
+    """Make a fresh window of whole examples of which only the last `n_scored` steps are scored."""
+    scored = np.zeros(inputs.shape[:2], dtype=np.bool_)
+    scored[-n_scored:] = True
+    return Window(inputs, targets, scored, fresh=True)
+
+
+def scored_rows(windows: Iterable[Window]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the targets and the inputs at the scored positions of some windows."""
+    pairs = [(window.targets[window.scored], window.inputs[window.scored]) for window in windows]
+    targets, inputs = zip(*pairs, strict=True)
+    return np.concatenate(targets), np.concatenate(inputs)
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A simple predictor without a network, as the line that a cell must pass."""
+    """A simple predictor without a network: a cell must be better than it."""
 
     name: str
     value: float
@@ -147,17 +165,18 @@ class Baseline:
 class Task(ABC):
     """Prediction at the steps of sequences, trained in windows with the state carried over.
 
-    Subclasses are final, add fields for every free choice, and set `name` and `revision`.
+    Subclasses are final, add a field for every free choice, and set `name` and `revision`. A class
+    attribute `metric` or `interface` is enough where it does not depend on the fields.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
-    """Raised whenever the same fields would give other data: old outcomes no longer apply."""
+    """Raise it whenever the same fields would give other data: old outcomes no longer apply."""
     forced: ClassVar[bool] = True
     """Whether every scored target is the next input (teacher forcing), as `check_task` verifies."""
     perfect: ClassVar[float | None] = None
-    """The metric of a predictor that makes no mistake; None where what is predicted is not
-    determined by what was read."""
+    """The metric of a predictor that makes no mistake; None where the inputs do not determine the
+    targets."""
 
     n_params: tuple[Annotated[int, "at least 1"], ...] = (25_000,)
     """Parameter budgets that settings are drawn from."""
@@ -174,73 +193,108 @@ class Task(ABC):
     """A training run stops once validation reaches this value of the metric; None: never."""
 
     @property
-    @abstractmethod
-    def metric(self) -> Metric: ...
+    def metric(self) -> Metric:
+        """The quantity that is compared: accuracy, unless a subclass says otherwise."""
+        return ACCURACY
 
     @property
     @abstractmethod
     def interface(self) -> Interface:
-        """What a model reads and gives: of its sizes follows the width that a budget allows."""
+        """What a model reads and writes; its sizes decide how wide a budget allows a cell to be."""
 
     @abstractmethod
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         """Yield one epoch of a split: a function of (fields, split, seed, epoch) alone.
 
-        `epoch` matters for "train" only. The validation and test splits give
-        `validation_batches` windows at most. No example of one split occurs in another. Batches
-        have `batch_size` streams; the last ones of validation and test may have fewer.
+        `epoch` matters for "train" only. The validation and test splits give at most
+        `validation_batches` windows. No example of one split occurs in another. Batches have
+        `batch_size` streams; the last ones of validation and test may have fewer.
         """
 
-    @abstractmethod
+    def n_windows(self, split: Split) -> int:
+        """Return the number of windows of one epoch of a split, at most."""
+        return self.batches_per_epoch if split == "train" else self.validation_batches
+
     def chance(self, split: Split = "validation") -> float:
-        """The metric of blind guessing on a split: uniform over the classes or bits; for numbers,
-        always 0, to which the training part's mean is normalised."""
+        """Return the metric of blind guessing on a split: uniform over the classes or bits; for
+        numbers always 0, to which the mean of the training part is normalised."""
+        is_share, n = self.metric.name == "accuracy", self.interface.outputs
+        if self.interface.head == "gaussian":
+            targets, _ = scored_rows(self.windows(split, seed=0))
+            return float(np.mean(np.square(targets, dtype=np.float64)))
+        if self.interface.head == "bernoulli":
+            return 0.5**n if is_share else float(n * np.log(2))
+        return 1 / n if is_share else float(np.log(n))
 
     @abstractmethod
     def baseline(self, seed: int, split: Split = "validation") -> Baseline:
-        """A simple predictor fitted on the training split and measured on another."""
+        """Fit a simple predictor on the training split and measure it on another."""
 
     def baselines(self, seed: int, split: Split = "validation") -> tuple[Baseline, ...]:
-        """All simple predictors that are shown, `baseline` first."""
+        """Return all simple predictors that reports show, `baseline` first."""
         return (self.baseline(seed, split),)
 
     def check(self) -> None:
         """Raise UserError if a field is out of range; subclasses extend it."""
         check_fields(self, f"tasks.{self.name}.")
 
+    def refused(self, field: str, rule: str, value: object) -> UserError:
+        """Return the error for a field that must be something else."""
+        return UserError(f"tasks.{self.name}.{field} must be {rule}, got {value}.")
+
+    def check_enough(self, n_examples: int, fields: str) -> None:
+        """Raise UserError if so few different examples exist that a split could be empty."""
+        if n_examples < FEWEST_EXAMPLES:
+            raise UserError(
+                f"tasks.{self.name}: {fields} gives {n_examples} different examples, but three "
+                f"splits that share none need at least {FEWEST_EXAMPLES}: raise one of them."
+            )
+
     def missing(self) -> str:
-        """Why the data would have to be fetched before they can be read; empty if they are here."""
+        """Say which data would have to be fetched first; return "" if all are here."""
         return ""
 
     def content(self) -> str:
-        """A digest of data that the fields do not determine, such as a file's SHA-256."""
+        """Return a digest of data that the fields do not determine, such as a file's SHA-256."""
         return ""
 
     def legend(self) -> dict[str, Any]:
-        """What a user of trained weights must know of inputs and outputs, as plain data."""
+        """Return, as plain data, what inputs and outputs mean, for users of trained weights."""
         return {}
 
     @property
     def version(self) -> str:
-        """Digest of all that determines the data and the budget: outcomes are cached under it."""
+        """A digest of all that determines the data and the budget; outcomes are cached under it."""
         parts: list[Any] = [self.name, self.revision, dataclasses.asdict(self), self.content()]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.name}-{digest}"
 
 
+def bounds(n: int, validation: float, test: float) -> list[int]:
+    """Return where the training, validation and test parts of n things in order begin and end."""
+    n_test, n_validation = round(n * test), round(n * validation)
+    return [0, n - n_validation - n_test, n - n_test, n]
+
+
+def check_shares(task: Task, validation: float, test: float, *, test_may_be_0: bool) -> None:
+    """Raise UserError unless each part has a share of the data, but for test if it may be 0."""
+    has_test = test >= 0 if test_may_be_0 else test > 0
+    if not (validation > 0 and has_test and validation + test < 1):
+        raise UserError(
+            f"tasks.{task.name}: validation_share > 0, test_share {'>=' if test_may_be_0 else '>'} "
+            f"0 and a sum below 1 must hold, got {validation} and {test}."
+        )
+
+
 def generator(task: Task, split: Split, seed: int, epoch: int = 0) -> np.random.Generator:
-    """The random generator of one epoch of one split; validation and test have one epoch."""
-    place = ("train", "validation", "test").index(split)
+    """Return the random generator of an epoch of a split; validation and test have one epoch."""
+    place = SPLITS.index(split)
     name = int.from_bytes(hashlib.sha256(task.name.encode()).digest()[:4])
     return np.random.default_rng([name, place, seed, epoch if split == "train" else 0])
 
 
-FEWEST_EXAMPLES = 1000
-"""With so many different examples, the smallest split of 1 in 10 has some for certain."""
-
-
 def split_of(example: bytes) -> Split:
-    """The split that an example belongs to by its hash: 1 in 10 validation, 1 in 10 test.
+    """Return the split of an example by its hash: 1 in 10 validation, 1 in 10 test.
 
     Generators draw again until an example falls into the split that they fill, so that no example
     is in two splits (after Zaremba & Sutskever 2014, who split by the hash of the string).

@@ -5,28 +5,10 @@ A new task is a field here and a line in `nas/tasks/__init__.py`.
 
 from dataclasses import dataclass, field
 
+from nas import tasks
 from nas.errors import UserError, unknown
 from nas.tasks import TASKS
-from nas.tasks.adding import Adding
-from nas.tasks.arithmetic import Arithmetic
-from nas.tasks.arithmetic_attention import ArithmeticAttention
-from nas.tasks.arrays import Arrays
 from nas.tasks.base import Task
-from nas.tasks.copy_attention import CopyAttention
-from nas.tasks.copy_memory import CopyMemory
-from nas.tasks.csv import Csv
-from nas.tasks.digits import Digits
-from nas.tasks.dyck import Dyck
-from nas.tasks.memorization import Memorization
-from nas.tasks.module import Module
-from nas.tasks.music import Music
-from nas.tasks.penn_treebank import PennTreebank
-from nas.tasks.recall import Recall
-from nas.tasks.regular import CycleNavigation, EvenPairs, ModularArithmetic, Parity
-from nas.tasks.selective_copying import SelectiveCopying
-from nas.tasks.text import Text
-from nas.tasks.words import Words
-from nas.tasks.xml import Xml
 
 
 @dataclass(frozen=True)
@@ -35,53 +17,55 @@ class TasksConfig:
 
     use: tuple[str, ...] = ("arithmetic", "xml", "text")
     """Tasks of the score, in the order in which a candidate must pass them; --tasks sets it."""
-    memorization: Memorization = field(default_factory=Memorization)
+    memorization: tasks.Memorization = field(default_factory=tasks.Memorization)
     """Reproduce symbols in order; also the filter of `protocol.filter`."""
-    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    arithmetic: tasks.Arithmetic = field(default_factory=tasks.Arithmetic)
     """Add and subtract numbers, character by character."""
-    xml: Xml = field(default_factory=Xml)
+    xml: tasks.Xml = field(default_factory=tasks.Xml)
     """Predict synthetic XML."""
-    text: Text = field(default_factory=Text)
+    text: tasks.Text = field(default_factory=tasks.Text)
     """Predict the characters of a text."""
-    words: Words = field(default_factory=Words)
+    words: tasks.Words = field(default_factory=tasks.Words)
     """Predict the words of a text."""
-    penn_treebank: PennTreebank = field(default_factory=PennTreebank)
+    penn_treebank: tasks.PennTreebank = field(default_factory=tasks.PennTreebank)
     """Predict the words of the Penn Treebank."""
-    csv: Csv = field(default_factory=Csv)
+    csv: tasks.Csv = field(default_factory=tasks.Csv)
     """Forecast or classify the rows of a table."""
-    arrays: Arrays = field(default_factory=Arrays)
+    arrays: tasks.Arrays = field(default_factory=tasks.Arrays)
     """Sequences of an .npz file with labels or targets."""
-    module: Module = field(default_factory=Module)
+    module: tasks.Module = field(default_factory=tasks.Module)
     """Sequences of a LightningDataModule."""
-    music: Music = field(default_factory=Music)
+    music: tasks.Music = field(default_factory=tasks.Music)
     """Predict the next frame of polyphonic music."""
-    digits: Digits = field(default_factory=Digits)
+    digits: tasks.Digits = field(default_factory=tasks.Digits)
     """Say which digit an image shows, after its pixels."""
-    parity: Parity = field(default_factory=Parity)
+    parity: tasks.Parity = field(default_factory=tasks.Parity)
     """Is the number of ones odd?"""
-    even_pairs: EvenPairs = field(default_factory=EvenPairs)
+    even_pairs: tasks.EvenPairs = field(default_factory=tasks.EvenPairs)
     """Do the first and the last bit differ?"""
-    cycle_navigation: CycleNavigation = field(default_factory=CycleNavigation)
+    cycle_navigation: tasks.CycleNavigation = field(default_factory=tasks.CycleNavigation)
     """Where on a cycle do steps end?"""
-    modular_arithmetic: ModularArithmetic = field(default_factory=ModularArithmetic)
+    modular_arithmetic: tasks.ModularArithmetic = field(default_factory=tasks.ModularArithmetic)
     """The value of an expression modulo 5."""
-    dyck: Dyck = field(default_factory=Dyck)
+    dyck: tasks.Dyck = field(default_factory=tasks.Dyck)
     """Which brackets may come next?"""
-    adding: Adding = field(default_factory=Adding)
+    adding: tasks.Adding = field(default_factory=tasks.Adding)
     """Add the two marked numbers of a sequence."""
-    copy_memory: CopyMemory = field(default_factory=CopyMemory)
+    copy_memory: tasks.CopyMemory = field(default_factory=tasks.CopyMemory)
     """Give symbols back after a delay."""
-    selective_copying: SelectiveCopying = field(default_factory=SelectiveCopying)
+    selective_copying: tasks.SelectiveCopying = field(default_factory=tasks.SelectiveCopying)
     """Give back the symbols that were scattered among blanks."""
-    recall: Recall = field(default_factory=Recall)
+    recall: tasks.Recall = field(default_factory=tasks.Recall)
     """Give the value that followed a key."""
-    copy_attention: CopyAttention = field(default_factory=CopyAttention)
+    copy_attention: tasks.CopyAttention = field(default_factory=tasks.CopyAttention)
     """Write a string again, attending to it."""
-    arithmetic_attention: ArithmeticAttention = field(default_factory=ArithmeticAttention)
+    arithmetic_attention: tasks.ArithmeticAttention = field(
+        default_factory=tasks.ArithmeticAttention
+    )
     """Write the value of a sum or difference, attending to it."""
 
     def check(self) -> None:
-        """Raise UserError if a task is unknown, twice there, or wrongly configured."""
+        """Raise UserError if a task is unknown, named twice, or wrongly configured."""
         if not self.use:
             raise UserError(f"tasks needs at least one of {', '.join(sorted(TASKS))}, got none.")
         for name in self.use:
@@ -93,7 +77,7 @@ class TasksConfig:
             self.task(name).check()
 
     def task(self, name: str) -> Task:
-        """The configured task of this name."""
+        """Return the configured task of this name."""
         task = getattr(self, name)
         assert isinstance(task, Task)
         return task

@@ -1,27 +1,16 @@
 """Copy memory: symbols are read, and given back in order after a long delay."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from nas.errors import UserError
-from nas.tasks import drawn
-from nas.tasks.base import (
-    ACCURACY,
-    Baseline,
-    Interface,
-    Metric,
-    Split,
-    Task,
-    Window,
-    generator,
-)
+from nas.tasks.base import ACCURACY, Baseline, Interface, Split, Window
+from nas.tasks.drawn import Rows, SymbolsTask
 
 
 @dataclass(frozen=True)
-class CopyMemory(Task):
+class CopyMemory(SymbolsTask):
     """Read n symbols, T - 1 blanks and n + 1 delimiters; give T + n blanks and the n symbols.
 
     Arjovsky, Shah & Bengio 2016, arXiv:1511.06464, section 4.1, after Hochreiter & Schmidhuber
@@ -29,47 +18,34 @@ class CopyMemory(Task):
     2018, arXiv:1803.01271. All T + 2 n steps are trained on, and what is compared is the accuracy
     of the last n alone, the mark "recall": blanks are right without any memory. Without memory the
     loss is n ln(alphabet) / (T + 2 n) nats a step. Inputs are the symbols, the blank and the
-    delimiter, in this order; the delimiter is no class of the output. A window is one minibatch of
-    whole, independent examples: the field `window` is not used.
+    delimiter, in this order; the delimiter is no class of the output. The field `window` is not
+    used.
     """
 
     name: ClassVar[str] = "copy_memory"
-    forced: ClassVar[bool] = False
-    perfect: ClassVar[float] = 1.0
+    metric = replace(ACCURACY, unit="share of recalled symbols", mark="recall")
 
     n_symbols: int = 10
     """Symbols to keep in memory."""
     alphabet: int = 8
     """Different symbols; the blank and the delimiter come on top."""
-    delay: int = 5
+    delay: Annotated[int, "at least 1"] = 5
     """T: a symbol is given back T + n_symbols steps after it was read."""
-    batches_per_epoch: int = field(default=400, kw_only=True)
-
-    @property
-    def metric(self) -> Metric:
-        return replace(ACCURACY, unit="share of recalled symbols", mark="recall")
 
     @property
     def interface(self) -> Interface:
         return Interface(self.alphabet + 2, self.alphabet + 1)
 
-    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
+    def laid_out(self, examples: Rows, random: np.random.Generator) -> Window:
         n, length = self.n_symbols, self.delay + 2 * self.n_symbols
         blank, delimiter = self.alphabet, self.alphabet + 1
-        draw = drawn.strings(n, self.alphabet)
-        for batch in drawn.rows(self, split, generator(self, split, seed, epoch), draw):
-            inputs = np.full((length, self.batch_size), blank, dtype=np.int64)
-            targets = inputs.copy()
-            inputs[:n] = targets[-n:] = batch.T
-            inputs[-n - 1 :] = delimiter
-            recall = np.zeros(inputs.shape, dtype=np.bool_)
-            recall[-n:] = True
-            yield Window(
-                inputs, targets, np.ones_like(recall), fresh=True, marks={"recall": recall}
-            )
-
-    def chance(self, split: Split = "validation") -> float:
-        return 1 / (self.alphabet + 1)
+        inputs = np.full((length, self.batch_size), blank, dtype=np.int64)
+        targets = inputs.copy()
+        inputs[:n] = targets[-n:] = examples.T
+        inputs[-n - 1 :] = delimiter
+        recall = np.zeros(inputs.shape, dtype=np.bool_)
+        recall[-n:] = True
+        return Window(inputs, targets, np.ones_like(recall), True, {"recall": recall})
 
     def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         # Exact rather than measured: a count over some thousand positions could fall below chance.
@@ -77,9 +53,3 @@ class CopyMemory(Task):
 
     def legend(self) -> dict[str, Any]:
         return {"blank": self.alphabet, "delimiter": self.alphabet + 1}
-
-    def check(self) -> None:
-        super().check()
-        drawn.check_strings(self, self.n_symbols, self.alphabet)
-        if self.delay < 1:
-            raise UserError(f"tasks.{self.name}.delay must be at least 1, got {self.delay}.")

@@ -3,33 +3,43 @@
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks import sequences
-from nas.tasks.base import Head, Interface, Metric, Split
-from nas.tasks.sequences import SPLITS, Data, Pieces, Places, SequenceTask
+from nas.tasks.base import SPLITS, Head, Interface, Split, bounds, check_shares
+from nas.tasks.sequences import (
+    Data,
+    OwnSequenceTask,
+    Pieces,
+    Places,
+    Scaling,
+    covered,
+    scaling,
+)
 from nas.tasks.table import Table, table
+
+Part = tuple[Places, Places]
+"""The starts and the lengths of the pieces of a split."""
 
 
 @dataclass(frozen=True)
-class Csv(SequenceTask):
+class Csv(OwnSequenceTask):
     """The rows of a CSV or Parquet file, in order, as steps of sequences.
 
     With `goal` forecast, `target` columns are predicted `horizon` rows ahead at every row; with
-    classify, a `label`: of each row, or of each sequence of rows at its last row. What is split by
-    time is cut into pieces of `window` rows, which begin anywhere in training and one after another
-    in validation and test; no piece reaches into another split or sequence. Labels of sequences
-    are split by sequence, and a piece is a whole one (the field `window` is not used). Columns are
-    normalised by the training part alone, and errors are of normalised values: 1 is about what
-    the mean loses.
+    classify, a `label`: of each row, or of each sequence of rows at its last row. Forecasts and
+    labels of rows are split by time and cut into pieces of `window` rows, which begin anywhere in
+    training and one after another in validation and test; no piece reaches into another split or
+    sequence. Labels of sequences are split by sequence, and a piece is a whole sequence (the field
+    `window` is not used). Columns are normalised by the training part alone, and errors are of
+    normalised values: the mean has an error of about 1.
     """
 
     name: ClassVar[str] = "csv"
-
     path: str = ""
     """A .csv, .tsv or .parquet file whose first line has names."""
     goal: Literal["forecast", "classify"] = "forecast"
@@ -37,7 +47,7 @@ class Csv(SequenceTask):
     """Columns that are read as features; all but `label`, `group` and `time` if empty."""
     target: tuple[str, ...] = ()
     """Columns to forecast."""
-    horizon: int = 1
+    horizon: Annotated[int, "at least 1"] = 1
     """Rows ahead."""
     label: str = ""
     """Column to classify: names or whole numbers."""
@@ -53,37 +63,27 @@ class Csv(SequenceTask):
     """First rows of each piece that are not scored."""
     normalise: bool = True
     metric_name: Literal["", "accuracy", "loss"] = ""
-    """Accuracy, unless it says loss, for labels; forecasts have the mean squared error."""
+    """For labels, accuracy if empty; forecasts have the mean squared error."""
     validation_share: float = 0.1
     """Share of the rows, or sequences, after the training part."""
     test_share: float = 0.1
     """Share of them at the end."""
 
     @property
-    def metric(self) -> Metric:
-        head: Head = "gaussian" if self.goal == "forecast" else "categorical"
-        return sequences.metric_of(head, self.metric_name)
+    def output_head(self) -> Head:
+        return "gaussian" if self.goal == "forecast" else "categorical"
 
     @property
     def data(self) -> Data:
-        """What the file holds, split and normalised; it is made once in a process."""
+        """The rows of the table, split and normalised; they are read once in a process."""
         return _data(self)
 
     def check(self) -> None:
         super().check()
         where = f"tasks.{self.name}"
-        choices = {"goal": ("forecast", "classify"), "label_of": ("sequence", "row")}
-        choices["split"] = ("random", "order")
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in known:
-                raise UserError(f'{where}.{name} must be {" or ".join(known)}, got "{value}".')
-        head: Head = "gaussian" if self.goal == "forecast" else "categorical"
-        sequences.check_metric(self, head, self.metric_name)
-        sequences.shares_ok(self, self.validation_share, self.test_share)
-        if self.horizon < 1:
-            raise UserError(f"{where}.horizon must be at least 1, got {self.horizon}.")
+        check_shares(self, self.validation_share, self.test_share, test_may_be_0=False)
         if not 0 <= self.warmup < self.window:
-            raise UserError(f"{where}.warmup must be 0 to window - 1, got {self.warmup}.")
+            raise self.refused("warmup", "0 to window - 1", self.warmup)
         rows = table(f"{where}.path", self.path)
         known_columns = ", ".join(rows.columns)
         if self.goal == "forecast" and not self.target:
@@ -102,6 +102,23 @@ class Csv(SequenceTask):
         _ = self.data
 
 
+@dataclass(frozen=True)
+class _Features:
+    """The columns that are read, sequence after sequence."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    """(rows, columns)."""
+    edges: Places
+    """The first row of each sequence, then the number of rows."""
+
+    def scaling(self, task: Csv, part: Part, horizon: int = 0) -> tuple[Scaling, NDArray[np.bool_]]:
+        """Fit the scaling to the training part; return its rows, those of targets included, too."""
+        starts, lengths = part
+        known = covered(starts, starts + lengths + horizon, len(self.values))
+        return scaling(self.values[known], task.normalise), known
+
+
 @functools.lru_cache(maxsize=4)
 def _data(task: Csv) -> Data:
     rows = table(f"tasks.{task.name}.path", task.path)
@@ -109,42 +126,51 @@ def _data(task: Csv) -> Data:
     names = task.columns or tuple(
         name for name in rows.columns if name not in (task.label, task.group, task.time)
     )
-    features = rows.numbers("tasks.csv.columns", names)[order]
-    if task.goal == "classify":
-        labels = rows.labels("tasks.csv.label", task.label)[order]
-        classes, codes = np.unique(labels, return_inverse=True)
-        if len(classes) < 2:
-            raise UserError(
-                f'tasks.csv.label: column "{task.label}" has one value, "{classes[0]}".'
-            )
-        if task.label_of == "sequence":
-            return _of_sequences(task, rows, names, features, codes, classes, edges)
-        parts = _by_time(task, edges, horizon=0)
-        return _classified(task, rows, names, features, codes, classes, parts)
-    wanted = rows.numbers("tasks.csv.target", task.target)[order]
-    parts = _by_time(task, edges, task.horizon)
-    known = _known(parts["train"], len(features), task.horizon)
-    inputs = sequences.scaling(features[known], task.normalise)
-    targets = sequences.scaling(wanted[known], task.normalise)
-    ahead = np.concatenate([targets.applied(wanted)[task.horizon :], wanted[: task.horizon] * 0])
+    features = _Features(names, rows.numbers("tasks.csv.columns", names)[order], edges)
+    if task.goal == "forecast":
+        wanted = rows.numbers("tasks.csv.target", task.target)[order]
+        return _forecast(task, features, wanted, rows.sha256)
+    labels = rows.labels("tasks.csv.label", task.label)[order]
+    return _classified(task, features, labels, rows.sha256)
+
+
+def _forecast(task: Csv, features: _Features, wanted: NDArray[np.float64], sha256: str) -> Data:
+    """Make the data whose targets are the wanted columns, `horizon` rows later."""
+    names, parts = features.names, _by_time(task, features.edges, task.horizon)
+    inputs, known = features.scaling(task, parts["train"], task.horizon)
+    targets = scaling(wanted[known], task.normalise)
+    x = inputs.applied(features.values)
+    y = np.concatenate([targets.applied(wanted)[task.horizon :], wanted[: task.horizon] * 0])
+    rows = (x, y.astype(np.float32), np.ones(len(x), dtype=np.bool_))
+    pieces = {split: Pieces(*rows, *part, task.warmup) for split, part in parts.items()}
+    interface = Interface(len(names), len(task.target), "gaussian", tokens=False)
+    legend = {"features": list(names), **inputs.described(), "targets": list(task.target)}
+    legend |= {**targets.described("target_"), "horizon": task.horizon}
     is_read = set(task.target) <= set(names)
-    return Data(
-        Interface(len(names), len(task.target), "gaussian", tokens=False),
-        _pieces(task, inputs.applied(features), ahead.astype(np.float32), parts),
-        rows.sha256,
-        {
-            **_described(names, inputs),
-            "targets": list(task.target),
-            "target_means": targets.means.tolist(),
-            "target_scales": targets.scales.tolist(),
-            "horizon": task.horizon,
-        },
-        np.array([names.index(name) for name in task.target]) if is_read else None,
-    )
+    last = np.array([names.index(name) for name in task.target]) if is_read else None
+    return Data(interface, pieces, sha256, legend, last)
+
+
+def _classified(task: Csv, features: _Features, labels: NDArray[np.str_], sha256: str) -> Data:
+    """Make the data whose targets are labels: of each row, or of sequences at their last rows."""
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise UserError(f'tasks.csv.label: column "{task.label}" has one value, "{classes[0]}".')
+    edges, by_row = features.edges, task.label_of == "row"
+    parts = _by_time(task, edges, 0) if by_row else _by_sequence(task, labels, edges)
+    scored = np.full(len(labels), by_row)
+    scored[edges[1:] - 1] = True
+    inputs, _ = features.scaling(task, parts["train"])
+    rows = (inputs.applied(features.values), codes.astype(np.int64), scored)
+    warmup = task.warmup if by_row else 0
+    pieces = {split: Pieces(*rows, *part, warmup) for split, part in parts.items()}
+    interface = Interface(len(features.names), len(classes), tokens=False)
+    legend = {"features": list(features.names), **inputs.described(), "classes": classes.tolist()}
+    return Data(interface, pieces, sha256, legend)
 
 
 def _sequences(task: Csv, rows: Table) -> tuple[Places, Places]:
-    """The order of the rows, sequence after sequence, and where each begins, with the end."""
+    """Return the order of the rows, sequence after sequence, and the edges of the sequences."""
     order = np.arange(rows.n_rows)
     if task.time:
         order = np.argsort(rows.ranks("tasks.csv.time", task.time), kind="stable")
@@ -157,11 +183,11 @@ def _sequences(task: Csv, rows: Table) -> tuple[Places, Places]:
     return order, np.concatenate([[0], np.cumsum(counts)])
 
 
-def _by_time(task: Csv, edges: Places, horizon: int) -> dict[Split, tuple[Places, Places]]:
-    """Starts and lengths of the pieces of each split: each sequence is cut in the same shares."""
-    found: dict[Split, list[Places]] = {split: [] for split in SPLITS}
+def _by_time(task: Csv, edges: Places, horizon: int) -> dict[Split, Part]:
+    """Cut each sequence in the same shares, and these into the pieces of each split."""
+    pieces: dict[Split, list[Places]] = {split: [] for split in SPLITS}
     for begin, end in itertools.pairwise(edges.tolist()):
-        at = sequences.bounds(end - begin, task.validation_share, task.test_share)
+        at = bounds(end - begin, task.validation_share, task.test_share)
         for split, low, high in zip(SPLITS, at[:-1], at[1:], strict=True):
             n = high - low - horizon  # rows whose target is in the split too
             if n <= task.warmup:
@@ -172,101 +198,34 @@ def _by_time(task: Csv, edges: Places, horizon: int) -> dict[Split, tuple[Places
             else:  # pieces overlap by the rows that are not scored
                 starts = np.arange(0, n - task.warmup, longest - task.warmup)
             lengths = np.minimum(longest, n - starts)
-            found[split].append(np.stack([begin + low + starts, lengths]))
-    for split, pieces in found.items():
-        if not pieces:
+            pieces[split].append(np.stack([begin + low + starts, lengths]))
+    parts: dict[Split, Part] = {}
+    for split, columns in pieces.items():
+        if not columns:
             longest = int((edges[1:] - edges[:-1]).max())
+            way_out = f"raise {split}_share"
+            if split == "train":
+                way_out = "lower validation_share or test_share"
             raise UserError(
                 f"tasks.{task.name}: the {split} split of the {longest} rows of the longest "
                 f"sequence has no row with a target (horizon {horizon}, warmup {task.warmup}): "
-                f"give more rows or {sequences.more_of(split)}."
+                f"give more rows or {way_out}."
             )
-    return {split: _both(pieces) for split, pieces in found.items()}
+        starts, lengths = np.concatenate(columns, axis=1)
+        parts[split] = starts, lengths
+    return parts
 
 
-def _both(pieces: list[Places]) -> tuple[Places, Places]:
-    starts, lengths = np.concatenate(pieces, axis=1)
-    return starts, lengths
-
-
-def _known(pieces: tuple[Places, Places], n_rows: int, horizon: int) -> NDArray[np.bool_]:
-    """The rows of the training part."""
-    change = np.zeros(n_rows + 1, dtype=np.int64)
-    np.add.at(change, pieces[0], 1)
-    np.add.at(change, pieces[0] + pieces[1] + horizon, -1)
-    covered: NDArray[np.bool_] = np.cumsum(change)[:-1] > 0
-    return covered
-
-
-def _pieces(
-    task: Csv,
-    inputs: NDArray[np.float32],
-    targets: sequences.Rows,
-    parts: dict[Split, tuple[Places, Places]],
-) -> dict[Split, Pieces]:
-    scored = np.ones(len(inputs), dtype=np.bool_)
-    return {
-        split: Pieces(inputs, targets, scored, *part, task.warmup) for split, part in parts.items()
-    }
-
-
-def _described(names: tuple[str, ...], scaling: sequences.Scaling) -> dict[str, object]:
-    return {
-        "features": list(names),
-        "means": scaling.means.tolist(),
-        "scales": scaling.scales.tolist(),
-    }
-
-
-def _classified(
-    task: Csv,
-    rows: Table,
-    names: tuple[str, ...],
-    features: NDArray[np.float64],
-    codes: Places,
-    classes: NDArray[np.str_],
-    parts: dict[Split, tuple[Places, Places]],
-) -> Data:
-    inputs = sequences.scaling(features[_known(parts["train"], len(features), 0)], task.normalise)
-    return Data(
-        Interface(len(names), len(classes), tokens=False),
-        _pieces(task, inputs.applied(features), codes.astype(np.int64), parts),
-        rows.sha256,
-        {**_described(names, inputs), "classes": classes.tolist()},
-    )
-
-
-def _of_sequences(
-    task: Csv,
-    rows: Table,
-    names: tuple[str, ...],
-    features: NDArray[np.float64],
-    codes: Places,
-    classes: NDArray[np.str_],
-    edges: Places,
-) -> Data:
-    """One label a sequence, at its last row."""
+def _by_sequence(task: Csv, labels: NDArray[np.str_], edges: Places) -> dict[Split, Part]:
+    """Deal whole sequences, of which each has one label, to the splits."""
     for begin, end in itertools.pairwise(edges.tolist()):
-        if (codes[begin:end] != codes[begin]).any():
-            labels = ", ".join(classes[np.unique(codes[begin:end])])
+        if len(different := np.unique(labels[begin:end])) > 1:
             raise UserError(
                 f"tasks.csv.label: rows of one {task.group} must have one {task.label}, got "
-                f"{labels} in a sequence of {end - begin} rows: mend it, or set label_of to row."
-            )
-    dealt = sequences.dealt(len(edges) - 1, task.validation_share, task.test_share, task.split)
-    for split, places in dealt.items():
-        if not len(places):
-            raise UserError(
-                f"tasks.{task.name}: the {split} split of {len(edges) - 1} sequences has none: "
-                f"give more sequences or {sequences.more_of(split)}."
+                f"{', '.join(different)} in a sequence of {end - begin} rows: mend it, or set "
+                "label_of to row."
             )
     lengths = edges[1:] - edges[:-1]
-    parts = {split: (edges[places], lengths[places]) for split, places in dealt.items()}
-    found = _classified(task, rows, names, features, codes, classes, parts)
-    last = np.zeros(len(features), dtype=np.bool_)
-    last[edges[1:] - 1] = True
-    pieces = {
-        split: Pieces(part.inputs, part.targets, last, part.starts, part.lengths)
-        for split, part in found.parts.items()
-    }
-    return Data(found.interface, pieces, found.sha256, found.legend)
+    dealt = sequences.dealt(len(lengths), task.validation_share, task.test_share, task.split)
+    sequences.check_dealt(task, len(lengths), dealt)
+    return {split: (edges[places], lengths[places]) for split, places in dealt.items()}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import comb, sqrt
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,19 +29,18 @@ class Dyck(Strings):
     probability 1/2k for each of k kinds, S S with 1/4, the empty word with 1/4, given their length:
     lengths alone would fall off as n^-1.5. A word that is deeper than `max_depth` is never drawn
     (Dyck-(k, m) of Hewitt et al. 2020, whose own generator is another one), and there an opening
-    bracket is not allowed next. That the length of a word is limited shows in no bit.
+    bracket is not allowed next. No bit tells that the length of a word is limited.
 
     Tokens, and bits, are the k opening brackets and then their k closing ones. A step is right if
     all 2k bits are; the paper counts words all of whose steps are right, which is stricter. After
-    an opening bracket the bracket just read says it all, but for its depth: the mark
-    "after_closing" is the other steps.
+    an opening bracket, that bracket and its depth decide all bits: the mark "after_closing" is the
+    other steps.
     """
 
     name: ClassVar[str] = "dyck"
-
-    kinds: int = 2
+    kinds: Annotated[int, f"in [1, {MOST_KINDS}]"] = 2
     """Kinds of brackets, k."""
-    max_depth: int = 0
+    max_depth: Annotated[int, "at least 0"] = 0
     """Most brackets that are open at once, m; 0: any number."""
     max_length: int = field(default=50, kw_only=True)
     test_lengths: tuple[int, int] = field(default=(52, 100), kw_only=True)
@@ -82,12 +81,6 @@ class Dyck(Strings):
         )
 
     def check(self) -> None:
-        if not 1 <= self.kinds <= MOST_KINDS:
-            raise UserError(f"tasks.{self.name}.kinds must be 1 to {MOST_KINDS}, got {self.kinds}.")
-        if self.max_depth < 0:
-            raise UserError(
-                f"tasks.{self.name}.max_depth must be at least 0, got {self.max_depth}."
-            )
         longest = max(self.max_length, *self.test_lengths, *(self.validation_lengths or ()))
         if longest > MOST_SYMBOLS:
             raise UserError(
@@ -99,7 +92,7 @@ class Dyck(Strings):
 
 @lru_cache(maxsize=4096)
 def _n_shapes(n_pairs: int, max_depth: int) -> int:
-    """Words of one kind of brackets: a Catalan number, or paths below a ceiling."""
+    """Count the words of one kind of brackets: a Catalan number, or paths below a ceiling."""
     if not 0 < max_depth < n_pairs:
         return comb(2 * n_pairs, n_pairs) // (n_pairs + 1)
     ways = [1, *[0] * max_depth]
@@ -114,11 +107,11 @@ Rules = dict[tuple[int, int], NDArray[np.float64]]
 
 @lru_cache(maxsize=256)
 def _rules(n_pairs: int, max_depth: int) -> Rules:
-    """Cumulative probabilities of what S becomes, by its number of pairs and its room in depth.
+    """Tabulate the cumulative probabilities of the rules for S, by its pairs and its room in depth.
 
-    First (S), then S S with 1, 2, … pairs in the first. Empty ones beside others are summed out. A
-    pair weighs 1 instead of 1/2, which changes no probability given the length. Without a limit,
-    room is always 0.
+    The first rule is (S), then come S S with 1, 2, … pairs in the first S. Empty words beside
+    others are summed out. A pair weighs 1 instead of 1/2, which changes no probability given the
+    length. Without a limit, the room is always 0.
     """
     limit = max_depth if 0 < max_depth < n_pairs else 0
     rules: Rules = {}
@@ -137,17 +130,17 @@ def _rules(n_pairs: int, max_depth: int) -> Rules:
 
 
 def _word(rules: Rules, n_pairs: int, kinds: list[int], n_kinds: int, draws: list[float]) -> bytes:
-    """A word of `n_pairs`, by a number in [0, 1) for each rule that is applied."""
+    """Write a word of `n_pairs`; `draws` has a number in [0, 1) for each applied rule."""
     is_limited = (n_pairs, 0) not in rules
     room = max(room for _, room in rules)
     symbols: list[int] = []
-    # What is still to be written, last first: S of so many pairs and so much room, or a bracket.
+    # The rest of the word, last part first: an S of (pairs, room), or a bracket.
     todo: list[tuple[int, int] | int] = [(n_pairs, room)]
     while todo:
-        if isinstance(what := todo.pop(), int):
-            symbols.append(what)
+        if isinstance(part := todo.pop(), int):
+            symbols.append(part)
             continue
-        n, room = what
+        n, room = part
         if n == 0:
             continue
         first = int(np.searchsorted(rules[n, room], draws.pop(), side="right"))

@@ -14,19 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
-from nas.tasks import sequences
 from nas.tasks.base import (
-    ACCURACY,
     FEWEST_EXAMPLES,
+    SPLITS,
     Baseline,
-    Metric,
     Split,
     Task,
     Window,
+    at_the_end,
     generator,
+    scored_rows,
 )
-from nas.tasks.sequences import SPLITS
-from nas.tasks.streams import n_windows, of_split
+from nas.tasks.drawn import of_split
 
 Symbols = NDArray[np.int64]
 DRAWN_AT_ONCE = 64
@@ -34,22 +33,22 @@ DRAWN_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Strings(Task):
-    """Whole strings, where longer ones than in training can be asked for: length generalisation.
+    """Whole strings; those of validation and test may be longer than in training.
 
-    All strings of a window have one length, as in Deletang et al. 2022, so nothing is padded and
-    the field `window` is not used. The lengths of an epoch are spread evenly over their range, in
+    All strings of a window have one length, as in Deletang et al. 2022, so nothing is padded; the
+    field `window` is not used. The lengths of an epoch are spread evenly over their range, in
     training in a random order, so the metric is the mean over lengths. A string belongs to the
     split that its hash says; where fewer than 1,000 strings have a length, training has them all.
     """
 
     forced: ClassVar[bool] = False
-    perfect: ClassVar[float] = 1.0
+    perfect: ClassVar[float | None] = 1.0
 
     max_length: int = 40
     """Training strings have 1 to so many symbols."""
     validation_lengths: tuple[int, int] | None = None
     """Symbols of the shortest and the longest validation string; none: as in training. Lengths
-    that fewer than 1,000 strings have are left out."""
+    with fewer than 1,000 strings are left out."""
     test_lengths: tuple[int, int] = (41, 100)
     """Symbols of the shortest and the longest test string."""
     epochs: int = 30
@@ -57,29 +56,25 @@ class Strings(Task):
 
     @abstractmethod
     def n_strings(self, length: int) -> int:
-        """How many different strings of so many symbols there are."""
+        """Count the different strings of so many symbols."""
 
     @abstractmethod
     def strings(self, random: np.random.Generator, length: int) -> Iterator[bytes]:
-        """Draw strings of a length that has some, without end; a symbol is a byte."""
+        """Draw strings of a length that has some, without end; each symbol is a byte."""
 
     @abstractmethod
     def labelled(self, symbols: Symbols) -> Window:
-        """The window of strings side by side, (time, batch)."""
-
-    @property
-    def metric(self) -> Metric:
-        return ACCURACY
+        """Make the window of strings side by side, (time, batch)."""
 
     def lengths(self, split: Split) -> list[int]:
-        """The lengths of a split's strings, ascending."""
+        """Return the lengths of a split's strings, ascending."""
         shortest, longest = self._range(split)
         least = _least(split)
         return [n for n in range(shortest, longest + 1) if self.n_strings(n) >= least]
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         random = generator(self, split, seed, epoch)
-        lengths = spread(self.lengths(split), n_windows(self, split))
+        lengths = spread(self.lengths(split), self.n_windows(split))
         for length in random.permutation(lengths).tolist() if split == "train" else lengths:
             strings = self.strings(random, length)
             if self.n_strings(length) >= FEWEST_EXAMPLES:
@@ -88,14 +83,11 @@ class Strings(Task):
             symbols = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
             yield self.labelled(np.ascontiguousarray(symbols.reshape(-1, length).T))
 
-    def chance(self, split: Split = "validation") -> float:
-        return sequences.chance(self.interface, self.metric, iter(()))
-
     def baseline(self, seed: int, split: Split = "validation") -> Baseline:
-        """The commonest targets after each symbol; a blind guess if that is better."""
-        targets, inputs = sequences.scored_rows(self.windows("train", seed))
+        """Guess the commonest targets after each symbol; a blind guess if that is better."""
+        targets, inputs = scored_rows(self.windows("train", seed))
         n_known = len(targets)
-        held_targets, held_inputs = sequences.scored_rows(self.windows(split, seed))
+        held_targets, held_inputs = scored_rows(self.windows(split, seed))
         _, codes = np.unique(np.concatenate([targets, held_targets]), axis=0, return_inverse=True)
         codes = codes.reshape(-1)
         hits = 0
@@ -104,8 +96,9 @@ class Strings(Task):
             if known:
                 guess = known.most_common(1)[0][0]
                 hits += int((codes[n_known:][held_inputs == symbol] == guess).sum())
-        found = Baseline("last symbol", hits / len(held_targets))
-        return max(Baseline("blind guess", self.chance(split)), found, key=lambda one: one.value)
+        fitted = Baseline("last symbol", hits / len(held_targets))
+        blind = Baseline("blind guess", self.chance(split))
+        return fitted if fitted.value > blind.value else blind
 
     def check(self) -> None:
         super().check()
@@ -113,7 +106,7 @@ class Strings(Task):
             shortest, longest = self._range(split)
             field = _field(self, split)
             if field == "max_length" and longest < 1:
-                raise UserError(f"tasks.{self.name}.max_length must be at least 1, got {longest}.")
+                raise self.refused(field, "at least 1", longest)
             if not 1 <= shortest <= longest:
                 raise UserError(
                     f"tasks.{self.name}.{field}: 1 <= shortest <= longest must hold, got "
@@ -135,31 +128,38 @@ class Strings(Task):
 
 
 def _field(task: Strings, split: Split) -> str:
-    """That determines the lengths of a split."""
+    """Return the field that determines the lengths of a split."""
     if split == "train" or (split == "validation" and not task.validation_lengths):
         return "max_length"
     return f"{split}_lengths"
 
 
 def _least(split: Split) -> int:
-    """Strings that a length of a split has."""
+    """Return how many strings a length must have to be in a split."""
     return 1 if split == "train" else FEWEST_EXAMPLES
 
 
 def spread(lengths: list[int], n: int) -> list[int]:
-    """`n` of some lengths, ascending, spread as evenly as can be."""
+    """Choose `n` of some ascending lengths, spread as evenly as possible."""
     return [lengths[(2 * k + 1) * len(lengths) // (2 * n)] for k in range(n)]
 
 
-def uniform(random: np.random.Generator, n_symbols: int, length: int) -> Iterator[bytes]:
-    """Yield strings of independent, equally likely symbols without end."""
-    while True:
-        for string in random.integers(n_symbols, size=(DRAWN_AT_ONCE, length), dtype=np.uint8):
-            yield string.tobytes()
+@dataclass(frozen=True, kw_only=True)
+class UniformStrings(Strings):
+    """Strings of independent, equally likely symbols."""
+
+    def n_strings(self, length: int) -> int:
+        return int(self.interface.inputs**length)
+
+    def strings(self, random: np.random.Generator, length: int) -> Iterator[bytes]:
+        size = (DRAWN_AT_ONCE, length)
+        while True:
+            for string in random.integers(self.interface.inputs, size=size, dtype=np.uint8):
+                yield string.tobytes()
 
 
 def at_end(symbols: Symbols, labels: Symbols) -> Window:
-    """A class for each string, (batch,), at its last symbol."""
-    targets, scored = np.zeros_like(symbols), np.zeros(symbols.shape, dtype=np.bool_)
-    targets[-1], scored[-1] = labels, True
-    return Window(symbols, targets, scored, fresh=True)
+    """Make the window of a class for each string, (batch,), at its last symbol."""
+    targets = np.zeros_like(symbols)
+    targets[-1] = labels
+    return at_the_end(symbols, targets, 1)

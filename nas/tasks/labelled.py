@@ -1,7 +1,6 @@
-"""Whole sequences with declared targets as the data of a task: what `arrays` and `module` share."""
+"""Whole sequences with declared targets: the base of the tasks `arrays` and `module`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -9,52 +8,48 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks.base import Head, Interface, Split
-from nas.tasks.sequences import SPLITS, Data, Pieces, Places, Scaling, scaling
+from nas.tasks.sequences import Data, OwnSequenceTask, Pieces, Places, check_dealt, scaling
 
 DeclaredHead = Literal["class", "categorical", "bernoulli", "gaussian"]
-HEADS: dict[DeclaredHead, Head] = {
-    "class": "categorical",
-    "categorical": "categorical",
-    "bernoulli": "bernoulli",
-    "gaussian": "gaussian",
-}
 Array = NDArray[Any]
 
+TARGETS: dict[DeclaredHead, tuple[tuple[int, ...], str]] = {
+    "class": ((0,), "one a sequence, ()"),
+    "categorical": ((1,), "one a step, (time,)"),
+    "bernoulli": ((1, 2), "(time, outputs), or (outputs,) for the last step"),
+    "gaussian": ((1, 2), "(time, outputs), or (outputs,) for the last step"),
+}
+"""The dimensions that a sequence's targets may have, and their shapes in words."""
 
-@dataclass(frozen=True)
-class Declared:
-    """What a configuration says of its sequences."""
 
-    name: str
-    """Of the task, for errors."""
+class LabelledTask(OwnSequenceTask):
+    """Sequences with a declared head; subclasses declare these fields at their own places."""
+
     head: DeclaredHead
     horizon: int
     normalise: bool
 
+    @property
+    def output_head(self) -> Head:
+        return "categorical" if self.head == "class" else self.head
 
-def check(task: Declared) -> None:
-    """Raise UserError for the first declaration that breaks a rule."""
-    if task.head not in HEADS:
-        raise UserError(
-            f'tasks.{task.name}.head must be one of {", ".join(HEADS)}, got "{task.head}".'
-        )
-    if task.horizon < 0:
-        raise UserError(f"tasks.{task.name}.horizon must be at least 0, got {task.horizon}.")
-    if task.horizon and task.head == "class":
-        raise UserError(
-            f"tasks.{task.name}.horizon must be 0 for head class: to predict what is read some "
-            "steps later choose categorical, bernoulli or gaussian."
-        )
+    def check(self) -> None:
+        super().check()
+        if self.horizon and self.head == "class":
+            raise UserError(
+                f"tasks.{self.name}.horizon must be 0 for head class: to predict what is read some "
+                "steps later choose categorical, bernoulli or gaussian."
+            )
 
 
 def build(
-    task: Declared,
+    task: LabelledTask,
     inputs: Sequence[Array],
     targets: Sequence[Array] | None,
     dealt: dict[Split, Places],
     sha256: str,
 ) -> Data:
-    """All sequences in their splits.
+    """Scale all sequences and put them into their splits.
 
     Inputs are whole numbers (time,), tokens, or numbers (time, features). Targets of a head "class"
     are whole numbers, of "categorical" whole numbers (time,), of "bernoulli" and "gaussian" numbers
@@ -65,13 +60,8 @@ def build(
         UserError: naming the sequence that breaks a rule, or a split without a sequence.
     """
     where = f"tasks.{task.name}"
-    for split in SPLITS:
-        if not len(dealt[split]):
-            raise UserError(
-                f"{where}: the {split} split has none of the {len(inputs)} sequences: give more, "
-                "or deal them otherwise."
-            )
-    lengths = np.array([len(one) for one in inputs])
+    check_dealt(task, len(inputs), dealt)
+    lengths = np.array([len(sequence) for sequence in inputs])
     if (short := lengths <= task.horizon).any():
         raise UserError(
             f"{where}: sequences must be longer than the horizon {task.horizon}, sequence "
@@ -83,10 +73,9 @@ def build(
     scored = np.ones(len(x), dtype=np.bool_)
     if task.horizon:
         y = np.roll(x if x.ndim == 1 else x.astype(np.float64), -task.horizon, axis=0)
-        lengths = lengths - task.horizon
     else:
         assert targets is not None
-        y, is_step = _targets(task, where, targets, ends - starts)
+        y, is_step = _targets(task, where, targets, lengths)
         if not is_step:
             y = np.repeat(y, lengths, axis=0)
             scored[:] = False
@@ -94,64 +83,50 @@ def build(
     known = np.zeros(len(x), dtype=np.bool_)
     for place in dealt["train"]:
         known[starts[place] : ends[place]] = True
-    return _data(task, where, x, y, scored, (starts, lengths), dealt, known, sha256)
+    x, y, interface, legend = _scaled(task, x, y, known, scored)
+    lengths = lengths - task.horizon
+    parts = {
+        split: Pieces(x, y, scored, starts[places], lengths[places])
+        for split, places in dealt.items()
+    }
+    last = np.arange(interface.outputs) if task.horizon else None
+    return Data(interface, parts, sha256, legend, last)
 
 
-def _data(
-    task: Declared,
-    where: str,
-    x: Array,
-    y: Array,
-    scored: NDArray[np.bool_],
-    pieces: tuple[Places, Places],
-    dealt: dict[Split, Places],
-    known: NDArray[np.bool_],
-    sha256: str,
-) -> Data:
-    head, is_tokens = HEADS[task.head], x.ndim == 1
-    legend: dict[str, object] = {}
-    n_inputs = int(x.max()) + 1 if is_tokens else x.shape[1]
-    keeps_bits = head == "bernoulli" and task.horizon > 0
-    scale = scaling(np.zeros((1, 1)) if is_tokens else x[known], task.normalise and not keeps_bits)
-    if not is_tokens:
-        legend |= _described("", scale)
-        x = scale.applied(x)
-    elif task.horizon and head != "categorical":
+def _scaled(
+    task: LabelledTask, x: Array, y: Array, known: NDArray[np.bool_], scored: NDArray[np.bool_]
+) -> tuple[Array, Array, Interface, dict[str, object]]:
+    """Return inputs, targets, the interface and the legend; `known` are the rows of training."""
+    where, head, is_tokens = f"tasks.{task.name}", task.output_head, x.ndim == 1
+    legend: dict[str, object] = {"horizon": task.horizon} if task.horizon else {}
+    if is_tokens and task.horizon and head != "categorical":
         raise UserError(
             f"{where}: head {task.head} with a horizon predicts features, and the inputs are "
             "tokens: choose categorical."
         )
+    n_inputs = int(x.max()) + 1 if is_tokens else x.shape[1]
+    if not is_tokens:
+        keeps_bits = head == "bernoulli" and task.horizon > 0
+        scale = scaling(x[known], task.normalise and not keeps_bits)
+        x = scale.applied(x)
+        legend |= scale.described()
     if head == "categorical":
-        y, n_outputs, found = _classes(where, y, task.horizon > 0, n_inputs)
-        legend |= found
-    else:
-        n_outputs = y.shape[1]
-        if head == "bernoulli" and not np.isin(y, (0, 1)).all():
-            wrong = y[~np.isin(y, (0, 1))][0]
-            raise UserError(f"{where}: targets of head bernoulli must be 0 or 1, got {wrong}.")
-        if not task.horizon:  # else numbers keep the scale that they are read with
-            scale = scaling(y[known & scored], task.normalise and head == "gaussian")
-        legend |= _described("target_", scale) if head == "gaussian" else {}
-        y = scale.applied(y)
-    if task.horizon:
-        legend |= {"horizon": task.horizon}
-    parts = {
-        split: Pieces(x, y, scored, pieces[0][places], pieces[1][places])
-        for split, places in dealt.items()
-    }
-    last = np.arange(n_outputs) if task.horizon else None
-    return Data(Interface(n_inputs, n_outputs, head, is_tokens), parts, sha256, legend, last)
-
-
-def _described(prefix: str, scale: Scaling) -> dict[str, object]:
-    return {f"{prefix}means": scale.means.tolist(), f"{prefix}scales": scale.scales.tolist()}
+        y, n_outputs, classes = _classes(where, y, task.horizon > 0, n_inputs)
+        return x, y, Interface(n_inputs, n_outputs, head, is_tokens), legend | classes
+    if head == "bernoulli" and not np.isin(y, (0, 1)).all():
+        wrong = y[~np.isin(y, (0, 1))][0]
+        raise UserError(f"{where}: targets of head bernoulli must be 0 or 1, got {wrong}.")
+    if not task.horizon:  # else targets have the scale of the inputs that they are
+        scale = scaling(y[known & scored], task.normalise and head == "gaussian")
+    legend |= scale.described("target_") if head == "gaussian" else {}
+    return x, scale.applied(y), Interface(n_inputs, y.shape[1], head, is_tokens), legend
 
 
 def _inputs(where: str, inputs: Sequence[Array]) -> Array:
-    """All rows: tokens (rows,), or numbers (rows, features)."""
-    kinds = {(one.ndim, one.shape[1:]) for one in inputs}
+    """Join all inputs: tokens (rows,), or numbers (rows, features)."""
+    kinds = {(sequence.ndim, sequence.shape[1:]) for sequence in inputs}
     if len(kinds) > 1 or next(iter(kinds))[0] not in (1, 2):
-        shapes = ", ".join(str(one.shape) for one in inputs[:3])
+        shapes = ", ".join(str(sequence.shape) for sequence in inputs[:3])
         raise UserError(
             f"{where}: sequences must be tokens (time,) or features (time, features), the same for "
             f"all, got shapes such as {shapes}."
@@ -169,34 +144,30 @@ def _inputs(where: str, inputs: Sequence[Array]) -> Array:
 
 
 def _targets(
-    task: Declared, where: str, targets: Sequence[Array], lengths: Places
+    task: LabelledTask, where: str, targets: Sequence[Array], lengths: Places
 ) -> tuple[Array, bool]:
-    """All targets, a row for each step or each sequence, and which of both."""
-    wanted = {"class": (0,), "categorical": (1,)}.get(task.head, (1, 2))
-    n_dims = {one.ndim for one in targets}
-    shapes = {
-        "class": "one a sequence, ()",
-        "categorical": "one a step, (time,)",
-    }.get(task.head, "(time, outputs), or (outputs,) for the last step")
-    if len(n_dims) > 1 or not n_dims <= set(wanted):
+    """Join all targets, a row for each step or each sequence, and say whether it is each step."""
+    allowed, shapes = TARGETS[task.head]
+    n_dims = {array.ndim for array in targets}
+    if len(n_dims) > 1 or not n_dims <= set(allowed):
         raise UserError(
             f"{where}: targets of head {task.head} must be {shapes}, got {targets[0].shape} for a "
             f"sequence of {lengths[0]} steps."
         )
-    is_step = n_dims == {max(wanted)} and task.head != "class"
-    for place, (one, length) in enumerate(zip(targets, lengths, strict=True)):
-        if is_step and len(one) != length:
+    is_step = n_dims == {max(allowed)} and task.head != "class"
+    for place, (array, length) in enumerate(zip(targets, lengths, strict=True)):
+        if is_step and len(array) != length:
             raise UserError(
-                f"{where}: sequence {place} has {length} steps and {len(one)} targets: give one "
+                f"{where}: sequence {place} has {length} steps and {len(array)} targets: give one "
                 "for each step."
             )
-    widths = {one.shape[1:] if is_step else one.shape for one in targets}
+    widths = {array.shape[1:] if is_step else array.shape for array in targets}
     if len(widths) > 1:
         raise UserError(
             f"{where}: targets must have one width, got {', '.join(map(str, sorted(widths)[:3]))}."
         )
     rows = np.concatenate(targets) if is_step else np.stack(targets)
-    if HEADS[task.head] != "categorical":
+    if task.output_head != "categorical":
         if rows.dtype.kind not in "iufb":
             raise UserError(f"{where}: targets must be numbers, got the type {rows.dtype}.")
         rows = rows.astype(np.float64)
@@ -204,12 +175,12 @@ def _targets(
     return rows, is_step
 
 
-def _check_finite(where: str, what: str, rows: Array, sequences: Sequence[Array]) -> None:
+def _check_finite(where: str, kind: str, rows: Array, sequences: Sequence[Array]) -> None:
     if np.isfinite(rows).all():
         return
-    place = next(k for k, one in enumerate(sequences) if not np.isfinite(one).all())
+    place = next(k for k, array in enumerate(sequences) if not np.isfinite(array).all())
     raise UserError(
-        f"{where}: {what} must be finite numbers, sequence {place} has one that is not: mend it, "
+        f"{where}: {kind} must be finite numbers, sequence {place} has one that is not: mend it, "
         "or leave it out."
     )
 
@@ -217,7 +188,7 @@ def _check_finite(where: str, what: str, rows: Array, sequences: Sequence[Array]
 def _classes(
     where: str, y: Array, is_input: bool, n_inputs: int
 ) -> tuple[Array, int, dict[str, Any]]:
-    """Classes from 0 on, how many, and their names if they had others."""
+    """Return classes from 0 on, their number, and, as a legend, the names that they had."""
     if is_input:
         if y.ndim != 1:
             raise UserError(
@@ -228,10 +199,10 @@ def _classes(
     if y.dtype.kind in "iub":
         if y.min() < 0:
             raise UserError(f"{where}: classes must be at least 0, got {y.min()}.")
-        y, found = y.astype(np.int64), {}
+        legend = {}
     elif y.dtype.kind in "US":
         names, y = np.unique(y.astype(np.str_), return_inverse=True)
-        found = {"classes": names.tolist()}
+        legend = {"classes": names.tolist()}
     else:
         raise UserError(
             f"{where}: classes must be whole numbers or names, got the type {y.dtype}: for numbers "
@@ -239,4 +210,4 @@ def _classes(
         )
     if (n := int(y.max()) + 1) < 2:
         raise UserError(f"{where}: there must be at least 2 classes, got {n}.")
-    return y.astype(np.int64), n, found
+    return y.astype(np.int64), n, legend

@@ -6,29 +6,29 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import yaml
 
 from nas.errors import UserError
 from nas.tasks import labelled, sequences
-from nas.tasks.base import Metric, Split
-from nas.tasks.labelled import HEADS, Array, Declared, DeclaredHead
-from nas.tasks.sequences import SPLITS, Data, SequenceTask
+from nas.tasks.base import SPLITS, Split
+from nas.tasks.labelled import Array, DeclaredHead, LabelledTask
+from nas.tasks.sequences import Data
 
 FORMS = "(x, y) or (x, y, lengths), or x alone with a horizon"
 
 
 @dataclass(frozen=True)
-class Module(SequenceTask):
+class Module(LabelledTask):
     """The sequences that a LightningDataModule's loaders yield, read once and kept in memory.
 
     A batch is (x, y) or (x, y, lengths), or x alone with a `horizon`: x tokens (batch, time) or
-    features (batch, time, features), y as in the task `arrays`. The loaders of validation and test
-    are the splits; the module is not asked for a batch after that: sequences are batched and
-    shuffled by the task's own seeds, so that outcomes can be had again. No code runs but the import
-    of `path`, the class that it names, and that object's methods.
+    features (batch, time, features), y as in the task `arrays`. The loaders of train, validation
+    and test are the splits. They are read once: afterwards the task's own seeds batch and shuffle
+    the sequences, so that outcomes can be reproduced. The only code that runs is the import of
+    `path`, the class that it names, and that object's methods.
     """
 
     name: ClassVar[str] = "module"
@@ -36,12 +36,12 @@ class Module(SequenceTask):
     path: str = ""
     """package.module:Class of a LightningDataModule, importable from the working directory."""
     arguments: tuple[str, ...] = ()
-    """What the class is called with, as name=value."""
+    """Arguments of the class, as name=value."""
     head: DeclaredHead = "class"
     """class: one of several a sequence; categorical: at each step; bernoulli: bits; gaussian:
     numbers."""
-    horizon: int = 0
-    """If above 0, what x is so many steps later is to be predicted, in place of y."""
+    horizon: Annotated[int, "at least 0"] = 0
+    """If above 0, x so many steps later is predicted, in place of y."""
     batch_first: bool = True
     """Whether x is (batch, time, …), as loaders stack it; else (time, batch, …)."""
     normalise: bool = True
@@ -49,18 +49,12 @@ class Module(SequenceTask):
     """Accuracy for classes and loss for the rest, if empty."""
 
     @property
-    def metric(self) -> Metric:
-        return sequences.metric_of(HEADS[self.head], self.metric_name)
-
-    @property
     def data(self) -> Data:
-        """What the module gives; it is read once in a process."""
+        """The sequences of the module; they are read once in a process."""
         return _data(self)
 
     def check(self) -> None:
         super().check()
-        labelled.check(Declared(self.name, self.head, self.horizon, self.normalise))
-        sequences.check_metric(self, HEADS[self.head], self.metric_name)
         if _read(self).sha256 != self.data.sha256:
             raise UserError(
                 f'tasks.{self.name}.path: "{self.path}" gives other data each time that it is '
@@ -74,26 +68,24 @@ def _data(task: Module) -> Data:
 
 
 def _read(task: Module) -> Data:
-    found = _instance(task)
     inputs: list[Array] = []
     targets: list[Array] = []
     dealt, digests = {}, []
-    for split, loader in zip(SPLITS, _loaders(task, found), strict=True):
+    for split, loader in zip(SPLITS, _loaders(task, _instance(task)), strict=True):
         examples = sorted(
-            ((sequences.digest(*one), one) for one in _examples(task, split, loader)),
-            key=lambda pair: pair[0],  # whatever the order in which a loader gives them
+            ((sequences.digest(*example), example) for example in _examples(task, split, loader)),
+            key=lambda pair: pair[0],  # whatever the order in which a loader yields them
         )
         digests += [split.encode(), *(digest.encode() for digest, _ in examples)]
         dealt[split] = np.arange(len(inputs), len(inputs) + len(examples))
-        inputs += [one[0] for _, one in examples]
-        targets += [one[1] for _, one in examples if len(one) > 1]
-    declared = Declared(task.name, task.head, task.horizon, task.normalise)
+        inputs += [example[0] for _, example in examples]
+        targets += [example[1] for _, example in examples if len(example) > 1]
     rest = None if task.horizon else targets
-    return labelled.build(declared, inputs, rest, dealt, sequences.digest(*digests))
+    return labelled.build(task, inputs, rest, dealt, sequences.digest(*digests))
 
 
 def _instance(task: Module) -> Any:
-    """The object that the path and the arguments name."""
+    """Make the object that the path and the arguments name."""
     where = f"tasks.{task.name}"
     if not (place := task.path) or place.count(":") != 1:
         raise UserError(
@@ -106,7 +98,7 @@ def _instance(task: Module) -> Any:
     try:
         kind = getattr(importlib.import_module(name), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f'{where}.path: "{place}" cannot be imported: {_first(error)}.') from None
+        raise UserError(f'{where}.path: "{place}" cannot be imported: {_reason(error)}.') from None
     missing = [n for n in ("setup", "train_dataloader", "val_dataloader") if not hasattr(kind, n)]
     if missing:
         raise UserError(
@@ -122,11 +114,12 @@ def _instance(task: Module) -> Any:
         return kind(**given)
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"{where}.arguments: {attribute} does not take them: {_first(error)}."
+            f"{where}.arguments: {attribute} does not take them: {_reason(error)}."
         ) from None
 
 
-def _loaders(task: Module, module: Any) -> tuple[Any, Any, Any]:
+def _loaders(task: Module, module: Any) -> list[Iterable[Any]]:
+    """Set the module up and return its loaders for train, validation and test."""
     for stage in ("fit", "test"):
         if stage == "fit" and hasattr(module, "prepare_data"):
             module.prepare_data()
@@ -135,7 +128,7 @@ def _loaders(task: Module, module: Any) -> tuple[Any, Any, Any]:
     for split, name in zip(SPLITS, ("train", "val", "test"), strict=True):
         try:
             loaders.append(getattr(module, f"{name}_dataloader")())
-        except Exception as error:  # one is Lightning's own, which tasks do not import
+        except Exception as error:  # Lightning has its own, which tasks do not import
             if type(error).__name__ != "MisconfigurationException":
                 raise
             loaders.append(None)
@@ -144,12 +137,11 @@ def _loaders(task: Module, module: Any) -> tuple[Any, Any, Any]:
                 f'tasks.{task.name}.path: "{task.path}" has no loader for {split}: let it return '
                 "one DataLoader for each of train, val and test."
             )
-    train, validation, test = loaders
-    return train, validation, test
+    return loaders
 
 
 def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
-    """Each sequence of a loader: its x, and its y unless there is a horizon."""
+    """Yield each sequence of a loader: its x, and its y unless there is a horizon."""
     for batch in loader:
         parts = list(batch) if isinstance(batch, tuple | list) else [batch]
         fits = len(parts) in ((1, 2, 3) if task.horizon else (2, 3))
@@ -178,10 +170,10 @@ def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tup
 
 
 def _until(y: Array, length: int, task: Module) -> Array:
-    """The targets of the steps that count; all of a target of the whole sequence."""
+    """Return the targets of the steps that count; a target of the whole sequence as it is."""
     is_step = task.head == "categorical" or y.ndim == 2
     return np.asarray(y[:length] if is_step else y)
 
 
-def _first(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")

@@ -8,10 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.errors import UserError
-from nas.tasks import pinned
+from nas.tasks import files
 from nas.tasks.base import Interface, Metric, Split
-from nas.tasks.pinned import Pinned
+from nas.tasks.files import Pinned
 from nas.tasks.sequences import Data, Pieces, SequenceTask
 
 N_KEYS = 88
@@ -34,8 +33,7 @@ PINNED = {
     ),
 }
 NAMES: dict[Split, str] = {"train": "traindata", "validation": "validdata", "test": "testdata"}
-"""Of the splits in the files."""
-METRIC = Metric("loss", "nats a frame", higher_is_better=False)
+"""The names of the splits in the files."""
 INTERFACE = Interface(N_KEYS, N_KEYS, "bernoulli", tokens=False)
 
 
@@ -52,6 +50,8 @@ class Music(SequenceTask):
     """
 
     name: ClassVar[str] = "music"
+    metric = Metric("loss", "nats a frame", higher_is_better=False)
+    interface = INTERFACE  # known without the file
 
     path: Literal["jsb", "nottingham", "piano_midi"] = "jsb"
     """Bach's chorales, folk tunes, or piano pieces; found in the folder that the environment
@@ -62,30 +62,18 @@ class Music(SequenceTask):
     window: int = field(default=200, kw_only=True)
 
     @property
-    def metric(self) -> Metric:
-        return METRIC
-
-    @property
-    def interface(self) -> Interface:
-        return INTERFACE  # known without the file
-
-    @property
     def data(self) -> Data:
         """The frames of all tunes; they are read once in a process."""
-        return _data(self.path, pinned.folder(), self.window)
+        return _data(self.path, files.folder(), self.window)
 
     def missing(self) -> str:
-        return pinned.missing(PINNED[self.path], pinned.folder())
+        return files.missing(PINNED[self.path], files.folder())
 
     def content(self) -> str:
         return PINNED[self.path].sha256  # known without the file
 
     def check(self) -> None:
         super().check()
-        if self.path not in PINNED:
-            raise UserError(
-                f'tasks.{self.name}.path must be one of {", ".join(PINNED)}, got "{self.path}".'
-            )
         _ = self.data
 
 
@@ -99,10 +87,10 @@ def _data(path: str, folder: str, window: int) -> Data:
 
 
 def _rolls(path: str, folder: str) -> dict[Split, list[NDArray[np.float32]]]:
-    """The tunes of each split, (frames, keys) of 0 and 1."""
+    """Read the tunes of each split, (frames, keys) of 0 and 1."""
     from scipy.io import loadmat
 
-    stored = loadmat(io.BytesIO(pinned.content(PINNED[path], path, folder, "tasks.music.path")))
+    stored = loadmat(io.BytesIO(files.content(PINNED[path], path, folder, "tasks.music.path")))
     return {
         split: [tune.astype(np.float32) for tune in stored[name][0]]
         for split, name in NAMES.items()
@@ -110,7 +98,7 @@ def _rolls(path: str, folder: str) -> dict[Split, list[NDArray[np.float32]]]:
 
 
 def _pieces(tunes: list[NDArray[np.float32]], most: int) -> Pieces:
-    """All frames of a split, in pieces of at most so many; 0: whole tunes."""
+    """Cut the tunes of a split into pieces of at most so many frames; 0: whole tunes."""
     before = [np.concatenate([np.zeros((1, N_KEYS), np.float32), tune[:-1]]) for tune in tunes]
     starts, lengths, first = [], [], 0
     for tune in tunes:

@@ -1,7 +1,7 @@
 """The four regular languages of Deletang et al. 2022, arXiv:2207.02098: a class at the end.
 
 Definitions are those of the authors' code (google-deepmind/neural_networks_chomsky_hierarchy). It
-reads one more, empty, symbol before it asks for the class; here the class is asked for at the last
+reads one more, empty, symbol and predicts the class there; here the class is predicted at the last
 symbol. It trains on 1 to 40 symbols in batches of 128 and tests on up to 500:
 `test_lengths: [41, 500]`.
 """
@@ -13,74 +13,47 @@ from typing import ClassVar
 import numpy as np
 
 from nas.tasks.base import Interface, Window
-from nas.tasks.formal import DRAWN_AT_ONCE, Strings, Symbols, at_end, uniform
+from nas.tasks.formal import DRAWN_AT_ONCE, Strings, Symbols, UniformStrings, at_end
 
 POSITIONS = 5
-"""Of the cycle."""
+"""Positions on the cycle."""
 MODULUS = 5
 OPERATORS = "+-*"
 """Their tokens follow those of the numbers 0 to 4."""
-MINUS, TIMES = (MODULUS + OPERATORS.index(one) for one in "-*")
+MINUS, TIMES = (MODULUS + OPERATORS.index(operator) for operator in "-*")
 
 
 @dataclass(frozen=True)
-class Parity(Strings):
+class Parity(UniformStrings):
     """Is the number of ones among uniform bits odd? Every bit matters, and none alone says
     anything."""
 
     name: ClassVar[str] = "parity"
-
-    @property
-    def interface(self) -> Interface:
-        return Interface(2, 2)
-
-    def n_strings(self, length: int) -> int:
-        return 1 << length
-
-    def strings(self, random: np.random.Generator, length: int) -> Iterator[bytes]:
-        return uniform(random, 2, length)
+    interface = Interface(2, 2)
 
     def labelled(self, symbols: Symbols) -> Window:
         return at_end(symbols, symbols.sum(0) % 2)
 
 
 @dataclass(frozen=True)
-class EvenPairs(Strings):
+class EvenPairs(UniformStrings):
     """Is the number of pairs 01 and 10 among uniform bits odd? It is where the first and the last
     bit differ, so a memory of one bit is enough."""
 
     name: ClassVar[str] = "even_pairs"
-
-    @property
-    def interface(self) -> Interface:
-        return Interface(2, 2)
-
-    def n_strings(self, length: int) -> int:
-        return 1 << length
-
-    def strings(self, random: np.random.Generator, length: int) -> Iterator[bytes]:
-        return uniform(random, 2, length)
+    interface = Interface(2, 2)
 
     def labelled(self, symbols: Symbols) -> Window:
         return at_end(symbols, symbols[0] ^ symbols[-1])
 
 
 @dataclass(frozen=True)
-class CycleNavigation(Strings):
+class CycleNavigation(UniformStrings):
     """Where on a cycle of 5 positions do uniform steps end that begin at 0? The tokens 0, 1 and 2
     are a step back, none, and a step on."""
 
     name: ClassVar[str] = "cycle_navigation"
-
-    @property
-    def interface(self) -> Interface:
-        return Interface(3, POSITIONS)
-
-    def n_strings(self, length: int) -> int:
-        return int(3**length)
-
-    def strings(self, random: np.random.Generator, length: int) -> Iterator[bytes]:
-        return uniform(random, 3, length)
+    interface = Interface(3, POSITIONS)
 
     def labelled(self, symbols: Symbols) -> Window:
         return at_end(symbols, (symbols - 1).sum(0) % POSITIONS)
@@ -95,10 +68,7 @@ class ModularArithmetic(Strings):
     """
 
     name: ClassVar[str] = "modular_arithmetic"
-
-    @property
-    def interface(self) -> Interface:
-        return Interface(MODULUS + len(OPERATORS), MODULUS)
+    interface = Interface(MODULUS + len(OPERATORS), MODULUS)
 
     def n_strings(self, length: int) -> int:
         n_operators = length // 2

@@ -1,56 +1,59 @@
-"""Generated examples laid end to end into parallel streams, and streams cut into windows.
+"""Streams of symbols cut into windows: generated strings laid end to end, such as `xml.py`."""
 
-Shared by the tasks whose examples are strings of ASCII characters, such as `arithmetic.py`.
-"""
-
-from collections.abc import Callable, Iterator
-from typing import TypeVar, get_args
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.errors import UserError
-from nas.tasks.base import Split, Task, Window, generator, split_of
+from nas.tasks import ngram
+from nas.tasks.base import SPLITS, Baseline, Interface, Split, Task, Window, generator, interface_of
 
-Example = TypeVar("Example", str, bytes)
-
-MOST_REJECTIONS = 10_000
-"""A split takes 1 draw in 10, so that this many rejections in a row mean that it has no example."""
+Tokens = NDArray[np.int64]
+Positions = NDArray[np.bool_]
 
 
-def n_windows(task: Task, split: Split) -> int:
-    """The number of windows that one epoch of a split has."""
-    return task.batches_per_epoch if split == "train" else task.validation_batches
+@dataclass(frozen=True, kw_only=True)
+class StringStreams(Task):
+    """Strings of ASCII characters without end; the next character is predicted."""
+
+    symbols: ClassVar[str]
+    """All characters; a token is a place in this string."""
+
+    @abstractmethod
+    def examples(self, split: Split, random: np.random.Generator) -> Iterator[str]:
+        """Draw the strings of a split without end."""
+
+    @abstractmethod
+    def positions(self, streams: Tokens) -> tuple[Positions | None, dict[str, Positions]]:
+        """Return which steps of the streams but the last are scored (None: all), and marks."""
+
+    @property
+    def interface(self) -> Interface:
+        return interface_of(len(self.symbols))
+
+    def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
+        length = self.n_windows(split) * self.window + 1
+        examples = self.examples(split, generator(self, split, seed, epoch))
+        streams = lay(examples, self.symbols, self.batch_size, length)
+        return cut(streams, self.window, *self.positions(streams))
+
+    def baseline(self, seed: int, split: Split = "validation") -> Baseline:
+        return ngram.accuracy(self, seed, split, order=2)
+
+    def check(self) -> None:
+        super().check()
+        for split in SPLITS:  # each has an example
+            next(self.examples(split, generator(self, split, seed=0)))
 
 
-def of_split(examples: Iterator[Example], split: Split, task: Task) -> Iterator[Example]:
-    """Keep the examples that `split_of` gives to this split."""
-    rejections = 0
-    for example in examples:
-        encoded = example.encode() if isinstance(example, str) else example
-        if split_of(encoded) == split:
-            rejections = 0
-            yield example
-        elif (rejections := rejections + 1) >= MOST_REJECTIONS:
-            raise UserError(
-                f"tasks.{task.name}: its fields allow so few different examples that the {split} "
-                f"split has none after {rejections} draws: widen their ranges."
-            )
-
-
-def check_splits(
-    task: Task, examples: Callable[[Split, np.random.Generator], Iterator[str]]
-) -> None:
-    """Raise UserError unless each split has an example."""
-    for split in get_args(Split):
-        next(examples(split, generator(task, split, seed=0)))
-
-
-def lay(examples: Iterator[str], symbols: str, n_streams: int, length: int) -> NDArray[np.int64]:
+def lay(examples: Iterator[str], symbols: str, n_streams: int, length: int) -> Tokens:
     """Lay examples end to end into streams of exactly `length` symbols: (length, n_streams).
 
     A token is the place of its character in `symbols`. Each stream begins with a whole example;
-    its last one is cut off.
+    its last example is cut off.
     """
     codes = np.full(128, -1, dtype=np.int64)
     codes[np.frombuffer(symbols.encode("ascii"), dtype=np.uint8)] = np.arange(len(symbols))
@@ -66,10 +69,10 @@ def lay(examples: Iterator[str], symbols: str, n_streams: int, length: int) -> N
     return streams
 
 
-def inside(inputs: NDArray[np.int64], start: int, end: int) -> NDArray[np.bool_]:
-    """Where the last of the tokens `start` and `end` read so far, this step included, is `start`.
+def inside(inputs: Tokens, start: int, end: int) -> Positions:
+    """Return where the last of the tokens `start` and `end`, this step included, is `start`.
 
-    These are the positions whose target lies after `start` and not after `end`.
+    The targets of these positions lie after `start` and not after `end`.
     """
     steps = np.arange(len(inputs))[:, np.newaxis]
     last_start = np.maximum.accumulate(np.where(inputs == start, steps, -1))
@@ -78,10 +81,10 @@ def inside(inputs: NDArray[np.int64], start: int, end: int) -> NDArray[np.bool_]
 
 
 def cut(
-    streams: NDArray[np.int64],
+    streams: Tokens,
     window: int,
-    scored: NDArray[np.bool_] | None = None,
-    marks: dict[str, NDArray[np.bool_]] | None = None,
+    scored: Positions | None = None,
+    marks: dict[str, Positions] | None = None,
 ) -> Iterator[Window]:
     """Yield the windows of streams of (windows * window + 1) steps; only the first is fresh.
 
@@ -89,13 +92,7 @@ def cut(
     """
     inputs, targets = streams[:-1], streams[1:]
     scored = np.ones(inputs.shape, dtype=np.bool_) if scored is None else scored
-    marks = marks or {}
     for start in range(0, len(inputs), window):
         here = slice(start, start + window)
-        yield Window(
-            inputs[here],
-            targets[here],
-            scored[here],
-            fresh=start == 0,
-            marks={name: mark[here] for name, mark in marks.items()},
-        )
+        marked = {name: mark[here] for name, mark in (marks or {}).items()}
+        yield Window(inputs[here], targets[here], scored[here], start == 0, marked)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError, unknown
+from nas.tasks.files import file_bytes
 
 CSV, TSV, PARQUET = (".csv", ".csv.gz"), (".tsv", ".tsv.gz"), (".parquet", ".pq")
 KINDS = "a .csv, .tsv or .parquet file"
@@ -122,7 +123,7 @@ def table(field: str, path: str) -> Table:
 @functools.lru_cache(maxsize=4)
 def _read(field: str, path: str) -> Table:
     place = Path(path).expanduser()
-    content = file_bytes(field, path, KINDS)
+    content = file_bytes(field, path, f"give the path of {KINDS}")
     name = place.name.lower()
     if not name.endswith((*CSV, *TSV, *PARQUET)):
         raise UserError(f'{field} must name {KINDS}, by its ending, got "{path}".')
@@ -154,20 +155,3 @@ def _plain(column: Any) -> NDArray[Any]:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def file_bytes(field: str, path: str, wanted: str) -> bytes:
-    """The content of a file.
-
-    Raises:
-        UserError: if it cannot be read; `field` is what named it.
-    """
-    place = Path(path).expanduser()
-    if place.is_dir():
-        raise UserError(f'{field} must name {wanted}, "{path}" is a folder.')
-    try:
-        return place.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f'{field}: there is no file "{path}": give the path of {wanted}.') from None
-    except OSError as error:
-        raise UserError(f'{field}: "{path}" cannot be read ({error.strerror}).') from None

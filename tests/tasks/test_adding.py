@@ -76,7 +76,7 @@ def test_conforms(task: Adding) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"length": 1}, "tasks.adding.length must be at least 2, the number of marks, got 1"),
+        ({"length": 1}, "tasks.adding.length must be at least 2, got 1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
 )

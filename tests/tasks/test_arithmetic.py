@@ -117,9 +117,9 @@ def test_split_is_that_of_the_expression_without_letters() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"max_digits": 0}, "max_digits must be 1 to 18, got 0"),
-        ({"max_digits": 19}, "max_digits must be 1 to 18, got 19"),
-        ({"sign_probability": 1.5}, "sign_probability is a probability .* got 1.5"),
+        ({"max_digits": 0}, r"max_digits must be in \[1, 18\], got 0"),
+        ({"max_digits": 19}, r"max_digits must be in \[1, 18\], got 19"),
+        ({"sign_probability": 1.5}, r"sign_probability must be in \[0, 1\], got 1.5"),
         ({"max_distractors": -1}, "max_distractors must be at least 0, got -1"),
         ({"operators": "*"}, r'operators must be one of \+-, \+, -, got "\*"'),
         ({"window": 0}, "window must be at least 1, got 0"),

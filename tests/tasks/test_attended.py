@@ -163,14 +163,14 @@ def test_interfaces() -> None:
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        (copying(alphabet=1), r"tasks.copy_attention.alphabet must be 2 to 256, got 1"),
-        (copying(alphabet=257), r"alphabet must be 2 to 256, got 257"),
-        (copying(min_symbols=0), r"min_symbols must be at least 1 and .*, got 0 and 20"),
-        (copying(max_symbols=4), r"max_symbols at least min_symbols, got 5 and 4"),
-        (copying(min_symbols=3), r"must be at least 1000, so that .* got 8 \*\* 3: raise one"),
+        (copying(alphabet=1), r"tasks.copy_attention.alphabet must be in \[2, 256\], got 1"),
+        (copying(alphabet=257), r"alphabet must be in \[2, 256\], got 257"),
+        (copying(min_symbols=0), r"min_symbols must be at least 1, got 0"),
+        (copying(max_symbols=4), r"max_symbols must be at least min_symbols, got 4 and 5"),
+        (copying(min_symbols=3), r"8 \*\* 3 gives 512 different .* at least 1000: raise one"),
         (copying(attention="much"), r"copy_attention.attention must be one of additive, general, "),
         (calculating(attention="much"), r"arithmetic_attention.attention must be .* got \"much\""),
-        (calculating(max_digits=0), r"tasks.arithmetic_attention.max_digits must be 1 to 18"),
+        (calculating(max_digits=0), r"tasks.arithmetic_attention.max_digits must be in \[1, 18\]"),
     ],
 )
 def test_fields_out_of_range_are_errors(task: Task, message: str) -> None:

@@ -69,5 +69,5 @@ def test_conforms(task: Digits) -> None:
 
 @pytest.mark.parametrize("n", [0, 1297])
 def test_a_split_without_images_is_an_error(n: int) -> None:
-    with pytest.raises(UserError, match=rf"digits.n_validation must be 1 to 1296, got {n}\."):
+    with pytest.raises(UserError, match=rf"digits.n_validation must be in \[1, 1296\], got {n}\."):
         Digits(n_validation=n).check()

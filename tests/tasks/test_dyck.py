@@ -173,8 +173,8 @@ def test_conforms(task: Dyck) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kinds": 0}, "dyck.kinds must be 1 to 100, got 0"),
-        ({"kinds": 101}, "dyck.kinds must be 1 to 100, got 101"),
+        ({"kinds": 0}, r"dyck.kinds must be in \[1, 100\], got 0"),
+        ({"kinds": 101}, r"dyck.kinds must be in \[1, 100\], got 101"),
         ({"max_depth": -1}, "dyck.max_depth must be at least 0, got -1"),
         ({"test_lengths": (52, 1002)}, "words must have at most 1000 symbols, got 1002"),
         ({"max_length": 8}, "max_length: validation needs a length with at least 1000 .* 1 to 8"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nas.errors import UserError
-from nas.tasks import TASKS, Memorization, Music, Text, Xml, pinned
+from nas.tasks import TASKS, Memorization, Music, Text, Xml, files
 from nas.tasks.base import Baseline, Split, Task, Window
 from nas.tasks.levels import BLIND, Levels, levels_of
 from tests.tasks.own_data import EMBEDDED, write
@@ -68,7 +68,7 @@ def test_data_that_are_not_here_are_not_fetched(
 
     monkeypatch.setattr("pooch.retrieve", fetch)
     monkeypatch.setattr("pooch.os_cache", lambda _: tmp_path)
-    monkeypatch.delenv(pinned.DATA_FOLDER, raising=False)
+    monkeypatch.delenv(files.DATA_FOLDER, raising=False)
     found = levels_of(task, 0)
     assert found.chance is None
     assert found.baseline is None

@@ -12,8 +12,8 @@ from scipy.io import savemat
 from nas.errors import UserError
 from nas.tasks import Music, music
 from nas.tasks.base import Split, Window
+from nas.tasks.files import Pinned
 from nas.tasks.music import N_KEYS
-from nas.tasks.pinned import Pinned
 from nas.testing import check_task
 
 CHORALES = Path(os.environ.get("NAS_DATA_DIR", "")) / "JSB_Chorales.mat"

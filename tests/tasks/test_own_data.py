@@ -13,9 +13,9 @@ import pytest
 from nas.errors import UserError
 from nas.search.search import main
 from nas.tasks import Arrays, Csv, Module, Task, Words
-from nas.tasks.base import Split
-from nas.tasks.labelled import Declared, build
-from nas.tasks.sequences import SPLITS, scaling, scored_rows
+from nas.tasks.base import SPLITS, Split, scored_rows
+from nas.tasks.labelled import build
+from nas.tasks.sequences import scaling
 from nas.testing import check_task, steps
 from tests.tasks.own_data import SMALL, TASKS_OF_FILES, write
 
@@ -195,7 +195,7 @@ def test_numbers_of_pandas_own_types_are_numbers() -> None:
 
 
 def test_targets_of_two_widths_are_refused() -> None:
-    declared = Declared("arrays", "gaussian", 0, normalise=True)
+    declared = Arrays(head="gaussian")
     inputs, targets = [np.ones((3, 1))] * 3, [np.ones(2), np.ones(3), np.ones(2)]
     dealt = {split: np.array([place]) for place, split in enumerate(SPLITS)}
     with pytest.raises(UserError, match=r"targets must have one width, got \(2,\), \(3,\)\."):

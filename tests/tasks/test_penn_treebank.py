@@ -79,7 +79,7 @@ def test_tokens_are_the_files(texts: dict[str, str]) -> None:
     task = PennTreebank(**SMALL)
     words = task.vocabulary
     for split, text in texts.items():
-        read = [words[token] for token in task._part(split)]  # type: ignore[arg-type]
+        read = [words[token] for token in task.part(split)]  # type: ignore[arg-type]
         lines = " ".join(read).split("<eos>")
         assert lines[-1] == ""
         again = "".join(f" {' '.join(line.split())} \n" for line in lines[:-1])
@@ -100,7 +100,7 @@ def test_the_vocabulary_is_of_the_training_part_commonest_first(texts: dict[str,
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_part_is_read_once_as_one_stream_in_pieces(texts: dict[str, str], split: str) -> None:
     task = PennTreebank(**SMALL)
-    part = task._part(split)  # type: ignore[arg-type]
+    part = task.part(split)  # type: ignore[arg-type]
     windows = list(task.windows(split, seed=3))  # type: ignore[arg-type]
     apart = (len(part) - 1) // 4
     assert len(windows) == apart // 5
@@ -230,7 +230,7 @@ def test_the_true_files_have_the_words_of_the_literature() -> None:
     """929,589 / 73,760 / 82,430 words with ends of lines, of 10,000 kinds."""
     penn_treebank._corpus.cache_clear()
     task = PennTreebank()
-    sizes = {split: len(task._part(split)) for split in PINNED}
+    sizes = {split: len(task.part(split)) for split in PINNED}
     assert sizes == {"train": 929_589, "validation": 73_760, "test": 82_430}
     assert len(task.vocabulary) == 10_000
 
@@ -242,7 +242,7 @@ def test_what_is_missing_is_told_and_not_fetched(
         raise AssertionError("it was fetched")
 
     monkeypatch.setattr("pooch.retrieve", fetched)
-    monkeypatch.setattr("nas.tasks.pinned._cache", lambda: tmp_path / "nowhere")
+    monkeypatch.setattr("nas.tasks.files._cache", lambda: tmp_path / "nowhere")
     assert PennTreebank(**SMALL).missing() == ""
     assert [one.name for one in levels_of(PennTreebank(**SMALL), 0).shown] == [
         "3-gram",

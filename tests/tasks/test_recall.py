@@ -108,8 +108,8 @@ def test_conforms(task: Recall) -> None:
         ({"tokens": 33}, r"must be even and at least 2 \(n_pairs \+ 1\) = 10, .* got 33"),
         ({"tokens": 8}, r"must be even and at least 2 \(n_pairs \+ 1\) = 10, .* got 8"),
         ({"length": 15}, "length must be at least 4 n_pairs = 16, .* got 15"),
-        ({"power": float("nan")}, "power must be a number, got nan"),
-        ({"n_pairs": 1, "tokens": 16}, "1 pairs of 16 tokens are 56 lists, .* raise tokens"),
+        ({"power": float("nan")}, "power must be a finite number, got nan"),
+        ({"n_pairs": 1, "tokens": 16}, "tokens = 16 gives 56 different .* need at least 1000"),
         ({"n_params": (0,)}, "n_params must be at least 1, got 0"),
     ],
 )

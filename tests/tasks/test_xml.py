@@ -97,7 +97,7 @@ def test_conforms(task: Xml) -> None:
     [
         ({"min_name_length": 0}, "1 <= min_name_length .* got 0 and 10"),
         ({"min_name_length": 11}, "min_name_length <= max_name_length must hold, got 11 and 10"),
-        ({"close_probability": -0.1}, "close_probability is a probability .* got -0.1"),
+        ({"close_probability": -0.1}, r"close_probability must be in \[0, 1\], got -0.1"),
         ({"max_iterations": 0}, "max_iterations must be at least 1, got 0"),
         (
             # `split_of` gives none of the 26 documents like <a></a> to the test split.

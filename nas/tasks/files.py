@@ -1,6 +1,6 @@
-"""Files of one certain content: found in a folder, else fetched from the network.
+"""Files of a user, and pinned files: found in a folder, else fetched from the network.
 
-Tasks that know such files by name hold a table of them: `PINNED` in corpus.py and in music.py.
+Tasks that know pinned files by name hold a table of them: `PINNED` in corpus.py and in music.py.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ DATA_FOLDER = "NAS_DATA_DIR"
 
 @dataclass(frozen=True)
 class Pinned:
-    """A file on the network, of one certain content."""
+    """A file on the network whose content is known by its SHA-256."""
 
     file_name: str
     url: str
@@ -24,12 +24,12 @@ class Pinned:
 
 
 def folder() -> str:
-    """Where files are looked for before they are fetched; empty if nowhere."""
+    """Return the folder to look in before fetching; "" if there is none."""
     return os.environ.get(DATA_FOLDER, "")
 
 
 def missing(pinned: Pinned, folder: str) -> str:
-    """Why the file would have to be fetched; empty if it is here."""
+    """Say that the file would have to be fetched; return "" if it is here."""
     places = [Path(folder).expanduser() / pinned.file_name] if folder else []
     if any(place.exists() for place in (*places, _cache() / pinned.file_name)):
         return ""
@@ -37,7 +37,7 @@ def missing(pinned: Pinned, folder: str) -> str:
 
 
 def content(pinned: Pinned, name: str, folder: str, field: str) -> bytes:
-    """The content of the file that a field of a configuration names.
+    """Return the content of the pinned file that a field of a configuration names.
 
     Raises:
         UserError: if it can be neither read nor fetched, or is another file of that name.
@@ -45,23 +45,36 @@ def content(pinned: Pinned, name: str, folder: str, field: str) -> bytes:
     place = Path(folder).expanduser() / pinned.file_name
     if not (folder and place.exists()):
         place = _fetch(pinned, field)
-    try:
-        found = place.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f'{field}: "{place}" cannot be read ({error.strerror}): make it readable, or remove '
-            "it, and it is fetched anew."
-        ) from error
-    if (sha256 := hashlib.sha256(found).hexdigest()) != pinned.sha256:
+    data = file_bytes(field, str(place), "remove it, and it is fetched anew")
+    if (sha256 := hashlib.sha256(data).hexdigest()) != pinned.sha256:
         raise UserError(
             f"{field}: {place} is not the {name} that is pinned: its SHA-256 must be "
             f"{pinned.sha256}, got {sha256}: remove the file, and it is fetched anew."
         )
-    return found
+    return data
+
+
+def file_bytes(field: str, path: str, way_out: str) -> bytes:
+    """Read the file that a field of a configuration names.
+
+    Raises:
+        UserError: if it cannot be read; `way_out` ends the message.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        raise UserError(f'{field} must name a file, "{path}" is a folder: {way_out}.')
+    try:
+        return place.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f'{field}: there is no file "{path}": {way_out}.') from None
+    except OSError as error:
+        raise UserError(
+            f'{field}: "{path}" cannot be read ({error.strerror}): make it readable, or {way_out}.'
+        ) from None
 
 
 def _cache() -> Path:
-    """Where files lie that were fetched."""
+    """Return the folder of fetched files."""
     import pooch
 
     return Path(pooch.os_cache("recurrent-nas"))
