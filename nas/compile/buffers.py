@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.compile.emit import Source
+from nas.compile.emit.code import Buffer
 from nas.compile.emit.forward import CHUNK
-from nas.compile.emit.gradients import PIECE, widest
-from nas.compile.emit.shared import rounded, running
+from nas.compile.emit.gradients import PIECE, running, widest
+from nas.compile.emit.values import Values
 from nas.compile.hoist import LINE
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
@@ -39,15 +40,15 @@ class Shape:
 class Block:
     """Names cut out of a member's share of one tensor."""
 
-    slots: dict[str, int]
+    slots: dict[Buffer, int]
     places: list[int] = field(default_factory=list)
     first: list[int] = field(default_factory=list)
     size: int = 0
 
-    def add(self, name: str, count: int, itemsize: int) -> None:
+    def add(self, buffer: Buffer, count: int, itemsize: int) -> None:
         """Buffers begin on cache lines, so that whole vectors stay within one."""
-        if name in self.slots:
-            self.places.append(self.slots[name])
+        if buffer in self.slots:
+            self.places.append(self.slots[buffer])
             self.first.append(self.size)
             self.size += -(-count * itemsize // LINE) * LINE
 
@@ -60,9 +61,9 @@ class Layout:
         self.shape = shape
         self.total = shape.rows.total
         forward, backward = Block(source.slots), Block(source.slots)
-        for name, count in _forward(plan, source, shape):
+        for name, count in _forward(plan, source.values, shape):
             forward.add(name, count, itemsize)
-        for name, count in _backward(plan, source, shape):
+        for name, count in _backward(plan, source.values, shape):
             backward.add(name, count, itemsize)
         self.size = shape.members * forward.size // itemsize
         self.back_size = shape.members * backward.size // itemsize
@@ -102,50 +103,52 @@ def _pointers(
     return places, first
 
 
-def _forward(plan: Plan, source: Source, shape: Shape) -> Iterator[tuple[str, int]]:
-    """Names and values of the buffers that the forward pass writes."""
-    shared, rows = source.shared, shape.rows
+def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer, int]]:
+    """The buffers that the forward pass writes, with the number of their values."""
+    rows = shape.rows
     every = rows.total if shape.keep else rows.batch
     for s, stage in enumerate(plan.stages):
-        yield f"bias {s}", stage.columns
+        yield Buffer("biases", (s,)), stage.columns
         chunk = min(len(rows.counts), CHUNK // rows.batch + 1) * rows.batch
-        yield f"base {s}", (shape.n_inputs if shape.tokens else chunk) * stage.columns
-        yield f"sums {s}", (every if shared.stage_is_kept(s) else rows.batch) * stage.columns
+        yield Buffer("base", (s,)), (shape.n_inputs if shape.tokens else chunk) * stage.columns
+        n_rows = every if values.stage_is_kept(s) else rows.batch
+        yield Buffer("sums", (s,)), n_rows * stage.columns
         for q, product in enumerate(stage.inputs):
-            yield f"panels in {s} {q}", plan.sizes[product.arg] * product.count
+            yield Buffer("input panels", (s, q)), plan.sizes[product.arg] * product.count
         for q, product in enumerate(stage.products):
-            yield f"panels {s} {q}", plan.sizes[product.arg] * product.count
+            yield Buffer("panels", (s, q)), plan.sizes[product.arg] * product.count
     for i in plan.diagonals:
-        yield f"vector {i}", plan.padded(i)
-    for p in range(1, len(plan.cell.states) + 1):
+        yield Buffer("vector", (i,)), plan.padded(i)
+    for p in plan.state_places:
         steps = len(rows.counts) if shape.keep else 1
-        yield f"state {p}", (steps + 1) * rows.batch * plan.padded(p)
-    for i in shared.group_of:
-        yield f"value {i}", (every if i in shared.kept else rows.batch) * plan.padded(i)
+        yield Buffer("state", (p,)), (steps + 1) * rows.batch * plan.padded(p)
+    for i in values.group_of:
+        n_rows = every if i in values.kept else rows.batch
+        yield Buffer("value", (i,)), n_rows * plan.padded(i)
 
 
-def _backward(plan: Plan, source: Source, shape: Shape) -> Iterator[tuple[str, int]]:
-    """Names and values of the buffers that the backward pass writes."""
-    shared, rows = source.shared, shape.rows
+def _backward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer, int]]:
+    """The buffers that the backward pass writes, with the number of their values."""
+    rows = shape.rows
     for s, stage in enumerate(plan.stages):
-        yield f"grad sums {s}", rows.total * stage.columns
-        yield f"grad symbols {s}", shape.n_inputs * stage.columns if shape.tokens else 0
+        yield Buffer("sums", (s,), True), rows.total * stage.columns
+        yield Buffer("symbols", (s,), True), shape.n_inputs * stage.columns if shape.tokens else 0
         for q, product in enumerate(stage.inputs):
-            yield f"panels in back {s} {q}", rounded(plan, product.arg) * product.count
+            count = plan.rounded(product.arg) * product.count
+            yield Buffer("input panels back", (s, q)), count
         for q, product in enumerate(stage.products):
-            yield f"panels back {s} {q}", plan.padded(product.arg) * product.count
-    for p in range(1, len(plan.cell.states) + 1):
-        for name in (f"grad state {p}", f"grad state {p} too"):
-            yield name, rows.batch * plan.padded(p)
-    for i in shared.group_of:
-        yield f"grad value {i}", rows.batch * plan.padded(i)
-    for i in shared.multiplied:
-        for when in ("before", "after"):
-            yield f"gathered {when} {i}", 0 if rows.dense else rows.total * plan.padded(i)
-    for name, width in running(shared):
-        yield f"running {name}", shape.threads * width
+            yield Buffer("panels back", (s, q)), plan.padded(product.arg) * product.count
+    for p in plan.state_places:
+        for buffer in (Buffer("state", (p,), True), Buffer("next state", (p,))):
+            yield buffer, rows.batch * plan.padded(p)
+    for i in values.group_of:
+        yield Buffer("value", (i,), True), rows.batch * plan.padded(i)
+    for i in values.multiplied:
+        yield Buffer("gathered", (i,)), 0 if rows.dense else rows.total * plan.padded(i)
+    for i, width in running(plan).items():
+        yield Buffer("running", (i,)), shape.threads * width
     # The last: vectors that are read at the end of other buffers may reach into it.
-    yield "scratch", shape.threads * PIECE * widest(plan) + LINE
+    yield Buffer("scratch", ()), shape.threads * PIECE * widest(plan) + LINE
 
 
 KEPT_BLOCKS = 8

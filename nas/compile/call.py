@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.compile.buffers import REVERSE, TOKENS, Layout, Shape, block_of
 from nas.compile.emit import Source
-from nas.compile.emit.shared import rounded
+from nas.compile.emit.code import Buffer
 from nas.compile.hoist import padded as padded_to
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
@@ -43,13 +43,13 @@ class Loop:
         self.forward, self.backward = forward, backward
         states = range(1, len(plan.cell.states) + 1)
         self.given = (
-            *((f"input {i}", rounded(plan, i)) for i in plan.matrix_inputs),
-            *((f"hoisted {i}", 0) for i in plan.hoisted),
-            *((f"weight {i}", 0) for i in learned(plan)),
-            *((f"bias of {i}", 0) for i in biased(plan)),
-            *((f"start {p}", 0) for p in states),
+            *((Buffer("input", (i,)), plan.rounded(i)) for i in plan.matrix_inputs),
+            *((Buffer("hoisted", (i,)), 0) for i in plan.hoisted),
+            *((Buffer("weight", (i,)), 0) for i in learned(plan)),
+            *((Buffer("bias", (i,)), 0) for i in biased(plan)),
+            *((Buffer("start", (p,)), 0) for p in states),
         )
-        """Names of what it reads, with the row length of those gradients that are padded."""
+        """What it reads, with the row length of those gradients that are padded."""
         self.leaving = tuple(
             (place, i)
             for place, i in enumerate(plan.outputs)
@@ -58,13 +58,13 @@ class Loop:
         """Places and nodes of the outputs that the loop computes."""
         slots = source.slots
         spare = len(slots)  # a place for what the code never reads
-        names = [name for name, _ in self.given]
-        results = [f"final {p}" for p in states]
-        results += [f"output {place}" for place, _ in self.leaving]
-        self.forward_slots = np.array([slots.get(name, spare) for name in names + results])
+        given = [buffer for buffer, _ in self.given]
+        results = [Buffer("final", (p,)) for p in states]
+        results += [Buffer("output", (place,)) for place, _ in self.leaving]
+        self.forward_slots = np.array([slots.get(buffer, spare) for buffer in given + results])
         """Places of pointers: to what is given, to final states, to outputs."""
-        names += [f"grad {name}" for name in results + names]
-        self.backward_slots = np.array([slots.get(name, spare) for name in names])
+        gradients = [buffer._replace(gradient=True) for buffer in results + given]
+        self.backward_slots = np.array([slots.get(buffer, spare) for buffer in given + gradients])
         """To what is given, to gradients of results, to gradients of what is given."""
         self.n_states = len(states)
         self.macs = sum(
@@ -157,8 +157,8 @@ def backward(
         if given is not None and plan.sizes[i] != plan.padded(i):
             coming[k] = padded_to(given, plan.padded(i))
     found = [
-        _gradient(name, padded, tensor) if want or name.startswith("hoisted") else None
-        for (name, padded), tensor, want in zip(loop.given, tensors, wanted, strict=True)
+        _gradient(buffer, padded, tensor) if want or buffer.role == "hoisted" else None
+        for (buffer, padded), tensor, want in zip(loop.given, tensors, wanted, strict=True)
     ]
     table = layout.table(memory, back)
     _point(table, loop.backward_slots, (*tensors, *coming, *found), request)
@@ -170,11 +170,11 @@ def backward(
     return found
 
 
-def _gradient(name: str, padded: int, tensor: Tensor | None) -> Tensor | None:
+def _gradient(buffer: Buffer, padded: int, tensor: Tensor | None) -> Tensor | None:
     """Where a gradient is to be written."""
     if tensor is None:
         return None
-    if name.startswith("hoisted"):  # written whether it is wanted or not, and not in every row
+    if buffer.role == "hoisted":  # written whether it is wanted or not, and not in every row
         return torch.zeros_like(tensor)
     if padded and padded != tensor.shape[-1]:
         return tensor.new_empty((*tensor.shape[:-1], padded))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from nas.cell.graph import is_learned
 from nas.cell.ops import OPS
-from nas.compile.emit.shared import Shared, Slots
+from nas.compile.emit.formula import derivatives
+from nas.compile.emit.values import Values
 from nas.compile.plan import MATRIX_OPS, Plan
 
 
@@ -109,22 +110,22 @@ def cost_of(plan: Plan, *, value_bytes: int = 4, x_is_data: bool = True) -> Cost
 
 
 def kept(plan: Plan) -> tuple[int, ...]:
-    """Values of the loop that the backward pass finds in memory."""
-    shared = Shared(plan, Slots())
-    return tuple(sorted(shared.read_back.intersection(plan.depth) - shared.again.keys()))
+    """Values of the loop that the backward pass reads from memory."""
+    values = Values(plan)
+    return tuple(sorted(values.read_back.intersection(plan.depth) - values.again.keys()))
 
 
 def computed_again(plan: Plan) -> tuple[int, ...]:
-    """Values of the loop that the backward pass makes anew rather than read them."""
-    return tuple(sorted(Shared(plan, Slots()).again))
+    """Values of the loop that the backward pass computes again instead of reading them."""
+    return tuple(sorted(Values(plan).again))
 
 
 def _row_of_kept(plan: Plan) -> int:
     """Values in memory for each row: states, whole stages, and what regions keep."""
-    shared = Shared(plan, Slots())
-    states = sum(plan.padded(p) for p in range(1, len(plan.cell.states) + 1))
-    sums = sum(stage.columns for s, stage in enumerate(plan.stages) if shared.stage_is_kept(s))
-    others = shared.kept - shared.state_of.keys()  # a value that is a new state lies there
+    values = Values(plan)
+    states = sum(plan.padded(p) for p in plan.state_places)
+    sums = sum(stage.columns for s, stage in enumerate(plan.stages) if values.stage_is_kept(s))
+    others = values.kept - values.state_of.keys()  # a value that is a new state lies there
     return states + sums + sum(plan.padded(i) for i in others)
 
 
@@ -170,16 +171,10 @@ def _pointwise(plan: Plan, i: int) -> float:
     return plan.sizes[i] * (1 if n.op == "diagonal" else OPS[n.op].flops)
 
 
-def _derivatives(plan: Plan, i: int) -> tuple[str, ...]:
-    """One for each argument, and one for the vector of a diagonal map."""
-    n = plan.node(i)
-    return ("g * b", "g * a") if n.op == "diagonal" else OPS[n.op].vjp
-
-
 def _pointwise_back(plan: Plan, i: int, moving: set[int] | None = None) -> float:
     """The loop makes gradients of all arguments but constants, autograd of those that need one."""
     n, total = plan.node(i), 0.0
-    for k, formula in enumerate(_derivatives(plan, i)):
+    for k, formula in enumerate(derivatives(n.op)):
         if k == len(n.args):
             total += operations(formula) + 1  # added to that of the other rows
         elif n.args[k] in moving if moving is not None else plan.constant(n.args[k]) is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.cell.ops import FIXED
-from nas.compile.emit.shared import is_vector
+from nas.compile.emit.values import is_vector
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell, Operand
 from nas.compile.rows import Rows

@@ -75,8 +75,11 @@ class Plan:
 
     def padded(self, node: int) -> int:
         """A value's row length in memory: 1, or a multiple of the vector length."""
-        width = self.sizes[node]
-        return 1 if width == 1 else self.whole(width)
+        return 1 if self.sizes[node] == 1 else self.rounded(node)
+
+    def rounded(self, node: int) -> int:
+        """A value's width as whole vectors, even if it is 1."""
+        return self.whole(self.sizes[node])
 
     def whole(self, width: int) -> int:
         """A number of values as whole vectors."""
@@ -103,6 +106,11 @@ class Plan:
         """That of the cell; 1 where no value has it."""
         found = (self.sizes[i] for i, width in enumerate(self.cell.widths) if width == "hidden")
         return next(found, 1)
+
+    @property
+    def state_places(self) -> range:
+        """The places of the states: among the nodes, and of the new ones among the outputs."""
+        return range(1, 1 + len(self.cell.states))
 
     @property
     def dependent_stages(self) -> int:

@@ -115,20 +115,20 @@ def test_no_cell_costs_more_forward_than_its_nodes(cell: Cell) -> None:
 
 def test_blocks_are_a_whole_matrix_in_the_loop_alone() -> None:
     text = "    return tanh(block_diagonal(h, blocks=2) + block_diagonal(cos(x), blocks=2))\n"
-    cost = make_plan(loads("def f(x, h):\n" + text), 4, 4, 1).cost()
+    cost = cost_of(make_plan(loads("def f(x, h):\n" + text), 4, 4, 1))
     assert (cost.loop.products, cost.hoisted.products) == (2 * 16, 2 * 8)
 
 
 def test_a_learned_vector_costs_three_operations_backward() -> None:
     """One for its argument, two for itself: its gradient is summed over rows."""
     text = "def f(x, h):\n    return tanh(linear(x) + diagonal(h))\n"
-    cost = make_plan(loads(text), D, H, 1).cost()
+    cost = cost_of(make_plan(loads(text), D, H, 1))
     assert cost.loop == Work(0, (1 + 1 + 10) * H)
     assert cost.loop_back == Work(0, (3 + 3 + 1) * H)  # and y and h are one value
 
 
 def test_a_map_that_reads_a_value_twice_multiplies_it_once() -> None:
-    cost = make_plan(loads("def f(x, h):\n    return tanh(linear(h, h))\n"), D, H, 1).cost()
+    cost = cost_of(make_plan(loads("def f(x, h):\n    return tanh(linear(h, h))\n"), D, H, 1))
     assert cost.loop.products == 2 * H * H
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.cell import OPS, loads
 from nas.compile.emit import PRODUCTS as DECLARED
-from nas.compile.formula import FORWARD, Printer, names
+from nas.compile.emit.formula import FORWARD, Printer, names
 from nas.compile.native import library
 from nas.compile.reference import FUNCTIONS
 from nas.nn.rnn import RNN

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from nas.compile.emit.backward import Backward
+from nas.compile.emit.code import Buffer, Writer
 from nas.compile.emit.forward import Forward
-from nas.compile.emit.shared import Shared, Slots
+from nas.compile.emit.values import Values
 from nas.compile.plan import Plan
 
 PRODUCTS = """\
@@ -28,13 +29,13 @@ extern void run(const parts_t *, real **, const call_t *);
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The generated C of a plan, after `prelude.c`, and where its buffers lie."""
+    """The generated C of a plan, which follows `prelude.c`."""
 
     text: str
-    shared: Shared
+    values: Values
     """Which values are kept, and for how long."""
-    slots: dict[str, int]
-    """The place of each buffer's pointer."""
+    slots: dict[Buffer, int]
+    """The place of each buffer's pointer in the table that C is given."""
 
 
 BFLOAT16 = "".join(
@@ -46,10 +47,9 @@ BFLOAT16 = "".join(
 
 def emit(plan: Plan, *, bfloat16: bool = False) -> Source:
     """Print the loop of a plan as C; `bfloat16` is for plans that `takes_bfloat16`."""
-    slots = Slots()
-    shared = Shared(plan, slots)
-    text = PRODUCTS + Forward(shared).text() + Backward(shared).text()
-    return Source((BFLOAT16 if bfloat16 else "") + text, shared, slots.place)
+    writer = Writer(plan)
+    text = f"{PRODUCTS}{Forward(writer).text()}\n\n{Backward(writer).text()}\n"
+    return Source((BFLOAT16 if bfloat16 else "") + text, writer.values, writer.slots)
 
 
 def takes_bfloat16(plan: Plan) -> bool:

@@ -1,267 +1,226 @@
-"""The forward half of a plan's C source."""
+"""The forward half of a plan's C: `forward` packs matrices, then goes over the steps."""
+
+from collections.abc import Iterator
+from typing import Literal
 
 from nas.cell.ops import OPS
-from nas.compile.emit.shared import LOOP, RowLoops, Shared, parts
-from nas.compile.formula import FORWARD, Printer
-from nas.compile.plan import Product, Stage, Target
+from nas.compile.emit.code import STEPS, Place, Writer, fill, gemm, loop, store
+from nas.compile.emit.formula import result
+from nas.compile.emit.values import Group
+from nas.compile.plan import Product, Stage
 
 CHUNK = 128
 """Rows of x at least, whose products with matrices are made at once: no fewer, so that a panel is
 used while it is near; not all, which would take as much memory as all else."""
 
+SOURCE = """
+static void forward_before(real **restrict p, const call_t *call) {
+  $pack
+}
+
+static void forward_rows(real **restrict p, const call_t *call, index_t from, index_t to,
+                         index_t thread) {
+  const index_t keep = call->keep;
+  $starts
+  $chunk
+  $steps
+  $finals
+}
+
+void forward(real **table, const call_t *call) {
+  static const parts_t parts = {forward_before, forward_rows, 0, 0};
+  run(&parts, table, call);
+}
+"""
+START = """
+for (index_t r = from; r < to; r++)
+  put_row($state + ((keep && call->reverse ? call->steps : 0) * call->batch + r) * $padded,
+          $outside + r * $width, $width, $padded);
+"""
+FINAL = """
+for (index_t r = from; r < to; r++)
+  put_row($outside + r * $width,
+          $state + ((call->keep ? (reverse ? 0 : steps) : (steps & 1)) * batch + r) * $padded,
+          $width, $width);
+"""
+CHUNKS = """
+if (!call->tokens && k % chunk == 0) {
+  const index_t end = k + chunk < steps ? k + chunk : steps;
+  const index_t last = reverse ? t : end - 1;
+  const index_t begin = reverse ? steps - end : k;
+  first = call->offset[begin];
+  const index_t all = from == 0 && to == batch;
+  for (index_t u = begin; u <= last; u++) {
+    index_t row = call->offset[u] + from;
+    index_t some = (call->rows[u] < to ? call->rows[u] : to) - from;
+    if (all) some = call->offset[last] + call->rows[last] - first, u = last;
+    if (some <= 0) break;
+    $products
+  }
+}
+"""
+"""Products of the input for some steps at once; threads have their own rows of each."""
+BASE_OF_INPUTS = """
+const real *base$s = $sums;
+const index_t shift$s = $columns;
+if (!call->tokens) base$s = $every + (o - first) * $columns;
+else for (index_t r = 0; r < n; r++)
+  memcpy($row, $every + call->tokens[o + r] * $columns, BYTES($columns));
+"""
+BASE_OF_BIASES = """
+const real *base$s = $biases;
+const index_t shift$s = 0;
+"""
+COPY_BASE = """
+if (base$s != $sums) for (index_t r = 0; r < n; r++)
+  memcpy($row + $column, base$s + r * shift$s + $column, BYTES($padded));
+"""
+KEEP_STATE = """
+for (index_t r = n; r < to - from; r++)
+  memcpy($next, $state, BYTES($width));
+"""
+"""Sequences that have ended keep their states."""
+
 
 class Forward:
-    """Prints `forward`: packs matrices, then goes over the steps."""
+    """Writes `forward`."""
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared, self.plan, self.slots = shared, shared.plan, shared.slots
-        self.lines: list[str] = []
+    def __init__(self, writer: Writer) -> None:
+        self.writer, self.plan, self.values = writer, writer.plan, writer.values
+        self.at = writer.at
+        self.staged = [(s, stage) for s, stage in enumerate(self.plan.stages) if stage.inputs]
+        """Stages with products of hoisted values."""
 
     def text(self) -> str:
-        self.lines = ["static void forward_before(real **restrict p, const call_t *call) {"]
+        chunk = f"index_t first = 0, chunk = {CHUNK} / call->batch + 1;" if self.staged else ()
+        pack = list(self._pack())
+        starts = [self._edge(START, "start", i) for i in self.plan.state_places]
+        order = "reverse ? steps - 1 - k : k"
+        steps = fill(STEPS, order=order, keep="keep", body=list(self._step()))
+        finals = [self._edge(FINAL, "final", i) for i in self.plan.state_places]
+        return fill(SOURCE, pack=pack, starts=starts, chunk=chunk, steps=steps, finals=finals)
+
+    def _edge(self, template: str, outside: Literal["start", "final"], i: int) -> str:
+        """Copy a state into the loop, or out of it."""
+        state, width, padded = self.at("state", i), self.plan.sizes[i], self.plan.padded(i)
+        place = self.at(outside, i)
+        return fill(template, state=state, outside=place, width=width, padded=padded)
+
+    def _pack(self) -> Iterator[str]:
+        """Biases, panels of all matrices, what each symbol gives, and learned vectors."""
         for s, stage in enumerate(self.plan.stages):
-            self._pack(s, stage)
-        for i in self.plan.diagonals:
-            width, padded = self.plan.sizes[i], self.plan.padded(i)
-            source = self.slots(f"weight {i}")
-            self.lines.append(
-                f"  put_row({self.slots(f'vector {i}')}, {source}, {width}, {padded});"
-            )
-        self.lines += ["}", ""]
-        self._rows()
-        self.lines += [
-            "void forward(real **table, const call_t *call) {",
-            "  static const parts_t parts = {forward_before, forward_rows, 0, 0};",
-            "  run(&parts, table, call);",
-            "}",
-        ]
-        return "\n".join(self.lines) + "\n\n"
-
-    def _rows(self) -> None:
-        plan = self.plan
-        self.lines += [
-            "static void forward_rows(real **restrict p, const call_t *call, index_t from, "
-            "index_t to, index_t thread) {",
-            "  const index_t keep = call->keep;",
-        ]
-        for i in range(1, len(plan.cell.states) + 1):
-            width, padded = plan.sizes[i], plan.padded(i)
-            first = "(keep && call->reverse ? call->steps : 0) * call->batch + r"
-            self.lines.append("  for (index_t r = from; r < to; r++)")
-            self.lines.append(
-                f"    put_row({self.slots(f'state {i}')} + ({first}) * {padded}, "
-                f"{self.slots(f'start {i}')} + r * {width}, {width}, {padded});"
-            )
-        if any(stage.inputs for stage in plan.stages):
-            self.lines.append(f"  index_t first = 0, chunk = {CHUNK} / call->batch + 1;")
-        self.lines.append(LOOP.format(order="reverse ? steps - 1 - k : k", keep="keep"))
-        self._chunks()
-        groups = iter(self.shared.groups)
-        for s, region in enumerate(plan.regions):
-            if s > 0:
-                self._stage(s - 1, plan.stages[s - 1])
-            left = len(region)
-            while left:
-                group = next(groups)
-                left -= len(group)
-                self._group(group)
-        self._outputs()
-        self.lines.append("  }")
-        for i in range(1, len(plan.cell.states) + 1):
-            width, padded = plan.sizes[i], plan.padded(i)
-            last = "(call->keep ? (reverse ? 0 : steps) : (steps & 1)) * batch + r"
-            self.lines.append("  for (index_t r = from; r < to; r++)")
-            self.lines.append(
-                f"    put_row({self.slots(f'final {i}')} + r * {width}, "
-                f"{self.slots(f'state {i}')} + ({last}) * {padded}, {width}, {width});"
-            )
-        self.lines += ["}", ""]
-
-    def _pack(self, s: int, stage: Stage) -> None:
-        """Biases, panels of all matrices, and what each symbol gives."""
-        bias = self.slots(f"bias {s}")
-        for target in stage.targets:
-            given = "0"
-            if self.plan.node(target.node).op == "linear":
-                given = self.slots(f"bias of {target.node}")
-            self.lines.append(
-                f"  put_row({bias} + {target.column}, {given}, {target.width}, {target.padded});"
-            )
-        for q, product in enumerate(stage.products):
-            self._panels(product, self.slots(f"panels {s} {q}"))
-        for q, product in enumerate(stage.inputs):
-            self._panels(product, self.slots(f"panels in {s} {q}"))
-        if stage.inputs:
-            self.lines.append("  if (call->tokens) {")
-            self._input_products(s, stage, "0", "call->inputs", self.slots(f"base {s}"))
-            self.lines.append("  }")
-
-    def _panels(self, product: Product, panels: str) -> None:
-        k, n = self.plan.sizes[product.arg], product.count
-        for target, weight, lead, add in parts(self.shared, product):
-            self.lines.append(
-                f"  pack({k}, {n}, {target.column - product.first}, {target.width}, "
-                f"{target.padded}, {weight}, {lead}, {add}, {panels});"
-            )
-
-    def _input_products(self, s: int, stage: Stage, first: str, rows: str, to: str) -> None:
-        """Bias and products of `rows` rows of the input, to a block of rows."""
-        bias, columns = self.slots(f"bias {s}"), stage.columns
-        whole = stage.inputs[0].count == columns
-        if not whole:
-            self.lines.append(f"      for (index_t r = 0; r < {rows}; r++)")
-            self.lines.append(f"        memcpy({to} + r * {columns}, {bias}, BYTES({columns}));")
-        for q, product in enumerate(stage.inputs):
-            k, n, column = self.plan.sizes[product.arg], product.count, product.first
-            start = f"{bias}, 0" if q == 0 and whole else f"{to} + {column}, {columns}"
-            values = f"{self.slots(f'input {product.arg}')} + ({first}) * {k}"
-            self.lines.append(
-                f"      gemm({rows}, {k}, {n}, {values}, {k}, {self.slots(f'panels in {s} {q}')}, "
-                f"{start}, {to} + {column}, {columns});"
-            )
-
-    def _chunks(self) -> None:
-        """Products of the input for some steps at once; threads have their own rows of each."""
-        staged = [(s, stage) for s, stage in enumerate(self.plan.stages) if stage.inputs]
-        if not staged:
-            return
-        self.lines += [
-            "    if (!call->tokens && k % chunk == 0) {",
-            "      const index_t end = k + chunk < steps ? k + chunk : steps;",
-            "      const index_t last = reverse ? t : end - 1;",
-            "      const index_t begin = reverse ? steps - end : k;",
-            "      first = call->offset[begin];",
-            "      const index_t all = from == 0 && to == batch;",
-            "      for (index_t u = begin; u <= last; u++) {",
-            "        index_t row = call->offset[u] + from;",
-            "        index_t some = (call->rows[u] < to ? call->rows[u] : to) - from;",
-            "        if (all) some = call->offset[last] + call->rows[last] - first, u = last;",
-            "        if (some <= 0) break;",
-        ]
-        for s, stage in staged:
-            to = f"{self.slots(f'base {s}')} + (row - first) * {stage.columns}"
-            self._input_products(s, stage, "row", "some", to)
-        self.lines += ["      }", "    }"]
-
-    def _stage(self, s: int, stage: Stage) -> None:
-        """Sums start from the hoisted part of each map, or from what earlier products gave."""
-        place = self.shared.sums(s)
-        sums, stride = place.block, stage.columns
-        base, shift = f"base{s}", f"shift{s}"
-        if stage.inputs:
-            every = self.slots(f"base {s}")
-            self.lines += [
-                f"    const real *{base} = {sums};",
-                f"    const index_t {shift} = {stride};",
-                f"    if (!call->tokens) {base} = {every} + (o - first) * {stride};",
-                "    else for (index_t r = 0; r < n; r++)",
-                f"      memcpy({place.row}, {every} + call->tokens[o + r] * {stride}, "
-                f"BYTES({stride}));",
-            ]
-        else:
-            self.lines += [
-                f"    const real *{base} = {self.slots(f'bias {s}')};",
-                f"    const index_t {shift} = 0;",
-            ]
-        done: set[int] = set()
-        for q, product in enumerate(stage.products):
-            fresh = [t.node not in done for t in product.targets]
-            arg = self.shared.place(product.arg)
-            panels = self.slots(f"panels {s} {q}")
-            start = f"{sums} + {product.first}"
-            init, init_lead = f"{base} + {product.first}", shift
-            if not all(fresh):
-                for target in [t for t, new in zip(product.targets, fresh, strict=True) if new]:
-                    self._copy(s, target, base, shift)
-                init, init_lead = start, str(stride)
-            self.lines.append(
-                f"    gemm(n, {self.plan.sizes[product.arg]}, {product.count}, {arg.block}, "
-                f"{arg.stride}, {panels}, {init}, {init_lead}, {start}, {stride});"
-            )
-            done |= {t.node for t in product.targets}
-
-    def _copy(self, s: int, target: Target, base: str, shift: str) -> None:
-        place = self.shared.sums(s)
-        self.lines.append(f"    if ({base} != {place.block}) for (index_t r = 0; r < n; r++)")
-        self.lines.append(
-            f"      memcpy({place.row} + {target.column}, {base} + r * {shift} + "
-            f"{target.column}, BYTES({target.padded}));"
-        )
-
-    def _group(self, group: list[int]) -> None:
-        width = self.plan.padded(group[0])
-        self.lines.append("    for (index_t r = 0; r < n; r++) {")
-        if OPS[self.plan.node(group[0]).op].kind == "row":
-            self._row_operation(group[0])
-        else:
-            self.lines.append(f"      for (index_t j = 0; j < {width}; j += LANES) {{")
-            for i in group:
-                self._operation(i, group)
-            self.lines.append("      }")
-        self.lines.append("    }")
-
-    def _value(self, i: int, group: list[int]) -> str:
-        return f"v{i}" if i in group else self.shared.load(i)
-
-    def _operation(self, i: int, group: list[int]) -> None:
-        n = self.plan.node(i)
-        arguments = [self._value(arg, group) for arg in self.plan.args(i)]
-        if n.op == "diagonal":
-            weight = self.slots(f"vector {i}")
-            wide = self.plan.padded(i) > 1
-            other = f"load({weight} + j)" if wide else f"splat(*{weight})"
-            text = f"({arguments[0]} * {other})"
-        else:
-            text = Printer(self.shared.formula_values(i, arguments)).print(FORWARD[n.op])
-        self.lines.append(f"        vec v{i} = {text};")
-        if i in self.shared.stored:
-            self._store(i)
-
-    def _store(self, i: int) -> None:
-        address = self.shared.place(i).row
-        if self.plan.padded(i) == 1:
-            self.lines.append(f"        *{address} = v{i}[0];")
-        else:
-            self.lines.append(f"        store({address} + j, v{i});")
-
-    def _row_operation(self, i: int) -> None:
-        arg = self.plan.args(i)[0]
-        rows = RowLoops(self.shared, arg, self.lines, f"f{i}")
-        values = self.shared.formula_values(i, [self.shared.load(arg)])
-        text = Printer(values, rows.reduce).print(FORWARD[self.plan.node(i).op])
-        width = self.plan.padded(i)
-        self.lines.append(f"      for (index_t j = 0; j < {width}; j += LANES) {{")
-        self.lines.append(f"        vec v{i} = {text};")
-        self._store(i)
-        self.lines.append("      }")
-
-    def _outputs(self) -> None:
-        """Copy what leaves the step to its place; rows that are not active keep their states."""
-        plan = self.plan
-        n_states = len(plan.cell.states)
-        for place, i in enumerate(plan.outputs):
-            if 1 <= place <= n_states:
-                width = plan.padded(place)
-                state = self.slots(f"state {place}")
-                target = f"({state} + (after + r) * {width})"
-                if self.shared.state_of.get(i) != place:
-                    self._copy_row(i, target, width)
-                self.lines.append("    for (index_t r = n; r < to - from; r++)")
-                self.lines.append(
-                    f"      memcpy({target}, {state} + (before + r) * {width}, BYTES({width}));"
+            biases = self.at("biases", s)
+            for target in stage.targets:
+                linear = self.plan.node(target.node).op == "linear"
+                bias, widths = (
+                    self.at("bias", target.node) if linear else "0",
+                    f"{target.width}, {target.padded}",
                 )
-            elif i in plan.depth:
-                width = plan.padded(i)
-                self._copy_row(i, f"({self.slots(f'output {place}')} + (o + r) * {width})", width)
+                yield f"put_row({biases} + {target.column}, {bias}, {widths});"
+            for q, product in enumerate(stage.products):
+                yield from self.writer.pack(product, self.at("panels", s, q))
+            for q, product in enumerate(stage.inputs):
+                yield from self.writer.pack(product, self.at("input panels", s, q))
+            if stage.inputs:
+                base = Place(self.at("base", s), "", stage.columns)
+                products = self._input_products(s, stage, "0", "call->inputs", base)
+                yield from ("if (call->tokens) {", *products, "}")
+        for i in self.plan.diagonals:
+            weight, vector = self.at("weight", i), self.at("vector", i)
+            yield f"put_row({vector}, {weight}, {self.plan.sizes[i]}, {self.plan.padded(i)});"
 
-    def _copy_row(self, i: int, target: str, width: int) -> None:
-        if self.plan.padded(i) == width and self.plan.node(i).op != "constant":
-            body = f"memcpy({target}, {self.shared.place(i).row}, BYTES({width}));"
-        elif width == 1:
-            body = f"*{target} = {self.shared.load(i)}[0];"
+    def _input_products(self, s: int, stage: Stage, first: str, rows: str, to: Place) -> list[str]:
+        """Bias and products of `rows` rows of the input, the first of which is `first`."""
+        biases, lines = Place(self.at("biases", s)), []
+        whole = stage.inputs[0].count == stage.columns
+        if not whole:
+            lines.append(loop(rows, f"memcpy({to.row}, {biases.base}, BYTES({stage.columns}));"))
+        for q, product in enumerate(stage.inputs):
+            k, into = self.plan.sizes[product.arg], to.column(product.first)
+            values = Place(self.at("input", product.arg), first, k)
+            panels = self.at("input panels", s, q)
+            init = biases if q == 0 and whole else into
+            lines.append(gemm(rows, (k, product.count), values, panels, init, into))
+        return lines
+
+    def _step(self) -> Iterator[str]:
+        products: list[str] = []
+        for s, stage in self.staged:
+            to = Place(self.at("base", s), "(row - first)", stage.columns)
+            products += self._input_products(s, stage, "row", "some", to)
+        if products:
+            yield fill(CHUNKS, products=products)
+        for step in self.values.schedule:
+            if isinstance(step, int):
+                yield from self._stage(step, self.plan.stages[step])
+            else:
+                yield self._group(step)
+        yield from self._outputs()
+
+    def _stage(self, s: int, stage: Stage) -> Iterator[str]:
+        """Sums start from the hoisted part of each map, or from what earlier products gave."""
+        sums, columns = self.writer.sums(s), stage.columns
+        if stage.inputs:
+            every = self.at("base", s)
+            place = {"sums": sums.block, "row": sums.row}
+            yield fill(BASE_OF_INPUTS, s=s, columns=columns, every=every, **place)
         else:
-            body = (
-                f"for (index_t j = 0; j < {width}; j += LANES) "
-                f"store({target} + j, {self.shared.load(i)});"
-            )
-        self.lines.append(f"    for (index_t r = 0; r < n; r++) {body}")
+            yield fill(BASE_OF_BIASES, s=s, biases=self.at("biases", s))
+        summed: set[int] = set()
+        for q, product in enumerate(stage.products):
+            init, to = Place(f"base{s}", "", f"shift{s}"), sums.column(product.first)
+            if summed.intersection(t.node for t in product.targets):
+                init = sums
+                yield from self._copy_base(s, product, summed)
+            values, panels = self.writer.place(product.arg), self.at("panels", s, q)
+            sizes = self.plan.sizes[product.arg], product.count
+            yield gemm("n", sizes, values, panels, init.column(product.first), to)
+            summed |= {t.node for t in product.targets}
+
+    def _copy_base(self, s: int, product: Product, summed: set[int]) -> Iterator[str]:
+        """What the sums that have no product yet start from."""
+        sums = self.writer.sums(s)
+        for target in product.targets:
+            if target.node not in summed:
+                place = {"sums": sums.block, "row": sums.row}
+                yield fill(COPY_BASE, s=s, column=target.column, padded=target.padded, **place)
+
+    def _group(self, group: Group) -> str:
+        i, width = group[0], self.plan.padded(group[0])
+        if OPS[self.plan.node(i).op].kind != "row":
+            lines = [line for i in group for line in self._operation(i, group)]
+            return self.writer.rows(width, lines)
+        arg = self.plan.args(i)[0]
+        names = self.writer.names(i, [self.writer.load(arg)])
+        loops, vector = self.writer.reduced(result(self.plan.node(i).op), names, arg)
+        return self.writer.rows(width, self._result(i, vector), loops)
+
+    def _operation(self, i: int, group: Group) -> list[str]:
+        arguments = [f"v{a}" if a in group else self.writer.load(a) for a in self.plan.args(i)]
+        return self._result(i, self.writer.result(i, arguments))
+
+    def _result(self, i: int, vector: str) -> list[str]:
+        lines = [f"vec v{i} = {vector};"]
+        if i in self.values.stored:
+            lines.append(store(self.writer.place(i), self.plan.padded(i), f"v{i}"))
+        return lines
+
+    def _outputs(self) -> Iterator[str]:
+        """Copy what leaves the step to its place."""
+        for place, i in enumerate(self.plan.outputs):
+            if place in self.plan.state_places:
+                width, state = self.plan.padded(place), self.at("state", place)
+                after = Place(state, "after", width)
+                if self.values.state_of.get(i) != place:
+                    yield self._copy_row(i, after, width)
+                before = Place(state, "before", width)
+                yield fill(KEEP_STATE, next=after.row, state=before.row, width=width)
+            elif i in self.plan.depth:
+                width = self.plan.padded(i)
+                yield self._copy_row(i, Place(self.at("output", place), "o", width), width)
+
+    def _copy_row(self, i: int, to: Place, width: int) -> str:
+        if self.plan.padded(i) == width and self.plan.constant(i) is None:
+            source = self.writer.place(i).row
+            return loop("n", f"memcpy({to.row}, {source}, BYTES({width}));")
+        return self.writer.rows(width, store(to, width, self.writer.load(i)))

@@ -1,142 +1,163 @@
 """Gradients of matrices, biases and inputs, from those of a stage's sums, after the loop.
 
-Threads have columns of sums each for matrices and biases, then rows each for inputs.
+Threads share the columns of sums for matrices and biases, then the rows for inputs.
 """
 
-from nas.compile.emit.shared import Shared, rounded, running
+from collections.abc import Iterator
+
+from nas.compile.emit.code import Place, Writer, fill, gemm
+from nas.compile.emit.values import is_vector
 from nas.compile.plan import Plan, Stage
 
 PIECE = 128
 """Rows that are multiplied at once, as in gemm.c."""
+SOURCE = """
+static void backward_columns(real **restrict p, const call_t *call, index_t part, index_t parts) {
+  const index_t all = call->offset[call->steps - 1] + call->rows[call->steps - 1];
+  real *scratch = $scratch + part * $size;
+  $columns
+  if (part) return;
+  $running
+}
+
+static void backward_inputs(real **restrict p, const call_t *call, index_t part, index_t parts) {
+  const index_t all = call->offset[call->steps - 1] + call->rows[call->steps - 1];
+  const index_t rows = call->tokens ? call->inputs : all;
+  const index_t from = rows * part / parts, to = rows * (part + 1) / parts;
+  $inputs
+}
+"""
+COLUMNS = """
+{
+  const index_t from = $vectors * part / parts * LANES;
+  const index_t to = $vectors * (part + 1) / parts * LANES;
+  const real *sums = $sums;
+  index_t rows = all;
+  $gradients
+}
+"""
+SYMBOLS = """
+if (call->tokens) {
+  by_symbol(all, call->inputs, call->tokens, $sums, $symbols, $columns, from, to);
+  sums = $symbols, rows = call->inputs;
+}
+"""
+MATRICES = """
+{
+  const map_t maps[] = {$maps};
+  outer($rows, $k, $sums, $columns, $values, $lead, maps, $count, from, to, scratch);
+}
+"""
+RUNNING = """
+if ($into) for (index_t j = 0; j < $size; j++) {
+  real sum = $running[j];
+  for (index_t w = 1; w < call->threads; w++)
+    sum += $running[w * $width + j];
+  $into[j] = sum;
+}
+"""
 
 
 def widest(plan: Plan) -> int:
     """Columns of the widest value that a matrix multiplies, as whole vectors."""
     args = {p.arg for stage in plan.stages for p in (*stage.inputs, *stage.products)}
-    return max((rounded(plan, arg) for arg in args), default=1)
+    return max((plan.rounded(arg) for arg in args), default=1)
+
+
+def running(plan: Plan) -> dict[int, int]:
+    """The width of each vector that all rows read, learned or computed from parameters alone.
+
+    Each thread sums the gradients of these vectors for itself.
+    """
+    vectors = [i for i in plan.hoisted if is_vector(plan, i)]
+    return {i: plan.padded(i) for i in (*plan.diagonals, *vectors)}
 
 
 class Gradients:
-    """Prints `backward_columns` and `backward_inputs`."""
+    """Writes `backward_columns` and `backward_inputs`."""
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared, self.plan, self.slots = shared, shared.plan, shared.slots
+    def __init__(self, writer: Writer) -> None:
+        self.writer, self.plan, self.at = writer, writer.plan, writer.at
 
-    def lines(self) -> list[str]:
-        head = "(real **restrict p, const call_t *call, index_t part, index_t parts) {"
-        rows = "  const index_t all = call->offset[call->steps - 1] + call->rows[call->steps - 1];"
-        scratch = f"{self.slots('scratch')} + part * {PIECE * widest(self.plan)}"
-        lines = [f"static void backward_columns{head}", rows, f"  real *scratch = {scratch};"]
-        for s, stage in enumerate(self.plan.stages):
-            lines += self._columns(s, stage)
-        lines.append("  if (part) return;")
-        for name, width in running(self.shared):
-            lines += self._running(name, width)
-        lines += ["}", "", f"static void backward_inputs{head}", rows]
-        lines.append("  const index_t rows = call->tokens ? call->inputs : all;")
-        lines.append("  const index_t from = rows * part / parts, to = rows * (part + 1) / parts;")
-        written: set[int] = set()
-        for s, stage in enumerate(self.plan.stages):
-            lines += self._inputs(s, stage, written)
-        return [*lines, "}", ""]
+    def text(self) -> str:
+        return fill(
+            SOURCE,
+            scratch=self.at("scratch"),
+            size=PIECE * widest(self.plan),
+            columns=[self._columns(s, stage) for s, stage in enumerate(self.plan.stages)],
+            running=[self._running(i, width) for i, width in running(self.plan).items()],
+            inputs=list(self._inputs()),
+        )
 
-    def _columns(self, s: int, stage: Stage) -> list[str]:
-        columns, sums = stage.columns, self.slots(f"grad sums {s}")
-        vectors = columns // self.plan.lanes
-        lines = [
-            "  {",
-            f"    const index_t from = {vectors} * part / parts * LANES;",
-            f"    const index_t to = {vectors} * (part + 1) / parts * LANES;",
-            f"    const real *sums = {sums};",
-            "    index_t rows = all;",
-        ]
+    def _columns(self, s: int, stage: Stage) -> str:
+        sums, vectors = self.at("sums", s, gradient=True), stage.columns // self.plan.lanes
+        return fill(COLUMNS, sums=sums, vectors=vectors, gradients=list(self._maps(s, stage, sums)))
+
+    def _maps(self, s: int, stage: Stage, sums: str) -> Iterator[str]:
+        """Gradients of the matrices and biases of a stage."""
+        columns = stage.columns
         for arg in sorted({product.arg for product in stage.products}):
-            lines += self._outer(stage, "all", sums, self._values(arg), arg)
+            yield self._matrices(stage, arg, self._history(arg), "all", sums)
         if stage.inputs:
-            symbols = self.slots(f"grad symbols {s}")
-            lines += [
-                "    if (call->tokens) {",
-                f"      by_symbol(all, call->inputs, call->tokens, {sums}, {symbols}, {columns}, "
-                "from, to);",
-                f"      sums = {symbols}, rows = call->inputs;",
-                "    }",
-            ]
+            symbols = self.at("symbols", s, gradient=True)
+            yield fill(SYMBOLS, sums=sums, symbols=symbols, columns=columns)
         for arg in sorted({product.arg for product in stage.inputs}):
-            values = self.slots(f"input {arg}"), self.plan.sizes[arg]
-            lines += self._outer(stage, "rows", "sums", values, arg)
+            values = Place(self.at("input", arg), "", self.plan.sizes[arg])
+            yield self._matrices(stage, arg, values, "rows", "sums")
         for target in stage.targets:
             if self.plan.node(target.node).op == "linear":
-                into = self.slots(f"grad bias of {target.node}")
-                lines.append(
-                    f"    if ({into}) total(rows, sums, {columns}, {target.column}, "
-                    f"{target.width}, {into}, from, to);"
-                )
-        return [*lines, "  }"]
+                into, place = self.at("bias", target.node, gradient=True), target.column
+                total = f"total(rows, sums, {columns}, {place}, {target.width}, {into}, from, to);"
+                yield f"if ({into}) {total}"
 
-    def _values(self, arg: int) -> tuple[str, int]:
-        """The first of a loop value's rows, one for every row of x, and their length."""
-        place = self.shared.place(arg)
+    def _history(self, arg: int) -> Place:
+        """A loop value with one row for every row of x."""
+        place = self.writer.place(arg)
         if place.first not in ("before", "after"):
-            return place.base, place.stride
+            return place._replace(first="")
         shift = "call->reverse" if place.first == "before" else "!call->reverse"
-        gathered = self.slots(f"gathered {place.first} {arg}")
-        return f"history(call, {place.base}, {place.stride}, {shift}, {gathered})", place.stride
+        gathered = self.at("gathered", arg)
+        history = f"history(call, {place.base}, {place.stride}, {shift}, {gathered})"
+        return Place(history, "", place.stride)
 
-    def _outer(
-        self, stage: Stage, rows: str, sums: str, values: tuple[str, int], arg: int
-    ) -> list[str]:
+    def _matrices(self, stage: Stage, arg: int, values: Place, rows: str, sums: str) -> str:
         """The gradients of all matrices of a stage that multiply one value."""
         maps = []
         for product in (*stage.inputs, *stage.products):
-            if product.arg != arg:
-                continue
-            for target in product.targets:
-                args = self.plan.args(target.node)
-                into = self.slots(f"grad weight {target.node}")
-                lead = self.plan.columns_before(target.node, len(args))
-                for place in [k for k, other in enumerate(args) if other == arg]:
-                    column = self.plan.columns_before(target.node, place)
-                    maps.append(
-                        f"{{{target.column}, {target.width}, {into} ? {into} + {column} : 0, "
-                        f"{lead}}}"
-                    )
-        return [
-            "    {",
-            f"      const map_t maps[] = {{{', '.join(maps)}}};",
-            f"      outer({rows}, {self.plan.sizes[arg]}, {sums}, {stage.columns}, {values[0]}, "
-            f"{values[1]}, maps, {len(maps)}, from, to, scratch);",
-            "    }",
-        ]
+            for target, column, lead, _ in self.writer.pieces(product):
+                if product.arg == arg:
+                    into = self.at("weight", target.node, gradient=True)
+                    into = f"{into} ? {into} + {column} : 0"
+                    maps.append(f"{{{target.column}, {target.width}, {into}, {lead}}}")
+        sizes = {"k": self.plan.sizes[arg], "columns": stage.columns, "count": len(maps)}
+        places = {"rows": rows, "sums": sums, "values": values.base, "lead": values.stride}
+        return fill(MATRICES, maps=", ".join(maps), **places, **sizes)
 
-    def _running(self, name: str, width: int) -> list[str]:
-        """Add up what the threads have, each for itself."""
-        i = int(name.split()[1])
-        into, size = self.slots(f"grad {name}"), width
-        if name.startswith("weight"):
-            size = self.plan.sizes[i]
-        running_sum = self.slots(f"running {name}")
-        return [
-            f"  if ({into}) for (index_t j = 0; j < {size}; j++) {{",
-            f"    real sum = {running_sum}[j];",
-            "    for (index_t w = 1; w < call->threads; w++)",
-            f"      sum += {running_sum}[w * {width} + j];",
-            f"    {into}[j] = sum;",
-            "  }",
-        ]
+    def _running(self, i: int, width: int) -> str:
+        """The sum over all threads of the gradient of a vector."""
+        learned = i in self.plan.diagonals
+        into = self.at("weight" if learned else "hoisted", i, gradient=True)
+        size = self.plan.sizes[i] if learned else width
+        return fill(RUNNING, into=into, size=size, running=self.at("running", i), width=width)
 
-    def _inputs(self, s: int, stage: Stage, written: set[int]) -> list[str]:
-        """Gradients of what the matrices of a stage multiply before the loop."""
-        lines = []
-        for q, product in enumerate(stage.inputs):
-            arg, columns = product.arg, stage.columns
-            into, wide = self.slots(f"grad input {arg}"), rounded(self.plan, arg)
-            panels = self.slots(f"panels in back {s} {q}")
-            sums = f"(call->tokens ? {self.slots(f'grad symbols {s}')} : "
-            sums += f"{self.slots(f'grad sums {s}')})"
-            start = f"{into} + from * {wide}, {wide}" if arg in written else "nil, 0"
-            written.add(arg)
-            lines += [
-                f"  if ({into}) gemm(to - from, {product.count}, {wide}, {sums} + from * {columns} "
-                f"+ {product.first}, {columns}, {panels}, {start}, {into} + from * {wide}, {wide});"
-            ]
-        return lines
+    def _inputs(self) -> Iterator[str]:
+        """Gradients of what matrices multiply before the loop."""
+        plan, written = self.plan, set[int]()
+        for s, stage in enumerate(plan.stages):
+            for q, product in enumerate(stage.inputs):
+                into, width = (
+                    self.at("input", product.arg, gradient=True),
+                    plan.rounded(product.arg),
+                )
+                panels = self.at("input panels back", s, q)
+                symbols, sums = (
+                    self.at("symbols", s, gradient=True),
+                    self.at("sums", s, gradient=True),
+                )
+                values = Place(f"(call->tokens ? {symbols} : {sums})", "from", stage.columns)
+                to = Place(into, "from", width)
+                init = to if product.arg in written else Place("nil")
+                written.add(product.arg)
+                sizes = product.count, width
+                call = gemm("to - from", sizes, values.column(product.first), panels, init, to)
+                yield f"if ({into}) {call}"

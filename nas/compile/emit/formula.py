@@ -4,6 +4,8 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from nas.cell.ops import OPS
+
 # What an op computes, in the language of the derivatives of `nas/cell/ops.py`.
 FORWARD = {
     "add": "a + b",
@@ -37,6 +39,16 @@ FORWARD = {
 REDUCTIONS = ("mean", "total", "largest")
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 COMPARED = {ast.Gt: ">", ast.Lt: "<", ast.Eq: "=="}
+
+
+def result(op: str) -> str:
+    """The formula of what an op gives; `b` is the vector of a diagonal map."""
+    return "a * b" if op == "diagonal" else FORWARD[op]
+
+
+def derivatives(op: str) -> tuple[str, ...]:
+    """The formulas of an op's gradients: of each argument, and of a diagonal map's vector."""
+    return ("g * b", "g * a") if op == "diagonal" else OPS[op].vjp
 
 
 def names(formula: str) -> set[str]:
