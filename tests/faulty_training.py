@@ -85,7 +85,9 @@ if __name__ == "__main__":
     if "NAS_TEST_CLOCK" in os.environ:
         set_clock(float(os.environ["NAS_TEST_CLOCK"]))
     if "NAS_TEST_PATIENCE" in os.environ:
-        nas.search.search.LAST_RECORDS_S = float(os.environ["NAS_TEST_PATIENCE"])
+        import nas.session.conclude
+
+        nas.session.conclude.COMPLETE_RECORDS_S = float(os.environ["NAS_TEST_PATIENCE"])
     if path := os.environ.get("NAS_TEST_LOG"):
         note("main", Path(path))
         if "NAS_TEST_DOOR" in os.environ:

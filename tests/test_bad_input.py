@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import nas.search.search
 from nas.search.search import main
 from tests.privileges import as_a_user, needs_modes
 from tests.studies import finished
@@ -21,11 +20,8 @@ SECRET = "s3cret"
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty folder, and no search begins even if bad input is let through."""
 
-    def begin(self: object) -> int:
-        return 0
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(nas.search.search._Search, "_go", begin)
+    monkeypatch.setattr("nas.search.run._carry_out", lambda session: None)
 
 
 def contents() -> dict[str, bytes]:

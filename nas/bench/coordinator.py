@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -23,10 +23,12 @@ from nas.errors import UserError
 from nas.protocol.evaluation import Evaluation, Result
 from nas.samplers.registry import find_sampler
 from nas.session.coordinator import Coordinator
+from nas.session.plan import Plan
 from nas.session.progress import Progress, TimeNotes
 from nas.session.winner import WeightStore
 from nas.spaces import load_space
 from nas.spaces.base import Space
+from nas.study.config import SearchConfig
 from nas.study.study import Study, open_study
 from nas.workers.local import Workers
 from nas.zoo import ZOO
@@ -75,24 +77,19 @@ def measure(
     """Go on with a study by `more` candidates, with what a search shows and keeps."""
     workers = AtOnce(in_flight, n_epochs)
     progress = Progress(Console(quiet=True), None, 0.0)
-    baselines = tuple(cell.key for cell in BASELINES)
-    observers = (WeightStore(study, baselines), progress, TimeNotes(study, workers))
-    given = {cell.key: cell for cell in BASELINES}
-    drawn = sum(visit is not None and visit.kind == "drawn" for visit in study.visits)
-    coordinator = Coordinator(
-        study,
-        space,
+    made = Plan(
+        SearchConfig(),
+        BASELINES,
         make_protocol(),
-        workers,
-        list(given.values()),
-        sampler,
-        0,
-        drawn,
-        in_flight,
-        observers=observers,
+        space=space,
+        sampler=find_sampler(sampler, space),
+        n_candidates=sum(visit is not None and visit.kind == "drawn" for visit in study.visits),
+        in_flight=in_flight,
     )
-    coordinator.run()  # GRU and LSTM, where they are not known, and what is made once
-    coordinator.n_candidates += more
+    observers = (WeightStore(study, made.baselines), progress, TimeNotes(study, workers))
+    Coordinator(made, study, workers, observers).run()  # GRU and LSTM, where they are not known
+    going_on = replace(made, n_candidates=made.n_candidates + more)
+    coordinator = Coordinator(going_on, study, workers, observers)
     workers.n_evaluations, workers.spent_s = 0, 0.0
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     coordinator.run()

@@ -1,16 +1,14 @@
 """The configuration of a comparison: one tree of dataclasses, read once and passed down."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from nas.errors import UserError, check_fields, refuse_credentials
+from nas.errors import UserError
 from nas.nn.settings import described
-from nas.protocol.settings import SettingsGrid
-from nas.study.config import check_study_name, seconds
+from nas.study.config import StudyConfig
 from nas.tasks.base import Task
-from nas.tasks.config import TasksConfig
-from nas.workers.cluster import ClusterConfig, check_devices, check_workers, device_kind
+from nas.workers.cluster import device_kind
 from nas.zoo.lookup import cell as look_up
 
 Finding = Literal["better", "worse", "same"]
@@ -18,13 +16,15 @@ Finding = Literal["better", "worse", "same"]
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(StudyConfig):
     """A comparison. The same configuration, seed and cells give the same numbers."""
 
-    cells: tuple[str, ...] = ()
-    """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder, runs:/ID."""
     study: str = ""
     """Name of the comparison, a folder under `studies`; named after its cells if empty."""
+    seed: Annotated[int, "at least 0"] = 0
+    """Seed that settings and all other seeds are drawn from."""
+    cells: tuple[str, ...] = ()
+    """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder, runs:/ID."""
     seeds: Annotated[int, "at least 1"] = 10
     """Fresh seeds that each cell is trained on with its best setting, and measured on test."""
     tuning: Annotated[int, "at least 1"] = 20
@@ -32,54 +32,16 @@ class CompareConfig:
     best_share: Annotated[float, "in [0, 1]"] = 0.0
     """Above 0 nothing is trained on fresh seeds: as by Greff et al. 2015, the settings are drawn
     between the smallest and the largest of each list, every run is measured on test, and of each
-    cell so large a share, the best on validation, is compared with that of the first of `cells`."""
+    cell this share, the best on validation, is compared with that of the first of `cells`."""
     published: tuple[str, ...] = ()
     """With a best_share, what a paper found beside the first cell, as "TASK CELL worse", "same" or
     "better"; it is shown beside what is found here."""
-    seed: Annotated[int, "at least 0"] = 0
-    """What settings and all other seeds are drawn from."""
-    tasks: TasksConfig = field(default_factory=TasksConfig)
-    settings: SettingsGrid = field(default_factory=SettingsGrid)
     settings_per_evaluation: Annotated[int, "at least 0"] = 0
     """Settings that one worker trains in one go; 0: all of a task's."""
-    time_budget: str = ""
-    """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
-    workers: int | str = 0
-    """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
-    docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
-    devices: tuple[str, ...] = ()
-    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
-    one worker a device unless `workers` says more; the CPU if empty."""
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    evaluation_time_limit: str = "1h"
-    """An evaluation that takes longer is ended and counts as timed out."""
-    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
-    """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
-    storage: str = ""
-    """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
-    storage_wait: str = "10m"
-    """So long a database server is waited for that does not answer; what is finished meanwhile is
-    kept in memory. Not at all if empty."""
-    tracking_uri: str = ""
-    """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
-    studies: str = "studies"
-    """The folder that holds the studies' folders."""
 
     def check(self) -> None:
-        """Raise UserError for the first field that breaks a rule."""
-        check_fields(self)
-        check_workers(self.workers)
-        check_devices(self.devices)
-        self.cluster.check()
+        super().check()
         self._check_best_share()
-        check_study_name(self.study)
-        seconds("time_budget", self.time_budget)
-        seconds("evaluation_time_limit", self.evaluation_time_limit)
-        seconds("storage_wait", self.storage_wait)
-        refuse_credentials("storage", self.storage)
-        refuse_credentials("tracking_uri", self.tracking_uri)
-        self.settings.check()
-        self.tasks.check()
         for task in self.compared:
             check_comparable(task, self.seed, many_budgets=bool(self.best_share))
 

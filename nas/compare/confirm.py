@@ -48,12 +48,14 @@ def best_cells(rows: Sequence[Row], count: int) -> list[Cell]:
     return [loads(row.visit.cell) for row in best[:count]]
 
 
-def confirm(search: SearchConfig, best: Sequence[Cell], command: str) -> int:
+def confirm(comparison: CompareConfig, best: Sequence[Cell], command: str) -> int:
     """Compare the best cells of a search with GRU and LSTM; the exit code.
+
+    `comparison` is what `confirming` made of the search, `command` goes on with it.
 
     A search that goes on later may have other best cells: those that were confirmed before stay in
     the comparison, since they were tried.
     """
-    config = replace(confirming(search), cells=tuple(map(str, best)))
+    config = replace(comparison, cells=tuple(map(str, best)))
     check_cells(config, best)
     return run(config, [*cells_of(()), *best], command)

@@ -149,10 +149,19 @@ def read_facts(seen: OpenedStudy) -> Facts:
             "from the folder in which the search ran."
         )
     config = _config(path)
+    return facts_of(seen, config, protocol_of(config))
+
+
+def facts_of(seen: OpenedStudy, config: SearchConfig, protocol: Staged) -> Facts:
+    """The facts of an open study, which may be the one that a search has just filled.
+
+    Raises:
+        UserError: if nothing in it is judged.
+    """
     visits = tuple(visit for visit in seen.study.visits if visit)
     if not any(visit.judgement for visit in visits):
         raise UserError(f"study {seen.name} has no judged cell yet, so there is nothing to report.")
-    return Facts(seen, config, protocol_of(config), visits, tuple(_runs(visits)))
+    return Facts(seen, config, protocol, visits, tuple(_runs(visits)))
 
 
 def _config(path: Path) -> SearchConfig:

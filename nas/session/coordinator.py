@@ -7,27 +7,27 @@ Judging is replayed from stored outcomes, so a coordinator that was killed goes 
 
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import optuna
+from optuna.samplers import BaseSampler
 
 from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.protocol.evaluation import Evaluation, Outcome, Result
 from nas.protocol.judgement import Judgement, Reference, set_aside
 from nas.protocol.requests import REFERENCE
-from nas.protocol.staged import Judging, NeedReference, Request, Staged
-from nas.samplers.evolution import EvolutionConfig
+from nas.protocol.staged import Judging, NeedReference, Request
 from nas.samplers.point import PointSampler
-from nas.samplers.registry import DEFAULT_EVOLUTION, Repeatable, find_sampler
+from nas.samplers.registry import Repeatable
 from nas.session.judging import inherited, judging_of
+from nas.session.plan import Plan
 from nas.session.spending import Spending
-from nas.spaces.base import Space
-from nas.study.study import Study
-from nas.study.visit import Visit
+from nas.study.config import RunConfig
+from nas.study.visit import Evaluated, Kind, Visit
 from nas.workers.local import Workers
 
 POLL_S = 0.5
@@ -37,13 +37,54 @@ POLL_S = 0.5
 class Observer(Protocol):
     """Receives events: `progress.py` shows them and `nas/record/recorder.py` records them."""
 
-    def started(self, visit: Visit, evaluation: Evaluation) -> None: ...
+    def started(self, visit: Visit, evaluation: Evaluation) -> None:
+        """A worker was given an evaluation."""
+        return
 
-    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None: ...
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        """The result of an evaluation is in the study."""
+        return
 
-    def judged(self, visit: Visit) -> None: ...
+    def judged(self, visit: Visit) -> None:
+        """The visit has its judgement."""
+        return
 
-    def tick(self, coordinator: "Coordinator") -> None: ...
+    def tick(self, coordinator: "Coordinator") -> None:
+        """Called about twice a second."""
+        return
+
+
+class Ledger(Protocol):
+    """What a coordinator keeps visits and results in: a `Study`, or the file of `nas.curves`."""
+
+    visits: list[Visit | None]
+    name: str
+
+    @property
+    def cache(self) -> Mapping[str, Evaluated]:
+        """Every finished evaluation, by digest."""
+
+    def finished(self) -> list[Visit]:
+        """The visits that have a judgement, in order."""
+
+    def ask(
+        self,
+        number: int,
+        sampler: BaseSampler,
+        propose: Callable[[optuna.Trial], Cell],
+        kind: Kind,
+        settings: Callable[[Visit], dict[str, list[int]]] | None = None,
+    ) -> Visit:
+        """Begin visit `number`."""
+
+    def store(self, visit: Visit, evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> None:
+        """Keep the outcomes of a finished evaluation."""
+
+    def judge(self, visit: Visit, judgement: Judgement) -> None:
+        """Keep the judgement of a visit."""
+
+    def tell(self, visit: Visit) -> None:
+        """Let the sampler see the result."""
 
 
 @dataclass
@@ -57,39 +98,28 @@ class _Running:
     needs_reference: bool = False
 
 
-@dataclass
 class Coordinator:
-    """Runs one study to its end."""
+    """Runs one plan to its end."""
 
-    study: Study
-    space: Space
-    protocol: Staged
-    workers: Workers
-    given: Sequence[Cell]
-    """Cells to measure on every task, the reference first."""
-    sampler: str
-    seed: int
-    n_candidates: int
-    in_flight: int
-    evolution: EvolutionConfig = DEFAULT_EVOLUTION
-    observers: Sequence[Observer] = ()
-    deadline: float | None = None
-    """When to stop, on `clock`; None: when all candidates are judged."""
-    run_budget: int = 0
-    """No candidate is begun once so many runs are spent (`spending.py`); 0: no limit."""
-    used_up: Literal["", "time", "runs"] = ""
-    """The budget that ended the search before all candidates were judged."""
-    clock: Callable[[], float] = time.monotonic
-    running: dict[int, _Running] = field(default_factory=dict)
-    reference: Reference | None = None
-    busy: dict[str, tuple[Visit, Evaluation]] = field(default_factory=dict)
-    """Evaluations handed to workers, by digest, with the visit that asked first."""
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        plan: Plan[RunConfig],
+        study: Ledger,
+        workers: Workers,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`deadline` is when to stop, on `clock`; None: when all candidates are judged."""
+        self.plan, self.study, self.workers = plan, study, workers
+        self.used_up: Literal["", "time", "runs"] = ""
+        """The budget that ended the run before all candidates were judged."""
+        self.busy: dict[str, tuple[Visit, Evaluation]] = {}
+        """Evaluations handed to workers, by digest, with the visit that asked first."""
+        self.running: dict[int, _Running] = {}
+        self.reference: Reference | None = None
+        self._observers, self._deadline, self._clock = observers, deadline, clock
         self._arrived: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
-        self._make_sampler = find_sampler(
-            self.sampler, self.space, self.evolution, self.protocol.n_turns
-        )
         self._spending = Spending(self._asks_first)
         self._n_given: int | None = None
         self._n_there = 0
@@ -99,29 +129,29 @@ class Coordinator:
     def total(self) -> int:
         """Trials that the study has when it is complete."""
         if self._n_given is not None:
-            return self.n_candidates + self._n_given
+            return self.plan.n_candidates + self._n_given
         given = [v for v in self.study.visits if v and v.kind == "given"]
         missing = self._missing()
         if not missing:  # there will be no more of them
             self._n_given = len(given)
-        return self.n_candidates + len(given) + len(missing)
+        return self.plan.n_candidates + len(given) + len(missing)
 
     def _missing(self) -> list[Cell]:
         present = {v.key for v in self.study.visits if v and v.kind == "given"}
-        return [cell for cell in self.given if cell.key not in present]
+        return [cell for cell in self.plan.cells if cell.key not in present]
 
     def run(self) -> bool:
         """Judge every candidate; False if a budget was used up first."""
         for visit in self.study.visits:
             if visit and not visit.judgement:
                 self._begin(visit)
-            elif visit and visit.key == self._reference_key and visit.judgement:
-                self.reference = _known(visit)
+            elif visit:
+                self._note_reference(visit)
         while self._fill() or self.running:
-            if self.deadline is not None and self.clock() >= self.deadline:
+            if self._deadline is not None and self._clock() >= self._deadline:
                 self.used_up = "time"
                 return False
-            for observer in self.observers:
+            for observer in self._observers:
                 observer.tick(self)
             try:
                 digest, future = self._arrived.get(timeout=POLL_S)
@@ -136,13 +166,13 @@ class Coordinator:
 
     @property
     def _reference_key(self) -> str:
-        return self.given[0].key
+        return self.plan.cells[0].key
 
     def _fill(self) -> bool:
         """Ask for trials while the window allows it; True if any was begun."""
         begun = False
         while (number := self._next_number()) is not None:
-            if not self._tell_up_to(number - self.in_flight + 1):
+            if not self._tell_up_to(number - self.plan.in_flight + 1):
                 break
             if self._is_spent(number):
                 break
@@ -162,10 +192,10 @@ class Coordinator:
     def _is_spent(self, number: int) -> bool:
         """Whether the run budget forbids this trial; one that was begun before goes on."""
         visits = self.study.visits
-        if not self.run_budget or number < len(visits) or self._missing():
+        if not self.plan.run_budget or number < len(visits) or self._missing():
             return False
-        n_known = max(0, number - self.in_flight + 1)
-        return self._spending.runs(visits, n_known) >= self.run_budget
+        n_known = max(0, number - self.plan.in_flight + 1)
+        return self._spending.runs(visits, n_known) >= self.plan.run_budget
 
     def _tell_up_to(self, count: int) -> bool:
         """Tell the first `count` trials in order; False if one of them is not judged yet."""
@@ -178,36 +208,37 @@ class Coordinator:
         return True
 
     def _ask(self, number: int) -> Visit:
-        missing = self._missing()
+        missing, plan, space = self._missing(), self.plan, self.plan.space
         if not missing:
-            sampler = Repeatable(self._make_sampler, self.seed, number)
-            settings = self._inherited if self.protocol.config.draws == "inherited" else None
-            return self.study.ask(number, sampler, self.space.propose, "drawn", settings)
+            assert space is not None, "a plan with candidates has a space"
+            assert plan.sampler is not None, "and a sampler"
+            sampler = Repeatable(plan.sampler, plan.config.seed, number)
+            settings = self._inherited if plan.protocol.config.draws == "inherited" else None
+            return self.study.ask(number, sampler, space.propose, "drawn", settings)
         cell = missing[0]
-        params = self.space.params_of(cell)
+        params = space.params_of(cell) if space else None
 
         def propose(trial: optuna.Trial) -> Cell:
             # A given cell that is a point of the space is drawn as that point, so that the sampler
             # learns from it; it keeps the name and text under which it was given.
-            if params is not None:
-                self.space.propose(trial)
+            if space is not None and params is not None:
+                space.propose(trial)
             return cell
 
         return self.study.ask(number, PointSampler(params or {}), propose, "given")
 
     def _inherited(self, visit: Visit) -> dict[str, list[int]]:
-        baselines = [cell.key for cell in self.given[:2]]
-        return inherited(visit, self.study.visits, self.protocol, baselines)
+        return inherited(visit, self.study.visits, self.plan.protocol, self.plan.baselines)
 
     def _judging(self, visit: Visit) -> Judging:
-        return judging_of(visit, self.study.visits, self.protocol, self._reference_key)
+        return judging_of(visit, self.study.visits, self.plan.protocol, self._reference_key)
 
     def _asks_first(self, visit: Visit) -> Request:
         return () if self._set_aside_before(visit) else next(self._judging(visit))
 
     def _set_aside_before(self, visit: Visit) -> Judgement | None:
         """What became of the same cell, if the sampler could know that it is not to be tried."""
-        for known in self.study.visits[: max(0, visit.number - self.in_flight + 1)]:
+        for known in self.study.visits[: max(0, visit.number - self.plan.in_flight + 1)]:
             if known and known.key == visit.key and known.judgement and known.judgement.set_aside:
                 return known.judgement if visit.kind == "drawn" else None
         return None
@@ -230,7 +261,7 @@ class Coordinator:
             if digest in self.study.cache or digest in self.busy:
                 continue
             self.busy[digest] = (running.visit, evaluation)
-            for observer in self.observers:
+            for observer in self._observers:
                 observer.started(running.visit, evaluation)
             future = self.workers.submit(evaluation)
             future.add_done_callback(self._arrival_of(digest))
@@ -266,10 +297,9 @@ class Coordinator:
         visit = running.visit
         self.study.judge(visit, judgement)
         del self.running[visit.number]
-        for observer in self.observers:
+        for observer in self._observers:
             observer.judged(visit)
-        if visit.key == self._reference_key and self.reference is None:
-            self.reference = _known(visit)
+        if self._note_reference(visit):
             for waiting in [r for r in self.running.values() if r.needs_reference]:
                 self._advance(waiting)
 
@@ -280,17 +310,17 @@ class Coordinator:
         except CancelledError:  # the workers were closed: nothing was finished
             return
         self.study.store(visit, evaluation, result.outcomes)
-        for observer in self.observers:
+        for observer in self._observers:
             observer.stored(visit, evaluation, result)
         for running in list(self.running.values()):
             if any(one == digest for one, _ in running.waiting):
                 self._advance(running)
 
-
-def _known(visit: Visit) -> Reference:
-    """What the reference reaches."""
-    assert visit.judgement is not None
-    reference = Reference.of(visit.judgement)
-    if reference is None:
-        raise UserError(f"the reference cell {REFERENCE} has no metric on some task.")
-    return reference
+    def _note_reference(self, visit: Visit) -> bool:
+        """Learn what the reference reaches; True if this visit is the first to say so."""
+        if visit.key != self._reference_key or self.reference or not visit.judgement:
+            return False
+        self.reference = Reference.of(visit.judgement)
+        if self.reference is None:
+            raise UserError(f"the reference cell {REFERENCE} has no metric on some task.")
+        return True

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from nas.protocol.evaluation import Evaluation, Result
-from nas.session.coordinator import Coordinator
+from nas.session.coordinator import Coordinator, Observer
 from nas.study.leaderboard import Row
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
@@ -21,7 +21,7 @@ NOTE_S = 20.0
 """Between two notes of the time spent: a kill -9 loses no more."""
 
 
-class Progress:
+class Progress(Observer):
     """An observer of the coordinator; a context manager around the search."""
 
     def __init__(self, console: Console, budget_s: float | None, spent_s: float) -> None:
@@ -116,7 +116,7 @@ class Progress:
         return f"about {clock(self.elapsed_s + max(0.0, min(guesses)))}" if guesses else "…"
 
 
-class TimeNotes:
+class TimeNotes(Observer):
     """An observer that keeps in the study the time spent and the time that workers had."""
 
     def __init__(self, study: Study, workers: Workers) -> None:
@@ -142,15 +142,6 @@ class TimeNotes:
     def tick(self, coordinator: Coordinator) -> None:
         if time.monotonic() - self.noted > NOTE_S:
             self.note()
-
-    def started(self, visit: Visit, evaluation: Evaluation) -> None:
-        pass
-
-    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
-        pass
-
-    def judged(self, visit: Visit) -> None:
-        pass
 
 
 def utilisation(busy_s: float, trained_s: float, slot_s: float) -> str:

@@ -12,7 +12,7 @@ from nas.cell.reader import loads
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Reference, best_outcome
 from nas.protocol.staged import Staged
-from nas.session.coordinator import Coordinator, Observer
+from nas.session.coordinator import Observer
 from nas.session.judging import evaluations_of, judging_of
 from nas.study.leaderboard import Row, leaderboard, winner
 from nas.study.study import Study
@@ -32,9 +32,6 @@ class WeightStore(Observer):
         self.folder = study.folder / "weights"
         self.baselines = baselines
         self._leading: list[str] | None = None
-
-    def started(self, visit: Visit, evaluation: Evaluation) -> None:
-        pass
 
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
         if result.weights is not None and visit.key not in self.baselines:
@@ -56,9 +53,6 @@ class WeightStore(Observer):
         for path in self.folder.glob("*.safetensors"):
             if path.stem not in wanted:
                 path.unlink(missing_ok=True)
-
-    def tick(self, coordinator: Coordinator) -> None:
-        pass
 
     def path(self, digest: str) -> Path:
         return self.folder / f"{digest}.safetensors"

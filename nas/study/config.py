@@ -1,6 +1,7 @@
 """The configuration of a search: one tree of dataclasses, read once and passed down.
 
-YAML sets it, the command line overrides it; `python -m nas.search --help` lists every field.
+YAML sets it, the command line overrides it; `python -m nas.search --help` lists every field. Other
+commands share the fields of `StudyConfig`.
 """
 
 import re
@@ -23,11 +24,72 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """A search. The same configuration and seed give the same candidates and scores."""
+class RunConfig:
+    """Fields of every command that trains: on what, from which seed, for how long."""
+
+    seed: Annotated[int, "at least 0"] = 0
+    """Seed of everything random: candidates, settings, weights, data."""
+    tasks: TasksConfig = field(default_factory=TasksConfig)
+    settings: SettingsGrid = field(default_factory=SettingsGrid)
+    time_budget: str = ""
+    """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
+    workers: int | str = 0
+    """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
+    docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
+    evaluation_time_limit: str = "1h"
+    """An evaluation that takes longer is ended and counts as timed out."""
+    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
+    """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
+
+    def check(self) -> None:
+        """Raise UserError for the first field that breaks a rule."""
+        check_fields(self)
+        check_workers(self.workers)
+        seconds("time_budget", self.time_budget)
+        seconds("evaluation_time_limit", self.evaluation_time_limit)
+        self.settings.check()
+        self.tasks.check()
+
+
+@dataclass(frozen=True)
+class StudyConfig(RunConfig):
+    """Fields of every command that fills a study: where it is kept, and on what machines."""
 
     study: str = ""
     """Name of the study, a folder under `studies`; the configuration's name if empty."""
+    studies: str = "studies"
+    """The folder that holds the studies' folders."""
+    storage: str = ""
+    """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
+    storage_wait: str = "10m"
+    """Time to wait for a database server that does not answer; finished work is kept in memory
+    meanwhile. No waiting if empty."""
+    tracking_uri: str = ""
+    """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
+    devices: tuple[str, ...] = ()
+    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
+    one worker a device unless `workers` says more; the CPU if empty."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return Path(self.studies) / self.study
+
+    def check(self) -> None:
+        super().check()
+        check_devices(self.devices)
+        self.cluster.check()
+        check_study_name(self.study)
+        seconds("storage_wait", self.storage_wait)
+        refuse_credentials("storage", self.storage)
+        refuse_credentials("tracking_uri", self.tracking_uri)
+
+
+@dataclass(frozen=True)
+class SearchConfig(StudyConfig):
+    """A search. The same configuration and seed give the same candidates and scores."""
+
     space: str = "gates"
     """Search space: a name that comes with nas, or the path of a YAML file."""
     sampler: str = "tpe"
@@ -35,36 +97,19 @@ class SearchConfig:
     of your own."""
     n_candidates: Annotated[int, "at least 0"] = 100
     """Candidates to draw, given cells not counted."""
-    time_budget: str = ""
-    """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
     run_budget: Annotated[int, "at least 0"] = 0
     """Begin no candidate once this many training runs are spent, given cells and runs that failed
     included; 0: no limit. What is in flight by then is finished."""
-    seed: Annotated[int, "at least 0"] = 0
-    """Of everything random: candidates, settings, weights, data."""
     include: tuple[str, ...] = ()
     """Cells to measure on every task beside GRU and LSTM: zoo names or .cell files."""
-    tasks: TasksConfig = field(default_factory=TasksConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
-    settings: SettingsGrid = field(default_factory=SettingsGrid)
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     table: str = ""
     """For --protocol replay: the file of a recorded study, from python -m nas.replay write."""
     in_flight: Annotated[int, "at least 1"] = 4
     """Candidate n is drawn from the results of candidates 0 … n - in_flight; at least `workers`."""
-    workers: int | str = 0
-    """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
-    docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
-    devices: tuple[str, ...] = ()
-    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
-    one worker a device unless `workers` says more; the CPU if empty."""
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    evaluation_time_limit: str = "1h"
-    """An evaluation that takes longer is ended and counts as timed out."""
-    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
-    """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
     confirm: Annotated[int, "at least 0"] = 0
-    """So many of the best cells are compared with GRU and LSTM when the search ends, as by
+    """Number of best cells that are compared with GRU and LSTM when the search ends, as by
     python -m nas.compare, on seeds that it never saw and on the test split; 0: none. The time
     budget does not count this."""
     confirm_seeds: Annotated[int, "at least 1"] = 10
@@ -73,23 +118,9 @@ class SearchConfig:
     """Settings a task that each of its cells is tried on; 0: protocol.n_settings."""
     confirm_tasks: tuple[str, ...] = ()
     """Its tasks, such as ones that the search did not use; those of the search if empty."""
-    storage: str = ""
-    """URL of Optuna's storage; a SQLite file in the study's folder if empty."""
-    storage_wait: str = "10m"
-    """So long a database server is waited for that does not answer; what is finished meanwhile is
-    kept in memory. Not at all if empty."""
-    tracking_uri: str = ""
-    """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
-    studies: str = "studies"
-    """The folder that holds the studies' folders."""
 
     def check(self) -> None:
-        """Raise UserError for the first field that breaks a rule."""
-        check_fields(self)
-        check_workers(self.workers)
-        check_devices(self.devices)
-        self.cluster.check()
-        check_study_name(self.study)
+        super().check()
         if self.protocol.kind == "replay" and not self.table:
             raise UserError(
                 "--protocol replay needs a --table: python -m nas.replay write STUDY FILE makes "
@@ -98,15 +129,8 @@ class SearchConfig:
         if self.table and self.protocol.kind != "replay":
             kind = self.protocol.kind
             raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")
-        seconds("time_budget", self.time_budget)
-        seconds("evaluation_time_limit", self.evaluation_time_limit)
-        seconds("storage_wait", self.storage_wait)
-        refuse_credentials("storage", self.storage)
-        refuse_credentials("tracking_uri", self.tracking_uri)
         self.protocol.check()
-        self.settings.check()
         self.evolution.check()
-        self.tasks.check()
         if self.protocol.filters:
             self.tasks.memorization.check()
 

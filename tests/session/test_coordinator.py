@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -26,6 +27,7 @@ from nas.tasks import Arithmetic, Memorization, Xml
 from nas.workers.local import Workers
 from nas.zoo import ZOO
 from tests.fake_training import outcome
+from tests.plans import plan_of
 from tests.studies import essences
 
 GRID = SettingsGrid(init_scale=(1.0,), learning_rate=(0.5, 1.0), clip_norm=(5.0,), num_layers=(1,))
@@ -99,20 +101,12 @@ def coordinator(
     crash_after: int = 0,
     space: Space | None = None,
     n_candidates: int = 8,
+    **limits: Any,
 ) -> Coordinator:
     observers = (CrashAfter(crash_after),) if crash_after else ()
-    return Coordinator(
-        opened,
-        space or load_space("gates"),
-        protocol(),
-        workers,
-        GIVEN,
-        "tpe",
-        seed=0,
-        n_candidates=n_candidates,
-        in_flight=4,
-        observers=observers,
-    )
+    space = space or load_space("gates")
+    plan = plan_of(space, protocol(), GIVEN, "tpe", n_candidates=n_candidates, in_flight=4)
+    return Coordinator(plan, opened, workers, observers, **limits)
 
 
 @pytest.fixture(scope="module")
@@ -220,10 +214,9 @@ def test_deadline_leaves_a_study_that_goes_on(
     tmp_path: Path, expected: list[dict[str, object]]
 ) -> None:
     opened = study(tmp_path)
-    first = coordinator(opened, Shuffled(2, 0, outcome))
     ticks = iter(range(1000))
-    first.clock, first.deadline = lambda: next(ticks), 12
-    assert not first.run()
+    limits = {"deadline": 12, "clock": lambda: next(ticks)}
+    assert not coordinator(opened, Shuffled(2, 0, outcome), **limits).run()
     reopened = study(tmp_path)
     assert 0 < len(reopened.cache)
     assert coordinator(reopened, Shuffled(2, 0, outcome)).run()

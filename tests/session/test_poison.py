@@ -16,6 +16,7 @@ from nas.study.visit import Visit
 from nas.tasks import Xml
 from tests.fake_training import outcome
 from tests.faulty_training import is_poison
+from tests.plans import plan_of
 from tests.session.test_coordinator import GIVEN, OneCell, Shuffled, protocol, study
 from tests.studies import essences
 
@@ -32,8 +33,9 @@ def search(opened: Study, sampler: str, n_candidates: int, seed: int = 0) -> Shu
     workers = Shuffled(3, seed, deadly)
     config = ProtocolConfig(filter_accuracy=0.9, n_settings=2)
     space = load_space("gates")
-    given = (protocol(config), workers, GIVEN, sampler, 0, n_candidates, 4)
-    assert Coordinator(opened, space, *given).run()
+    fields = {"n_candidates": n_candidates, "in_flight": 4}
+    plan = plan_of(space, protocol(config), GIVEN, sampler, **fields)
+    assert Coordinator(plan, opened, workers).run()
     workers.close(wait=True)
     return workers
 
@@ -73,8 +75,9 @@ def test_poison_that_is_proposed_again_costs_nothing(tmp_path: Path) -> None:
     workers = Shuffled(2, 0, always)
     opened = study(tmp_path)
     config = ProtocolConfig(n_settings=2)
-    given = (protocol(config), workers, GIVEN, "jozefowicz", 0, 9, 4)
-    assert Coordinator(opened, OneCell(), *given).run()
+    fields = {"n_candidates": 9, "in_flight": 4}
+    plan = plan_of(OneCell(), protocol(config), GIVEN, "jozefowicz", **fields)
+    assert Coordinator(plan, opened, workers).run()
     assert len(aside(opened)) == 9
     assert {v.judgement and v.judgement.stage for v in aside(opened)} == {"memorization"}
     assert max(workers.counts.values()) == 1
@@ -90,8 +93,9 @@ def test_a_given_cell_that_crashes_is_measured_on_the_rest(tmp_path: Path) -> No
 
     workers = Shuffled(2, 0, kills)
     opened = study(tmp_path)
-    given = (protocol(), workers, GIVEN, "random", 0, 1, 4)
-    assert Coordinator(opened, load_space("gates"), *given).run()
+    space, fields = load_space("gates"), {"n_candidates": 1, "in_flight": 4}
+    plan = plan_of(space, protocol(), GIVEN, "random", **fields)
+    assert Coordinator(plan, opened, workers).run()
     [visit] = [v for v in opened.visits if v and v.key == GIVEN[2].key]
     assert visit.judgement
     assert not visit.judgement.set_aside

@@ -19,6 +19,7 @@ from nas.study.config import SearchConfig, definition
 from nas.study.study import Study
 from nas.zoo import ZOO
 from tests.fake_training import outcome
+from tests.plans import plan_of
 from tests.session.test_coordinator import Crash, CrashAfter, Shuffled, study
 from tests.session.test_revisit import GRU, LSTM, STAGED
 from tests.studies import essences
@@ -167,19 +168,18 @@ FEW = Gates(
 
 def run(opened: Study, workers: Shuffled, crash_after: int = 0) -> None:
     config = EvolutionConfig(propose=0.9, n_redraws=10, reexamine=True)
-    Coordinator(
-        opened,
+    plan = plan_of(
         FEW,
         STAGED,
-        workers,
         (GRU, LSTM),
         "jozefowicz",
         seed=1,
         n_candidates=26,
         in_flight=3,
         evolution=config,
-        observers=(CrashAfter(crash_after),) if crash_after else (),
-    ).run()
+    )
+    observers = (CrashAfter(crash_after),) if crash_after else ()
+    Coordinator(plan, opened, workers, observers).run()
 
 
 def test_a_search_judges_them_again_and_a_crash_changes_nothing(tmp_path: Path) -> None:

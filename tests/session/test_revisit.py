@@ -13,7 +13,7 @@ from nas.protocol.requests import Candidate
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import NeedReference, Staged
 from nas.samplers.evolution import EvolutionConfig
-from nas.session.coordinator import Coordinator
+from nas.session.coordinator import Coordinator, Observer
 from nas.session.winner import KEPT, WeightStore, write_winner
 from nas.spaces import Graph
 from nas.study.leaderboard import leaderboard
@@ -23,6 +23,7 @@ from nas.tasks import Arithmetic, Memorization, Task, Text, Xml
 from nas.workers.local import Workers
 from nas.zoo import ZOO
 from tests.fake_training import outcome
+from tests.plans import plan_of
 from tests.protocol.test_protocol import candidate, drive
 from tests.session.test_coordinator import CrashAfter, Shuffled, run_through_crashes, study
 from tests.studies import essences
@@ -106,20 +107,20 @@ def coordinator(
     crash_after: int = 0,
     protocol: Staged = STAGED,
     n_candidates: int = 24,
+    observers: Sequence[Observer] = (),
 ) -> Coordinator:
-    return Coordinator(
-        opened,
+    plan = plan_of(
         Graph(),
         protocol,
-        workers,
         (GRU, LSTM),
         "jozefowicz",
         seed=1,
         n_candidates=n_candidates,
         in_flight=3,
         evolution=EvolutionConfig(propose=0.5),
-        observers=(CrashAfter(crash_after),) if crash_after else (),
     )
+    crash = (CrashAfter(crash_after),) if crash_after else ()
+    return Coordinator(plan, opened, workers, (*crash, *observers))
 
 
 @pytest.fixture(scope="module")
@@ -270,10 +271,8 @@ class Watched(WeightStore):
 
 def test_the_weights_of_the_leading_cells_are_kept(tmp_path: Path) -> None:
     opened, workers = study(tmp_path), WithWeights(2, 0, outcome)
-    run = coordinator(opened, workers)
     store = Watched(opened, (GRU.key, LSTM.key))
-    run.observers = (store,)
-    assert run.run()
+    assert coordinator(opened, workers, observers=(store,)).run()
     n_scored = len([v for v in opened.finished() if v.kind == "drawn" and v.judgement.score])
     assert n_scored > KEPT, "some have lost them again"
     workers.counts.clear()

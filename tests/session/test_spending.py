@@ -11,6 +11,7 @@ from nas.spaces import load_space
 from nas.status import main as status
 from nas.study.study import Study
 from tests.fake_training import outcome
+from tests.plans import plan_of
 from tests.session.test_coordinator import (
     CONFIG,
     GIVEN,
@@ -38,19 +39,17 @@ def search(
 ) -> Coordinator:
     """Run a search to its end, or to its crash."""
     workers = Shuffled(n_workers, seed, outcome)
-    made = Coordinator(
-        opened,
+    plan = plan_of(
         load_space("gates"),
         protocol(config),
-        workers,
         GIVEN,
         "tpe",
-        seed=0,
         n_candidates=N_CANDIDATES,
         in_flight=4,
         run_budget=run_budget,
-        observers=(CrashAfter(crash_after),) if crash_after else (),
     )
+    observers = (CrashAfter(crash_after),) if crash_after else ()
+    made = Coordinator(plan, opened, workers, observers)
     try:
         made.run()
     finally:

@@ -4,7 +4,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-from nas.session.closing import levels
+from nas.session.conclude import levels
 from nas.tasks import Memorization
 
 

@@ -1,0 +1,157 @@
+"""The end of a search: winner, report and leaderboard from the open study, and how to go on."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from nas.errors import HIDDEN, UserError, hidden
+from nas.record.recorder import Recorder, described
+from nas.report import recording as report_recording
+from nas.report.facts import facts_of
+from nas.report.sections import document
+from nas.report.write import files_in, write
+from nas.session.progress import counts, funnel, table_of
+from nas.session.session import Session
+from nas.session.winner import WeightStore, write_winner
+from nas.study.config import SearchConfig
+from nas.study.leaderboard import Row, leaderboard, n_runs, set_aside, verdict, winner
+from nas.study.location import OpenedStudy
+from nas.tasks.base import Task
+from nas.tasks.levels import levels_of
+
+COMPLETE_RECORDS_S = 60.0
+"""Seconds to wait for MLflow after a complete search."""
+INTERRUPTED_RECORDS_S = 2.0
+"""Seconds to wait for MLflow after a search that was interrupted or failed."""
+
+
+@contextmanager
+def recording(session: Session[SearchConfig]) -> Iterator[Recorder | None]:
+    """Record every judged cell in MLflow, beside the search; None where MLflow is off."""
+    plan = session.plan
+    if plan.config.tracking_uri == "off":
+        yield None
+        return
+    recorder = Recorder(
+        plan.config.tracking_uri,
+        plan.config.study,
+        described(plan.space.name if plan.space else "", plan.config.tasks.use),
+        plan.protocol.tasks,
+        plan.protocol.filter,
+        plan.baselines,
+    )
+    recorder.sync(session.study.finished())
+    wait_s = INTERRUPTED_RECORDS_S
+    try:
+        yield recorder
+        wait_s = COMPLETE_RECORDS_S
+    finally:
+        if lagging := recorder.close(wait_s):
+            session.say(
+                f"{lagging} runs are not recorded in MLflow yet; the same command catches up."
+            )
+
+
+def conclude(
+    session: Session[SearchConfig], weights: WeightStore, recorder: Recorder | None, used_up: str
+) -> None:
+    """Write the winner and, where cells are recorded, the report; print the leaderboard.
+
+    `used_up` is the budget that ended the search, "time" or "runs"; empty if none did.
+    """
+    study, plan = session.study, session.plan
+    best = write_winner(study, plan.protocol, weights, session.workers)
+    page = _report(session, recorder) if recorder else None
+    rows = leaderboard(study.finished(), plan.baselines)
+    session.console.print(table_of(rows, list(plan.config.tasks.use)))
+    for line in _lines(session, rows, used_up):
+        session.say(line)
+    if best is not None:
+        folder = study.folder / "winner"
+        session.say(f"Winner: {folder}; use it in place of torch.nn.LSTM:")
+        session.say(f'    import nas; rnn = nas.RNN("{folder}", input_size, hidden_size)')
+    if page is not None:
+        session.say(f"Report: {page}")
+    uri = plan.config.tracking_uri or "sqlite:///mlflow.db"
+    if uri.startswith("http"):
+        session.say(f"Look at every cell: {hidden(uri)}")
+    elif uri != "off":
+        session.say(f"Look at every cell: mlflow ui --backend-store-uri {hidden(uri)}")
+    if busy := session.progress.utilisation():
+        session.say(f"{busy[0].upper()}{busy[1:]}.")
+
+
+def _report(session: Session[SearchConfig], recorder: Recorder) -> Path | None:
+    """Write the report, keep it in MLflow with the summary, and return the path of its page."""
+    study, plan = session.study, session.plan
+    opened = OpenedStudy(study.name, study.folder, study, running=False, config=asdict(plan.config))
+    try:
+        facts = facts_of(opened, plan.config, plan.protocol)
+        page = write(document(facts), study.folder / "report")[0]
+        report_recording.conclude(recorder, facts, files_in(page.parent))
+    except UserError as error:  # the search is complete without it
+        session.say(f"The report is not written: {error}")
+        return None
+    return page
+
+
+def _lines(session: Session[SearchConfig], rows: Sequence[Row], used_up: str) -> Iterator[str]:
+    """What a search found, and what ended it."""
+    study, plan, best = session.study, session.plan, winner(rows)
+    drawn = [visit for visit in study.finished() if visit.kind == "drawn"]
+    yield f"{counts(drawn)}: {funnel(drawn)}."
+    yield verdict(rows, plan.protocol.n_tried(best.visit.turn if best else 0))
+    for task in plan.protocol.tasks:
+        yield levels(task, rows, plan.config.seed)
+    yield from set_aside(study.visits)
+    if used_up == "runs":
+        budget = plan.config.run_budget
+        yield _used_up(
+            f"The run budget of {budget:,} is used up ({n_runs(study.visits):,} runs)",
+            f"{command(plan.config)} --run_budget {2 * budget}",
+        )
+    elif used_up:
+        yield _used_up(
+            f"The time budget of {plan.config.time_budget} is used up",
+            f"{command(plan.config)} --time_budget TIME",
+        )
+
+
+def _used_up(what: str, how: str) -> str:
+    return f"{what}; with a larger one the search goes on: {how}"
+
+
+def levels(task: Task, rows: Sequence[Row], seed: int) -> str:
+    """What the best cell, GRU and LSTM reached on a task, beside what needs no network."""
+    scored = [row for row in rows if not row.rejected]
+    best = next((row for row in scored if row.kind != "baseline"), None)
+    reached: dict[str, float] = {}
+    for row in [row for row in scored if row.kind == "baseline" or row is best]:
+        value = row.visit.judgement.best.get(task.name) if row.visit.judgement else None
+        if value is not None:
+            reached[row.name] = value
+    simple = levels_of(task, seed)
+    reached |= {level.name: level.value for level in simple.shown}
+    better = "more" if task.metric.higher_is_better else "less"
+    numbers = ", ".join(f"{name} {task.metric.shown(value)}" for name, value in reached.items())
+    why = f"; simple predictors are not computed: {simple.why}" if simple.why else ""
+    metric = task.metric
+    return f"{task.name}, {metric.name} ({metric.unit}, {better} is better): {numbers}{why}."
+
+
+def interrupted(session: Session[SearchConfig]) -> str:
+    """What an interrupted search keeps, and how to go on."""
+    study, plan = session.study, session.plan
+    given = {visit.key for visit in study.visits if visit and visit.kind == "given"}
+    total = plan.n_candidates + len(given | {cell.key for cell in plan.cells})
+    return (
+        f"Interrupted: {len(study.finished())} of {total} cells are judged and kept in "
+        f"{study.folder}. The same command goes on from here, as does: {command(plan.config)}"
+    )
+
+
+def command(config: SearchConfig) -> str:
+    """The command that goes on with a study, a storage's password left out."""
+    storage = " --storage URL" if HIDDEN in hidden(config.storage) else ""
+    return f"python -m nas.search {config.folder / 'config.yaml'}{storage}"

@@ -1,0 +1,102 @@
+"""A plan: everything that a run is made of, loaded and checked once, before anything is opened."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from optuna.samplers import BaseSampler
+
+from nas.cell.cell import Cell
+from nas.nn.budget import solve_width
+from nas.protocol.staged import Staged
+from nas.samplers.registry import find_sampler
+from nas.spaces import load_space
+from nas.spaces.base import Space
+from nas.study.config import RunConfig, SearchConfig, StudyConfig, definition, protocol_of
+from nas.study.leaderboard import BASELINES
+from nas.workers.choose import check_crew
+from nas.zoo.lookup import cell as look_up
+from nas.zoo.tracking import check_tracking_uri
+
+Config = TypeVar("Config", bound=RunConfig, covariant=True)
+
+
+@dataclass(frozen=True)
+class Plan(Generic[Config]):
+    """What a coordinator needs to know; a plan without a space has given cells alone."""
+
+    config: Config
+    cells: tuple[Cell, ...]
+    """Cells to measure on every task, the reference first."""
+    protocol: Staged
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    """What the outcomes depend on: another definition is another study."""
+    space: Space | None = None
+    sampler: Callable[[int], BaseSampler] | None = None
+    """The maker of a sampler from a seed."""
+    n_candidates: int = 0
+    in_flight: int = sys.maxsize
+    """Candidate n is drawn from the results of candidates 0 … n - in_flight."""
+    run_budget: int = 0
+    """No candidate is begun once so many training runs are spent; 0: no limit."""
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The keys of GRU and LSTM."""
+        return tuple(cell.key for cell in self.cells[: len(BASELINES)])
+
+
+def plan(config: SearchConfig) -> Plan[SearchConfig]:
+    """The plan of a search.
+
+    Raises:
+        UserError: if something that the configuration names is not there or does not fit.
+    """
+    check_machine(config)
+    space, protocol = load_space(config.space), protocol_of(config)
+    made = Plan(
+        config,
+        unique_cells([look_up(source) for source in (*BASELINES, *config.include)]),
+        protocol,
+        definition(config, space),
+        space,
+        find_sampler(config.sampler, space, config.evolution, protocol.n_turns),
+        config.n_candidates,
+        config.in_flight,
+        config.run_budget,
+    )
+    check_widths(made.cells, protocol)
+    return made
+
+
+def unique_cells(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells without those whose key came before."""
+    unique: dict[str, Cell] = {}
+    for cell in cells:
+        unique.setdefault(cell.key, cell)
+    return tuple(unique.values())
+
+
+def check_machine(config: StudyConfig) -> None:
+    """Refuse workers, devices or a tracking store that this machine cannot reach.
+
+    Raises:
+        UserError: naming what is missing.
+    """
+    check_crew(config.workers, config.devices)
+    if config.tracking_uri not in ("", "off"):
+        check_tracking_uri(config.tracking_uri)
+
+
+def check_widths(cells: Sequence[Cell], protocol: Staged) -> None:
+    """Refuse a cell that no width brings below the parameter budget of a task.
+
+    Raises:
+        UserError: naming the cell and the smallest budget.
+    """
+    tasks = protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks)
+    for task in tasks:
+        for settings in protocol.grid.points(task.n_params):
+            for cell in cells:
+                solve_width(cell, task.interface, settings)
