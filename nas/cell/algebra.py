@@ -1,8 +1,8 @@
-"""The algebra over the real numbers by which cells are equal: terms, each made once.
+"""The algebra over the real numbers that decides which cells are equal: terms, each made once.
 
 A term is a label, and (edge label, term) for each argument, in any order. Sums of numbers times
-terms, products, functions of numbers and extremes come out in one form, however they were made; the
-identities are listed in `nas/cell/canon.py`.
+terms, products, functions of numbers and extremes get one form, however they were made; `canon.py`
+lists the identities.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ FOLDED: dict[str, Callable[[float], float]] = {
 
 
 def text_of(value: float) -> str:
-    """Numbers that differ by rounding alone are one number."""
+    """A number as text, the same for numbers that differ by rounding alone."""
     rounded = float(f"{value:.12g}")
     return repr(rounded + 0.0)  # + 0.0 turns -0.0 into 0.0
 
 
 def _total(a: float, b: float) -> float:
-    """a + b, where the rest that rounding leaves of a difference is nothing."""
+    """a + b, or 0 where rounding alone keeps the two from cancelling."""
     total = a + b
     return 0.0 if abs(total) < 1e-12 * max(abs(a), abs(b)) else total
 
 
 class Algebra:
-    """The terms of one cell, arguments before what reads them."""
+    """The terms of one cell, arguments before their readers."""
 
     def __init__(self) -> None:
         self.terms: list[tuple[str, tuple[tuple[str, Term], ...]]] = []
@@ -50,7 +50,7 @@ class Algebra:
         self._products: dict[Term, tuple[Term, ...]] = {}
 
     def term(self, label: str, *args: tuple[str, Term]) -> Term:
-        """The term of this label and these arguments, in any order; made if there is none."""
+        """The term of this label and these arguments, in any order; a new one if there is none."""
         made = (label, tuple(sorted(args)))
         if made not in self._made:
             self._made[made] = self._append(*made)
@@ -63,7 +63,7 @@ class Algebra:
         return len(self.terms) - 1
 
     def learned(self, index: int, part: int, label: str, *arg: Term) -> Term:
-        """A parameter and what it reads: its place in the cell keeps it apart from all others."""
+        """A parameter and its argument, apart from all others by its node and its part in it."""
         identity = ("learned", index, part)
         if identity not in self._made:
             edges = tuple(("", term) for term in arg)
@@ -76,7 +76,7 @@ class Algebra:
         return self._sums.get(term, (0.0, {term: 1.0}))
 
     def number(self, term: Term) -> float | None:
-        """The value of a term that is always the same number."""
+        """The number that a term always is; None if it varies."""
         number, parts = self._as_sum(term)
         return number if not parts else None
 
@@ -91,7 +91,7 @@ class Algebra:
         return self.sum(number, parts)
 
     def sum(self, number: float, parts: Linear) -> Term:
-        """A number plus parts that are no sums themselves, each times its number."""
+        """A number plus terms that are no sums themselves, each times its coefficient."""
         parts = {term: k for term, k in parts.items() if text_of(k) != "0.0"}
         if text_of(number) == "0.0" and [text_of(k) for k in parts.values()] == ["1.0"]:
             return next(iter(parts))
@@ -103,7 +103,7 @@ class Algebra:
     # products of terms
 
     def product(self, args: list[Term]) -> Term:
-        """Numbers are taken out of it: what is left is a product of terms times one number."""
+        """The product as one number times a product of terms without numbers."""
         number, factors = 1.0, list[Term]()
         for arg in args:
             constant = self.number(arg)
@@ -147,17 +147,17 @@ class Algebra:
     # functions
 
     def function(self, label: str, arg: Term) -> Term:
-        """Of a number it is its value, if it is in `FOLDED` and has one."""
+        """A function of a term; if that is a number, the value of a function in `FOLDED`."""
         constant = self.number(arg)
         if constant is not None and label in FOLDED:
             try:
                 return self.sum(FOLDED[label](constant), {})
             except (ValueError, OverflowError):
-                pass  # outside the function's range: the cell gives NaN or inf, and so stands
+                pass  # outside the function's range: the cell gives NaN or inf, so the term stays
         return self.term(label, ("", arg))
 
     def extreme(self, op: str, args: list[Term]) -> Term:
-        """`op` is "max" or "min"."""
+        """The maximum or minimum; `op` is "max" or "min"."""
         pick = max if op == "max" else min
         constants, terms = list[float](), set[Term]()
         for arg in args:

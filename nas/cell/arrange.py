@@ -1,7 +1,7 @@
 """From loose nodes to a cell: names where the text needs them, nodes in the order of the text.
 
 Every way to make a cell (tracing, text, JSON, mutation) ends here, so that equal cells are equal
-values and text -> AnyGraph -> text is exact.
+values and text -> cell -> text is exact.
 """
 
 import keyword
@@ -15,7 +15,7 @@ from nas.cell.verify import verify, verify_structure
 
 RESERVED = frozenset({*OPS, *WIDTHS, *keyword.kwlist, "inf"})
 DEEPEST = 40
-"""Operations nested in one line of text; Python's parser gives up at 200 brackets."""
+"""Most operations nested in one line of text; Python's parser gives up at 200 brackets."""
 
 
 def arrange(cell: AnyGraph) -> AnyGraph:
@@ -44,7 +44,7 @@ def arrange(cell: AnyGraph) -> AnyGraph:
 
 
 def _clean(doc: str) -> str:
-    """A docstring as the text can hold it: printable, without common indentation or blank ends."""
+    """A docstring that the text can hold: printable, without common indentation or blank ends."""
     printable = "".join(c for c in doc.expandtabs() if c.isprintable() or c == "\n")
     first, *rest = printable.strip().split("\n")
     dedented = textwrap.dedent("\n".join(rest)).split("\n") if rest else []

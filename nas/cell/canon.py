@@ -16,12 +16,11 @@ Two cells have one key if they differ only by
       linear(a, b, bias=k) = linear(a, bias=None) + linear(b, bias=None) + vector(k)
 
 - and differ in key otherwise: initial values, attributes and the order of states count. (1 - a) * b
-  is not multiplied out, so it differs from b - a*b. Of -(a - b) * c = (b - a) * c, the one identity
-  above that is not complete: it is not seen where a and b are alike but for their parameters.
+  is not multiplied out, so it differs from b - a*b. One identity that follows from those above is
+  incomplete: -(a - b) * c = (b - a) * c fails where a and b differ in their parameters alone.
 
-The form is a directed acyclic graph in which parameters carry identity. Its nodes are numbered by
-colour refinement with individualisation, as in graph canonisation, since two gates may look alike
-from below.
+The form is a directed acyclic graph in which parameters carry identity. `labelling.py` numbers its
+nodes canonically, since two gates may look alike from below.
 """
 
 import hashlib
@@ -32,7 +31,7 @@ from typing import Any
 
 from nas.cell.algebra import Algebra, Term, text_of
 from nas.cell.graph import Graph, Node
-from nas.cell.label import Terms, canonical_text, reached
+from nas.cell.labelling import Terms, canonical_text, reached
 from nas.cell.ops import OPS
 
 
@@ -48,7 +47,7 @@ def canonical_form(cell: Graph) -> str:
 
 
 def terms(cell: Graph) -> tuple[list[Any], Terms, list[Term]]:
-    """What surrounds the canonical form, its terms in any order, and those that are the outputs."""
+    """The interface of a cell, the terms of its canonical form in any order, and its outputs."""
     algebra, roots = _read(cell, {})
     used = reached(algebra.terms, roots)
     place = {term: k for k, term in enumerate(used)}
@@ -63,18 +62,18 @@ def terms(cell: Graph) -> tuple[list[Any], Terms, list[Term]]:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the algebra above knows of a value."""
+    """A value, as far as the algebra above can tell."""
 
     term: Term
     """Equal for equal values of one cell."""
     inputs: frozenset[str]
-    """What it depends on, of "input", "state 0", "state 1", …; x - x depends on nothing."""
+    """Those of "input", "state 0", "state 1", … that it depends on; x - x depends on none."""
     number: float | None
-    """Its value, if that is always the same number."""
+    """The number that it always is; None if it varies."""
 
 
 def meanings(cell: Graph, known: Mapping[int, float] | None = None) -> list[Meaning]:
-    """What is known of each output, where the states `known` always have these values."""
+    """The meaning of each output, if the states `known` always have these values."""
     algebra, roots = _read(cell, known or {})
     inputs: list[frozenset[str]] = []
     for label, args in algebra.terms:
@@ -97,7 +96,7 @@ def _read(cell: Graph, known: Mapping[int, float]) -> tuple[Algebra, list[Term]]
 
 
 class _Reader:
-    """What each node of a cell is in the algebra."""
+    """Translates the nodes of a cell into terms of the algebra."""
 
     def __init__(self, cell: Graph) -> None:
         self.cell = cell
@@ -131,7 +130,7 @@ class _Reader:
         return self._elementwise(n, args)
 
     def _attrs(self, n: Node) -> str:
-        """Attributes, and the width where it counts: a row of zeros is longer than the number 0."""
+        """Attributes, and widths where they count: a row of zeros is longer than the number 0."""
         attrs = [text_of(v) if isinstance(v, float) else str(v) for _, v in n.attrs]
         rows = n.args if OPS[n.op].kind in ("learned", "fixed", "row") else ()
         return " ".join([*attrs, *(str(self.cell.widths[arg]) for arg in rows)])

@@ -1,4 +1,4 @@
-"""The cell: its graph, with what the other files of this room say of it as methods."""
+"""The cell: its graph, with the functions of this room's other files as methods."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -62,6 +62,6 @@ class Cell(Graph):
 def renamed(cell: Cell, name: str, doc: str | None = None) -> Cell:
     """The same cell under another name, with another doc if one is given."""
     new = replace(cell, name=name, doc=cell.doc if doc is None else doc)
-    if "key" in vars(cell):  # names are no part of it, and it takes a millisecond
+    if "key" in vars(cell):  # a key does not depend on names, and takes a millisecond to compute
         vars(new)["key"] = cell.key
     return new

@@ -1,4 +1,4 @@
-"""What a cell costs for given sizes: parameters and floating-point operations."""
+"""Parameters and floating-point operations of a cell of given sizes."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def check_sizes(cell: Graph, input_size: int, hidden_size: int) -> None:
 
 
 def _blocks(n: Node) -> int:
-    """Into how many equal blocks a node divides its features; 0 where it does not."""
+    """Number of equal blocks into which a node divides its features; 0 if it does not."""
     return int(dict(n.attrs).get("blocks") or 0)
 
 

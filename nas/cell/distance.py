@@ -1,10 +1,10 @@
-"""How far two cells are apart: by the subtrees of their graphs.
+"""The distance of two cells, by the subtrees of their graphs.
 
 Weisfeiler-Lehman subtree features (Shervashidze et al. 2011, JMLR 12): every node of the canonical
-form begins with its label, and in each round its label becomes that of it and its neighbours; what
-is compared are the counts of all labels of all rounds. The distance is one minus the share of them
-that two cells have in common, sum(min) / sum(max) (Ruzicka 1958): a metric, from 0 (equal counts,
-so cells of one key) to 1 (nothing in common). Operations within `ROUNDS` edges of a change differ.
+form begins with its label, and in each round its label becomes a digest of it and its neighbours'.
+The features are the counts of all labels of all rounds. The distance is one minus the share that
+two cells have in common, sum(min) / sum(max) (Ruzicka 1958): a metric, from 0 (equal counts, as of
+cells of one key) to 1 (nothing in common). A change affects labels within `ROUNDS` edges of it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def features(cell: Graph, rounds: int = ROUNDS) -> Features:
         for edge, arg in args:
             neighbours[user].append((f"of {edge}", arg))
             neighbours[arg].append((f"in {edge}", user))
-    for place, root in enumerate(roots):  # which output it is
+    for place, root in enumerate(roots):  # a node of its own for each output
         labels.append(f"output {place}")
         neighbours.append([("of", root)])
         neighbours[root].append((f"output {place}", len(labels) - 1))
@@ -51,6 +51,6 @@ def _digest(label: str, beside: Sequence[str]) -> str:
 
 
 def distance(one: Features, other: Features) -> float:
-    """From 0 to 1."""
+    """The distance of two cells by their features, from 0 to 1."""
     common = (one & other).total()
     return 1.0 - common / (one.total() + other.total() - common)

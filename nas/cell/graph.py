@@ -1,4 +1,4 @@
-"""The cell: one time step of a recurrent network as an immutable, flat, ordered graph.
+"""The graph of a cell: one time step of a recurrent network, immutable, flat and ordered.
 
 Nodes 0 … are the inputs (`x`, then the states of the previous step, then values from the layer
 below); every other node names earlier nodes as its arguments, so a cell cannot hold a cycle. A node
@@ -15,7 +15,7 @@ from nas.errors import CellError
 
 T = TypeVar("T", bound=Hashable)
 Width = str | int
-"""How many features a value has: "input" (that of x), "hidden", or a number."""
+"""Number of features of a value: "input" (as many as x has), "hidden", or a number."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def node(op: str, *args: int, name: str = "", **attrs: AttrValue) -> Node:
 
 
 def make_node(op: str, args: Sequence[int], attrs: Mapping[str, AttrValue], name: str = "") -> Node:
-    """`node` for arguments and attributes that are data."""
+    """Make a node as `node` does, from arguments and attributes that are data."""
     if op not in OPS:
         raise CellError(f'no operation "{op}". Known: {", ".join(OPS)}.')
     defaults = OPS[op].attrs
@@ -79,7 +79,7 @@ def _whole(key: str, value: AttrValue) -> AttrValue:
 
 @dataclass(frozen=True)
 class State:
-    """What a cell carries from one step to the next."""
+    """A value that a cell carries from one step to the next."""
 
     name: str
     width: Width = "hidden"
@@ -89,7 +89,7 @@ class State:
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes of a cell and which of them leave it; `Cell` in `cell.py` is what is used.
+    """The nodes of a cell and which of them leave it; `Cell` adds its key, text and picture.
 
     `y` is the output node and `new_states[i]` the new value of `states[i]`; `y` is often
     `new_states[0]`. A cell of a stack whose layers exchange more than `y` gives `new_verticals` to
@@ -127,7 +127,7 @@ class Graph:
         return self  # immutable; a copied module finds its compiled loops by identity
 
     def __getstate__(self) -> dict[str, object]:
-        # Hashes of strings differ between processes, and all that is cached can be had again.
+        # Hashes of strings differ between processes, and cached properties can be computed again.
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
@@ -177,7 +177,7 @@ def returned(cell: Graph) -> tuple[int, ...]:
 
 
 def uses(cell: Graph) -> list[int]:
-    """How often each node is written in the text."""
+    """How often the text writes each node."""
     counts = [0] * len(cell.nodes)
     for n in cell.nodes:
         for arg in n.args:
@@ -224,7 +224,7 @@ def infer_widths(cell: Graph) -> tuple[tuple[Width, ...], bool]:
 
 
 def _fits(where: str, given: Sequence[Width]) -> tuple[Width, bool]:
-    """The common width of values that meet elementwise; whether input and hidden meet."""
+    """The common width of values that meet elementwise, and whether input and hidden meet."""
     wide = sorted({width for width in given if width != 1}, key=str)
     if not wide:
         return 1, False

@@ -43,21 +43,16 @@ def from_json(data: Any) -> Cell:
         CellError: if the data are not of this format or the cell breaks a rule.
     """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise CellError(f'a cell in JSON has "format": "{FORMAT}", got {found!r}.')
+        given = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise CellError(f'a cell in JSON has "format": "{FORMAT}", got {given!r}.')
     try:
         nodes = tuple(_node(item) for item in data["nodes"])
         outputs = [data["y"], *data["new_states"], *data["new_verticals"]]
         if not all(type(index) is int for index in outputs):
             raise CellError(f"cell in JSON: outputs are indices of nodes, got {outputs}.")
-        cell = Cell(
-            str(data["name"]),
-            nodes,
-            data["y"],
-            tuple(data["new_states"]),
-            tuple(data["new_verticals"]),
-            str(data.get("doc", "")),
-        )
+        new_states, new_verticals = tuple(data["new_states"]), tuple(data["new_verticals"])
+        name, doc = str(data["name"]), str(data.get("doc", ""))
+        cell = Cell(name, nodes, data["y"], new_states, new_verticals, doc)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise CellError(f"cell in JSON: missing or wrong field {error}.") from None
     return arrange(cell)
@@ -70,15 +65,14 @@ def _node(item: dict[str, Any]) -> Node:
     given = item["attrs"]
     if unknown := sorted(set(given) - set(OPS[op].attrs)):
         raise CellError(f'cell in JSON: {op} has no attribute "{unknown[0]}".')
-    infinite = {"inf": float("inf"), "-inf": -float("inf")}
-    attrs = tuple(
-        (key, infinite.get(value, value) if isinstance(value, str) else _float(key, value))
-        for key, value in ((key, given.get(key, default)) for key, default in OPS[op].attrs.items())
-    )
+    attrs = {**OPS[op].attrs, **given}
     if not all(type(arg) is int for arg in item["args"]):
         raise CellError(f"cell in JSON: arguments are indices of nodes, got {item['args']}.")
-    return Node(op, tuple(item["args"]), attrs, str(item["name"]))
+    values = tuple((key, _value(key, attrs[key])) for key in OPS[op].attrs)
+    return Node(op, tuple(item["args"]), values, str(item["name"]))
 
 
-def _float(key: str, value: Any) -> Any:
-    return float(value) if type(value) is int and key not in ("width", "blocks") else value
+def _value(key: str, value: Any) -> Any:
+    """An attribute as a node has it: a number is a float, unless it counts features or blocks."""
+    is_number = type(value) is int and key not in ("width", "blocks")
+    return float(value) if is_number or value in ("inf", "-inf") else value

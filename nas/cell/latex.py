@@ -2,8 +2,8 @@
 
     i_t &= \\sigma(W_{xi} x_t + W_{hi} h_{t-1} + b_i)
 
-A line of the text is a line here. Matrices are called by what they read and by the line they are
-in, a second one of the same name gets a number; peepholes are vectors w. Needed is amsmath.
+A line of the text is a line here. The indices of a matrix are what it reads and the line it stands
+in, and a second one of the same name gets a number; peepholes are vectors w. It needs amsmath.
 """
 
 import re
@@ -26,7 +26,14 @@ FUNCTIONS = {
     "hard_sigmoid": r"\operatorname{hardsigmoid}",
     "leaky_relu": r"\operatorname{leakyrelu}",
 }
-"""How an operation is written, where that is not its name."""
+"""Names of operations in LaTeX, where they are not those of the text."""
+AROUND = {
+    "abs": r"\left| {} \right|",
+    "floor": r"\left\lfloor {} \right\rfloor",
+    "sqrt": r"\sqrt{{{}}}",
+    "square": "({})^2",
+}
+"""Operations that are written around their argument."""
 LEAVES = {"vector": "v", "scalar": "s"}
 ATOM, PRODUCT, SUM = 9, 2, 1
 """How tightly a piece of LaTeX binds."""
@@ -41,7 +48,7 @@ def latex(cell: Graph) -> str:
 
 
 def symbol(name: str, time: str = "") -> str:
-    """A name with the step that it is of as its index: h_{t-1}, v_{1,t}."""
+    """A name with its step as an index: h_{t-1}, v_{1,t}."""
     stem, index = name, time
     if re.fullmatch(r"[A-Za-z]\d+", name):
         stem, index = name[0], ",".join(filter(None, (name[1:], time)))
@@ -70,7 +77,7 @@ class _Equations:
         self.line = ""
         self.notes: list[str] = []
         self.called: dict[tuple[int, int], str] = {}
-        """The parameters of each node, by their place in it."""
+        """Symbols of parameters, by their node and their place in it."""
         self.taken: set[str] = set()
 
     def lines(self) -> Iterator[str]:
@@ -91,7 +98,7 @@ class _Equations:
         yield from self.notes
 
     def _outputs(self) -> Iterator[tuple[str, int]]:
-        """What leaves the cell, as lines; y unless it is the first state."""
+        """The left side and the node of each output; without y if it is the first new state."""
         cell = self.cell
         for state, new in zip(cell.states, cell.new_states, strict=True):
             self.line = state.name
@@ -113,16 +120,16 @@ class _Equations:
         return symbol(self.state_of.get(i, n.name), "t-1" if n.op == "state" else "t")
 
     def _reads(self, i: int) -> str:
-        """What a matrix is called after: a state that is read, else x, else the first name."""
+        """The index of a matrix that reads a value: a state in it, else x, else the first name."""
         n = self.cell.nodes[i]
         if n.name or i in self.state_of:
             return symbol(self.state_of.get(i, n.name))
-        found = [self._reads(arg) for arg in n.args]
+        names = [self._reads(arg) for arg in n.args]
         for wanted in ("state", "input"):
             for node in self.cell.nodes:
-                if node.op == wanted and symbol(node.name) in found:
+                if node.op == wanted and symbol(node.name) in names:
                     return symbol(node.name)
-        return next((name for name in found if name), "")
+        return next(filter(None, names), "")
 
     def _parameter(self, i: int, place: int, letter: str, *parts: str) -> str:
         """The symbol of a parameter; a second one of this name gets a number."""
@@ -182,14 +189,8 @@ class _Equations:
                 a, b, c = n.args
                 rest = rf"(1 - {self._in(a, PRODUCT)}) \odot {self._in(c, PRODUCT)}"
                 return f"{self._product(a, b)} + {rest}", SUM
-            case "abs":
-                return rf"\left| {self._of(n.args[0])[0]} \right|", ATOM
-            case "floor":
-                return rf"\left\lfloor {self._of(n.args[0])[0]} \right\rfloor", ATOM
-            case "sqrt":
-                return rf"\sqrt{{{self._of(n.args[0])[0]}}}", ATOM
-            case "square":
-                return f"({self._of(n.args[0])[0]})^2", ATOM
+            case "abs" | "floor" | "sqrt" | "square":
+                return AROUND[n.op].format(self._of(n.args[0])[0]), ATOM
             case _:
                 return self._learned(i, n) or self._function(n)
 
@@ -201,9 +202,8 @@ class _Equations:
 
     def _function(self, n: Node) -> Bound:
         name = FUNCTIONS.get(n.op, rf"\operatorname{{{n.op}}}")
-        attrs = dict(n.attrs)
-        for index in ("slope", "window"):
-            if index in attrs:
+        for index, _ in n.attrs:
+            if index in ("slope", "window"):
                 name += f"_{{{_number(n.number(index))}}}"
         return f"{name}({', '.join(self._of(arg)[0] for arg in n.args)})", ATOM
 
@@ -221,8 +221,7 @@ class _Equations:
                 self._starts(w, _number(n.number("init")))
             return rf"{w} \odot {self._in(n.args[0], PRODUCT)}", PRODUCT
         if n.op in ("block_diagonal", "masked"):
-            kind = "upper" if n.op == "masked" and n.attr("mask") == "block_upper" else "lower"
-            kind = "block" if n.op == "block_diagonal" else kind
+            kind = str(n.attr("mask")).removeprefix("block_") if n.op == "masked" else "block"
             matrix = rf"W^{{\mathrm{{{kind}}}}}"
             what = self._parameter(i, 0, matrix, self._reads(n.args[0]))
             return f"{what} {self._in(n.args[0], ATOM)}", PRODUCT

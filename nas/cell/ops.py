@@ -1,4 +1,4 @@
-"""The operations that a cell is made of: what each means, costs and how it differentiates.
+"""The operations that a cell is made of: the meaning, the cost and the derivative of each.
 
 To add one, write a row here and a torch function in `nas/compile/reference.py`; the tests by name
 then compare its derivative with autograd's.
@@ -34,7 +34,7 @@ class Op:
 
 
 OPS: dict[str, Op] = {
-    # 1. what a step is given
+    # 1. inputs of a step
     "input": Op("leaf", 0, "the input x of this step"),
     "state": Op("leaf", 0, "a state after the previous step", {"width": "hidden", "initial": 0.0}),
     "vertical": Op("leaf", 0, "a value from the layer below at this step; zeros below the first"),
@@ -46,7 +46,7 @@ OPS: dict[str, Op] = {
         "the index of each feature of a row, from 0; with blocks, that of its block",
         {"blocks": None, "width": "hidden"},
     ),
-    # 2. what is learned
+    # 2. learned maps and values
     "vector": Op("leaf", 0, "a learned vector", {"init": 0.0, "width": "hidden"}),
     "scalar": Op("leaf", 0, "a learned number", {"init": 0.0}),
     "linear": Op(

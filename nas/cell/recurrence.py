@@ -1,9 +1,9 @@
 """How a cell depends on its past, and so whether the steps of a sequence can be computed together.
 
-States that read one another through the steps are a group; what a group reads of other groups is
-known before it is computed. A group is a scan if its new values are, unit by unit, affine in its
-old ones, or a state's is a maximum or minimum of it plus what is known: such maps compose into one
-of their kind.
+States that read one another through the steps are a group; the values of other groups that it reads
+are known before it is computed. A group is a scan if its new values are, unit by unit, affine in
+its old ones, or if its one state's new value is a maximum or minimum of the old one plus known
+values: such maps compose into one of their kind.
 """
 
 from typing import Literal
@@ -12,10 +12,11 @@ from nas.cell.graph import Graph, Node, reachable
 from nas.cell.ops import OPS
 
 Recurrence = Literal["scan", "elementwise", "sequential"]
-"""Affine (a scan in parallel over time); unit by unit but not affine; through matrices."""
+"""scan: affine, so parallel over time; elementwise: unit by unit; sequential: through matrices."""
 FREE = frozenset({"free"})
+"""A value that does not depend on the group's states."""
 OF_STATE = frozenset({"affine", "shifted", "unit"})
-"""What a state is of itself: affine, shifted by what is known, a function of its own unit alone."""
+"""A state depends on itself in every way: affine, shifted by known values, unit by unit."""
 LINEAR = ("add", "sub", "neg", "diagonal")
 
 
@@ -27,7 +28,7 @@ def recurrence(cell: Graph) -> Recurrence:
 
 
 def groups(cell: Graph) -> list[frozenset[int]]:
-    """States, by their place, that depend on their own past, with those that they depend on."""
+    """The groups of states, by their places, that depend on their own past."""
     n = len(cell.states)
     needed = [reachable([new], lambda i: cell.nodes[i].args) for new in cell.new_states]
     reads = [{k for k in range(n) if k + 1 in nodes} for nodes in needed]  # node 0 is x
@@ -49,18 +50,15 @@ def _kind(cell: Graph, group: frozenset[int]) -> Recurrence:
             values.append(OF_STATE)
         else:
             values.append(_value(n, [values[arg] for arg in n.args]))
-    kinds = frozenset.intersection(*(_of(values[cell.new_states[k]]) for k in group))
+    news = (values[cell.new_states[k]] for k in group)
+    kinds = frozenset.intersection(*(OF_STATE if new == FREE else new for new in news))
     if "affine" in kinds or ("shifted" in kinds and len(group) == 1):
         return "scan"
     return "elementwise" if "unit" in kinds else "sequential"
 
 
-def _of(value: frozenset[str]) -> frozenset[str]:
-    return OF_STATE if value == FREE else value
-
-
 def _value(n: Node, args: list[frozenset[str]]) -> frozenset[str]:
-    """What a node is of the group's states, from what its arguments are."""
+    """How a node depends on the group's states, given how its arguments do."""
     moving = [arg for arg in args if arg != FREE]
     if not moving:
         return FREE
@@ -70,17 +68,14 @@ def _value(n: Node, args: list[frozenset[str]]) -> frozenset[str]:
     kept = {"unit"}
     if n.op in LINEAR or _is_scaled(n, args):
         kept.add("affine")
-    if (n.op in ("add", "sub") and len(moving) == 1 and args[0] == moving[0]) or (
-        n.op == "add" and len(moving) == 1
-    ):
-        kept.add("shifted")
-    if n.op in ("max", "min"):
+    is_shift = n.op == "add" or (n.op == "sub" and args[0] != FREE)
+    if n.op in ("max", "min") or (is_shift and len(moving) == 1):
         kept.add("shifted")
     return common & kept
 
 
 def _is_scaled(n: Node, args: list[frozenset[str]]) -> bool:
-    """Whether a product, quotient or blend only scales what moves by what is known."""
+    """Whether a product, quotient or blend only scales values of the states by known ones."""
     if n.op == "mul":
         return FREE in args
     return (n.op == "div" and args[1] == FREE) or (n.op == "blend" and args[0] == FREE)

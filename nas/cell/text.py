@@ -8,8 +8,8 @@ The text is one Python function, read by `ast` and never executed:
         return h_new, c_new
 
 `x` is the input and the other arguments are the states; a default is a state's initial value, an
-annotation its width, and arguments after `*` come from the layer below. Returned are the new
-states, with y in front where it is not the first of them.
+annotation its width, and arguments after `*` come from the layer below. The function returns the
+new states, with y in front where it is not the first of them.
 """
 
 import math
@@ -28,7 +28,7 @@ def dumps(cell: Graph) -> str:
     lines += _doc_lines(cell.doc)
     for i, n in enumerate(cell.nodes):
         if n.name and n.op not in INPUTS:
-            lines.append(f"    {n.name} = {_expression(cell, i)}")
+            lines.append(f"    {n.name} = {_bound(cell, i)[0]}")
     outputs = ", ".join(_reference(cell, out)[0] for out in returned(cell))
     lines.append(f"    return {outputs}")
     return "\n".join(lines) + "\n"
@@ -74,20 +74,18 @@ def _attr(value: AttrValue) -> str:
 
 
 def _reference(cell: Graph, index: int) -> tuple[str, int]:
-    """How a line writes one of its arguments, and how tightly that binds."""
-    return (cell.nodes[index].name, 9) if cell.nodes[index].name else _bound(cell, index)
+    """A value as other lines write it, and how tightly that binds."""
+    name = cell.nodes[index].name
+    return (name, 9) if name else _bound(cell, index)
 
 
 def expression(cell: Graph, index: int) -> str:
-    """A value as another line writes it."""
+    """A value as other lines write it."""
     return _reference(cell, index)[0]
 
 
-def _expression(cell: Graph, index: int) -> str:
-    return _bound(cell, index)[0]
-
-
 def _bound(cell: Graph, index: int) -> tuple[str, int]:
+    """A node written out, and how tightly its outermost operation binds."""
     n = cell.nodes[index]
     if n.op == "constant":
         value = n.number("value")

@@ -1,4 +1,4 @@
-"""From a Python function to a cell: the function runs once on values that write down what it does.
+"""From a Python function to a cell: the function runs once on values that record its operations.
 
     def gru(x, h):
         r = sigmoid(linear(x, h))
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from types import FrameType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -56,12 +57,11 @@ class Recorder:
         raise CellError(f"{op} takes values of the cell or numbers, got {given!r}.")
 
     def rename(self, index: int, name: str) -> None:
-        old = self.nodes[index]
-        self.nodes[index] = Node(old.op, old.args, old.attrs, name)
+        self.nodes[index] = replace(self.nodes[index], name=name)
 
 
 class Value:
-    """A value inside a cell; arithmetic on it is written down as nodes."""
+    """A value inside a cell; arithmetic on it is recorded as nodes."""
 
     def __init__(self, recorder: Recorder, index: int) -> None:
         self.recorder = recorder
@@ -107,7 +107,7 @@ _active: ContextVar[Recorder | None] = ContextVar("_active", default=None)
 
 
 def record(op: str, *args: Value | float, **attrs: AttrValue) -> Value:
-    """Write down one operation of the cell that is being traced."""
+    """Record one operation of the cell that is being traced."""
     recorder = _active.get()
     if recorder is None:
         raise CellError(f"{op} is an equation: call it inside a function given to trace().")
@@ -168,7 +168,7 @@ def _inputs(
 
 
 def _width(annotation: object) -> Width:
-    """The width that an annotation gives; a type gives none.
+    """The width that an annotation gives; "hidden" for a type.
 
     `from __future__ import annotations` makes every annotation its own source text.
     """
@@ -189,7 +189,7 @@ def _outputs(name: str, result: Any, n_states: int, n_verticals: int) -> list[Va
 
 
 def with_output(name: str, values: list[T], n_states: int, n_verticals: int) -> list[T]:
-    """Returned values with y in front: where it is not written, it is the first new state.
+    """The returned values with y in front: the first new state, unless y is among them.
 
     Raises:
         CellError: if there are too many or too few.

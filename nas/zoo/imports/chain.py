@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from nas.cell import Cell
 from nas.cell.canon import terms
-from nas.cell.label import Terms
+from nas.cell.labelling import Terms
 from nas.errors import CellError
 from nas.zoo.imports.genotype import Genotype, traced
 

@@ -1,4 +1,4 @@
-"""Canonical numbering of a term graph whose parameters carry identity but no name.
+"""Canonical labelling of a term graph whose parameters carry identity but no name.
 
 Colours start from labels and are refined by the colours of arguments and of users until nothing
 changes. Where parameters remain alike, one of them is singled out and refinement goes on; of all
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from nas.cell.graph import reachable
 
 Terms = Sequence[tuple[str, tuple[tuple[str, int], ...]]]
-"""(label, (edge label, term) for each argument); the order of the arguments does not count."""
+"""For each term its label and its arguments as (edge label, term), in any order."""
 Colours = tuple[int, ...]
 
 
@@ -50,7 +50,7 @@ class _Graph:
             colours = refined
 
     def tie(self, colours: Colours) -> list[int]:
-        """The first class of parameters that still look alike, or nothing."""
+        """The first class of parameters that still look alike; empty if there is none."""
         classes: dict[int, list[int]] = {}
         for t, colour in enumerate(colours):
             if self.labels[t].startswith("learned"):
@@ -67,12 +67,12 @@ class _Graph:
         tie = self.tie(colours)
         if not tie:
             return {self.text(colours)}
-        found = self.leaves(self.single_out(colours, tie[0]))
+        texts = self.leaves(self.single_out(colours, tie[0]))
         for other in tie[1:]:
             branch = self.single_out(colours, other)
-            if self.first_leaf(branch) not in found:
-                found |= self.leaves(branch)
-        return found
+            if self.first_leaf(branch) not in texts:
+                texts |= self.leaves(branch)
+        return texts
 
     def first_leaf(self, colours: Colours) -> str:
         colours = self.refine(colours)
@@ -96,7 +96,7 @@ def reached(terms: Terms, roots: Sequence[int]) -> list[int]:
 
 
 def _ranked(rows: list[str], first: Colours | None = None) -> Colours:
-    """Each row's place among the different rows, sorted by colour and then by text."""
+    """The rank of each row among the different rows, sorted by colour and then by text."""
     pairs = list(zip(first or [0] * len(rows), rows, strict=True))
     ranks = {pair: rank for rank, pair in enumerate(sorted(set(pairs)))}
     return tuple(ranks[pair] for pair in pairs)
