@@ -16,12 +16,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import jsonargparse
 import yaml
 
 from nas.errors import SearchError, UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class _Parser(jsonargparse.ArgumentParser):
@@ -31,7 +34,9 @@ class _Parser(jsonargparse.ArgumentParser):
         return re.sub(r"Annotated\[([^']+),(\s+)'([^']*)'\]", r"\1,\2\3", text)
 
 
-def parser_of(owner: type, prog: str, usage: str, description: str) -> jsonargparse.ArgumentParser:
+def parser_of(
+    owner: type, prog: str, usage: str, description: str, skip: Sequence[str] = ()
+) -> jsonargparse.ArgumentParser:
     """A parser whose flags are the fields of a configuration, explained by their docstrings."""
     # A group's class follows from its field's name, so that its fields are flags like all others.
     groups: list[type | Callable[[type], bool]] = [
@@ -43,7 +48,7 @@ def parser_of(owner: type, prog: str, usage: str, description: str) -> jsonargpa
     parser = _Parser(
         prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False
     )
-    parser.add_class_arguments(owner)
+    parser.add_class_arguments(owner, skip=set(skip))
     return parser
 
 
@@ -61,6 +66,24 @@ def instantiate(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> di
     except (jsonargparse.ArgumentError, OSError) as error:
         raise UserError(readable(str(error))) from None
     return values
+
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
+
+def parse_flags(
+    default: Config, prog: str, description: str, arguments: Sequence[str], skip: Sequence[str] = ()
+) -> Config:
+    """The default configuration with what flags change; fields to skip have none.
+
+    Raises:
+        UserError: in one sentence, for anything that does not fit.
+        SystemExit: after --help.
+    """
+    parser = parser_of(type(default), prog, f"{prog} [--FIELD VALUE ...]", description, skip)
+    parser.set_defaults({name: v for name, v in vars(default).items() if name not in skip})
+    values: dict[str, Any] = instantiate(parser, list(flags(type(default), arguments, {})))
+    return dataclasses.replace(default, **values)
 
 
 # --- the fields of the configuration, by their dotted names ---

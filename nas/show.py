@@ -138,9 +138,9 @@ def write(cell: Cell, out: Path) -> None:
 def speed_of(cell: Cell, hidden_size: int) -> str:
     """How fast training steps are against nn.LSTM, and against torch's module of the same cell."""
     from nas.bench.arms import make_arms, work
-    from nas.bench.clock import compare, take_turns
     from nas.bench.config import Shape
     from nas.bench.machine import threads
+    from nas.bench.timing import compare, take_turns
 
     check_sizes(cell, hidden_size, hidden_size)
     shape = Shape(hidden_size, *SPEED_SHAPE, vocabulary=2)

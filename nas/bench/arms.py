@@ -40,7 +40,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Arms:
-    """What is compared in a row."""
+    """The arms of a row, ours first."""
 
     ours: str
     """ "c", or "eager" where C cannot be had."""
@@ -50,15 +50,18 @@ class Arms:
     arms: tuple[Arm, ...]
 
     def largest_difference(self) -> dict[str, float | None]:
-        """Between y of ours and of each arm that computes the same; None if it is not finite."""
+        """The largest difference of y between ours and each arm that computes the same.
+
+        None if it is not finite.
+        """
         with torch.no_grad():
             outputs = {arm.name: arm.output() for arm in self.arms}
-        found: dict[str, float | None] = {}
+        differences: dict[str, float | None] = {}
         for name, output in outputs.items():
             if name != self.ours and (self.same_cell or name != self.torch):
                 difference = float((output - outputs[self.ours]).abs().max())
-                found[name] = difference if math.isfinite(difference) else None
-        return found
+                differences[name] = difference if math.isfinite(difference) else None
+        return differences
 
 
 def twin(cell: Cell) -> str | None:
@@ -80,16 +83,32 @@ def make_arms(cell: Cell, shape: Shape, inputs: Input, eager: bool) -> Arms:
         table = nn.Embedding(shape.vocabulary, shape.hidden)
         data = torch.randn(shape.steps, shape.batch, shape.hidden)
         tokens = torch.randint(shape.vocabulary, (shape.steps, shape.batch))
+
+    def arm(name: str, module: RNN | nn.RNNBase) -> Arm:
+        if inputs == "data":
+            return Arm(name, lambda: module(data)[0], tuple(module.parameters()))
+        embedding = copy.deepcopy(table)
+        weights = (*embedding.parameters(), *module.parameters())
+        if isinstance(module, RNN):
+            return Arm(name, lambda: module.forward_tokens(tokens, embedding.weight)[0], weights)
+        return Arm(name, lambda: module(embedding(tokens))[0], weights)
+
     backend: Backend = "eager" if obstacle(cell, shape.hidden) else "c"
-    found = [_ours(backend, ours, table, data, tokens, inputs)]
-    found.append(_torch(torch_name, module, table, data, tokens, inputs))
+    arms = [arm(backend, _on(backend, ours)), arm(torch_name, module)]
     if eager and backend == "c":
-        found.append(_ours("eager", ours, table, data, tokens, inputs))
-    return Arms(backend, torch_name, known is not None, tuple(found))
+        arms.append(arm("eager", _on("eager", ours)))
+    return Arms(backend, torch_name, known is not None, tuple(arms))
+
+
+def _on(backend: Backend, rnn: RNN) -> RNN:
+    """A copy with the same weights; a deep copy would look its cell up by comparing all nodes."""
+    copied = RNN(rnn.cell, rnn.input_size, rnn.hidden_size, backend=backend)
+    copied.load_state_dict(rnn.state_dict())
+    return copied
 
 
 def obstacle(cell: Cell, hidden: int) -> str:
-    """Why the backend c cannot run a cell, or an empty string; compiles it where it can."""
+    """Why the backend c cannot run a cell, or an empty string; compile it where it can."""
     try:
         RNN(cell, hidden, hidden, backend="c")(torch.zeros(1, 1, hidden))
     except CellError as error:
@@ -97,32 +116,8 @@ def obstacle(cell: Cell, hidden: int) -> str:
     return ""
 
 
-def _ours(
-    backend: Backend, rnn: RNN, table: nn.Embedding, data: Tensor, tokens: Tensor, inputs: Input
-) -> Arm:
-    weights = rnn.state_dict()
-    # Not a deep copy: that of the cell would be looked up by comparing all of its nodes.
-    rnn = RNN(rnn.cell, rnn.input_size, rnn.hidden_size, backend=backend)
-    rnn.load_state_dict(weights)
-    if inputs == "data":
-        return Arm(backend, lambda: rnn(data)[0], tuple(rnn.parameters()))
-    table = copy.deepcopy(table)
-    learned = (*table.parameters(), *rnn.parameters())
-    return Arm(backend, lambda: rnn.forward_tokens(tokens, table.weight)[0], learned)
-
-
-def _torch(
-    name: str, module: nn.RNNBase, table: nn.Embedding, data: Tensor, tokens: Tensor, inputs: Input
-) -> Arm:
-    if inputs == "data":
-        return Arm(name, lambda: module(data)[0], tuple(module.parameters()))
-    table = copy.deepcopy(table)
-    learned = (*table.parameters(), *module.parameters())
-    return Arm(name, lambda: module(table(tokens))[0], learned)
-
-
 def work(arm: Arm, mode: Mode) -> Callable[[], None]:
-    """What is timed. The backward pass starts from a fixed random gradient of y, as of a loss."""
+    """The call that is timed; its backward pass starts from a fixed random gradient of y."""
     with torch.no_grad():
         y = arm.output()
     gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(0)) / y[0].numel()

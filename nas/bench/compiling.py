@@ -1,11 +1,10 @@
-"""How long it takes from a cell to a loop: alone, from the cache, and many in one run."""
+"""Seconds from a cell to a loop: compiled alone, read from the cache, and many in one run."""
 
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import timeit
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,14 +21,14 @@ CACHED_LOADS = 3
 
 @dataclass(frozen=True)
 class CompileTime:
-    """Seconds from a cell to a callable loop; the products that all loops share are compiled."""
+    """Seconds from a cell to a callable loop; the products that all loops share exist already."""
 
     cell: str
     hidden: int
     cold_s: float
     """With an empty cache: the C compiler runs."""
     cached_s: list[float]
-    """From the cache on disk, each time another copy, which the process has not loaded yet."""
+    """From copies of the cache on disk, none of which the process has loaded before."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class AheadTime:
     alone_s: float
     """Compiled one by one."""
     ahead_s: dict[int, float]
-    """By `compile_ahead`, by how many compilers run at once."""
+    """Compiled by `compile_ahead`, by the number of compilers that run at once."""
 
 
 def compile_time(cell: Cell, hidden: int) -> CompileTime:
@@ -74,34 +73,25 @@ def ahead_time(cells: Sequence[Cell], hidden: int, jobs: Sequence[int]) -> Ahead
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         alone_s = _time_with(Path(place) / "alone", alone)
-        ahead_s = {}
-        for n in jobs:
-            ahead_s[n] = _time_with(Path(place) / str(n), partial(compile_ahead, layers, n))
+        ahead_s = {
+            n: _time_with(Path(place) / str(n), partial(compile_ahead, layers, n)) for n in jobs
+        }
     return AheadTime(hidden, len(cells), alone_s, ahead_s)
 
 
 def _time_with(folder: Path, run: Callable[[], object]) -> float:
-    with cache_at(folder):
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
-
-
-@contextmanager
-def cache_at(folder: Path) -> Iterator[None]:
-    """The cache of compiled loops at another place."""
+    """Seconds that a call takes with the cache of compiled loops at another place."""
     before = os.environ.get("NAS_CACHE_DIR")
     os.environ["NAS_CACHE_DIR"] = str(folder)
     try:
-        yield
+        return timeit.timeit(run, number=1)
     finally:
-        if before is None:
-            del os.environ["NAS_CACHE_DIR"]
-        else:
+        del os.environ["NAS_CACHE_DIR"]
+        if before is not None:
             os.environ["NAS_CACHE_DIR"] = before
 
 
 def _load(cell: Cell, hidden: int) -> None:
-    """What `nas.compile.loop.compiled` does for a cell that the process has not met."""
+    """Do what `nas.compile.loop.compiled` does for a cell that is new to the process."""
     _, source = source_of(cell, hidden, hidden, torch.float32)
     library(source.text, double=False)

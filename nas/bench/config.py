@@ -1,20 +1,37 @@
-"""What `python -m nas.bench` measures, as data, without torch; `nas/bench/flags.py` reads it."""
+"""What `python -m nas.bench` measures: its flags as data, without torch."""
 
 import importlib.util
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
-from nas.errors import UserError
+from nas.command_line import parse_flags
+from nas.errors import UserError, check_fields
 from nas.zoo.lookup import cell as look_up
 
+DESCRIPTION = """Measure the speed of cells against torch's own modules and the eager backend.
+
+One thread, float32, one layer whose input is as wide as its state. The arms of a row take turns
+round by round after a warm-up; a ratio is the median time of a baseline over the median time of
+ours, so above 1 ours is faster, with the quartiles of the ratios of single rounds. Cells that torch
+has (lstm, gru_v1, rnn, irnn) meet its module with the same weights; others meet nn.LSTM of the same
+shape, as a yardstick. A goal is the ratio that the project aims at.
+"""
 Mode = Literal["fwd", "fwd+bwd", "train"]
 Input = Literal["data", "tokens"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 INPUTS: tuple[Input, ...] = get_args(Input)
+SWITCHES = {
+    "--smoke": "--smoke=true",
+    "--no-training": "--training=false",
+    "--memory": "--memory=true",
+    "--no-memory": "--memory=false",
+}
+"""Flags that take no value."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +46,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Parts:
-    """Sizes of the parts that are no rows; a run has those that BenchConfig asks for."""
+    """Sizes of the parts of a run beside its rows."""
 
     training_steps: int = 200
     """Minibatches in an epoch of nas.train."""
@@ -58,42 +75,59 @@ class Parts:
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """What is measured, and how often."""
+    """Rows, each a cell, a shape, an input and a mode, and other parts."""
 
     cells: tuple[str, ...] = ("lstm", "gru_v1", "rnn", "gru")
-    hidden: tuple[int, ...] = (32, 64, 128, 256, 512)
-    batch: tuple[int, ...] = (20,)
-    steps: tuple[int, ...] = (50,)
-    vocabulary: int = 50
+    """Zoo names, or files with equations."""
+    hidden: tuple[Annotated[int, "at least 1"], ...] = (32, 64, 128, 256, 512)
+    """Widths of the state and of the input."""
+    batch: tuple[Annotated[int, "at least 1"], ...] = (20,)
+    """Sequences at once."""
+    steps: tuple[Annotated[int, "at least 1"], ...] = (50,)
+    """Steps of a sequence."""
+    vocabulary: Annotated[int, "at least 1"] = 50
+    """Symbols of token input."""
     modes: tuple[Mode, ...] = MODES
+    """fwd: without gradients; fwd+bwd: gradients of all weights, and of the embedding for tokens;
+    train: that, clipping and a step of SGD."""
     inputs: tuple[Input, ...] = INPUTS
-    threads: tuple[int, ...] = (1,)
-    """Of torch and of the C loop; each number has rows of its own."""
-    rounds: int = 20
-    eager_limit: int = 256
-    """Largest hidden width at which the eager backend is measured too."""
+    """data: a tensor that needs no gradient, in no arm; tokens: an embedding before the module, and
+    for ours nas.RNN.forward_tokens."""
+    threads: tuple[Annotated[int, "at least 1"], ...] = (1,)
+    """Threads of torch and of the C loop; each number has rows of its own."""
+    rounds: Annotated[int, "at least 1"] = 20
+    """Rounds of a row; the eager arm has a quarter."""
+    eager_limit: Annotated[int, "at least 0"] = 256
+    """Largest width at which the eager backend is measured too; 0: none."""
     training: bool = True
-    members: int = 0
-    """Settings that are trained together and in turn; 0: none."""
-    mutants: int = 0
-    """Random mutants of the LSTM and of the GRU; 0: none."""
+    """Measure the steps a second of nas.train against a loop by hand; --no-training: do not."""
+    members: Annotated[int, "at least 0"] = 0
+    """Train so many settings together and one at a time; 0: none."""
+    mutants: Annotated[int, "at least 0"] = 0
+    """GFLOP/s of so many random mutants of the LSTM and the GRU as a share of the LSTM's."""
     memory: bool = False
-    workers: int = 0
-    """Worker processes whose throughput is compared with one's; 0: none."""
-    search: int = 0
-    """Candidates of the quickstart's search on each backend; 0: no search."""
+    """Measure the peak memory of training, each arm in a process of its own."""
+    workers: Annotated[int, "at least 0"] = 0
+    """Throughput of so many worker processes of one thread against that of one; 0: none."""
+    search: Annotated[int, "at least 0"] = 0
+    """Candidates a minute of the quickstart's search, of so many candidates, on each backend."""
     json: Path | None = None
+    """Write everything, with raw times, into this file."""
     png: Path | None = None
+    """Draw the ratios into this file; needs matplotlib."""
     markdown: Path | None = None
+    """Write the tables into this file."""
     smoke: bool = False
+    """Take some seconds, to see that all but the search runs; exit code 1 if a result is
+    missing."""
     round_s: float = 0.01
     """An arm is called in a round until about this many seconds are over, at least once."""
     peak_size: int = 1024
     """Rows and columns of the matrices whose product gives the machine's peak."""
     parts: Parts = Parts()
 
-    @property
     def shapes(self) -> list[Shape]:
+        """All combinations of the sizes."""
         sizes = itertools.product(self.hidden, self.batch, self.steps)
         return [Shape(*three, self.vocabulary) for three in sizes]
 
@@ -110,6 +144,7 @@ class BenchConfig:
 
     def check(self) -> None:
         """Raise UserError if something cannot be measured or written."""
+        check_fields(self)
         self.look_up()
         if self.png and importlib.util.find_spec("matplotlib") is None:
             raise UserError(
@@ -122,6 +157,8 @@ class BenchConfig:
                 _check_writable(f"--{flag}", path)
 
 
+SIZES = ("round_s", "peak_size", "parts")
+"""Fields that are no flags."""
 FULL = BenchConfig()
 SMOKE = replace(
     FULL,
@@ -153,7 +190,24 @@ SMOKE = replace(
         rounds=2,
     ),
 )
-"""Some seconds: one shape, two cells, two rounds, and all parts but the search."""
+"""A run of some seconds: one shape, two cells, two rounds, and all parts but the search."""
+
+
+def parse(arguments: Sequence[str]) -> BenchConfig:
+    """The configuration that the flags mean, checked.
+
+    Raises:
+        UserError: in one sentence, for anything wrong with them.
+        SystemExit: after --help.
+    """
+    default = SMOKE if "--smoke" in arguments else FULL
+    words = [SWITCHES.get(word, word) for word in arguments]
+    config = parse_flags(default, "python -m nas.bench", DESCRIPTION, words, SIZES)
+    lists = {name: v for name, v in vars(config).items() if isinstance(v, tuple)}
+    different: dict[str, Any] = {name: tuple(dict.fromkeys(v)) for name, v in lists.items()}
+    config = replace(config, **different)
+    config.check()
+    return config
 
 
 def _check_writable(flag: str, path: Path) -> None:

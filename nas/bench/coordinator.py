@@ -1,46 +1,54 @@
-"""`python -m nas.bench.coordinator`: what a coordinator's own work for an evaluation takes.
+"""`python -m nas.bench.coordinator`: the time of a coordinator's own work for an evaluation.
 
 It fills a study as `nas.bench.study` does, and then goes on with it as a search does, with workers
-that answer at once. What its process then took is its own: asking, storing, judging, telling,
-showing. Of it follows how many slots one coordinator keeps busy. To measure another part of a
-search, give it to `_Coordinator` as an observer.
+that answer at once. All time of its process is then its own: asking, storing, judging, telling,
+showing. From that time follows how many slots one coordinator keeps busy. To measure another part
+of a search, give it to `Coordinator` as an observer.
 """
 
-import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
-from nas.bench.study import fill, made_up, make_protocol
-from nas.command_line import guarded
-from nas.errors import UserError
+from nas.bench.study import FillConfig, made_up, make_protocol
+from nas.command_line import guarded, parse_flags
 from nas.protocol.evaluation import Evaluation, Result
 from nas.samplers.registry import find_sampler
 from nas.session.coordinator import Coordinator
 from nas.session.plan import Plan
 from nas.session.progress import Progress, TimeNotes
 from nas.session.winner import WeightStore
-from nas.spaces import load_space
 from nas.spaces.base import Space
 from nas.study.config import SearchConfig
-from nas.study.study import Study, open_study
+from nas.study.study import Study
 from nas.workers.local import Workers
 from nas.zoo import ZOO
 
 BASELINES = (ZOO["gru"], ZOO["lstm"])
 EVALUATIONS_S = (10.0, 60.0, 600.0)
-"""What an evaluation may take."""
+"""Lengths of evaluations for which slots are printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinatorConfig(FillConfig):
+    """A study, and how a search goes on with it."""
+
+    samplers: tuple[str, ...] = ("jozefowicz", "tpe")
+    """Samplers that are measured."""
+    more: Annotated[int, "at least 1"] = 200
+    """Further candidates, which are measured."""
+    in_flight: tuple[Annotated[int, "at least 1"], ...] = (4, 1000)
+    """Candidates that are judged at once."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a search that goes on, in this process."""
+    """Time of this process for a search that goes on."""
 
     n_candidates: int
     n_evaluations: int
@@ -53,7 +61,7 @@ class Cost:
 
 
 class AtOnce(Workers):
-    """Workers that answer with made-up outcomes, in no time."""
+    """Workers that answer at once with made-up outcomes."""
 
     def __init__(self, n_slots: int, n_epochs: int) -> None:
         self.n_slots, self._n_epochs = n_slots, n_epochs
@@ -74,7 +82,7 @@ class AtOnce(Workers):
 def measure(
     study: Study, space: Space, sampler: str, more: int, in_flight: int, n_epochs: int
 ) -> Cost:
-    """Go on with a study by `more` candidates, with what a search shows and keeps."""
+    """Go on with a study by `more` candidates, with all observers of a search."""
     workers = AtOnce(in_flight, n_epochs)
     progress = Progress(Console(quiet=True), None, 0.0)
     made = Plan(
@@ -87,7 +95,7 @@ def measure(
         in_flight=in_flight,
     )
     observers = (WeightStore(study, made.baselines), progress, TimeNotes(study, workers))
-    Coordinator(made, study, workers, observers).run()  # GRU and LSTM, where they are not known
+    Coordinator(made, study, workers, observers).run()  # judges GRU and LSTM
     going_on = replace(made, n_candidates=made.n_candidates + more)
     coordinator = Coordinator(going_on, study, workers, observers)
     workers.n_evaluations, workers.spent_s = 0, 0.0
@@ -99,42 +107,23 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nas.bench.coordinator", description=__doc__)
-    parser.add_argument("--candidates", type=int, default=10_000, help="that the study has")
-    parser.add_argument("--more", type=int, default=200, help="that are measured")
-    parser.add_argument("--space", default="gates", help="gates, graph, or the path of a YAML file")
-    parser.add_argument("--samplers", nargs="+", default=("jozefowicz", "tpe"), metavar="NAME")
-    parser.add_argument("--in-flight", type=int, nargs="+", default=(4, 1000), metavar="N")
-    parser.add_argument("--epochs", type=int, default=10, help="of each made-up curve")
-    parser.add_argument("--folder", help="keep the study there, and go on with it")
-    given = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     return guarded("nas.bench.coordinator", lambda: _bench(given))
 
 
-def _bench(given: argparse.Namespace) -> int:
-    for name in ("candidates", "more", "epochs"):
-        if (value := getattr(given, name)) < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}.")
-    if min(given.in_flight) < 1:
-        raise UserError(f"--in-flight must be at least 1, got {min(given.in_flight)}.")
-    space = load_space(given.space)
-    for name in given.samplers:
-        find_sampler(name, space)
-    console = Console(soft_wrap=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        folder = Path(given.folder or place)
-        folder.mkdir(parents=True, exist_ok=True)
-        definition = {"space": space.version}
-        fill(open_study("bench", folder, "", definition), space, given.candidates, given.epochs)
-        for sampler in given.samplers:
-            for in_flight in given.in_flight:
-                study = open_study("bench", folder, "", definition)
-                cost = measure(study, space, sampler, given.more, in_flight, given.epochs)
-                console.print(_said(cost, sampler, in_flight, len(study.visits)), highlight=False)
+def _bench(arguments: Sequence[str]) -> int:
+    prog = "python -m nas.bench.coordinator"
+    config = parse_flags(CoordinatorConfig(), prog, __doc__ or "", arguments)
+    with config.filled() as (space, reopen):
+        for sampler in config.samplers:
+            for in_flight in config.in_flight:
+                study = reopen()
+                cost = measure(study, space, sampler, config.more, in_flight, config.epochs)
+                print(_sentence(cost, sampler, in_flight, len(study.visits)))
     return 0
 
 
-def _said(cost: Cost, sampler: str, in_flight: int, n_visits: int) -> str:
+def _sentence(cost: Cost, sampler: str, in_flight: int, n_visits: int) -> str:
     if not cost.n_evaluations:
         return f"{sampler}, {in_flight} in flight, {n_visits:,} trials: no candidate was new"
     busy = ", ".join(f"{cost.slots(s):,.0f} at {s:g} s" for s in EVALUATIONS_S)

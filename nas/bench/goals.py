@@ -11,7 +11,7 @@ MODES: tuple[Mode, ...] = ("fwd+bwd", "train")
 
 @dataclass(frozen=True)
 class Goal:
-    """How often as fast as a baseline ours is to be, by hidden width."""
+    """How many times as fast as a baseline ours shall be, by hidden width."""
 
     cells: tuple[str, ...]
     against: str
@@ -28,14 +28,14 @@ GOALS = (
 MUTANTS = dict(zip(WIDTHS, (0.6, 0.7, 0.8, 0.85, 0.9), strict=True))
 """GFLOP/s of a random mutant as a share of the LSTM's."""
 WORKERS = {2: 1.9}
-"""Throughput of so many workers, in that of one."""
+"""Throughput of so many workers as a multiple of one worker's."""
 
 
 def goal(cell: str, against: str, given: Input, mode: Mode, hidden: int) -> float | None:
     """The ratio that a row aims at; None if there is none."""
     if mode not in MODES or hidden not in WIDTHS:
         return None
-    for one in GOALS:
-        if cell in one.cells and against == one.against and given in one.inputs:
-            return one.ratios[WIDTHS.index(hidden)]
+    for row in GOALS:
+        if cell in row.cells and against == row.against and given in row.inputs:
+            return row.ratios[WIDTHS.index(hidden)]
     return None

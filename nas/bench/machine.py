@@ -1,8 +1,8 @@
-"""What the machine is and can do: processor, compiler, its best matrix product."""
+"""Facts of the machine: processor, compiler, its best matrix product."""
 
 import os
 import subprocess
-import time
+import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +20,10 @@ PRODUCTS = 10
 
 def machine() -> dict[str, Any]:
     """The processor, the compiler and the settings of torch that decide a time."""
+    flags = _of_processor("flags", "Features").split()
     return {
-        "processor": _of_processor("model name") or _of_processor("CPU part") or "unknown",
-        "flags": [flag for flag in FLAGS_THAT_MATTER if flag in _flags()],
+        "processor": _of_processor("model name", "CPU part") or "unknown",
+        "flags": [flag for flag in FLAGS_THAT_MATTER if flag in flags],
         "processors": os.cpu_count(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "compiler": _compiler(),
@@ -32,15 +33,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _of_processor(field: str) -> str:
+def _of_processor(*fields: str) -> str:
+    """The first of these fields that /proc/cpuinfo has."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith(field))
-    return next(found, "")
-
-
-def _flags() -> set[str]:
-    return set((_of_processor("flags") or _of_processor("Features")).split())
+    lines = [line for field in fields for line in lines if line.startswith(field)]
+    return lines[0].partition(":")[2].strip() if lines else ""
 
 
 def _compiler() -> str | None:
@@ -54,7 +52,7 @@ def _compiler() -> str | None:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """torch, and with it the C loop, on so many threads."""
+    """Run torch, and with it the C loop, on so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -67,9 +65,5 @@ def peak_gflops(size: int) -> float:
     """The best of some square torch.mm in float32: what a matrix product can reach here."""
     a, b = torch.rand(size, size), torch.rand(size, size)
     out = torch.empty(size, size)
-    best = float("inf")
-    for _ in range(PRODUCTS):
-        began = time.perf_counter()
-        torch.mm(a, b, out=out)
-        best = min(best, time.perf_counter() - began)
+    best = min(timeit.repeat(lambda: torch.mm(a, b, out=out), number=1, repeat=PRODUCTS))
     return 2 * size**3 / best / 1e9

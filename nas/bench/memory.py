@@ -1,4 +1,4 @@
-"""Peak memory of training, of ours and of torch's module, each in a fresh process.
+"""Peak memory of training with ours and with torch's module, each in a fresh process.
 
 `python -m nas.bench.memory CELL ARM HIDDEN BATCH STEPS TIMES` is such a process.
 """
@@ -23,7 +23,7 @@ LIMIT_S = 300.0
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that some steps of training take at their peak, imports not counted."""
+    """Peak bytes of some steps of training, imports not counted."""
 
     cell: str
     hidden: int
@@ -40,16 +40,16 @@ def memory(name: str, hidden: int, batch: int, steps: int, times: int) -> Memory
     Raises:
         SearchError: if a process fails.
     """
-    found = {}
+    peak_bytes = {}
     for arm in (OURS, TWINS[name][0]):
         sizes = [str(size) for size in (hidden, batch, steps, times)]
         command = [sys.executable, "-m", "nas.bench.memory", name, arm, *sizes]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise SearchError(f"the memory of {arm} was not measured: {said}")
-        found[arm] = int(done.stdout)
-    return Memory(name, hidden, batch, steps, TWINS[name][0], found)
+            message = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise SearchError(f"the memory of {arm} was not measured: {message}")
+        peak_bytes[arm] = int(done.stdout)
+    return Memory(name, hidden, batch, steps, TWINS[name][0], peak_bytes)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _import_the_rest() -> None:
-    """What torch imports at the first step of an optimizer: 70 MB that are no arm's."""
+    """Take the first step of an optimizer, at which torch imports 70 MB that are no arm's."""
     layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
     work(Arm("", lambda: layer(x), tuple(layer.parameters())), "train")()
 

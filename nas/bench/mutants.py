@@ -1,4 +1,4 @@
-"""How fast random cells are: GFLOP/s of mutants of the LSTM and the GRU, in those of the LSTM."""
+"""Speed of random cells: GFLOP/s of mutants of the LSTM and the GRU as a share of the LSTM's."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from nas.bench.arms import Arm, work
-from nas.bench.clock import Times, median_s, take_turns
 from nas.bench.config import BenchConfig, Shape
+from nas.bench.timing import Times, median_s, take_turns
 from nas.cell.cell import Cell
 from nas.cell.mutation import mutate
 from nas.compile.ahead import compile_ahead
@@ -30,11 +30,11 @@ class MutantRow:
     """Its equations."""
     shape: Shape
     flops: float
-    """Of its plan, forward and backward, elementwise operations included."""
+    """Operations of its plan, forward and backward, elementwise ones included."""
     lstm_flops: float
     times_s: Times
     lstm_times_s: Times
-    """Of the LSTM that took turns with it."""
+    """Times of the LSTM that took turns with it."""
 
     @property
     def gflops(self) -> float:
@@ -42,12 +42,12 @@ class MutantRow:
 
     @property
     def share(self) -> float:
-        """Its GFLOP/s in those of the LSTM."""
+        """Its GFLOP/s as a share of the LSTM's."""
         return self.gflops / (self.lstm_flops / median_s(self.lstm_times_s) / 1e9)
 
 
 def draw(count: int) -> list[Cell]:
-    """Different random mutants, by turns of the LSTM and of the GRU; always the same."""
+    """The same different random mutants at every call, by turns of the LSTM and of the GRU."""
     drawn: dict[str, Cell] = {}
     for seed in range(count):
         parent = ZOO[PARENTS[seed % len(PARENTS)]]
@@ -90,6 +90,6 @@ def _arm(cell: Cell, shape: Shape) -> Arm:
 
 
 def plan_flops(cell: Cell, shape: Shape) -> float:
-    """Operations of a sequence forward and backward, as the plan says."""
+    """Operations of a sequence forward and backward, by the cell's plan."""
     plan = make_plan(cell, shape.hidden, shape.hidden, LANES[torch.float32])
     return cost_of(plan).sequence(shape.batch * shape.steps)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.bench import goals
-from nas.bench.clock import compare
 from nas.bench.report import Report, Row
-from nas.errors import UserError
+from nas.bench.timing import compare
+from nas.report.files import png_of, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +36,7 @@ def draw(report: Report, path: Path) -> None:
         other(panels[-1][column], report)
     for panel in panels.flat:
         panel.set_visible(panel.has_data())
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise UserError(f"--png {path} cannot be written: {error.strerror}.") from None
+    write_file(path, png_of(figure), f"--png {path}")
 
 
 def _ratios(panel: "Axes", report: Report, given: str, mode: str) -> None:
@@ -60,7 +57,7 @@ def _ratios(panel: "Axes", report: Report, given: str, mode: str) -> None:
 
 
 def _curves(report: Report, given: str, mode: str) -> dict[str, list[Row]]:
-    """Rows of a panel by what a line stands for, narrow first."""
+    """The rows of a panel by the label of their line, narrow first."""
     rows = [row for row in report.rows if (row.input, row.mode) == (given, mode)]
     several = len({(row.shape.batch, row.shape.steps) for row in rows}) > 1
     threads = len({row.threads for row in rows}) > 1
@@ -88,7 +85,7 @@ def _others(report: Report) -> list[Panel]:
         (report.memory, _memory),
         (report.search, _search),
     )
-    return [panel for found, panel in parts if found]
+    return [panel for results, panel in parts if results]
 
 
 def _mutants(panel: "Axes", report: Report) -> None:
@@ -103,16 +100,16 @@ def _mutants(panel: "Axes", report: Report) -> None:
 
 
 def _members(panel: "Axes", report: Report) -> None:
-    gains = [compare(one.times_s["in turn"], one.times_s["together"]) for one in report.members]
-    labels = [f"H {one.hidden}" for one in report.members]
+    gains = [compare(part.times_s["in turn"], part.times_s["together"]) for part in report.members]
+    labels = [f"H {part.hidden}" for part in report.members]
     panel.bar(labels, [gain.ratio for gain in gains])
     panel.axhline(1, color="grey", linewidth=0.8)
     panel.set_title(f"{report.members[0].members} members: together / in turn", fontsize="medium")
 
 
 def _memory(panel: "Axes", report: Report) -> None:
-    labels = [f"{one.cell}\n{one.hidden}, {one.batch}, {one.steps}" for one in report.memory]
-    shares = [one.peak_bytes["c"] / one.peak_bytes[one.torch] for one in report.memory]
+    labels = [f"{part.cell}\n{part.hidden}, {part.batch}, {part.steps}" for part in report.memory]
+    shares = [part.peak_bytes["c"] / part.peak_bytes[part.torch] for part in report.memory]
     panel.bar(labels, shares)
     panel.tick_params(axis="x", labelsize="x-small")
     panel.axhline(1, color="grey", linewidth=0.8)
@@ -120,5 +117,5 @@ def _memory(panel: "Axes", report: Report) -> None:
 
 
 def _search(panel: "Axes", report: Report) -> None:
-    panel.bar([one.backend for one in report.search], [one.per_minute for one in report.search])
+    panel.bar([run.backend for run in report.search], [run.per_minute for run in report.search])
     panel.set_title("cells judged a minute, quickstart", fontsize="medium")

@@ -1,26 +1,24 @@
-"""What was measured, as data and as JSON, and whether it is all there."""
+"""The measurements of a run as data and as JSON, and whether they are complete."""
 
 import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.bench.clock import Ratio, Times, compare, median_s
 from nas.bench.compiling import AheadTime, CompileTime
 from nas.bench.config import BenchConfig, Input, Mode, Shape
 from nas.bench.goals import goal
-from nas.errors import UserError
+from nas.bench.timing import Ratio, Times, compare, median_s
+from nas.report.files import rounded, write_file
 
 if TYPE_CHECKING:  # they import what a run without these parts does not need
-    from nas.bench.members import Members
     from nas.bench.memory import Memory
     from nas.bench.mutants import MutantRow
-    from nas.bench.search import Search
-    from nas.bench.training import Throughput
-    from nas.bench.workers import Workers
+    from nas.bench.throughput import Search, Workers
+    from nas.bench.training import Members, Throughput
 
 AGREEMENT = 1e-4
 """Most that outputs with equal weights may differ in float32, after tens of steps."""
@@ -43,26 +41,26 @@ class Row:
     differences: dict[str, float | None]
 
     @property
+    def median_s(self) -> dict[str, float]:
+        return {arm: median_s(times) for arm, times in self.times_s.items()}
+
+    @property
     def ratios(self) -> dict[str, Ratio]:
         """Ours against every other arm."""
         ours = self.times_s[self.ours]
-        return {
-            arm: compare(times, ours) for arm, times in self.times_s.items() if arm != self.ours
-        }
+        return {arm: compare(t, ours) for arm, t in self.times_s.items() if arm != self.ours}
 
     @property
     def goals(self) -> dict[str, float]:
         """The ratios that the project aims at, by arm."""
-        found = {
-            arm: goal(self.cell, arm, self.input, self.mode, self.shape.hidden)
-            for arm in self.times_s
-        }
-        return {arm: ratio for arm, ratio in found.items() if ratio is not None}
+        about = (self.input, self.mode, self.shape.hidden)
+        goals = {arm: goal(self.cell, arm, *about) for arm in self.times_s}
+        return {arm: ratio for arm, ratio in goals.items() if ratio is not None}
 
     @property
     def gflops(self) -> float:
-        """Of the matrix products, a second of ours."""
-        return self.matrix_flops / median_s(self.times_s[self.ours]) / 1e9
+        """Billions of operations of matrix products that ours executes a second."""
+        return self.matrix_flops / self.median_s[self.ours] / 1e9
 
 
 @dataclass
@@ -74,7 +72,7 @@ class Report:
     versions: dict[str, str]
     machine: dict[str, Any]
     peak_gflops: dict[int, float] = field(default_factory=dict)
-    """Of torch.mm, by threads."""
+    """The peak of torch.mm by the number of threads."""
     rows: list[Row] = field(default_factory=list)
     compile_times: list[CompileTime] = field(default_factory=list)
     ahead: AheadTime | None = None
@@ -87,11 +85,11 @@ class Report:
     part_s: dict[str, float] = field(default_factory=dict)
     """Wall time of each part."""
     wall_s: float = 0.0
-    """Of the whole run."""
+    """Wall time of the whole run."""
     notes: list[str] = field(default_factory=list)
 
     def note(self, sentence: str) -> None:
-        if sentence and sentence not in self.notes:
+        if sentence not in self.notes:
             self.notes.append(sentence)
 
     def share_of_peak(self, row: Row) -> float:
@@ -100,78 +98,56 @@ class Report:
 
 def as_json(report: Report) -> dict[str, Any]:
     """The report as plain data, raw times included."""
-    data = asdict(report)
+    data: dict[str, Any] = _plain(report)
     for row, plain in zip(report.rows, data["rows"], strict=True):
-        plain |= plain.pop("shape")
-        plain["median_s"] = {arm: median_s(times) for arm, times in row.times_s.items()}
-        plain["ratios"] = {arm: asdict(ratio) for arm, ratio in row.ratios.items()}
-        plain["goals"] = row.goals
-        plain["gflops"] = row.gflops
         plain["share_of_peak"] = report.share_of_peak(row)
-    if training := report.training:
-        arms = training.times_s
-        data["training"]["steps_per_s"] = {arm: training.steps_per_s(arm) for arm in arms}
-        data["training"]["overhead"] = training.overhead
-    for part, plain in zip(report.members, data["members"], strict=True):
-        plain["steps_per_s"] = {arm: part.steps_per_s(arm) for arm in part.times_s}
-    for mutant, plain in zip(report.mutants, data["mutants"], strict=True):
-        plain |= plain.pop("shape")
-        plain |= {"gflops": mutant.gflops, "share": mutant.share}
-    for crew, plain in zip(report.workers, data["workers"], strict=True):
-        plain["per_minute"] = {arm: crew.per_minute(arm) for arm in crew.times_s}
-        plain["gain"] = crew.gain
-    for one, plain in zip(report.search, data["search"], strict=True):
-        plain["per_minute"] = one.per_minute
     return data
 
 
+def _plain(value: Any) -> Any:
+    """A measurement as a mapping of its fields, those of its shape, and its properties."""
+    if is_dataclass(value):
+        data = {part.name: getattr(value, part.name) for part in fields(value)}
+        data |= vars(data.pop("shape")) if "shape" in data else {}
+        names = [n for n, member in vars(type(value)).items() if isinstance(member, property)]
+        return _plain(data | {name: getattr(value, name) for name in names})
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def write_json(report: Report, path: Path) -> None:
-    data = _rounded(as_json(report))
+    data = rounded(as_json(report))
     text = json.dumps(data, indent=1, allow_nan=False, default=str)  # paths are text
-    text = re.sub(r"\[[^][{}\"]*\]", lambda found: " ".join(found[0].split()), text)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--json {path} cannot be written: {error.strerror}.") from None
-
-
-def _rounded(data: Any) -> Any:
-    """The same with seven digits of every number, which is more than a clock knows."""
-    if isinstance(data, float):
-        return float(f"{data:.7g}")
-    if isinstance(data, dict):
-        return {name: _rounded(value) for name, value in data.items()}
-    return [_rounded(value) for value in data] if isinstance(data, list | tuple) else data
+    text = re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text)
+    write_file(path, f"{text}\n", f"--json {path}")
 
 
 def missing(report: Report) -> Iterator[str]:
-    """What a complete run of the configuration has and the report has not, or has wrong."""
-    config = report.config
-    cells = len(config.look_up())
-    shapes = len(config.shapes) * len(config.modes) * len(config.inputs) * len(config.threads)
-    if len(report.rows) != cells * shapes:
-        yield f"{len(report.rows)} of {cells * shapes} rows"
-    for row in report.rows:
-        yield from _wrong(row, config.rounds)
-    compiled = cells * len(config.hidden) if any(row.ours == "c" for row in report.rows) else 0
-    if len(report.compile_times) < compiled:
-        yield f"{len(report.compile_times)} of {compiled} compile times"
-    if compiled and report.ahead is None:
-        yield "the time of compiling ahead"
-    if config.training and report.training is None:
-        yield "training"
-    parts = config.parts
+    """Each result that a complete run has and the report lacks or has wrong."""
+    config, parts = report.config, report.config.parts
+    n_cells, n_widths = len(config.look_up()), len(config.hidden)
+    n_kinds = len(config.modes) * len(config.inputs) * len(config.threads)
+    n_compiled = n_cells * n_widths if any(row.ours == "c" for row in report.rows) else 0
     expected = {
+        "rows": n_cells * len(config.shapes()) * n_kinds,
+        "compile_times": n_compiled,
         "members": len(parts.member_hidden) if config.members else 0,
-        "mutants": config.mutants * len(config.hidden),
+        "mutants": config.mutants * n_widths,
+        "memory": len(parts.memory_shapes) if config.memory else 0,
         "workers": len(parts.worker_params) if config.workers else 0,
         "search": 2 if config.search else 0,
     }
     for name, count in expected.items():
-        if (found := len(getattr(report, name))) != count:
-            yield f"{found} of {count} results of {name}"
-    if config.memory and len(report.memory) < len(parts.memory_shapes):
-        yield "memory"
+        n_measured = len(getattr(report, name))
+        if n_measured < count or (n_measured > count and name != "memory"):
+            yield f"{n_measured} of {count} results of {name}"
+    if n_compiled and report.ahead is None:
+        yield "the time of compiling ahead"
+    if config.training and report.training is None:
+        yield "training"
+    for row in report.rows:
+        yield from _wrong(row, config.rounds)
     for part in report.members:
         if not part.same:
             yield f"members of {part.cell} {part.hidden} differ from those that train alone"

@@ -1,10 +1,9 @@
-"""`python -m nas.bench.study`: how quick a large study is, with outcomes that are made up.
+"""`python -m nas.bench.study`: times of a large study whose outcomes are made up.
 
-It fills a study as a search does, then measures what a search does with it: open, ask each sampler,
-keep outcomes, tell, rank. To measure something more, add a line to `measure`.
+It fills a study as a search does, then measures each step of a search on it: open, ask each
+sampler, keep outcomes, tell, rank. To measure another step, add a line to `measure`.
 """
 
-import argparse
 import gc
 import hashlib
 import resource
@@ -17,19 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
-from nas.command_line import EXIT_FAILED, guarded
-from nas.errors import UserError
+from nas.command_line import EXIT_FAILED, guarded, parse_flags
+from nas.errors import check_fields
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome
 from nas.protocol.judgement import Reference
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import NeedReference, Staged
+from nas.report.document import Table
+from nas.report.text import lines
 from nas.samplers.point import PointSampler
 from nas.samplers.propose import FilledTrial, varied
 from nas.samplers.registry import Repeatable, find_sampler
@@ -44,19 +41,60 @@ from nas.zoo import ZOO
 
 SAMPLERS = ("jozefowicz", "regularized", "random", "tpe")
 OPEN_S, ASK_S = 5.0, 0.1
-"""What a study of 10,000 candidates may take to open, and a sampler to answer."""
+"""Most seconds for opening a study of 10,000 candidates, and for a sampler's answer."""
 REFERENCE = {"memorization": 0.99, "arithmetic": 0.8, "xml": 0.5, "text": 2.0}
 """The GRU's made-up metrics."""
 SHARES = {"memorization": 0.6, "arithmetic": 0.4, "xml": 0.5, "text": 0.6}
-"""Of the candidates that come to a task, those that pass it: together 20 runs a new cell. The
-search of Jozefowicz et al. 2015 had 23 (230,000 for 10,000 cells)."""
+"""The share of candidates that pass a task, of those that reach it: together 20 runs a new cell.
+The search of Jozefowicz et al. 2015 had 23 (230,000 for 10,000 cells)."""
 PARENTS = 100
-"""A made-up candidate is a mutant of one of so many before it."""
+"""A made-up candidate is a mutant of one of this many before it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillConfig:
+    """A study, and the search that fills it."""
+
+    candidates: Annotated[int, "at least 1"] = 10_000
+    """Candidates that the study has."""
+    space: str = "gates"
+    """gates, graph, or the path of a YAML file."""
+    samplers: tuple[str, ...] = SAMPLERS
+    """Samplers that are measured."""
+    epochs: Annotated[int, "at least 1"] = 10
+    """Epochs of each made-up curve."""
+    folder: str = ""
+    """Keep the study there, and go on with it; a folder that is removed afterwards if empty."""
+
+    @contextmanager
+    def filled(self) -> Iterator[tuple[Space, Callable[[], Study]]]:
+        """The search space, and a function that opens the filled study."""
+        check_fields(self)
+        space = load_space(self.space)
+        for name in self.samplers:
+            find_sampler(name, space)
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+            folder = Path(self.folder or place)
+            folder.mkdir(parents=True, exist_ok=True)
+
+            def reopen() -> Study:
+                return open_study("bench", folder, "", {"space": space.version})
+
+            fill(reopen(), space, self.candidates, self.epochs)
+            yield space, reopen
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig(FillConfig):
+    """A study, and how often its times are measured."""
+
+    rounds: Annotated[int, "at least 1"] = 5
+    """How often each sampler is asked."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The times of one thing that a search does."""
+    """The times of one step of a search."""
 
     what: str
     seconds: tuple[float, ...]
@@ -107,7 +145,7 @@ def made_up(evaluation: Evaluation, n_epochs: int) -> tuple[Outcome, ...]:
 
 
 def judge(study: Study, visit: Visit, protocol: Staged, n_epochs: int, clock: Clock) -> None:
-    """Bring a candidate to its end as the coordinator does."""
+    """Judge a candidate as the coordinator does."""
     judging = judging_of(visit, study.visits, protocol, ZOO["gru"].key)
     request = next(judging)
     while True:
@@ -129,7 +167,7 @@ def judge(study: Study, visit: Visit, protocol: Staged, n_epochs: int, clock: Cl
 
 
 def fill(study: Study, space: Space, n_candidates: int, n_epochs: int) -> None:
-    """Add candidates until there are so many, each a mutant of an earlier one."""
+    """Add mutants of earlier candidates until the study has so many."""
     protocol, clock = make_protocol(), Clock()
     for number in range(len(study.visits), n_candidates):
         rng = Random(number)
@@ -150,7 +188,7 @@ def _point(space: Space, parent: Params | None, rng: Random) -> Params:
 def measure(
     reopen: Callable[[], Study], space: Space, samplers: Sequence[str], rounds: int, n_epochs: int
 ) -> list[Measured]:
-    """Open the study, ask each sampler a few times, end what it asked for, rank all cells."""
+    """Open the study, ask each sampler a few times, judge its candidates, rank all cells."""
     clock, protocol = Clock(), make_protocol()
     with clock("open"):
         study = reopen()
@@ -172,60 +210,36 @@ def measure(
 
 def table_of(measured: Sequence[Measured], title: str) -> Table:
     """Medians and worst times in milliseconds."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "median ms", "worst ms", "times", "goal ms"):
-        table.add_column(name, justify="right" if name else "left")
-    for one in measured:
-        numbers = (statistics.median(one.seconds), max(one.seconds))
-        goal = "" if one.goal_s is None else f"{1000 * one.goal_s:,.0f}"
-        missed = " missed" if one.missed else ""
-        shown = (f"{1000 * number:,.1f}" for number in numbers)
-        table.add_row(one.what, *shown, str(len(one.seconds)), goal + missed)
-    return table
+    rows = []
+    for step in measured:
+        times = (f"{1000 * s:,.1f}" for s in (statistics.median(step.seconds), max(step.seconds)))
+        goal = "" if step.goal_s is None else f"{1000 * step.goal_s:,.0f}"
+        missed = " missed" if step.missed else ""
+        rows.append((step.what, *times, str(len(step.seconds)), goal + missed))
+    return Table(title, ("", "median ms", "worst ms", "times", "goal ms"), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 if a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m nas.bench.study", description=__doc__)
-    parser.add_argument("--candidates", type=int, default=10_000)
-    parser.add_argument("--space", default="gates", help="gates, graph, or the path of a YAML file")
-    parser.add_argument("--samplers", nargs="+", default=SAMPLERS, metavar="NAME")
-    parser.add_argument("--epochs", type=int, default=10, help="of each made-up curve")
-    parser.add_argument("--rounds", type=int, default=5, help="how often a sampler is asked")
-    parser.add_argument("--folder", help="keep the study there, and go on with it")
-    given = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     return guarded("nas.bench.study", lambda: _bench(given))
 
 
-def _bench(given: argparse.Namespace) -> int:
-    for name in ("candidates", "epochs", "rounds"):
-        if (value := getattr(given, name)) < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}.")
-    space = load_space(given.space)
-    for name in given.samplers:
-        find_sampler(name, space)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        folder = Path(given.folder or place)
-        folder.mkdir(parents=True, exist_ok=True)
-
-        def reopen() -> Study:
-            return open_study("bench", folder, "", {"space": space.version})
-
-        began = time.perf_counter()
-        fill(reopen(), space, given.candidates, given.epochs)
+def _bench(arguments: Sequence[str]) -> int:
+    config = parse_flags(StudyConfig(), "python -m nas.bench.study", __doc__ or "", arguments)
+    began = time.perf_counter()
+    with config.filled() as (space, reopen):
         filled_s = time.perf_counter() - began
-        measured = measure(reopen, space, given.samplers, given.rounds, given.epochs)
-        size = (folder / "study.db").stat().st_size
+        measured = measure(reopen, space, config.samplers, config.rounds, config.epochs)
+        size = (reopen().folder / "study.db").stat().st_size
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    title = f"A study of {given.candidates:,} candidates, space {space.name}"
-    console = Console(soft_wrap=True)
-    console.print(table_of(measured, title))
-    console.print(
+    title = f"A study of {config.candidates:,} candidates, space {space.name}"
+    print("\n".join(lines(table_of(measured, title))))
+    print(
         f"filled in {filled_s:.0f} s, {size / 2**20:,.0f} MiB on disk, {memory:,.0f} MiB of memory "
-        "at most",
-        highlight=False,
+        "at most"
     )
-    return EXIT_FAILED if any(one.missed for one in measured) else 0
+    return EXIT_FAILED if any(step.missed for step in measured) else 0
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.bench.arms import TWINS, make_arms, twin, work
-from nas.bench.clock import Ratio, compare, take_turns
 from nas.bench.command import bench, main
-from nas.bench.config import INPUTS, MODES, Shape
-from nas.bench.flags import parse
+from nas.bench.config import INPUTS, MODES, Shape, parse
 from nas.bench.flops import folds, matrix_flops
 from nas.bench.report import Report, Row, missing
+from nas.bench.timing import Ratio, compare, take_turns
 from nas.compile import loop
 from nas.compile.native import CompilerError
 from nas.compile.rows import Tokens
@@ -170,20 +169,24 @@ def test_without_a_compiler_the_rest_runs(
     assert [list(row["times_s"]) for row in data["rows"]] == [["eager", "nn.GRU"]] * len(MODES)
 
 
-def test_what_is_missing_is_seen() -> None:
+def test_missing_results_are_named() -> None:
     config = parse([*ROWS, "--modes", "fwd", "--inputs", "data", "--cells", "lstm"])
     times = {"c": [1.0, 1.0], "nn.LSTM": [2.0, 2.0]}
-    shape = config.shapes[0]
+    shape = config.shapes()[0]
     row = Row("lstm", shape, "data", "fwd", 1, "c", "nn.LSTM", True, times, 1.0, {"nn.LSTM": 0.0})
     empty = Report("", config, {}, {})
-    assert list(missing(empty)) == ["0 of 1 rows"]
+    assert list(missing(empty)) == ["0 of 1 results of rows"]
     whole = dataclasses.replace(empty, rows=[row])
-    assert list(missing(whole)) == ["0 of 1 compile times", "the time of compiling ahead"]
+    assert list(missing(whole)) == [
+        "0 of 1 results of compile_times",
+        "the time of compiling ahead",
+    ]
     short = dataclasses.replace(row, times_s={"c": [1.0], "nn.LSTM": [2.0]})
-    assert "times of c" in next(missing(dataclasses.replace(empty, rows=[short])))
+    assert any("times of c" in p for p in missing(dataclasses.replace(empty, rows=[short])))
     for difference in (1.0, None):
         wrong = dataclasses.replace(row, differences={"nn.LSTM": difference})
-        assert "output differs" in next(missing(dataclasses.replace(empty, rows=[wrong])))
+        problems = missing(dataclasses.replace(empty, rows=[wrong]))
+        assert any("output differs" in problem for problem in problems)
 
 
 # --- the clock ---

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.bench.coordinator import AtOnce, Cost, _said, main, measure
+from nas.bench.coordinator import AtOnce, Cost, _sentence, main, measure
 from nas.bench.study import fill
 from nas.protocol.evaluation import Evaluation
 from nas.spaces import load_space
@@ -65,8 +65,8 @@ def test_it_says_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "at 600 s" in said
 
 
-def test_without_an_evaluation_nothing_is_said_of_slots() -> None:
-    assert _said(Cost(3, 0, 0.1, 0.1), "tpe", 4, 9) == (
+def test_without_an_evaluation_nothing_is_sentence_of_slots() -> None:
+    assert _sentence(Cost(3, 0, 0.1, 0.1), "tpe", 4, 9) == (
         "tpe, 4 in flight, 9 trials: no candidate was new"
     )
 
@@ -74,8 +74,8 @@ def test_without_an_evaluation_nothing_is_said_of_slots() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--more", "0"], "--more must be at least 1, got 0"),
-        (["--in-flight", "0"], "--in-flight must be at least 1, got 0"),
+        (["--more", "0"], "more must be at least 1, got 0"),
+        (["--in-flight", "0"], "in_flight must be at least 1, got 0"),
         (["--samplers", "randum"], 'no sampler "randum"'),
     ],
     ids=str,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.bench.command import main
-from nas.bench.flags import parse
+from nas.bench.config import parse
 from nas.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -21,23 +21,23 @@ SLOW = {"torch", "optuna", "mlflow", "pytorch_lightning", "matplotlib", "rich"}
     [
         (["--cells", "lstn"], 'no cell "lstn". Did you mean "lstm"? Known: antisymmetric_rnn'),
         (["--cells", "gone.cell"], "cell file gone.cell: No such file"),
-        (["--hidden", "0"], '--hidden must be a positive whole number, got "0".'),
-        (["--hidden", "32", "-1"], '--hidden must be a positive whole number, got "-1".'),
-        (["--batch", "many"], '--batch must be a positive whole number, got "many".'),
-        (["--steps", "2.5"], '--steps must be a positive whole number, got "2.5".'),
-        (["--rounds", "0"], '--rounds must be a positive whole number, got "0".'),
-        (["--vocabulary", "0"], '--vocabulary must be a positive whole number, got "0".'),
-        (["--eager-limit", "-1"], '--eager-limit must be a whole number, 0 or more, got "-1".'),
-        (["--modes", "forward"], 'no mode "forward". Did you mean "fwd"? Known: fwd, fwd+bwd, tr'),
-        (["--inputs", "text"], 'no input "text". Did you mean "tokens"? Known: data, tokens.'),
-        (["--hidden"], "--hidden: expected at least one argument; --help lists all flags."),
-        (["--hiden", "3"], "unrecognized arguments: --hiden 3; --help lists all flags."),
+        (["--hidden", "0"], "hidden must be at least 1, got 0."),
+        (["--hidden", "32", "-1"], "hidden must be at least 1, got -1."),
+        (["--batch", "many"], 'batch must be a whole number, got "many".'),
+        (["--steps", "2.5"], 'steps must be a whole number, got "2.5".'),
+        (["--rounds", "0"], "rounds must be at least 1, got 0."),
+        (["--vocabulary", "0"], "vocabulary must be at least 1, got 0."),
+        (["--eager-limit", "-1"], "eager_limit must be at least 0, got -1."),
+        (["--modes", "forward"], "modes must be one of 'fwd', 'fwd+bwd', 'train', got"),
+        (["--inputs", "text"], "inputs must be one of 'data', 'tokens', got \"text\"."),
+        (["--hidden"], "--hidden needs at least one value, got none."),
+        (["--hiden", "3"], 'no field "hiden" in the configuration. Did you mean "hidden"?'),
         (["--json", "no/folder/b.json"], "--json no/folder/b.json cannot be written: No such file"),
-        (["--members", "-1"], '--members must be a whole number, 0 or more, got "-1".'),
-        (["--mutants", "x"], '--mutants must be a whole number, 0 or more, got "x".'),
-        (["--workers", "1.5"], '--workers must be a whole number, 0 or more, got "1.5".'),
-        (["--search", "few"], '--search must be a whole number, 0 or more, got "few".'),
-        (["--threads", "0"], '--threads must be a positive whole number, got "0".'),
+        (["--members", "-1"], "members must be at least 0, got -1."),
+        (["--mutants", "x"], 'mutants must be a whole number, got "x".'),
+        (["--workers", "1.5"], 'workers must be a whole number, got "1.5".'),
+        (["--search", "few"], 'search must be a whole number, got "few".'),
+        (["--threads", "0"], "threads must be at least 1, got 0."),
         (["--markdown", "."], "--markdown . cannot be written: Is a directory."),
         (["--png", "."], "--png . cannot be written: Is a directory."),
     ],

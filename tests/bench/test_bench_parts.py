@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from nas.bench import members, memory, mutants, search, workers
+from nas.bench import memory, mutants, throughput, training
 from nas.bench.command import bench, main
-from nas.bench.config import SMOKE, Parts, Shape
-from nas.bench.flags import parse
+from nas.bench.config import SMOKE, Parts, Shape, parse
 from nas.bench.goals import GOALS, goal
 from nas.bench.report import Report, Row, missing
-from nas.bench.tables import Table, tables
+from nas.bench.tables import sections
 from nas.compile import loop
 from nas.compile.cost import cost_of
 from nas.errors import SearchError
+from nas.report.document import Table
 from nas.zoo import ZOO
 
 NOTHING = "--smoke --no-training --members 0 --mutants 0 --no-memory --workers 0".split()
@@ -37,6 +37,12 @@ def run(flags: list[str], path: Path) -> dict[str, Any]:
 
 def ms(*seconds: float) -> list[float | None]:
     return list(seconds)
+
+
+def tables(report: Report) -> dict[str, Table]:
+    """The table of each section by its title."""
+    found = {section.title: section.parts[0] for section in sections(report)}
+    return {title: table for title, table in found.items() if isinstance(table, Table)}
 
 
 # --- goals ---
@@ -66,13 +72,13 @@ def row(hidden: int, ours: float, theirs: float, cell: str = "lstm") -> Row:
 def test_the_table_of_goals_says_what_is_met() -> None:
     rows = [row(32, 1, 1.6), row(64, 1, 1.2), row(32, 1, 1, "mgu"), row(32, 1, 9, "mgru")]
     report = Report("", parse(ONE_ROW), {}, {}, peak_gflops={1: 1.0}, rows=rows)
-    (table,) = [one for one in tables(report) if one.title.startswith("Ratios and their goals")]
-    assert table.columns[-2:] == ("32", "64")
+    table = tables(report)["Ratios and their goals, by width"]
+    assert table.head[-2:] == ["32", "64"]
     assert {found[0]: found[-2:] for found in table.rows} == {
-        "lstm": ("1.60 (1.5)", "1.20 below (1.3)"),
-        "mgu": ("10.00 (6)", ""),
+        "lstm": ["1.60 (1.5)", "1.20 below (1.3)"],
+        "mgu": ["10.00 (6)", ""],
     }
-    assert table.below == "2 of 3 goals are met."
+    assert table.note == "2 of 3 goals are met."
 
 
 # --- threads ---
@@ -138,34 +144,34 @@ def test_quantiles_of_mutants_are_those_of_numpy() -> None:
         for k, time in enumerate(times)
     ]
     report = Report("", parse(ONE_ROW), {}, {}, mutants=rows)
-    (table,) = tables(report)
+    (table,) = tables(report).values()
     (found,) = table.rows
     expected = np.quantile(1 / times, [0, 0.1, 0.25, 0.5, 0.75, 1])
-    assert found[2:8] == tuple(f"{value:.2f}" for value in expected)
-    assert found[8:] == ("0.6", f"{np.mean(1 / times >= 0.6):.0%}", f"m{times.argmax()}")
+    assert found[2:8] == [f"{value:.2f}" for value in expected]
+    assert found[8:] == ["0.6", f"{np.mean(1 / times >= 0.6):.0%}", f"m{times.argmax()}"]
 
 
 # --- members ---
 
 
 def test_members_give_what_they_give_alone() -> None:
-    found = members.train_members(ZOO["gru"], 6, 3, 2, 2)
+    found = training.train_members(ZOO["gru"], 6, 3, 2, 2)
     assert found.same
     assert found.hidden == 6
     assert list(found.times_s) == ["together", "in turn"]
     for arm, times in found.times_s.items():
         assert len(times) == 2
-        assert found.steps_per_s(arm) == pytest.approx(3 * 2 / statistics.median(times))
+        assert found.steps_per_s[arm] == pytest.approx(3 * 2 / statistics.median(times))
 
 
 def test_members_that_differ_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = members.train
+    original = training.train
 
     def train(cell: Any, task: Any, settings: Any, seed: int) -> Any:
         return original(cell, task, settings, seed + (len(settings) == 1))
 
-    monkeypatch.setattr(members, "train", train)
-    found = members.train_members(ZOO["gru"], 6, 2, 2, 1)
+    monkeypatch.setattr(training, "train", train)
+    found = training.train_members(ZOO["gru"], 6, 2, 2, 1)
     assert not found.same
     config = dataclasses.replace(SMOKE, members=2, mutants=0, memory=False, workers=0)
     config = dataclasses.replace(config, parts=Parts(member_hidden=(6,)))
@@ -206,18 +212,18 @@ def test_a_process_that_fails_says_why() -> None:
 
 def test_the_gain_is_in_evaluations() -> None:
     times = {"1 worker": ms(2.0, 2.0), "2 workers": ms(2.5, 2.5)}
-    found = workers.Workers("lstm", 1, 2, {"1 worker": 2, "2 workers": 4}, times)
-    assert found.per_minute("1 worker") == pytest.approx(60)
+    found = throughput.Workers("lstm", 1, 2, {"1 worker": 2, "2 workers": 4}, times)
+    assert found.per_minute["1 worker"] == pytest.approx(60)
     assert found.gain == pytest.approx(1.6)
 
 
 @pytest.mark.slow
 def test_workers_train_one_by_one_and_all_at_once() -> None:
-    found = workers.workers(ZOO["rnn"], 5_000, 2, 2, 1, 2)
+    found = throughput.workers(ZOO["rnn"], 5_000, 2, 2, 1, 2)
     assert found.evaluations == {"1 worker": 1, "2 workers": 2}
     assert [len(times) for times in found.times_s.values()] == [2, 2]
     with pytest.raises(SearchError, match=r"a worker's evaluation failed: .*n_params must be at"):
-        workers.workers(ZOO["rnn"], 5, 2, 2, 1, 2)
+        throughput.workers(ZOO["rnn"], 5, 2, 2, 1, 2)
 
 
 # --- searches ---
@@ -225,19 +231,19 @@ def test_workers_train_one_by_one_and_all_at_once() -> None:
 
 @pytest.mark.slow
 def test_a_search_runs_on_the_backend_that_is_asked_for() -> None:
-    for backend in search.BACKENDS:
-        found = search.search(backend, 1, tiny=True)
+    for backend in throughput.BACKENDS:
+        found = throughput.search(backend, 1, tiny=True)
         assert (found.backend, found.judged) == (backend, 4)
         assert (found.loops > 4) == (backend == "c"), "one for each cell, and the products"
         assert found.per_minute == pytest.approx(240 / found.wall_s)
 
 
 def test_a_search_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "TINY", ("--space", "nowhere"))
+    monkeypatch.setattr(throughput, "TINY", ("--space", "nowhere"))
     with pytest.raises(
         SearchError, match=r'backend c failed, exit code 2: nas\.search: no space "nowhere"'
     ):
-        search.search("c", 1, tiny=True)
+        throughput.search("c", 1, tiny=True)
 
 
 # --- the whole ---
@@ -249,7 +255,7 @@ def test_a_part_that_fails_is_said_and_others_go_on(
     def refuse(*_: object) -> None:
         raise SearchError("it rains")
 
-    monkeypatch.setattr(members, "train_members", refuse)
+    monkeypatch.setattr(training, "train_members", refuse)
     flags = [*ONE_ROW, "--members", "2", "--mutants", "1", "--json", str(tmp_path / "b.json")]
     assert bench(parse(flags), flags) == 1
     data = json.loads((tmp_path / "b.json").read_text())
@@ -267,21 +273,21 @@ def test_every_part_has_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(ONE_ROW),
         {},
         {},
-        members=[members.Members("lstm", 32, 5, 10, pair, True)],
+        members=[training.Members("lstm", 32, 5, 10, pair, True)],
         mutants=[mutants.MutantRow("m", "", shape, 2.0, 1.0, ms(1.0), ms(1.0))],
         memory=[memory.Memory("lstm", 32, 2, 3, "nn.LSTM", {"c": 2**20, "nn.LSTM": 2**21})],
-        workers=[workers.Workers("lstm", 5000, 2, {"1 worker": 1, "2 workers": 2}, crew)],
-        search=[search.Search("eager", 2, 10, 0, 60.0), search.Search("c", 2, 10, 9, 20.0)],
+        workers=[throughput.Workers("lstm", 5000, 2, {"1 worker": 1, "2 workers": 2}, crew)],
+        search=[throughput.Search("eager", 2, 10, 0, 60.0), throughput.Search("c", 2, 10, 9, 20.0)],
     )
-    found = {table.title: table for table in tables(report)}
+    found = tables(report)
     assert len(found) == 5
 
-    def only(title: str) -> tuple[str, ...]:
-        return found[title].rows[0]
+    def only(title: str) -> list[str]:
+        return list(found[title].rows[0])
 
-    assert only("Training steps a second, summed over members")[3:6] == ("50", "17", "3.00")
-    assert only("Peak memory of training")[4:] == ("1.0", "nn.LSTM", "2.0", "0.50")
-    assert only("Evaluations a minute, each worker on one thread")[-2:] == ("1.82", "1.9")
-    searches: Table = found["The quickstart's search"]
-    assert [one[-1] for one in searches.rows] == ["10.0", "30.0"]
-    assert searches.below.endswith("Ratio: 3.00.")
+    assert only("Training steps a second, summed over members")[3:6] == ["50", "17", "3.00"]
+    assert only("Peak memory of training")[4:] == ["1.0", "nn.LSTM", "2.0", "0.50"]
+    assert only("Evaluations a minute, each worker on one thread")[-2:] == ["1.82", "1.9"]
+    searches = found["The quickstart's search"]
+    assert [row[-1] for row in searches.rows] == ["10.0", "30.0"]
+    assert searches.note.endswith("Ratio: 3.00.")

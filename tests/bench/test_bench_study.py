@@ -73,7 +73,7 @@ def test_a_missed_goal_is_an_exit_code(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--candidates", "0"], "--candidates must be at least 1, got 0"),
+        (["--candidates", "0"], "candidates must be at least 1, got 0"),
         (["--samplers", "randum"], 'no sampler "randum". Did you mean "random"?'),
         (["--space", "gate"], 'Did you mean "gates"?'),
     ],

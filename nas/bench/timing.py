@@ -1,11 +1,10 @@
-"""Times of several things that take turns, and what is said about them."""
+"""Times of several things that take turns, and the ratios of their medians."""
 
 import gc
 import math
 import statistics
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import timeit
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ MOST_CALLS = 50
 
 @dataclass(frozen=True)
 class Ratio:
-    """How often as fast ours is: a baseline's median time over ours."""
+    """How many times as fast ours is: a baseline's median time over ours."""
 
     ratio: float
     low: float
@@ -39,46 +38,30 @@ def take_turns(
 ) -> dict[str, Times]:
     """Time every arm in every round, in an order that rotates, so that drift meets all alike.
 
-    An arm is called several times in a round if it is quick, so that a round takes about
-    `round_s`; its time is that of one call.
+    A quick arm is called several times in a round, so that a round takes about `round_s`; its time
+    is that of one call. `torch.utils.benchmark.Timer` would warm up again in every round.
     """
     calls = {name: _calls(arm, round_s, warm_up) for name, arm in arms.items()}
     names = list(arms)
     times: dict[str, Times] = {name: [] for name in names}
-    with _no_garbage():
-        for number in range(rounds):
-            first = number % len(names)
-            for name in (*names[first:], *names[:first]):
-                out = name in seldom and number % SELDOM
-                times[name].append(None if out else _timed(arms[name], calls[name]))
+    gc.collect()  # now rather than between rounds; `timeit` collects no garbage while it measures
+    for number in range(rounds):
+        first = number % len(names)
+        for name in (*names[first:], *names[:first]):
+            sits_out = name in seldom and number % SELDOM
+            times[name].append(None if sits_out else _time(arms[name], calls[name]))
     return times
 
 
 def _calls(arm: Callable[[], object], round_s: float, warm_up: int) -> int:
-    """Warm up; how many calls make a round."""
+    """Warm an arm up, and return how many calls make a round."""
     for _ in range(warm_up - 1):
         arm()
-    return max(1, min(MOST_CALLS, math.ceil(round_s / max(1e-9, _timed(arm, 1)))))
+    return max(1, min(MOST_CALLS, math.ceil(round_s / max(1e-9, _time(arm, 1)))))
 
 
-def _timed(arm: Callable[[], object], calls: int) -> float:
-    began = time.perf_counter()
-    for _ in range(calls):
-        arm()
-    return (time.perf_counter() - began) / calls
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Collect garbage now rather than in the middle of a round."""
-    gc.collect()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def _time(arm: Callable[[], object], calls: int) -> float:
+    return timeit.timeit(arm, number=calls) / calls
 
 
 def median_s(times: Sequence[float | None]) -> float:
@@ -88,6 +71,6 @@ def median_s(times: Sequence[float | None]) -> float:
 def compare(baseline: Sequence[float | None], ours: Sequence[float | None]) -> Ratio:
     """The ratio of medians, and the quartiles over the rounds that both took part in."""
     paired = zip(baseline, ours, strict=True)
-    each = [b / o for b, o in paired if b is not None and o is not None]
-    low, high = np.quantile(each, [0.25, 0.75])
+    ratios = [b / o for b, o in paired if b is not None and o is not None]
+    low, high = np.quantile(ratios, [0.25, 0.75])
     return Ratio(median_s(baseline) / median_s(ours), float(low), float(high))
