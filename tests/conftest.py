@@ -1,20 +1,35 @@
-"""What all tests share: compiled loops are kept apart from the user's cache."""
+"""What all tests share: marks, examples, and a cache of compiled loops apart from the user's."""
 
+import multiprocessing.process
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import hypothesis  # noqa: F401  # before a search freezes what is loaded: its plugins would warn
+import hypothesis
 import pytest
 
+from tests import processes
 
-def pytest_configure() -> None:
-    """Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
+hypothesis.settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("default")  # `pytest --hypothesis-profile=ci` takes the other
+
+RUNNING = pytest.StashKey[pytest.Item]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up what must be there before nas, torch and ray are imported.
+
+    Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
     all that the tests start. Tests that run side by side take one core each. And Ray reads its
-    token once, when it is imported: that of tests/cluster is set before, whatever is in ~/.ray."""
+    token once, when it is imported: that of tests/cluster is set before, whatever is in ~/.ray.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:  # and torch is not yet imported
@@ -22,6 +37,46 @@ def pytest_configure() -> None:
             os.environ.setdefault(name, "1")
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    _watch_starts(config)
+
+
+def pytest_unconfigure() -> None:
+    processes.close_server()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    item.config.stash[RUNNING] = item
+    return (yield)
+
+
+def _watch_starts(config: pytest.Config) -> None:
+    """Fail a test that starts Python, or a worker, and is not marked `process`."""
+    open_process, start_worker = (
+        subprocess.Popen.__init__,
+        multiprocessing.process.BaseProcess.start,
+    )
+
+    def check(what: str) -> None:
+        item = config.stash.get(RUNNING, None)
+        if item is not None and item.get_closest_marker("process") is None:
+            pytest.fail(
+                f"{item.name} starts {what}: mark it with `process`, so that the default run, "
+                "which starts no process, leaves it out; or let it call `main([...])`."
+            )
+
+    def checked_open(self: Any, args: Any, *others: Any, **named: Any) -> None:
+        program = args if isinstance(args, str | os.PathLike) else args[0]
+        if Path(program).parent == Path(sys.executable).parent:
+            check(str(program))
+        open_process(self, args, *others, **named)
+
+    def checked_start(self: Any) -> None:
+        check("a worker process")
+        start_worker(self)
+
+    subprocess.Popen.__init__ = checked_open  # type: ignore[method-assign]
+    multiprocessing.process.BaseProcess.start = checked_start  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,18 +5,19 @@
 | variable | what happens |
 | --- | --- |
 | NAS_TEST_POISON=TASK | a third of all candidates kill their worker on that task, each time |
-| NAS_TEST_FULL_AT=PAGES | SQLite's files may have so many pages and no more, as on a full disk |
 | NAS_TEST_CLOCK=SECONDS | the coordinator's wall clock jumps to and fro by up to so much |
 | NAS_TEST_DOOR=N | the coordinator waits before the study's lock until N of them do |
 | NAS_TEST_PATIENCE=SECONDS | a complete search waits for MLflow no longer than so |
 """
 
+import contextlib
 import functools
 import os
 import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -38,14 +39,20 @@ def run(evaluation: Evaluation) -> Result:
     return fake_training.run(evaluation)
 
 
-def fill_disk(n_pages: int) -> None:
+@contextlib.contextmanager
+def full_disk(n_pages: int) -> Iterator[None]:
     """As SQLite does it itself where the system says that there is no room: `SQLITE_FULL`."""
     import sqlalchemy
 
     def limit(connection: object, record: object) -> None:
         connection.execute(f"PRAGMA max_page_count={n_pages}")  # type: ignore[attr-defined]
 
-    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", limit)
+    on_connect = (sqlalchemy.engine.Engine, "connect", limit)
+    sqlalchemy.event.listen(*on_connect)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(*on_connect)
 
 
 def set_clock(most_s: float) -> None:
@@ -80,8 +87,6 @@ if __name__ == "__main__":
     nas.workers.local.LocalWorkers = functools.partial(  # type: ignore[misc,assignment]
         nas.workers.local.LocalWorkers, run="tests.faulty_training:run"
     )
-    if "NAS_TEST_FULL_AT" in os.environ:
-        fill_disk(int(os.environ["NAS_TEST_FULL_AT"]))
     if "NAS_TEST_CLOCK" in os.environ:
         set_clock(float(os.environ["NAS_TEST_CLOCK"]))
     if "NAS_TEST_PATIENCE" in os.environ:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import pytest
 
 from nas.cell import Cell
-from nas.zoo import ZOO
 
 QUICK = (
     *("rnn", "irnn", "lstm", "lstm_b", "lstm_peephole", "lstm_nig", "lstm_niaf", "lstm_noaf"),
@@ -42,4 +41,4 @@ def known_cells(cells: Iterable[Cell]) -> list[object]:
 
 
 def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if name in ZOO and name not in QUICK else []
+    return []

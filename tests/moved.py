@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.studies import run, write_config
+from tests.inline import run_here
+from tests.studies import write_config
 from tests.study.test_storage import study as study
 
 FAKE = "tests.fake_training"
@@ -16,7 +17,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete search, with a winner."""
     folder = tmp_path_factory.mktemp("searched")
     write_config(folder)
-    assert run(FAKE, folder).returncode == 0
+    assert run_here(FAKE, folder).returncode == 0
     return folder
 
 

@@ -5,12 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nas.study.study import Study
 from nas.study.visit import Visit
+from tests.processes import Running, start
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,21 +58,29 @@ def run(
     return finished(given, folder, before=before, **extra)
 
 
+def launched(command: Sequence[str], folder: Path, *, fresh: bool = False, **extra: str) -> Running:
+    """A command that runs; `extra` are environment variables."""
+    return start(command, folder, environment(**extra), fresh=fresh)
+
+
 def finished(
-    command: list[str], folder: Path, before: Callable[[], None] | None = None, **extra: str
+    command: Sequence[str],
+    folder: Path,
+    *,
+    fresh: bool = False,
+    before: Callable[[], None] | None = None,
+    **extra: str,
 ) -> subprocess.CompletedProcess[str]:
     """A command after its end; `extra` are environment variables, `before` is called in the new
     process."""
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(**extra),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        preexec_fn=before,
-    )
+    process = start(command, folder, environment(**extra), fresh=fresh, before=before)
+    try:
+        output, errors = process.communicate(timeout=240)
+    except BaseException:
+        process.kill()
+        raise
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(list(command), process.returncode, output, errors)
 
 
 def stored(folder: Path, name: str = "small") -> Study:

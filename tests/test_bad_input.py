@@ -265,6 +265,7 @@ def test_a_folder_is_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, text_flags(), r'tasks\.text\.path must name a file, ".*my\.txt" is a folder')
 
 
+@pytest.mark.process
 @needs_modes
 def test_a_text_that_may_not_be_read() -> None:
     file("my.txt", "abc" * 1000)
@@ -357,6 +358,7 @@ def test_another_configuration_of_a_study_that_was_begun(
 # --- as a command ---
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -57,7 +57,7 @@ def test_the_own_cell_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (config.seeds, config.tuning, config.study) == (10, 2, "own_cell")
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_cell_classifies_texts(tmp_path: Path) -> None:
     said = run("classify_text.py", tmp_path)
     right, most = re.findall(r"(0\.\d\d)", said)
@@ -65,7 +65,7 @@ def test_a_cell_classifies_texts(tmp_path: Path) -> None:
     assert float(right) > float(most) + 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_table_is_searched_on(tmp_path: Path) -> None:
     small = ["--n-candidates", "1", "--tasks.csv.epochs", "1", "--tasks.csv.batches-per-epoch", "5"]
     said = run("own_csv.py", tmp_path, *small, *QUICK)
@@ -76,7 +76,7 @@ def test_a_table_is_searched_on(tmp_path: Path) -> None:
         assert nas.load(winner).input_size == nas.load(winner).hidden_size
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_an_own_cell_is_compared(tmp_path: Path) -> None:
     small = ["--seeds", "1", "--tasks.text.epochs", "1", "--tasks.text.batches-per-epoch", "5"]
     said = run("own_cell.py", tmp_path, *small, *QUICK)

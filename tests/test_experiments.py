@@ -86,7 +86,7 @@ def test_the_odyssey_is_that_of_greff(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == {(task, name) for task in config.tasks.use for name in config.cells[1:]}
 
 
-@pytest.mark.slow  # ten cells are compiled
+@pytest.mark.process
 def test_the_odyssey_runs_in_small(tmp_path: Path) -> None:
     """On the task that needs no data, from the command to its tables."""
     given = ["--config", "odyssey2015", "--study", "small", "--tasks", "digits", "--tuning", "4"]

@@ -61,7 +61,6 @@ def test_files_are_written_for_a_winner(tmp_path: Path, capsys: pytest.CaptureFi
     assert (out / "cell.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow  # loops are compiled
 def test_the_speed_is_against_torch(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("--hidden-size", "8", "--input-size", "8")
     lines = said(capsys, "gru_v1", "--speed", *sizes)
@@ -145,7 +144,6 @@ def test_the_pictures_of_the_gallery_are_up_to_date(name: str) -> None:
     assert path.stat().st_size < 2_000 + 1_000 * n_operations(ZOO[name])
 
 
-@pytest.mark.slow  # it looks for the nearest cell of each
 @pytest.mark.parametrize("name", ZOO)
 def test_the_page_of_the_gallery_is_up_to_date(name: str) -> None:
     """If not: python -m nas.show --gallery docs/gallery"""

@@ -18,7 +18,7 @@ from nas.study.opening import open_storage
 from nas.study.study import Study, open_study
 from nas.tasks import Memorization, Xml
 from nas.zoo import ZOO
-from tests.studies import command, environment, run, write_config
+from tests.studies import command, environment, launched, run, write_config
 
 FAKE = "tests.fake_training"
 
@@ -164,24 +164,19 @@ def test_a_wrong_name_is_one_sentence(
     assert not Path("absent.db").exists()
 
 
+@pytest.mark.process
 def test_torch_is_not_imported(folder: Path) -> None:
     code = "import sys, nas.status as s; s.main(['known']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment(), timeout=60)
 
 
+@pytest.mark.process
 def test_it_reads_while_a_search_runs_and_disturbs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_config(tmp_path)
     monkeypatch.chdir(tmp_path)
-    process = subprocess.Popen(
-        command(FAKE, tmp_path / "small.yaml"),
-        cwd=tmp_path,
-        env=environment(NAS_TEST_SLEEP_S="0.1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = launched(command(FAKE, tmp_path / "small.yaml"), tmp_path, NAS_TEST_SLEEP_S="0.1")
     seen = []
     while process.poll() is None:
         if Path("studies/small/study.db").is_file() and main(["small"]) == 0:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.studies import ROOT, environment, write_config
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:

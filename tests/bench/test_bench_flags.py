@@ -103,6 +103,7 @@ def test_commands_of_documents_are_accepted(
     assert [config.search for config in configs] == [0, 0, 2, 4]
 
 
+@pytest.mark.process
 def test_help_is_quick_to_import() -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "nas.bench", "--help"],

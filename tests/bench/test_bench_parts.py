@@ -182,7 +182,7 @@ def test_members_that_differ_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- memory ---
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(not memory.STATUS.exists(), reason="reads /proc")
 def test_memory_is_what_the_plan_keeps_and_a_little_more() -> None:
     hidden, batch, steps = 128, 64, 100
@@ -196,12 +196,13 @@ def test_memory_is_what_the_plan_keeps_and_a_little_more() -> None:
     assert least / 2 < found.peak_bytes["nn.LSTM"] < 6 * least
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(not memory.STATUS.exists(), reason="reads /proc")
 def test_imports_are_not_counted() -> None:
     assert memory.memory("rnn", 2, 2, 2, 1).peak_bytes["c"] < 8 * 2**20
 
 
+@pytest.mark.process
 def test_a_process_that_fails_says_why() -> None:
     with pytest.raises(SearchError, match=r"the memory of c was not measured: .*positive whole"):
         memory.memory("lstm", 0, 2, 2, 1)
@@ -217,7 +218,7 @@ def test_the_gain_is_in_evaluations() -> None:
     assert found.gain == pytest.approx(1.6)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_workers_train_one_by_one_and_all_at_once() -> None:
     found = throughput.workers(ZOO["rnn"], 5_000, 2, 2, 1, 2)
     assert found.evaluations == {"1 worker": 1, "2 workers": 2}
@@ -229,7 +230,7 @@ def test_workers_train_one_by_one_and_all_at_once() -> None:
 # --- searches ---
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_search_runs_on_the_backend_that_is_asked_for() -> None:
     for backend in throughput.BACKENDS:
         found = throughput.search(backend, 1, tiny=True)
@@ -238,6 +239,7 @@ def test_a_search_runs_on_the_backend_that_is_asked_for() -> None:
         assert found.per_minute == pytest.approx(240 / found.wall_s)
 
 
+@pytest.mark.process
 def test_a_search_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "TINY", ("--space", "nowhere"))
     with pytest.raises(

@@ -17,7 +17,7 @@ from tests.record.server import served
 from tests.record.visits import SQLALCHEMY
 from tests.report.made_up import CONFIG, DEFINITION, PROVENANCE, passed, scored, visit
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), SQLALCHEMY]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(900), SQLALCHEMY]
 
 N_CELLS = 32
 BEST = "mut1"

@@ -163,7 +163,6 @@ def test_few_lines_cross() -> None:
     assert {name: place(parts_of(ZOO[name])).n_crossings for name in CROSSINGS} == CROSSINGS
 
 
-@pytest.mark.slow
 def test_few_lines_cross_in_all_known_cells() -> None:
     """Three a cell; the state spaces of s4d (85), mamba and s5 and rwkv_4 have half of them."""
     assert sum(place(parts_of(cell)).n_crossings for cell in ZOO.values()) <= 423

@@ -152,7 +152,7 @@ def small_cells(depth: int) -> Iterator[Cell]:
         yield Cell("small", leaves + nodes + last, out, (out,))
 
 
-@pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [1, 2])
 def test_no_two_small_cells_of_different_function_share_a_key(depth):
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in small_cells(depth):

@@ -21,7 +21,7 @@ from tests.cluster.tracking import Tracking, tracking_at
 from tests.record.visits import SQLALCHEMY
 from tests.studies import environment, essences, finished, stored, write_config
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1200), SQLALCHEMY]
+pytestmark = [pytest.mark.cluster, pytest.mark.process, pytest.mark.timeout(1200), SQLALCHEMY]
 
 MODULE = "tests.fake_training"
 N_CANDIDATES = 12

@@ -17,7 +17,7 @@ from tests.report.made_up import make
 from tests.studies import essences, stored
 from tests.study.test_storage import study as study
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
 
 def trials(url: str, name: str) -> list[Any]:
@@ -53,7 +53,6 @@ def test_trials_of_every_kind_go_there_and_back(
     assert trials(back, "study") == trials(here, "study")
 
 
-@pytest.mark.slow
 def test_a_study_goes_on_a_server_and_comes_back_as_a_folder(
     postgres: Postgres, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +71,6 @@ def test_a_study_goes_on_a_server_and_comes_back_as_a_folder(
     assert report(["back"]) == 0
 
 
-@pytest.mark.slow
 def test_a_study_on_a_server_is_packed_and_opened_on_it(
     postgres: Postgres, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import Proxy, between
 from tests.studies import ROOT
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
 N_TRIALS = 4
 RETRIES = "nas.study.storage_errors"
@@ -105,7 +105,6 @@ def test_trials_are_those_of_optuna(url: str, undisturbed: list[dict[str, Any]])
     assert theirs[0].datetime_complete <= begun.datetime_start, "one clock, one time zone"
 
 
-@pytest.mark.slow
 def test_whatever_the_network_loses_each_thing_is_stored_once(
     postgres: Postgres, proxy: Proxy, url: str, undisturbed: list[dict[str, Any]]
 ) -> None:
@@ -116,7 +115,6 @@ def test_whatever_the_network_loses_each_thing_is_stored_once(
     assert contents(url) == undisturbed
 
 
-@pytest.mark.slow
 def test_a_server_that_restarts_is_waited_for_and_both_are_said_once(
     postgres: Postgres, url: str, undisturbed: list[dict[str, Any]],
     caplog: pytest.LogCaptureFixture,
@@ -230,7 +228,6 @@ def test_a_connection_that_only_the_server_believes_in_is_ended(
     held.release()
 
 
-@pytest.mark.slow
 def test_who_lost_the_lock_to_another_writes_nothing_more(
     postgres: Postgres, url: str, undisturbed: list[dict[str, Any]]
 ) -> None:

@@ -15,7 +15,7 @@ from nas.workers.local import THREADS, Workers
 from tests.cluster.nodes import Cluster
 from tests.cluster.remote import TIME_LIMIT_S, made, only
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
 
 @pytest.fixture(scope="module")

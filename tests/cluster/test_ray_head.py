@@ -16,7 +16,7 @@ from tests.cluster.remote import FILES, lay
 from tests.cluster.test_ray_search import FAKE, WORKERS, begin, started
 from tests.studies import essences, run, stored, write_config
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.process, pytest.mark.timeout(900)]
 
 END_S = 30
 """Ray itself would end the process after 60 s."""

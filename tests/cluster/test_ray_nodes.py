@@ -13,7 +13,7 @@ from nas.tasks import Text
 from tests.cluster.nodes import ADDRESS, Cluster
 from tests.cluster.remote import JOIN_S, RUN, made, only
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
 
 def test_closing_without_waiting_is_quick(connected: Cluster, tmp_path: Path) -> None:

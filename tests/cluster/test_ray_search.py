@@ -17,7 +17,7 @@ from tests.cluster.nodes import ADDRESS, CLIENT_PORT, Cluster
 from tests.cluster.remote import FILES, lay
 from tests.studies import command, environment, essences, run, stored, write_config
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
 FAKE = "tests.fake_training"
 WORKERS = ("--workers", f"ray:{ADDRESS}")

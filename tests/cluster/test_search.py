@@ -18,7 +18,7 @@ from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import between
 from tests.studies import command, environment, essences, run, stored, write_config
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
 FAKE = "tests.fake_training"
 SLEEP_S = "1"

@@ -23,7 +23,7 @@ from tests.cluster.tracking import Gate, Tracking, tracking_at
 from tests.record.visits import SQLALCHEMY
 from tests.studies import environment, write_config
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600), SQLALCHEMY]
+pytestmark = [pytest.mark.cluster, pytest.mark.process, pytest.mark.timeout(600), SQLALCHEMY]
 
 FAKE = "tests.fake_training"
 USER, PASSWORD = "me", "hunter-of-the-gate-4711"

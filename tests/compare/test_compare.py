@@ -21,7 +21,8 @@ from nas.protocol.evaluation import Evaluation
 from nas.status import status
 from nas.zoo import ZOO
 from tests.fake_comparing import EFFECTS, outcome
-from tests.studies import compared, environment, essences, finished, stored
+from tests.inline import finished_here
+from tests.studies import compared, essences, finished, launched, stored
 
 FAKE = "tests.fake_comparing"
 CONFIG = """\
@@ -51,7 +52,7 @@ def run(
     folder: Path, *arguments: str, given: list[str] | None = None, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     (folder / "small.yaml").write_text(CONFIG, encoding="utf-8")
-    return finished(given or command(*arguments), folder, **extra)
+    return finished_here(given or command(*arguments), folder, **extra)
 
 
 @pytest.fixture(scope="module")
@@ -161,18 +162,13 @@ def test_files_say_the_same(undisturbed: Path) -> None:
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.process
 def test_killed_at_random_moments(tmp_path: Path, undisturbed: Path) -> None:
     (tmp_path / "small.yaml").write_text(CONFIG, encoding="utf-8")
     generator, log = random.Random(0), tmp_path / "log"
     for _ in range(4):
         n_before = n_started(log)
-        process = subprocess.Popen(
-            command(),
-            cwd=tmp_path,
-            env=environment(NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.1"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = launched(command(), tmp_path, NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.1")
         deadline = time.monotonic() + 60
         while n_started(log) < n_before + generator.randint(2, 30):
             assert time.monotonic() < deadline
@@ -183,7 +179,7 @@ def test_killed_at_random_moments(tmp_path: Path, undisturbed: Path) -> None:
     kept = set(stored(tmp_path, "test").cache)
     assert kept
     n_before = n_started(log)
-    done = run(tmp_path, NAS_TEST_LOG=str(log))
+    done = finished(command(), tmp_path, NAS_TEST_LOG=str(log))
     assert done.returncode == 0, done.stderr
     begun = [line.split()[1] for line in log.read_text().splitlines() if line.startswith("start")]
     assert kept.isdisjoint(begun[n_before:]), "a stored evaluation was run again"
@@ -195,17 +191,11 @@ def n_started(log: Path) -> int:
     return log.read_text().count("start") if log.exists() else 0
 
 
+@pytest.mark.process
 def test_interrupted(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(CONFIG, encoding="utf-8")
     log = tmp_path / "log"
-    process = subprocess.Popen(
-        command(),
-        cwd=tmp_path,
-        env=environment(NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.5"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = launched(command(), tmp_path, NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.5")
     deadline = time.monotonic() + 60
     while n_started(log) < 3 and process.poll() is None:
         assert time.monotonic() < deadline
@@ -271,8 +261,10 @@ def test_other_seeds_are_another_study(undisturbed: Path) -> None:
     assert "study test was begun with seeds = 10, not 9: use another --study" in done.stderr
 
 
+@pytest.mark.process
 def test_time_budget(tmp_path: Path) -> None:
-    short = run(tmp_path, "--time-budget", "3s", NAS_TEST_SLEEP_S="0.5")
+    (tmp_path / "small.yaml").write_text(CONFIG, encoding="utf-8")
+    short = finished(command("--time-budget", "3s"), tmp_path, NAS_TEST_SLEEP_S="0.5")
     assert short.returncode == 0, short.stderr
     assert "The time budget of 3s is used up" in short.stdout
     assert not (tmp_path / "studies" / "test" / "comparison.json").exists()

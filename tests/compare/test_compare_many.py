@@ -6,7 +6,6 @@ import math
 import random
 import sqlite3
 import statistics
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -28,7 +27,8 @@ from nas.protocol.settings import SettingsGrid
 from nas.tasks import Text, Xml
 from nas.zoo import ZOO
 from tests.fake_comparing import EFFECTS, outcome
-from tests.studies import compared, environment, finished, stored
+from tests.inline import finished_here
+from tests.studies import compared, finished, launched, stored
 from tests.tolerances import FOREST_SHARE
 
 FAKE = "tests.fake_comparing"
@@ -57,7 +57,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 
 def run(folder: Path, *arguments: str, **extra: Any) -> Any:
-    return finished(command(folder, *arguments), folder, **extra)
+    return finished_here(command(folder, *arguments), folder, **extra)
 
 
 @pytest.fixture(scope="module")
@@ -165,15 +165,15 @@ def test_it_is_recorded(undisturbed: Path) -> None:
     assert metrics["xml.share.learning_rate"] == pytest.approx(1)
 
 
+@pytest.mark.process
 def test_what_was_stopped_goes_on(tmp_path: Path, undisturbed: Path) -> None:
     log = tmp_path / "log"
     log.touch()
-    process = subprocess.Popen(
+    process = launched(
         command(tmp_path, "--tracking-uri", "off"),
-        cwd=tmp_path,
-        env=environment(NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.2"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        tmp_path,
+        NAS_TEST_LOG=str(log),
+        NAS_TEST_SLEEP_S="0.2",
     )
     deadline = time.monotonic() + 120
     while log.read_text().count("end") < 5:
@@ -185,7 +185,8 @@ def test_what_was_stopped_goes_on(tmp_path: Path, undisturbed: Path) -> None:
     kept = set(stored(tmp_path, "many").cache)
     assert 0 < len(kept) < 50
     n_before = len(log.read_text().splitlines())
-    assert run(tmp_path, "--tracking-uri", "off", NAS_TEST_LOG=str(log)).returncode == 0
+    again = command(tmp_path, "--tracking-uri", "off")
+    assert finished(again, tmp_path, NAS_TEST_LOG=str(log)).returncode == 0
     begun = {line.split()[1] for line in log.read_text().splitlines()[n_before:]}
     assert kept.isdisjoint(begun), "a stored evaluation was run again"
     assert numbers(tmp_path) == numbers(undisturbed)

@@ -88,7 +88,6 @@ class MadeUp:
         return Outcome("ok", 0.5 + settings.learning_rate, 0, n_params=8000, test=test)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("skewed", [False, True], ids=["normal", "skewed"])
 def test_coverage_and_false_alarms_over_simulated_comparisons(skewed: bool) -> None:
     """Of 1,000 comparisons of 5 cells, of which two differ from GRU and LSTM: 95 % ± 2 of the

@@ -14,7 +14,8 @@ from nas.study.leaderboard import BASELINES, leaderboard
 from nas.study.parse import parse
 from nas.zoo import ZOO
 from tests.compare.test_compare import CONFIG
-from tests.studies import environment, stored
+from tests.inline import finished_here
+from tests.studies import stored
 
 SEARCH = [sys.executable, "-m", "tests.fake_comparing", "search", "small.yaml", "--workers", "2"]
 CONFIRM = ["--confirm", "2", "--confirm-seeds", "6", "--confirm-tasks", "xml", "text"]
@@ -23,14 +24,10 @@ KEYS = tuple(ZOO[name].key for name in BASELINES)
 
 def search(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     (folder / "small.yaml").write_text(CONFIG, encoding="utf-8")
-    return subprocess.run(
+    return finished_here(
         [*SEARCH, "--tracking-uri", "off", *CONFIRM, *arguments],
-        cwd=folder,
-        env=environment(NAS_TEST_LOG=str(folder / "log")),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+        folder,
+        NAS_TEST_LOG=str(folder / "log"),
     )
 
 
@@ -127,14 +124,9 @@ def test_a_search_without_a_scored_cell_confirms_none(tmp_path: Path) -> None:
 
 def test_the_comparison_alone_goes_on(confirmed: Path) -> None:
     before = numbers(confirmed)
-    done = subprocess.run(
+    done = finished_here(
         [sys.executable, "-m", "tests.fake_comparing", "--config", "studies/small-confirm"],
-        cwd=confirmed,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+        confirmed,
     )
     assert done.returncode == 0, done.stderr
     assert numbers(confirmed) == before

@@ -86,7 +86,6 @@ def test_precisions_have_runs_of_their_own(fresh):
         assert n_compiled(lambda arguments=(cell, *sizes, dtype): loop.compiled(*arguments)) == 0
 
 
-@pytest.mark.slow
 def test_every_known_cell_compiles_together_with_others(fresh):
     layers = [(cell, 16, 16, torch.float32) for cell in ZOO.values()]
     different = {loop.source_of(*layer)[1].text for layer in layers}
@@ -184,6 +183,7 @@ for name, hidden in layers:
 """
 
 
+@pytest.mark.process
 def test_processes_compile_the_same_ahead_at_once(fresh, tmp_path, products):
     (tmp_path / "cache").mkdir()
     shutil.copy(products, tmp_path / "cache")
@@ -286,7 +286,6 @@ def test_a_library_of_many_is_unloaded_with_the_last(fresh):
 
 
 @has_maps
-@pytest.mark.slow
 def test_maps_stay_bounded_over_ten_thousand_sources(fresh):
     """As many loaded at once as a process keeps loops, in an order that mixes libraries."""
     fresh.setattr(cache, "CACHED", 20_000)
@@ -306,7 +305,6 @@ def test_maps_stay_bounded_over_ten_thousand_sources(fresh):
 
 
 @has_maps
-@pytest.mark.slow
 def test_maps_stay_bounded_over_many_cells(fresh):
     fresh.setattr(loop, "_compiled", functools.lru_cache(maxsize=16)(loop._compiled.__wrapped__))
     cell = ZOO["rnn"]

@@ -163,6 +163,7 @@ print(rnn(torch.ones(3, 2, 4))[0].sum().item())
 """
 
 
+@pytest.mark.process
 def test_processes_compile_the_same_at_once(fresh, tmp_path, products):
     (tmp_path / "cache").mkdir()
     shutil.copy(products, tmp_path / "cache")

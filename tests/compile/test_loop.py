@@ -86,7 +86,6 @@ def test_all_shapes_of_batches_on_all_sizes(hidden: int) -> None:
             assert_exact(Problem(ZOO["mut3"], hidden, counts, reverse))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lstm_peephole", "gru_v1", "mut1"])
 def test_a_wide_cell_equals_the_reference(name: str) -> None:
     problem = Problem(ZOO[name], 257, (20,) * 35, input_size=257)
@@ -207,7 +206,6 @@ def test_any_cell_equals_the_reference(problem: Problem) -> None:
     assert_random(problem, single=False)
 
 
-@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(problems(25))
 def test_any_large_cell_equals_the_reference(problem: Problem) -> None:

@@ -128,7 +128,6 @@ def test_passes_keep_every_bit_of_any_cell(cell: Cell) -> None:
     assert_same_bits(cell)
 
 
-@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(cells(30))
 def test_passes_keep_every_bit_of_any_large_cell(cell: Cell) -> None:

@@ -8,14 +8,11 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome, Result
 from nas.tasks.base import Task
-from nas.workers.local import Workers
 from nas.zoo import ZOO
 from tests.fake_training import log
 
@@ -53,26 +50,6 @@ def _outcome(evaluation: Evaluation, settings: Settings) -> Outcome:
     chance, perfect = task.chance(), 1.0 if task.metric.higher_is_better else 0.0
     ways = (min(1.0, pace * epoch) for epoch in range(1, task.epochs + 1))
     return outcome_of(task, tuple(chance + way * (perfect - chance) for way in ways))
-
-
-class Inline(Workers):
-    """Runs evaluations in this process, at once, in the order in which they come."""
-
-    n_slots = 1
-
-    def __init__(
-        self, n: int = 1, *, work: Callable[[Evaluation], Result] = run, **limits: object
-    ) -> None:
-        self.work, self.submitted, self.closed = work, list[Evaluation](), False
-
-    def submit(self, evaluation: Evaluation) -> "Future[Result]":
-        self.submitted.append(evaluation)
-        future: Future[Result] = Future()
-        future.set_result(self.work(evaluation))
-        return future
-
-    def close(self, *, wait: bool) -> None:
-        self.closed = True
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """From the command to its files: what is trained, what is not trained again, what is kept."""
 
+import functools
 import json
 import random
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,8 +20,9 @@ from nas.training.train import run as trained
 from nas.training.train import train
 from nas.zoo import ZOO
 from tests.curves import made_up
-from tests.curves.made_up import Inline
-from tests.studies import environment
+from tests.inline import Inline
+from tests.processes import Running
+from tests.studies import finished, launched
 
 SMALL = ["--tasks.parity.epochs", "4", "--tasks.memorization.epochs", "3"]
 SMALL += ["--tasks.parity.batches_per_epoch", "4", "--tasks.parity.validation_batches", "3"]
@@ -34,7 +35,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[Inline]:
     made: list[Inline] = []
 
     def make(*arguments: Any, **fields: Any) -> Inline:
-        made.append(Inline(*arguments, **fields))
+        made.append(Inline(*arguments, **{"work": made_up.run, **fields}))
         return made[-1]
 
     monkeypatch.setattr("nas.curves.run.LocalWorkers", make)
@@ -147,7 +148,9 @@ def test_an_interrupt_keeps_what_is_finished(
         added.append(evaluation.digest())
         add(self, evaluation, *rest)
 
-    monkeypatch.setattr("nas.curves.run.LocalWorkers", Interrupted)
+    monkeypatch.setattr(
+        "nas.curves.run.LocalWorkers", functools.partial(Interrupted, work=made_up.run)
+    )
     monkeypatch.setattr("nas.curves.run.backend_of", lambda evaluation, outcomes: "c")
     monkeypatch.setattr(Store, "add", interrupting)
     out = ["--out", str(tmp_path / "out")]
@@ -171,17 +174,10 @@ def test_a_time_budget_ends_it(
     assert not (tmp_path / "out" / "curves.json").exists()
 
 
+@pytest.mark.process
 def test_a_folder_is_of_one_process_at_a_time(tmp_path: Path) -> None:
     with open_store(tmp_path / "out"):
-        process = subprocess.run(
-            [sys.executable, "-m", "nas.curves", *GIVEN, "--out", "out"],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        process = finished([sys.executable, "-m", "nas.curves", *GIVEN, "--out", "out"], tmp_path)
     assert process.returncode == 2
     assert "nas.curves: folder out is being run by another process" in process.stderr
     assert "use another --out folder." in process.stderr
@@ -227,7 +223,7 @@ def test_the_loop_is_told_as_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend_of(evaluation, [without_a_step, *outcomes]) == "c"
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_killed_at_random_moments(tmp_path: Path, workers: list[Inline]) -> None:
     """No training that was kept is run again, and the end is that of an undisturbed run."""
     arguments = ["--cells", "lstm", "gru", "rnn", "mgu", "--tasks", "parity", "memorization"]
@@ -236,11 +232,8 @@ def test_killed_at_random_moments(tmp_path: Path, workers: list[Inline]) -> None
     log, generator = tmp_path / "log", random.Random(0)
     for _ in range(3):
         wanted = n_ended(log) + generator.randint(2, 3)
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=environment(NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.2", NAS_BACKEND="eager"),
-            stdout=subprocess.DEVNULL,
+        process = launched(
+            command, tmp_path, NAS_TEST_LOG=str(log), NAS_TEST_SLEEP_S="0.2", NAS_BACKEND="eager"
         )
         until(log, wanted, process)
         process.kill()
@@ -249,13 +242,7 @@ def test_killed_at_random_moments(tmp_path: Path, workers: list[Inline]) -> None
         kept = set(store.finished)
     assert kept
     n_before = len(log.read_text().splitlines())
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=environment(NAS_TEST_LOG=str(log), NAS_BACKEND="eager"),
-        timeout=200,
-        check=True,
-    )
+    done = finished(command, tmp_path, NAS_TEST_LOG=str(log), NAS_BACKEND="eager")
     assert done.returncode == 0
     begun = {line.split()[1] for line in log.read_text().splitlines()[n_before:]}
     assert kept.isdisjoint(begun)
@@ -268,7 +255,7 @@ def n_ended(log: Path) -> int:
     return log.read_text().count("end") if log.exists() else 0
 
 
-def until(log: Path, wanted: int, process: "subprocess.Popen[bytes]") -> None:
+def until(log: Path, wanted: int, process: Running) -> None:
     deadline = time.monotonic() + 120
     while n_ended(log) < wanted:
         assert time.monotonic() < deadline

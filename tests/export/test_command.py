@@ -66,6 +66,7 @@ def imported(path: Path) -> ModuleType:
     return module
 
 
+@pytest.mark.process
 def test_a_winner_is_written_with_its_weights(winner: Path) -> None:
     assert main([str(winner), "out.py", "--task", "xml"]) == 0
     plain = imported(Path("out.py"))
@@ -109,6 +110,7 @@ def test_the_file_says_how_it_was_made(winner: Path) -> None:
     assert ZOO["gru"].doc in text
 
 
+@pytest.mark.process
 def test_the_readme_of_the_command_runs_as_a_module(winner: Path) -> None:
     root = Path(nas.__file__).parent.parent
     command = [sys.executable, "-m", "nas.export", "nothing", "out.py"]

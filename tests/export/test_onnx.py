@@ -52,7 +52,6 @@ def test_each_op_gives_what_torch_gives(op: str) -> None:
     check(module(of_op(op), torch.float32, input_size=3, hidden_size=4), FEW)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_every_graph_gives_what_torch_gives(name: str) -> None:
     check(of(name))

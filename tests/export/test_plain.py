@@ -77,6 +77,7 @@ def check_all(folder: Path, name: str) -> None:
             torch.testing.assert_close(found[key] / scale, tensor / scale, **tolerance, msg=key)
 
 
+@pytest.mark.process
 def test_some_files_give_what_the_module_gives(tmp_path: Path) -> None:
     names = ("mut1", "lstm_peephole", "everything")
     run_alone(tmp_path, names)
@@ -91,7 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("name", CELLS)
 def test_every_file_gives_what_the_module_gives(folder: Path, name: str) -> None:
     check_all(folder, name)
@@ -199,6 +200,7 @@ def test_a_state_of_the_wrong_shape_is_refused() -> None:
         executed(ZOO["mut1"])["Mut1"](3, 4)
 
 
+@pytest.mark.process
 def test_files_are_formatted(tmp_path: Path) -> None:
     for name, cell in CELLS.items():
         (tmp_path / f"{name}.py").write_text(plain_file(cell, "test"), encoding="utf-8")

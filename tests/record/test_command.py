@@ -128,7 +128,7 @@ def test_what_is_wrong_is_one_sentence(
     assert error.count("\n") == 1
 
 
-@pytest.mark.slow  # two searches as processes
+@pytest.mark.process
 def test_a_complete_search_leaves_its_report_and_its_summary(folder: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -148,7 +148,7 @@ def test_a_complete_search_leaves_its_report_and_its_summary(folder: Path) -> No
         assert (where / "report" / "report.html").read_text() == page
 
 
-@pytest.mark.slow  # a search as a process
+@pytest.mark.process
 def test_a_server_that_hangs_holds_up_no_complete_search(tmp_path: Path) -> None:
     """It takes what it is sent and answers nothing; MLflow would wait for longer than `run`."""
     write_config(tmp_path)

@@ -269,7 +269,7 @@ def test_a_value_that_is_not_finite_is_left_out(folder: Path) -> None:
     assert curve(folder, run, "xml/validation_loss") == [(2, 2.0)]
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_mlflow_ui_shows_the_files(folder: Path) -> None:
     assert record(folder, scored(0, LSTM)) == 0
     run_id = runs(folder)["lstm"].info.run_id

@@ -215,6 +215,7 @@ def test_a_cell_that_cannot_be_written_does_not_hold_up_the_others(
     assert set(runs(folder)) == {"gru", "mgu"}
 
 
+@pytest.mark.process
 def test_mlflow_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, nas.record.recorder; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -96,7 +96,6 @@ def test_the_verdict_says_which_is_better() -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EVOLUTION)
 def test_independent_values_are_no_evidence(name: str) -> None:
     """On one table of them after the other: 5 % of the verdicts claim a difference, at most. Of 40,
@@ -114,7 +113,6 @@ def test_independent_values_are_no_evidence(name: str) -> None:
     assert alarms < alone
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EVOLUTION)
 def test_false_alarms_are_as_rare_as_they_claim(name: str) -> None:
     """Values that have nothing to do with the cells, another table for each seed: 5 % of the

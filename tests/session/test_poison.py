@@ -44,9 +44,7 @@ def aside(opened: Study) -> list[Visit]:
     return [v for v in opened.visits if v and v.judgement and v.judgement.set_aside]
 
 
-@pytest.mark.parametrize(
-    "sampler", [n if n == "random" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
-)
+@pytest.mark.parametrize("sampler", NAMES)
 def test_no_sampler_has_poison_tried_again(tmp_path: Path, sampler: str) -> None:
     opened = study(tmp_path / "first")
     workers = search(opened, sampler, 20)

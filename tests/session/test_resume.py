@@ -4,16 +4,16 @@ import os
 import random
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.studies import command, environment, essences, run, stored, write_config
+from tests.inline import run_here
+from tests.processes import Running
+from tests.studies import command, essences, launched, run, stored, write_config
 
 FAKE = "tests.fake_training"
-SLEEP_S = "0.1"
 SLOW_S = "0.5"
 """An evaluation of a search that is stopped: on a busy machine it must not end before that."""
 
@@ -22,7 +22,7 @@ SLOW_S = "0.5"
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     write_config(folder)
-    done = run(FAKE, folder, NAS_TEST_SLEEP_S=SLEEP_S)
+    done = run_here(FAKE, folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -42,18 +42,16 @@ def started(folder: Path) -> list[str]:
     return [line.split()[1] for line in lines if line.startswith("start")]
 
 
-def begin(folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+def begin(folder: Path) -> Running:
+    return launched(
         command(FAKE, folder / "small.yaml"),
-        cwd=folder,
-        env=environment(NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S=SLOW_S),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        folder,
+        NAS_TEST_LOG=str(folder / "log"),
+        NAS_TEST_SLEEP_S=SLOW_S,
     )
 
 
-def wait_for(folder: Path, n_started: int, process: "subprocess.Popen[str]") -> None:
+def wait_for(folder: Path, n_started: int, process: Running) -> None:
     deadline = time.monotonic() + 60
     while len(started(folder)) < n_started and process.poll() is None:
         assert time.monotonic() < deadline
@@ -61,7 +59,7 @@ def wait_for(folder: Path, n_started: int, process: "subprocess.Popen[str]") -> 
 
 
 def finish(folder: Path) -> str:
-    done = run(FAKE, folder, NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S=SLEEP_S)
+    done = run_here(FAKE, folder, NAS_TEST_LOG=str(folder / "log"))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -79,6 +77,7 @@ def check_like_undisturbed(folder: Path, undisturbed: Path) -> None:
     assert essences(stored(folder)) == essences(stored(undisturbed))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("n_started", [1, 7, 16])
 def test_killed_coordinator(tmp_path: Path, undisturbed: Path, n_started: int) -> None:
     write_config(tmp_path)
@@ -90,7 +89,7 @@ def test_killed_coordinator(tmp_path: Path, undisturbed: Path, n_started: int) -
     assert leaderboard(output) == leaderboard(finish(undisturbed))
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_killed_coordinator_at_random_moments(tmp_path: Path, undisturbed: Path) -> None:
     """Twenty times in a row: what was stored stays, and is not run again."""
     generator = random.Random(0)
@@ -116,6 +115,7 @@ def test_killed_coordinator_at_random_moments(tmp_path: Path, undisturbed: Path)
     check_like_undisturbed(tmp_path, undisturbed)
 
 
+@pytest.mark.process
 def test_killed_worker(tmp_path: Path, undisturbed: Path) -> None:
     write_config(tmp_path)
     process = begin(tmp_path)
@@ -129,6 +129,7 @@ def test_killed_worker(tmp_path: Path, undisturbed: Path) -> None:
     assert leaderboard(output) == leaderboard(finish(undisturbed))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(tmp_path: Path, undisturbed: Path, number: signal.Signals) -> None:
     write_config(tmp_path)
@@ -154,6 +155,7 @@ def test_finished_search_trains_nothing_more(tmp_path: Path, undisturbed: Path) 
     assert len(set(started(tmp_path))) == n_before, "an evaluation was run twice"
 
 
+@pytest.mark.process
 def test_number_of_workers_changes_nothing(tmp_path: Path, undisturbed: Path) -> None:
     write_config(tmp_path)
     done = run(FAKE, tmp_path, "--workers", "1")
@@ -164,13 +166,14 @@ def test_number_of_workers_changes_nothing(tmp_path: Path, undisturbed: Path) ->
 def test_more_candidates_go_on(tmp_path: Path, undisturbed: Path) -> None:
     write_config(tmp_path)
     finish(tmp_path)
-    done = run(FAKE, tmp_path, "--n-candidates", "7")
+    done = run_here(FAKE, tmp_path, "--n-candidates", "7")
     assert done.returncode == 0, done.stderr
     longer = essences(stored(tmp_path))
     assert longer[:8] == essences(stored(undisturbed))
     assert len(longer) == 3 + 7
 
 
+@pytest.mark.process
 def test_time_budget_ends_the_search_and_more_of_it_goes_on(
     tmp_path: Path, undisturbed: Path
 ) -> None:
@@ -183,6 +186,7 @@ def test_time_budget_ends_the_search_and_more_of_it_goes_on(
     check_like_undisturbed(tmp_path, undisturbed)
 
 
+@pytest.mark.process
 def test_second_coordinator_is_refused(tmp_path: Path) -> None:
     write_config(tmp_path)
     process = begin(tmp_path)
@@ -196,6 +200,6 @@ def test_second_coordinator_is_refused(tmp_path: Path) -> None:
 
 def test_other_seed_is_another_study(tmp_path: Path, undisturbed: Path) -> None:
     write_config(tmp_path)
-    done = run(FAKE, tmp_path, "--seed", "1", "--study", "small")
+    done = run_here(FAKE, tmp_path, "--seed", "1", "--study", "small")
     assert done.returncode == 0, done.stderr
     assert essences(stored(tmp_path)) != essences(stored(undisturbed))

@@ -199,7 +199,6 @@ def test_order_of_answers_changes_nothing(tmp_path: Path, undisturbed: Study, se
     assert max(workers.counts.values()) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_crashes_at_random_events_lose_nothing(
     tmp_path: Path, undisturbed: Study, seed: int

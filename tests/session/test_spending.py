@@ -11,6 +11,7 @@ from nas.spaces import load_space
 from nas.status import main as status
 from nas.study.study import Study
 from tests.fake_training import outcome
+from tests.inline import run_here
 from tests.plans import plan_of
 from tests.session.test_coordinator import (
     CONFIG,
@@ -21,7 +22,7 @@ from tests.session.test_coordinator import (
     protocol,
     study,
 )
-from tests.studies import essences, run, stored, write_config
+from tests.studies import essences, stored, write_config
 
 N_CANDIDATES = 12
 N_GIVEN_RUNS = len(GIVEN) * 5
@@ -147,12 +148,11 @@ def test_a_crash_does_not_move_the_end(tmp_path: Path, crash_after: int) -> None
     assert essences(study(tmp_path / "crashed")) == essences(study(tmp_path / "whole"))
 
 
-@pytest.mark.slow
 def test_the_command_says_which_budget_ended_it_and_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_config(tmp_path)
-    done = run("tests.fake_training", tmp_path, "--run-budget", "20")
+    done = run_here("tests.fake_training", tmp_path, "--run-budget", "20")
     assert done.returncode == 0, done.stderr
     visits = [visit for visit in stored(tmp_path).visits if visit]
     n_runs = sum(len(one.outcomes) for visit in visits for one in visit.evaluated.values())
@@ -167,7 +167,7 @@ def test_the_command_says_which_budget_ended_it_and_how_to_go_on(
     shown = capsys.readouterr().out
     assert f"run budget: {n_runs} of 20 training runs" in shown
     assert shown.endswith(f"To go on: {said[2]}\n")
-    whole = run("tests.fake_training", tmp_path, "--run-budget", "400")
+    whole = run_here("tests.fake_training", tmp_path, "--run-budget", "400")
     assert whole.returncode == 0, whole.stderr
     assert "is used up" not in whole.stdout
     assert status(["small"]) == 0

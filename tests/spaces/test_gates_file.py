@@ -43,7 +43,7 @@ def edited(folder: Path, **fields: str) -> Space:
 
 NARROWED = [
     ({"states": "[merged]"}, 604, "gru", "lstm"),
-    pytest.param({"states": "[separate]"}, 24_152, "lstm", "gru", marks=pytest.mark.slow),
+    ({"states": "[separate]"}, 24_152, "lstm", "gru"),
     ({"candidate_activation": "[relu]"}, 6_189, "", "lstm_np"),
     ({"forget_bias": "[0, 1]", "states": "[merged]"}, 412, "gru_v1", "lstm_b"),
     ({"gate_recurrence": "[false]"}, 12_684, "lstm_cifg", "lstm_fgr"),
@@ -191,6 +191,7 @@ def test_every_kind_is_listed_and_every_file_loads() -> None:
         assert load_space(name).name == name
 
 
+@pytest.mark.process
 def test_import_is_light() -> None:
     code = "import sys, nas.spaces; print({'optuna', 'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

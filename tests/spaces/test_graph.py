@@ -17,6 +17,7 @@ from nas.resources import find
 from nas.spaces import Graph, Params, load_space
 from nas.testing.spaces import check_space
 from nas.zoo import ZOO
+from tests.inline import run_here
 from tests.studies import run, stored, write_config
 
 SPACE = Graph()
@@ -54,7 +55,6 @@ def test_conformance() -> None:
     check_space(SHORT, [ZOO["gru"], ZOO["lstm"]])
 
 
-@pytest.mark.slow
 def test_conformance_of_the_file(tmp_path: Path) -> None:
     check_space(load_space("graph"), [ZOO["gru"], ZOO["lstm"]])
     everything = edited(
@@ -197,11 +197,10 @@ def test_unknown_field(tmp_path: Path) -> None:
         load_space(str(tmp_path / "mine.yaml"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "jozefowicz", "regularized"])
 def test_a_search_runs_in_the_space(tmp_path: Path, sampler: str) -> None:
     write_config(tmp_path)
-    done = run("tests.fake_training", tmp_path, "--space", "graph", "--sampler", sampler)
+    done = run_here("tests.fake_training", tmp_path, "--space", "graph", "--sampler", sampler)
     assert done.returncode == 0, done.stderr
     visits = [v for v in stored(tmp_path).visits if v and v.kind == "drawn"]
     assert len(visits) == 5
@@ -209,7 +208,7 @@ def test_a_search_runs_in_the_space(tmp_path: Path, sampler: str) -> None:
         assert str(proposed(visit.params)) == visit.cell
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_cells_of_the_space_are_trained(tmp_path: Path) -> None:
     write_config(tmp_path, n_candidates=4, filter_accuracy=0.01)
     done = run("nas.search", tmp_path, "--space", "graph", "--sampler", "random")

@@ -31,7 +31,6 @@ def test_conformance() -> None:
     check_space(SPACE, [ZOO[name] for name in ("gru", "lstm", "lstm_fgr", "ugrnn", "rnn")])
 
 
-@pytest.mark.slow
 def test_conformance_of_the_file() -> None:
     space = load_space("mixed")
     assert space == Mixed(), "the values of the file are the defaults"

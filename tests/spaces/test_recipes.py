@@ -131,7 +131,6 @@ MEASURES: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-@pytest.mark.slow
 def test_a_thousand_cells_have_the_generators_distribution() -> None:
     """Operations and sizes, a line of changes or not, against 2,000 recipes of the oracle."""
     cells = cells_of(AS_PUBLISHED, 1000)
@@ -148,7 +147,6 @@ def test_a_thousand_cells_have_the_generators_distribution() -> None:
 SPACES = {"default": SPACE, "as published": AS_PUBLISHED}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 def test_a_thousand_cells_are_valid(name: str) -> None:
     valid(SPACES[name], 1000)
@@ -321,7 +319,6 @@ def test_a_line_of_full_length_has_siblings() -> None:
 # --- the contract, and the file ---
 
 
-@pytest.mark.slow
 def test_the_whole_contract() -> None:
     check_space(SPACE)
 

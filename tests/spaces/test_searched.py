@@ -21,7 +21,7 @@ settings: {init_scale: [1.0], learning_rate: [0.5], clip_norm: [5.0], num_layers
 """
 
 
-@pytest.mark.slow  # a search in processes of its own
+@pytest.mark.process
 @pytest.mark.parametrize("name", names("search_spaces"))
 def test_two_candidates_of_each_space_are_judged(name: str, tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"

@@ -232,6 +232,7 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
+@pytest.mark.process
 def test_help_lists_every_field_with_its_sentence(
     help_run: "subprocess.CompletedProcess[str]",
 ) -> None:
@@ -255,6 +256,7 @@ def test_help_lists_every_field_with_its_sentence(
     assert "quickstart" in text
 
 
+@pytest.mark.process
 def test_help_imports_nothing_slow(help_run: "subprocess.CompletedProcess[str]") -> None:
     imported = set(re.findall(r"\|\s+([\w.]+)$", help_run.stderr, re.M))
     assert "nas.study.parse" in imported

@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from nas.status import main as status
-from tests.faulty_training import is_poison
+from tests.faulty_training import full_disk, is_poison
+from tests.inline import run_here
 from tests.privileges import as_a_user, needs_modes
-from tests.studies import command, environment, essences, run, stored, write_config
+from tests.processes import Running
+from tests.studies import command, essences, launched, run, stored, write_config
 
 FAULTY = "tests.faulty_training"
 
@@ -30,7 +31,7 @@ FAULTY = "tests.faulty_training"
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     write_config(folder)
-    assert run(FAULTY, folder).returncode == 0
+    assert run_here(FAULTY, folder).returncode == 0
     return folder
 
 
@@ -51,14 +52,13 @@ def check_sentence(errors: str, sentence: str) -> None:
     assert re.fullmatch(rf"nas\.search: {sentence}.*\.", said), said
 
 
-def begin(folder: Path, *arguments: str, **extra: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+def begin(folder: Path, *arguments: str, fresh: bool = False, **extra: str) -> Running:
+    return launched(
         command(FAULTY, folder / "small.yaml", *arguments),
-        cwd=folder,
-        env=environment(NAS_TEST_LOG=str(folder / "log"), **extra),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        folder,
+        fresh=fresh,
+        NAS_TEST_LOG=str(folder / "log"),
+        **extra,
     )
 
 
@@ -72,7 +72,7 @@ def text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def wait_for(folder: Path, n_started: int, process: "subprocess.Popen[str]") -> None:
+def wait_for(folder: Path, n_started: int, process: Running) -> None:
     deadline = time.monotonic() + 60
     while len(starts(folder)) < n_started and process.poll() is None:
         assert time.monotonic() < deadline
@@ -82,22 +82,21 @@ def wait_for(folder: Path, n_started: int, process: "subprocess.Popen[str]") -> 
 # --- the disk ---
 
 
-@pytest.mark.parametrize(
-    "n_pages", [pytest.param(n, marks=pytest.mark.slow) for n in (5, 28, 40)] + [34]
-)
+@pytest.mark.parametrize("n_pages", [5, 28, 34, 40])
 def test_a_full_storage_ends_the_search_and_room_lets_it_go_on(
     folder: Path, undisturbed: Path, n_pages: int
 ) -> None:
-    full = run(FAULTY, folder, NAS_TEST_FULL_AT=str(n_pages))
+    with full_disk(n_pages):
+        full = run_here(FAULTY, folder)
     assert full.returncode == 1, full.stdout
     sentence = r"storage .*small/study\.db .*\(database or disk is full\): make room .* goes on"
     check_sentence(full.stderr, sentence)
-    again = run(FAULTY, folder, NAS_TEST_LOG=str(folder / "log"))
+    again = run_here(FAULTY, folder, NAS_TEST_LOG=str(folder / "log"))
     assert again.returncode == 0, again.stderr
     check_like_undisturbed(folder, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("n_bytes", [20_000, 200_000, 400_000])
 def test_files_that_cannot_grow_end_the_search(
     folder: Path, undisturbed: Path, n_bytes: int
@@ -110,29 +109,29 @@ def test_files_that_cannot_grow_end_the_search(
     limited = run(FAULTY, folder, before=limit)
     assert limited.returncode == 1, limited.stdout
     check_sentence(limited.stderr, r".*(study\.db|\.yaml).* \(.*\): .* the same command goes on")
-    again = run(FAULTY, folder)
+    again = run_here(FAULTY, folder)
     assert again.returncode == 0, again.stderr
     check_like_undisturbed(folder, undisturbed)
 
 
-@pytest.mark.slow
 def test_weights_that_find_no_room_end_the_search(folder: Path, undisturbed: Path) -> None:
     """A folder that is no folder stands for any error of the system beside the database."""
-    assert run(FAULTY, folder, "--n-candidates", "0").returncode == 0
+    assert run_here(FAULTY, folder, "--n-candidates", "0").returncode == 0
     weights = folder / "studies" / "small" / "weights"
     shutil.rmtree(weights)
     weights.symlink_to("/proc/1")  # where nothing can be made, not even by the administrator
-    failed = run(FAULTY, folder)
+    failed = run_here(FAULTY, folder)
     assert failed.returncode == 1, failed.stdout
     assert "Traceback" not in failed.stderr
     weights.unlink()
-    assert run(FAULTY, folder).returncode == 0
+    assert run_here(FAULTY, folder).returncode == 0
 
 
+@pytest.mark.process
 @needs_modes
 @pytest.mark.parametrize("name", ["study.db", "."])
 def test_a_study_that_cannot_be_written_is_one_sentence(folder: Path, name: str) -> None:
-    assert run(FAULTY, folder, "--n-candidates", "1").returncode == 0
+    assert run_here(FAULTY, folder, "--n-candidates", "1").returncode == 0
     place = folder / "studies" / "small" / name
     mode = place.stat().st_mode
     place.chmod(mode & ~0o222)
@@ -141,14 +140,14 @@ def test_a_study_that_cannot_be_written_is_one_sentence(folder: Path, name: str)
     assert refused.returncode in (1, 2), refused.stdout
     assert re.search(r"nas\.search: .*(writable|cannot be written).*\.\n$", refused.stderr)
     assert "Traceback" not in refused.stderr
-    assert run(FAULTY, folder).returncode == 0
+    assert run_here(FAULTY, folder).returncode == 0
 
 
 def test_a_database_that_may_only_be_read_is_one_sentence(folder: Path) -> None:
     """Whoever runs the test: SQLite itself refuses, as it does for a file without the right."""
-    assert run(FAULTY, folder, "--n-candidates", "1").returncode == 0
+    assert run_here(FAULTY, folder, "--n-candidates", "1").returncode == 0
     url = f"sqlite:///file:{folder / 'studies/small/study.db'}?mode=ro&uri=true"
-    refused = run(FAULTY, folder, "--storage", url)
+    refused = run_here(FAULTY, folder, "--storage", url)
     assert refused.returncode == 1, refused.stdout
     check_sentence(refused.stderr, r"storage .*readonly database\): make it and its folder writ")
 
@@ -187,7 +186,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize(
     "name",
-    [n if n == "middle" else pytest.param(n, marks=pytest.mark.slow) for n in DAMAGES],
+    DAMAGES,
 )
 def test_a_damaged_storage_is_one_sentence_and_is_not_written(
     folder: Path, undisturbed: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -198,14 +197,14 @@ def test_a_damaged_storage_is_one_sentence_and_is_not_written(
     sound = database.read_bytes()
     database.write_bytes(DAMAGES[name](sound))
     damaged = database.read_bytes()
-    refused = run(FAULTY, folder)
+    refused = run_here(FAULTY, folder)
     assert refused.returncode == 2, refused.stdout
     check_sentence(refused.stderr, r"storage .*small/study\.db is damaged \(.*\): put back a copy")
     assert database.read_bytes() == damaged
     assert status(["small", "--studies", str(folder / "studies")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     database.write_bytes(sound)
-    assert run(FAULTY, folder).returncode == 0
+    assert run_here(FAULTY, folder).returncode == 0
     check_like_undisturbed(folder, undisturbed)
 
 
@@ -219,7 +218,7 @@ def test_damaged_outcomes_are_one_sentence(folder: Path, undisturbed: Path) -> N
     )
     connection.commit()
     connection.close()
-    refused = run(FAULTY, folder, "--n-candidates", "7")
+    refused = run_here(FAULTY, folder, "--n-candidates", "7")
     assert refused.returncode == 2, refused.stdout
     check_sentence(refused.stderr, r"storage .*small/study\.db is damaged \(.*\): put back a copy")
 
@@ -227,6 +226,7 @@ def test_damaged_outcomes_are_one_sentence(folder: Path, undisturbed: Path) -> N
 # --- the clock ---
 
 
+@pytest.mark.process
 def test_a_wall_clock_that_jumps_changes_nothing(folder: Path, undisturbed: Path) -> None:
     jumping = {"NAS_TEST_CLOCK": "100000", "NAS_TEST_SLEEP_S": "0.05"}
     limits = ("--time-budget", "10m", "--evaluation-time-limit", "30s")
@@ -239,14 +239,14 @@ def test_a_wall_clock_that_jumps_changes_nothing(folder: Path, undisturbed: Path
 # --- workers that hang ---
 
 
-def hold(folder: Path, n_started: int, process: "subprocess.Popen[str]") -> int:
+def hold(folder: Path, n_started: int, process: Running) -> int:
     wait_for(folder, n_started, process)
     pid = int(starts(folder)[-1][1])
     os.kill(pid, signal.SIGSTOP)
     return pid
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_worker_that_hangs_for_a_while_changes_nothing(folder: Path, undisturbed: Path) -> None:
     process = begin(folder, NAS_TEST_SLEEP_S="0.3")
     pid = hold(folder, 9, process)
@@ -257,7 +257,7 @@ def test_a_worker_that_hangs_for_a_while_changes_nothing(folder: Path, undisturb
     check_like_undisturbed(folder, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_worker_that_hangs_is_replaced_and_its_evaluation_timed_out(
     folder: Path, undisturbed: Path
 ) -> None:
@@ -286,7 +286,7 @@ def test_a_worker_that_hangs_is_replaced_and_its_evaluation_timed_out(
 # --- candidates that kill their workers ---
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_poison_is_set_aside_for_good(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,7 +326,7 @@ def test_poison_is_set_aside_for_good(
 # --- several coordinators ---
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_of_coordinators_that_begin_at_once_one_runs(folder: Path, undisturbed: Path) -> None:
     extra = {"NAS_TEST_SLEEP_S": "0.2", "NAS_TEST_DOOR": "3"}
     processes = [begin(folder, **extra) for _ in range(3)]
@@ -352,12 +352,12 @@ def ended(pid: int) -> bool:
     return True
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_an_interrupt_at_any_moment_is_no_traceback(folder: Path, undisturbed: Path) -> None:
-    """From the first look at the arguments to the last line."""
+    """From the first look at the arguments to the last line; some while it still imports."""
     generator = random.Random(1)
-    for _ in range(20):
-        process = begin(folder, NAS_TEST_SLEEP_S="0.1")
+    for k in range(20):
+        process = begin(folder, fresh=k < 8, NAS_TEST_SLEEP_S="0.1")
         while f"main - {process.pid}\n" not in text(folder / "log"):
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 2))
@@ -369,11 +369,11 @@ def test_an_interrupt_at_any_moment_is_no_traceback(folder: Path, undisturbed: P
         # do when they are imported, `python -m` ends by the signal, though it was caught and told.
         assert process.returncode in (0, 130, -signal.SIGINT), errors
         assert "Traceback" not in errors
-    assert run(FAULTY, folder).returncode == 0
+    assert run_here(FAULTY, folder).returncode == 0
     check_like_undisturbed(folder, undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_second_interrupt_ends_it_at_once(folder: Path, undisturbed: Path) -> None:
     """Whatever the first one was about to do: end the workers, or say how to go on."""
     for wait_s in (0.0, 0.05, 0.1, 0.2):
@@ -389,5 +389,5 @@ def test_a_second_interrupt_ends_it_at_once(folder: Path, undisturbed: Path) -> 
         assert process.returncode in (130, -signal.SIGINT), errors  # both are 130 in a shell
         assert "Traceback" not in errors
         assert ended(pid), "a worker outlives its coordinator"
-    assert run(FAULTY, folder).returncode == 0
+    assert run_here(FAULTY, folder).returncode == 0
     check_like_undisturbed(folder, undisturbed)

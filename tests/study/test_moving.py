@@ -17,6 +17,7 @@ from nas.study.lock import lock
 from nas.study.opening import load, open_storage
 from nas.study.storage import storage_of
 from nas.study.tables import StudyTables
+from tests.inline import finished_here
 from tests.moved import FAKE, contents, url
 from tests.moved import folder as folder
 from tests.moved import searched as searched
@@ -82,7 +83,6 @@ def test_what_another_study_has_does_not_count(study: optuna.Study) -> None:
 # --- copies ---
 
 
-@pytest.mark.slow
 def test_a_copy_is_the_same_study_and_goes_on_as_it_would(
     folder: Path, searched: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,13 +98,12 @@ def test_a_copy_is_the_same_study_and_goes_on_as_it_would(
         assert contents(there) == contents(folder / "studies" / "small" / name)
     config = str(folder / "studies" / "copied" / "config.yaml")
     more = [sys.executable, "-m", FAKE, config, "--tracking-uri", "off", "--n-candidates", "7"]
-    done = finished(more, folder)
+    done = finished_here(more, folder)
     assert done.returncode == 0, done.stderr
     assert "study copied: " in done.stdout
     assert essences(stored(folder, "copied"))[:8] == essences(stored(searched))
 
 
-@pytest.mark.slow
 def test_a_copy_from_a_storage_alone_has_its_configuration(folder: Path) -> None:
     """As on another machine, which has nothing but the URL."""
     database = folder / "elsewhere.db"
@@ -117,7 +116,6 @@ def test_a_copy_from_a_storage_alone_has_its_configuration(folder: Path) -> None
     assert "storage: ''\n" in text
 
 
-@pytest.mark.slow
 def test_a_comparison_from_a_storage_alone_goes_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +123,7 @@ def test_a_comparison_from_a_storage_alone_goes_on(
     module, off = "tests.fake_comparing", ("--tracking-uri", "off")
     few = ("--config", "small.yaml", "--tasks", "xml", "--seeds", "2", "--tuning", "2")
     begun = [sys.executable, "-m", module, "mut1", *few, "--study", "pair", *off]
-    assert (done := finished(begun, folder)).returncode == 0, done.stderr
+    assert (done := finished_here(begun, folder)).returncode == 0, done.stderr
     found = (folder / "studies" / "pair" / "comparison.json").read_text()
     there = url(folder, "elsewhere.db")
     assert main(["copy", "pair", there]) == 0
@@ -136,7 +134,7 @@ def test_a_comparison_from_a_storage_alone_goes_on(
     assert status("pair") == 0
     assert "python -m nas.compare --config studies/pair/config.yaml" in capsys.readouterr().out
     again = [sys.executable, "-m", module, "--config", "studies/pair/config.yaml"]
-    done = finished(again, folder, NAS_TEST_LOG=str(folder / "log"))
+    done = finished_here(again, folder, NAS_TEST_LOG=str(folder / "log"))
     assert done.returncode == 0, done.stderr
     assert "going on after 3 finished cells" in done.stdout
     assert not (folder / "log").exists(), "nothing is trained again"
@@ -290,6 +288,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in shown
 
 
+@pytest.mark.process
 def test_the_module_is_a_command(folder: Path) -> None:
     done = finished([sys.executable, "-m", "nas.study", "digest", "small"], folder)
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,6 @@ def packed(searched: Path) -> Path:
     return file
 
 
-@pytest.mark.slow
 def test_an_unpacked_study_has_the_same_outcomes_report_and_table(
     packed: Path, folder: Path, searched: Path, tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
@@ -246,7 +245,6 @@ def test_a_damaged_file_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["bad.zip"]
 
 
-@pytest.mark.slow
 def test_a_study_of_before_is_packed_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps no configuration in its storage."""
     make(folder)

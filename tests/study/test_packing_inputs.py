@@ -1,7 +1,6 @@
 """What a configuration names goes along with a packed study, and is found where it is opened."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import yaml
 import nas
 from nas.report.command import main as report
 from nas.study.command import main
+from tests.inline import finished_here, run_here
 from tests.moved import FAKE
 from tests.moved import folder as folder
 from tests.moved import searched as searched
-from tests.studies import finished, run, write_config
+from tests.studies import write_config
 
 
-@pytest.mark.slow
 def test_files_that_the_configuration_names_come_along(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -25,7 +24,8 @@ def test_files_that_the_configuration_names_come_along(
     shutil.copy(space, "mine.yaml")
     Path("my.cell").write_text("def my(x, h):\n    return tanh(linear(x, h))\n")
     more = ["--space", "mine.yaml", "--include", "my.cell", "--study", "own"]
-    assert run_here(folder, *more).returncode == 0
+    write_config(folder)
+    assert run_here(FAKE, folder, *more).returncode == 0
     assert main(["pack", "own", "own.zip"]) == 0
     file = folder / "own.zip"
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -36,14 +36,9 @@ def test_files_that_the_configuration_names_come_along(
     assert "space: studies/theirs/inputs/0_mine.yaml" in (there / "config.yaml").read_text()
     assert report(["theirs"]) == 0
     config = str(there / "config.yaml")
-    done = finished([sys.executable, "-m", FAKE, config, "--n-candidates", "6"], elsewhere)
+    done = finished_here([sys.executable, "-m", FAKE, config, "--n-candidates", "6"], elsewhere)
     assert done.returncode == 0, done.stderr
     assert "going on after 8 judged cells" in done.stdout
-
-
-def run_here(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
-    write_config(folder)
-    return run(FAKE, folder, *more)
 
 
 def named_inputs(folder: Path) -> None:

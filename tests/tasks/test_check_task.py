@@ -40,6 +40,7 @@ def test_every_task_is_listed() -> None:
     assert {name: kind.name for name, kind in TASKS.items()} == {name: name for name in TASKS}
 
 
+@pytest.mark.process
 def test_import_is_light() -> None:
     heavy = {"torch", "pooch", "lightning", "scipy", "pydoc_data", "pandas", "pyarrow", "sklearn"}
     code = f"import sys, nas.tasks, nas.testing; print({heavy!r} & set(sys.modules))"
@@ -53,6 +54,7 @@ def run(code: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.process
 def test_version_and_data_are_the_same_in_every_process() -> None:
     code = (
         "from nas.tasks import TASKS\n"

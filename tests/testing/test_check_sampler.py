@@ -22,7 +22,6 @@ MIXED = Mixed(graph=GRAPH)
 LEARN = ("tpe", "jozefowicz", "regularized")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("space", [GRAPH, GATES, MIXED], ids=lambda space: space.name)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_conforms(name: str, space: Space) -> None:
@@ -111,7 +110,6 @@ def test_a_broken_sampler_is_seen(name: str) -> None:
         check_sampler(f"{__name__}:{name}", Graph(max_generation=4), learns=False)
 
 
-@pytest.mark.slow
 def test_a_sampler_that_does_not_learn_is_seen() -> None:
     with pytest.raises(AssertionError, match=r"must have 1\.1 times the parameters of random ones"):
         check_sampler("random", GATES)

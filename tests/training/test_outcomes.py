@@ -143,6 +143,7 @@ print(json.dumps(dataclasses.asdict(result.outcomes[0])))
 """
 
 
+@pytest.mark.process
 def test_another_process_gives_the_same_outcome() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", CHILD],

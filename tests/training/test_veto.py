@@ -262,7 +262,6 @@ SCALES = (0.3, 0.7, 1.0, 1.4, 2.0, 2.8)
 """The paper's grid (section 3.7), with depths of 1 to 4."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ZOO)
 def test_no_known_cell_is_vetoed_that_could_be_trained(name: str) -> None:
     """On the paper's grid none is, but for the IRNN from init scale 1.4 on, which then diverges."""
@@ -275,7 +274,6 @@ def test_no_known_cell_is_vetoed_that_could_be_trained(name: str) -> None:
         assert vetoed <= ({1.4, 2.0, 2.8} if name == "irnn" else set())
 
 
-@pytest.mark.slow
 def test_known_cells_that_are_vetoed_diverge() -> None:
     """Within the first four windows, whatever the learning rate and the clip norm of the grid."""
     settings = [

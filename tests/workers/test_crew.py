@@ -129,6 +129,7 @@ def test_a_node_has_room_for_whole_slots(
     assert room(node, ClusterConfig(cpus=cpus, gpus=gpus)) == n_slots
 
 
+@pytest.mark.process
 def test_a_device_that_is_not_there_is_said_before_anything_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +154,7 @@ def test_a_study_on_gpus_is_another_one() -> None:
     assert kinds == [None, None, "cuda", "cuda"]
 
 
+@pytest.mark.process
 def test_evaluations_are_dealt_to_devices() -> None:
     """Names that torch need not know, as what runs here does not train."""
     with LocalWorkers(3, "worker_targets:run", devices=("cuda:0", "cuda:1")) as workers:

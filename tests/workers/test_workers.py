@@ -16,6 +16,8 @@ from nas.errors import SearchError, UserError
 from nas.workers.local import THREADS, LocalWorkers, n_cores
 from nas.workers.worker import KILLED_FIRST, Fault
 
+pytestmark = pytest.mark.process
+
 RUN = "worker_targets:run"
 TIME_LIMIT_S = 1.0
 LIMIT_BYTES = 200_000_000

@@ -128,7 +128,6 @@ def test_a_cell_far_from_all_is_told_at_once(monkeypatch: pytest.MonkeyPatch) ->
     assert not nearest(cell).is_all
 
 
-@pytest.mark.slow
 def test_a_search_ends_where_it_has_looked_at_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells of 80 nodes that have much in common, such as those of DARTS, have too many edits."""
     looked_at = []

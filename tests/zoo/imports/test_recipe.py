@@ -69,7 +69,6 @@ def test_a_published_recipe_comes_back(entry):
 
 
 @needs_recipes
-@pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES, ids=id_of)
 def test_a_published_recipe_runs_compiled(entry):
     cell = read_recipe(entry["recipe"])

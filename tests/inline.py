@@ -1,0 +1,88 @@
+"""Commands that run to their end in the process of the tests, workers included."""
+
+import contextlib
+import io
+import pkgutil
+import subprocess
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from nas.protocol.evaluation import Evaluation, Result
+from nas.workers.local import Workers
+from tests import fake_comparing, fake_training
+from tests.studies import command
+
+COMMANDS: dict[str, tuple[str, Callable[[Evaluation], Result]]] = {
+    "tests.fake_training": ("nas.search:main", fake_training.run),
+    "tests.faulty_training": ("nas.search:main", fake_training.run),
+    "tests.fake_comparing": ("nas.compare.command:main", fake_comparing.run),
+    "tests.fake_comparing search": ("nas.search:main", fake_comparing.run),
+}
+"""By the module that is the command with made-up outcomes: the function that it calls, and what
+makes up the outcomes."""
+
+
+class Inline(Workers):
+    """Runs evaluations in this process, at once, in the order in which they come."""
+
+    n_slots = 1
+
+    def __init__(
+        self,
+        n: int = 1,
+        *given: object,
+        work: Callable[[Evaluation], Result],
+        **limits: object,
+    ) -> None:
+        self.work, self.submitted, self.closed = work, list[Evaluation](), False
+
+    def submit(self, evaluation: Evaluation) -> "Future[Result]":
+        self.submitted.append(evaluation)
+        future: Future[Result] = Future()
+        future.set_result(self.work(evaluation))
+        return future
+
+    def close(self, *, wait: bool) -> None:
+        self.closed = True
+
+
+def run_here(
+    module: str, folder: Path, *arguments: str, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """`tests.studies.run` without a process."""
+    return finished_here(command(module, folder / "small.yaml", *arguments), folder, **extra)
+
+
+def finished_here(
+    command: Sequence[str], folder: Path, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """`tests.studies.finished` without a process, for a command whose outcomes are made up."""
+    _, _, module, *arguments = command
+    if f"{module} {arguments[0]}" in COMMANDS:
+        module = f"{module} {arguments.pop(0)}"
+    main, work = COMMANDS[module]
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        patch.chdir(folder)
+        patch.setenv("NAS_TEST_SLEEP_S", "0")
+        for name, value in extra.items():
+            patch.setenv(name, value)
+        patch.setattr("nas.workers.local.LocalWorkers", lambda *_, **__: Inline(work=work))
+        try:
+            code = pkgutil.resolve_name(main)(arguments)
+        except SystemExit as end:
+            code = end.code
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    return subprocess.CompletedProcess(
+        list(command), int(code or 0), output.getvalue(), errors.getvalue()
+    )
