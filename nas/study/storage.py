@@ -10,7 +10,6 @@ import datetime
 import json
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import optuna
@@ -19,7 +18,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.storage_errors import Retrying
-from nas.study.tables import StudyTables, distribution_of
+from nas.study.tables import UNIQUE, StudyTables, distribution_of
 from nas.study.visit import EVALUATION
 
 T = TypeVar("T")
@@ -55,7 +54,9 @@ class StudyStorage(BaseStorage):
         self.tables = StudyTables(database.engine)
         self._trials: dict[int, dict[int, FrozenTrial]] = {}
         """Trials by the ids of their study and their own; replaced when they change."""
-        self._pending: _Changes | None = None
+        self._pending: dict[tuple[str, int, str], dict[str, Any]] | None = None
+        """Rows of the block of `together`, by table, trial and name."""
+        self._attrs: dict[tuple[int, str], Any] = {}
 
     def _call(self, operation: Callable[[], T], *, writes: bool = False) -> T:
         return self._retrying.call(operation, writes=writes) if self._retrying else operation()
@@ -127,18 +128,19 @@ class StudyStorage(BaseStorage):
 
     @contextmanager
     def together(self) -> Iterator[Mapping[tuple[int, str], Any]]:
-        """Write trials' choices and user attributes in one transaction, at the end of the block.
+        """Write trials' choices and attributes in one transaction, at the end of the block.
 
-        The block is given the attributes so far, by trial id and name. An error, or the end of the
-        process, in the block leaves nothing written. Attributes may be dataclasses, which are
+        The block is given the user attributes so far, by trial id and name. An error, or the end of
+        the process, in the block leaves nothing written. Attributes may be dataclasses, which are
         written as their fields.
         """
-        self._pending = pending = _Changes()
+        self._pending, self._attrs = {}, {}
         try:
-            yield pending.attrs
+            yield self._attrs
+            rows = self._pending
         finally:
             self._pending = None
-        self._write(pending)
+        self._commit(rows)
 
     def set_trial_param(
         self,
@@ -149,51 +151,49 @@ class StudyStorage(BaseStorage):
     ) -> None:
         # That the choice is compatible with those of other trials is not checked: the definition of
         # the study holds the version of its space.
-        with self._changes_of(trial_id) as changes:
-            choice = param_value_internal, distribution_to_json(distribution)
-            changes.params[trial_id, param_name] = choice
+        text = distribution_to_json(distribution)
+        row = {"param_value": param_value_internal, "distribution_json": text}
+        self._write("trial_params", trial_id, param_name, row)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        with self._changes_of(trial_id) as changes:
-            changes.attrs[trial_id, key] = value
+        self._attrs[trial_id, key] = value
+        row = {"value_json": json.dumps(value, default=vars)}
+        self._write("trial_user_attributes", trial_id, key, row)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        with self._changes_of(trial_id) as changes:
-            changes.system_attrs[trial_id, key] = value
+        self._write("trial_system_attributes", trial_id, key, {"value_json": json.dumps(value)})
 
-    @contextmanager
-    def _changes_of(self, trial_id: int) -> Iterator["_Changes"]:
-        """Changes to add to: those of the block of `together`, or some that are written at once."""
+    def _write(self, table: str, trial_id: int, name: str, content: dict[str, Any]) -> None:
+        """Write one row, now or at the end of the block of `together`."""
         self.check_trial_is_updatable(trial_id, self._study_of(trial_id)[trial_id].state)
-        changes = self._pending or _Changes()
-        yield changes
+        row = {**dict(zip(UNIQUE[table], (trial_id, name), strict=True)), **content}
         if self._pending is None:
-            self._write(changes)
+            self._commit({(table, trial_id, name): row})
+        else:
+            self._pending[table, trial_id, name] = row
 
-    def _write(self, changes: "_Changes") -> None:
-        rows = changes.rows()
-        self._call(lambda: self.tables.write(rows), writes=True)
-        for row in rows["trial_params"]:
-            distribution = distribution_of(row["distribution_json"])
-            value = distribution.to_external_repr(row["param_value"])
-            self._extend(row["trial_id"], "params", row["param_name"], value)
-            self._extend(row["trial_id"], "distributions", row["param_name"], distribution)
-        for table, mapping in ATTRIBUTES.items():
-            for row in rows[table]:
-                if not row["key"].startswith(EVALUATION):
-                    value = json.loads(row["value_json"])
-                    self._extend(row["trial_id"], mapping, row["key"], value)
+    def _commit(self, rows: Mapping[tuple[str, int, str], dict[str, Any]]) -> None:
+        by_table: dict[str, list[dict[str, Any]]] = {}
+        for (table, _, _), row in rows.items():
+            by_table.setdefault(table, []).append(row)
+        self._call(lambda: self.tables.write(by_table), writes=True)
+        for (table, trial_id, name), row in rows.items():
+            trial = self._replaced(trial_id)
+            if table == "trial_params":
+                distribution = distribution_of(row["distribution_json"])
+                value = distribution.to_external_repr(row["param_value"])
+                trial.params = {**trial.params, name: value}
+                trial.distributions = {**trial.distributions, name: distribution}
+            elif table == "trial_system_attributes":
+                trial.system_attrs = {**trial.system_attrs, name: json.loads(row["value_json"])}
+            elif not name.startswith(EVALUATION):
+                trial.user_attrs = {**trial.user_attrs, name: json.loads(row["value_json"])}
 
-    def _extend(self, trial_id: int, mapping: str, name: str, value: Any) -> None:
-        trial = self._study_of(trial_id)[trial_id]
-        self._replace(trial_id, **{mapping: {**getattr(trial, mapping), name: value}})
-
-    def _replace(self, trial_id: int, **changed: Any) -> None:
-        """Put a changed copy in the place of a trial, which a sampler may hold."""
+    def _replaced(self, trial_id: int) -> FrozenTrial:
+        """A copy to be changed that takes the place of a trial, which a sampler may hold."""
         trials = self._study_of(trial_id)
-        trials[trial_id] = trial = copy.copy(trials[trial_id])
-        for name, value in changed.items():
-            setattr(trial, name, value)
+        trials[trial_id] = copy.copy(trials[trial_id])
+        return trials[trial_id]
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -203,44 +203,11 @@ class StudyStorage(BaseStorage):
             return False  # a trial is running from its beginning
         given, end = list(values or ()), datetime.datetime.now()
         self._call(lambda: self.tables.end_trial(trial_id, state, given, end), writes=True)
-        self._replace(trial_id, state=state, values=given or None, datetime_complete=end)
+        trial = self._replaced(trial_id)
+        trial.state, trial.values, trial.datetime_complete = state, given or None, end
         return True
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         raise NotImplementedError("curves are in the outcomes of evaluations")
-
-
-ATTRIBUTES = {"trial_user_attributes": "user_attrs", "trial_system_attributes": "system_attrs"}
-
-
-@dataclass
-class _Changes:
-    """Choices and attributes by trial id and name."""
-
-    params: dict[tuple[int, str], tuple[float, str]] = field(default_factory=dict)
-    """Optuna's inner value and the text of its distribution."""
-    attrs: dict[tuple[int, str], Any] = field(default_factory=dict)
-    system_attrs: dict[tuple[int, str], Any] = field(default_factory=dict)
-
-    def rows(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows by table."""
-        params = [
-            {
-                "trial_id": trial_id,
-                "param_name": name,
-                "param_value": value,
-                "distribution_json": text,
-            }
-            for (trial_id, name), (value, text) in self.params.items()
-        ]
-        user, system = (
-            [
-                {"trial_id": trial_id, "key": key, "value_json": json.dumps(value, default=vars)}
-                for (trial_id, key), value in attrs.items()
-            ]
-            for attrs in (self.attrs, self.system_attrs)
-        )
-        names = ("trial_params", "trial_user_attributes", "trial_system_attributes")
-        return dict(zip(names, (params, user, system), strict=True))

@@ -13,15 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import sqlalchemy
 from optuna.distributions import json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Engine, Select, Table
 
 from nas.study.visit import EVALUATION
-
-if TYPE_CHECKING:  # it is slow to import, and only needed once a storage is opened
-    from sqlalchemy import Connection, Engine, Table
 
 OF_STUDY = ("study_directions", "study_system_attributes", "study_user_attributes")
 OF_TRIALS = (
@@ -52,13 +51,11 @@ distribution_of = lru_cache(maxsize=4096)(json_to_distribution)
 class StudyTables:
     """The tables of Optuna in one database."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     @cached_property
-    def _tables(self) -> "dict[str, Table]":
-        import sqlalchemy
-
+    def _tables(self) -> dict[str, Table]:
         metadata = sqlalchemy.MetaData()
 
         @sqlalchemy.event.listens_for(metadata, "column_reflect")
@@ -73,8 +70,6 @@ class StudyTables:
 
     def study_id(self, name: str) -> int | None:
         """The id of a study; None if it is not there."""
-        import sqlalchemy
-
         studies = self._tables["studies"].c
         query = sqlalchemy.select(studies.study_id).where(studies.study_name == name)
         with self.engine.connect() as connection:
@@ -86,20 +81,18 @@ class StudyTables:
         Optuna would read one object a row, outcomes included, which are most of a study and which
         no sampler looks at; this takes five statements.
         """
-        import sqlalchemy
-
         trials = self._tables["trials"].c
         names = ("trial_id", "number", "state", "datetime_start", "datetime_complete")
         query = sqlalchemy.select(*(trials[name] for name in names)).order_by(trials.number)
         with self.engine.connect() as connection:
             rows = connection.execute(query.where(trials.study_id == study_id)).all()
             params, attrs, system, values = (
-                self._by_trial(connection, study_id, table, columns)
-                for table, columns in (
-                    ("trial_params", ("param_name", "param_value", "distribution_json")),
-                    ("trial_user_attributes", ("key", "value_json")),
-                    ("trial_system_attributes", ("key", "value_json")),
-                    ("trial_values", ("value", "value_type")),
+                self._by_trial(connection, study_id, *columns)
+                for columns in (
+                    ("trial_params", "param_name", "param_value", "distribution_json"),
+                    ("trial_user_attributes", "key", "value_json"),
+                    ("trial_system_attributes", "key", "value_json"),
+                    ("trial_values", "value", "value_type"),
                 )
             )
         result = {}
@@ -121,21 +114,20 @@ class StudyTables:
             )
         return result
 
+    def _of_trials(self, study_id: int, name: str, *columns: str) -> tuple[Select[Any], Any]:
+        """A query of the trial's id and columns of a table of `OF_TRIALS`; and all columns."""
+        table, trials = self._tables[name], self._tables["trials"].c
+        query = sqlalchemy.select(table.c.trial_id, *(table.c[column] for column in columns))
+        query = query.join(self._tables["trials"], table.c.trial_id == trials.trial_id)
+        return query.where(trials.study_id == study_id).order_by(*table.primary_key), table.c
+
     def _by_trial(
-        self, connection: "Connection", study_id: int, name: str, columns: Sequence[str]
+        self, connection: Connection, study_id: int, name: str, *columns: str
     ) -> dict[int, list[Any]]:
         """Columns of a table of `OF_TRIALS` by trial id, in the order of writing."""
-        import sqlalchemy
-
-        table, trials = self._tables[name], self._tables["trials"]
-        query = (
-            sqlalchemy.select(table.c.trial_id, *(table.c[column] for column in columns))
-            .join(trials, table.c.trial_id == trials.c.trial_id)
-            .where(trials.c.study_id == study_id)
-            .order_by(*table.primary_key.columns)
-        )
+        query, table = self._of_trials(study_id, name, *columns)
         if name == "trial_user_attributes":
-            query = query.where(sqlalchemy.not_(table.c.key.startswith(EVALUATION)))
+            query = query.where(sqlalchemy.not_(table.key.startswith(EVALUATION)))
         result: dict[int, list[Any]] = defaultdict(list)
         for trial_id, *values in connection.execute(query):
             result[trial_id].append(values)
@@ -143,23 +135,13 @@ class StudyTables:
 
     def evaluations(self, study_id: int) -> list[tuple[int, str]]:
         """Trial id and digest of every stored evaluation, in the order of writing."""
-        import sqlalchemy
-
-        attrs, trials = self._tables["trial_user_attributes"], self._tables["trials"]
-        query = (
-            sqlalchemy.select(attrs.c.trial_id, attrs.c.key)
-            .join(trials, attrs.c.trial_id == trials.c.trial_id)
-            .where(trials.c.study_id == study_id, attrs.c.key.startswith(EVALUATION))
-            .order_by(*attrs.primary_key.columns)
-        )
+        query, table = self._of_trials(study_id, "trial_user_attributes", "key")
         with self.engine.connect() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(query.where(table.key.startswith(EVALUATION))).all()
         return [(trial_id, key.removeprefix(EVALUATION)) for trial_id, key in rows]
 
     def evaluation(self, trial_id: int, digest: str) -> dict[str, Any]:
         """The stored fields of an evaluation."""
-        import sqlalchemy
-
         attrs = self._tables["trial_user_attributes"].c
         query = sqlalchemy.select(attrs.value_json).where(
             attrs.trial_id == trial_id, attrs.key == EVALUATION + digest
@@ -172,42 +154,37 @@ class StudyTables:
 
     def add_trial(self, study_id: int, number: int, start: datetime.datetime) -> int:
         """The id of a running trial of this number."""
-        import sqlalchemy
-
         trials = self._tables["trials"]
         query = sqlalchemy.select(trials.c.trial_id).where(
             trials.c.study_id == study_id, trials.c.number == number
         )
-        row = {"number": number, "state": "RUNNING", "datetime_start": _utc(start)}
+        row = {"study_id": study_id, "number": number, "state": "RUNNING"}
+        added = sqlalchemy.insert(trials).values(**row, datetime_start=_utc(start))
         with self.engine.begin() as connection:
             there = connection.execute(query).scalar()
-            if there is not None:
-                return int(there)
-            added = connection.execute(sqlalchemy.insert(trials).values(study_id=study_id, **row))
-            return _key_of(added)
+            return int(_key_of(connection.execute(added)) if there is None else there)
 
-    def write(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        """Write rows in place of those with the same `UNIQUE` columns, in one transaction."""
+    def write(self, rows: Mapping[str, Sequence[Row]], ended: Row | None = None) -> None:
+        """Write rows in place of those with the same `UNIQUE` columns, in one transaction.
+
+        `ended` are new values of columns of a trial, with its id.
+        """
         with self.engine.begin() as connection:
             for name, new in rows.items():
-                self._replace(connection, name, new)
-
-    def _replace(self, connection: "Connection", name: str, new: Sequence[Row]) -> None:
-        import sqlalchemy
-
-        if new:
-            table = self._tables[name]
-            key = sqlalchemy.tuple_(*(table.c[column] for column in UNIQUE[name]))
-            there = [tuple(row[column] for column in UNIQUE[name]) for row in new]
-            connection.execute(sqlalchemy.delete(table).where(key.in_(there)))
-            connection.execute(sqlalchemy.insert(table), [dict(row) for row in new])
+                table = self._tables[name]
+                key = sqlalchemy.tuple_(*(table.c[column] for column in UNIQUE[name]))
+                there = [tuple(row[column] for column in UNIQUE[name]) for row in new]
+                connection.execute(sqlalchemy.delete(table).where(key.in_(there)))
+                connection.execute(sqlalchemy.insert(table), [dict(row) for row in new])
+            if ended is not None:
+                trials = self._tables["trials"]
+                update = sqlalchemy.update(trials).where(trials.c.trial_id == ended["trial_id"])
+                connection.execute(update.values(**ended))
 
     def end_trial(
         self, trial_id: int, state: TrialState, values: Sequence[float], end: datetime.datetime
     ) -> None:
         """Write the values of a trial and that it has ended."""
-        import sqlalchemy
-
         names = {value: name for name, value in INFINITE.items()}
         rows = [
             {
@@ -218,11 +195,8 @@ class StudyTables:
             }
             for objective, value in enumerate(values)
         ]
-        trials = self._tables["trials"]
-        update = sqlalchemy.update(trials).where(trials.c.trial_id == trial_id)
-        with self.engine.begin() as connection:
-            self._replace(connection, "trial_values", rows)
-            connection.execute(update.values(state=state.name, datetime_complete=_utc(end)))
+        ended = {"trial_id": trial_id, "state": state.name, "datetime_complete": _utc(end)}
+        self.write({"trial_values": rows} if rows else {}, ended)
 
     # --- a whole study ---
 
@@ -235,8 +209,6 @@ class StudyTables:
         Raises:
             sqlalchemy.exc.IntegrityError: if the target holds such a study.
         """
-        import sqlalchemy
-
         to = target._tables
         with self.engine.connect() as reading, target.engine.begin() as writing:
             added = sqlalchemy.insert(to["studies"]).values(study_name=name)
@@ -273,14 +245,12 @@ class StudyTables:
         return result.hexdigest()
 
     def _chunks(
-        self, connection: "Connection", name: str, study_id: int
+        self, connection: Connection, name: str, study_id: int
     ) -> Iterator[Sequence[dict[str, Any]]]:
         """The rows of a table that belong to a study, by trial and in the order of writing.
 
         A row of a trial has the trial's number as well.
         """
-        import sqlalchemy
-
         table, trials = self._tables[name], self._tables["trials"]
         [key] = table.primary_key.columns
         if name in OF_TRIALS:

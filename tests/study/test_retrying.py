@@ -93,7 +93,7 @@ def test_what_was_written_before_an_answer_was_lost_is_there_once(tmp_path: Path
     def fill(name: str, retrying: Retrying | None) -> list[FrozenTrial]:
         storage = StudyStorage(RDBStorage(url), retrying)
         if retrying is not None:
-            for method in ("add_trial", "end_trial", "write"):
+            for method in ("add_trial", "write"):
                 setattr(storage.tables, method, _then(getattr(storage.tables, method), once_more))
         sampler = optuna.samplers.RandomSampler(seed=0)
         study = optuna.create_study(study_name=name, storage=storage, sampler=sampler)
