@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy
 from optuna.distributions import json_to_distribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, Select, Table
 
@@ -172,9 +173,10 @@ class StudyTables:
         with self.engine.begin() as connection:
             for name, new in rows.items():
                 table = self._tables[name]
-                key = sqlalchemy.tuple_(*(table.c[column] for column in UNIQUE[name]))
-                there = [tuple(row[column] for column in UNIQUE[name]) for row in new]
-                connection.execute(sqlalchemy.delete(table).where(key.in_(there)))
+                # One row each: for a list of pairs, SQLite would walk through the table.
+                same = (table.c[column] == sqlalchemy.bindparam(column) for column in UNIQUE[name])
+                keys = [{column: row[column] for column in UNIQUE[name]} for row in new]
+                connection.execute(sqlalchemy.delete(table).where(*same), keys)
                 connection.execute(sqlalchemy.insert(table), [dict(row) for row in new])
             if ended is not None:
                 trials = self._tables["trials"]
@@ -280,7 +282,14 @@ def _key_of(added: Any) -> int:
 
 
 def _line(content: Row) -> str:
-    return json.dumps(content, sort_keys=True, default=datetime.datetime.isoformat)
+    """A row as text for the digest, in which Optuna's states and directions are numbers."""
+    numbers = {
+        column: kind[content[column]].value
+        for column, kind in {"state": TrialState, "direction": StudyDirection}.items()
+        if column in content
+    }
+    plain = {**content, **numbers}
+    return json.dumps(plain, sort_keys=True, default=datetime.datetime.isoformat)
 
 
 def _local(utc: datetime.datetime | None) -> datetime.datetime | None:

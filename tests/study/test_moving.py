@@ -1,5 +1,6 @@
 """A study that is copied is the same study: by its digest, its outcomes, its report."""
 
+import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
+from optuna.trial import TrialState
 
 from nas.report.command import main as report
 from nas.status import status
@@ -45,6 +47,29 @@ def test_all_rows_are_copied_and_have_one_digest(study: optuna.Study, tmp_path: 
     assert target.tables.digest(new_id) == source.digest(study._study_id)
 
 
+def test_a_digest_is_the_one_that_packs_have_noted(tmp_path: Path) -> None:
+    """Of trials of every kind; computed before the tables were read from the database itself."""
+    study = optuna.create_study(storage=url(tmp_path), study_name="study", direction="maximize")
+    study.set_user_attr("ü", [1, None])
+    for value in (0.5, math.inf, None):
+        fixed = {"choice": None, "whole": 7, "real": 0.25}
+        study.enqueue_trial(fixed, user_attrs={"zeta": {"nested": [1, None, "ü"]}})
+        trial = study.ask()
+        trial.suggest_categorical("choice", ["a", None, 3, True])
+        trial.suggest_int("whole", 1, 1000, log=True)
+        trial.suggest_float("real", -1, 1, step=0.25)
+        if value is not None:
+            study.tell(trial, value)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    storage = open_storage(url(tmp_path))
+    with storage.engine.begin() as connection:
+        for column in ("datetime_start", "datetime_complete"):
+            update = f"UPDATE trials SET {column} = '2026-01-02 03:04:05.678901'"
+            connection.execute(sqlalchemy.text(f"{update} WHERE {column} IS NOT NULL"))
+    assert storage.tables.digest(1) == KNOWN_DIGEST
+
+
+KNOWN_DIGEST = "4031b01b5d6c5b6d0aa820746cdb9ef2f3a6c1265b609733f0909a72e6c97501"
 CHANGES = [
     "UPDATE trial_user_attributes SET value_json = '8' WHERE key = 'zeta'",
     "UPDATE trial_system_attributes SET value_json = '8'",
