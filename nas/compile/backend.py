@@ -13,18 +13,15 @@ from nas.cell.cell import Cell
 from nas.compile import eager, loop
 from nas.compile.native import CompilerError
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows, Tokens
+from nas.compile.rows import LayerOutput, Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 
 Backend = Literal["auto", "c", "eager"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 RunLayer = Callable[
-    [EagerCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer
-]
-RunMembers = Callable[
-    [StackedCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool], Layer
+    [EagerCell | StackedCell, Tensor | Tokens, Rows, Sequence[Tensor], Sequence[Tensor], bool],
+    LayerOutput,
 ]
 
 logger = logging.getLogger(__name__)
@@ -61,7 +58,10 @@ def trained_on(cell: Cell, width: int) -> Literal["c", "eager"]:
 
 
 def choose(
-    backend: Backend, layer: EagerCell, x: Tensor | Tokens, states: Sequence[Tensor]
+    backend: Backend,
+    layer: EagerCell | StackedCell,
+    x: Tensor | Tokens,
+    states: Sequence[Tensor],
 ) -> RunLayer:
     """The function that runs `layer` on `x` and `states`.
 
@@ -71,42 +71,22 @@ def choose(
     Raises:
         CellError: if "c" is asked for and cannot be had.
     """
-    return loop.run_layer if _is_c(backend, layer, x, states) else eager.run_layer
-
-
-def choose_members(
-    backend: Backend, layer: StackedCell, x: Tensor | Tokens, states: Sequence[Tensor]
-) -> RunMembers:
-    """The function that runs the members of `layer` on `x` and `states`, (K, …).
-
-    Raises:
-        CellError: if "c" is asked for and cannot be had.
-    """
-    return loop.run_members if _is_c(backend, layer, x, states) else eager.run_members
-
-
-def _is_c(
-    backend: Backend,
-    layer: EagerCell | StackedCell,
-    x: Tensor | Tokens,
-    states: Sequence[Tensor],
-) -> bool:
     if backend == "auto":
         backend = usual()
     if backend == "eager":
-        return False
+        return eager.run_layer
     if reason := _obstacle(layer, x, states):
         if backend == "c":
             raise CellError(f"backend c cannot run cell {layer.cell.name}: {reason}.")
-        return False
+        return eager.run_layer
     try:
         loop.compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
     except CompilerError as error:
         if backend == "c":
             raise CellError(f"backend c cannot run cell {layer.cell.name}: {error}.") from None
         _warn(str(error))
-        return False
-    return True
+        return eager.run_layer
+    return loop.run_layer
 
 
 def _obstacle(layer: EagerCell | StackedCell, x: Tensor | Tokens, states: Sequence[Tensor]) -> str:

@@ -1,8 +1,9 @@
 """Where the buffers of a call lie: one block of memory each way, cut the same for equal shapes."""
 
+import functools
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,16 +15,15 @@ from nas.compile.emit.code import Buffer
 from nas.compile.emit.forward import CHUNK
 from nas.compile.emit.gradients import PIECE, running, widest
 from nas.compile.emit.values import Values
-from nas.compile.hoist import LINE
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
+from nas.compile.stacked import LINE
 
 REVERSE, TOKENS = 4, 10
 """Places in `call_t` (prelude.c) that differ between calls of one shape."""
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """What decides how much memory a call takes, beside its plan."""
 
     rows: Rows
@@ -36,71 +36,58 @@ class Shape:
     tokens: bool
 
 
-@dataclass
-class Block:
-    """Names cut out of a member's share of one tensor."""
-
-    slots: dict[Buffer, int]
-    places: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, buffer: Buffer, count: int, itemsize: int) -> None:
-        """Buffers begin on cache lines, so that whole vectors stay within one."""
-        if buffer in self.slots:
-            self.places.append(self.slots[buffer])
-            self.first.append(self.size)
-            self.size += -(-count * itemsize // LINE) * LINE
-
-
 class Layout:
     """The buffers of a plan for a shape of call, and the part of its table of pointers that is
     known without the call."""
 
     def __init__(self, plan: Plan, source: Source, shape: Shape, itemsize: int) -> None:
-        self.shape = shape
         self.total = shape.rows.total
-        forward, backward = Block(source.slots), Block(source.slots)
-        for name, count in _forward(plan, source.values, shape):
-            forward.add(name, count, itemsize)
-        for name, count in _backward(plan, source.values, shape):
-            backward.add(name, count, itemsize)
-        self.size = shape.members * forward.size // itemsize
-        self.back_size = shape.members * backward.size // itemsize
-        self.n_slots = len(source.slots) + 1  # the last for what the code never reads
-        self._forward = _pointers(forward, shape.members, self.n_slots)
-        self._backward = _pointers(backward, shape.members, self.n_slots)
+        self._n_slots = len(source.slots) + 1  # the last for what the code never reads
+        cut = functools.partial(self._cut, source.slots, shape.members, itemsize)
+        self.size, self._forward = cut(_forward(plan, source.values, shape))
+        self.back_size, self._backward = cut(_backward(plan, source.values, shape))
         counts, offsets = shape.rows.arrays
         self._arrays = (counts, offsets)  # must live as long as the pointers to them
         self.call = np.array(
             [
-                *(shape.members, self.n_slots, len(shape.rows.counts), shape.rows.batch),
+                *(shape.members, self._n_slots, len(shape.rows.counts), shape.rows.batch),
                 *(0, shape.n_inputs, shape.keep, shape.threads),
                 *(counts.ctypes.data, offsets.ctypes.data, 0),
             ],
             dtype=np.int64,
         )
 
+    def _cut(
+        self,
+        slots: dict[Buffer, int],
+        members: int,
+        itemsize: int,
+        buffers: Iterable[tuple[Buffer, int]],
+    ) -> tuple[int, NDArray[np.int64]]:
+        """The size of a block; 1 where a slot points into it, and how many bytes behind its start.
+
+        Buffers begin on cache lines, so that whole vectors stay within one.
+        """
+        pointers = np.zeros((2, members, self._n_slots), dtype=np.int64)
+        inside, first = pointers
+        size = 0
+        for buffer, count in buffers:
+            if buffer in slots:
+                inside[:, slots[buffer]], first[:, slots[buffer]] = 1, size
+                size += -(-count * itemsize // LINE) * LINE
+        first += inside * np.arange(members)[:, None] * size
+        return members * size // itemsize, pointers
+
     def table(self, memory: Tensor, back: Tensor | None = None) -> NDArray[np.int64]:
         """The table of pointers, (members, slots), with those into the blocks filled in."""
-        places, first = self._forward
-        table: NDArray[np.int64] = places * memory.data_ptr()
+        inside, first = self._forward
+        table: NDArray[np.int64] = inside * memory.data_ptr()
         table += first
         if back is not None:
-            places, first = self._backward
-            table += places * back.data_ptr()
+            inside, first = self._backward
+            table += inside * back.data_ptr()
             table += first
         return table
-
-
-def _pointers(
-    block: Block, members: int, n_slots: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """1 where a slot points into the block, and how many bytes behind its start."""
-    places, first = np.zeros((2, members, n_slots), dtype=np.int64)
-    places[:, block.places] = 1
-    first[:, block.places] = np.array(block.first) + np.arange(members)[:, None] * block.size
-    return places, first
 
 
 def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer, int]]:

@@ -1,47 +1,47 @@
 """The eager backend: a Python loop over time around `EagerCell`, the oracle of all others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows, Tokens
-from nas.compile.stacked import StackedCell
-
-Layer = tuple[Tensor, list[Tensor], list[Tensor]]
-
-LINE_BYTES = 64
-"""A line of memory, as wide as the widest vectors of a CPU."""
-
-
-def aligned(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy that begins a line of memory, as a member does that is alone.
-
-    The library's matrix products round differently where their operands lie differently.
-    """
-    return tensor if is_aligned(tensor) else tensor.clone()
-
-
-def is_aligned(tensor: Tensor) -> bool:
-    """Whether the tensor begins a line of memory."""
-    return tensor.data_ptr() % LINE_BYTES == 0
+from nas.compile.rows import LayerOutput, Rows, Tokens
+from nas.compile.stacked import StackedCell, aligned, parts_of
 
 
 def run_layer(
-    layer: EagerCell,
+    layer: EagerCell | StackedCell,
     x: Tensor | Tokens,
     rows: Rows,
     states: Sequence[Tensor],
     verticals: Sequence[Tensor],
     reverse: bool,
-) -> Layer:
+) -> LayerOutput:
     """All steps of a layer: x (rows of all steps, width), states (batch, width).
 
-    Sequences that are not there at a step keep their states. Returns y and the new verticals like
-    x, and the final states.
+    Sequences that have ended at a step keep their states. Returns y, the final states, and the new
+    verticals, which are like x.
+
+    A stacked layer has a leading member dimension everywhere; members share the index of `Tokens`.
+    On the CPU they run in turn, so that what a member gives does not depend, by a single bit, on
+    the others; elsewhere one operation computes all of them.
     """
     x = x.rows() if isinstance(x, Tokens) else x
+    if isinstance(layer, EagerCell):
+        return _run(layer, x, rows, states, verticals, reverse)
+    run = _in_turn if x.device.type == "cpu" else _at_once
+    return run(layer, x, rows, states, verticals, reverse)
+
+
+def _run(
+    layer: EagerCell,
+    x: Tensor,
+    rows: Rows,
+    states: Sequence[Tensor],
+    verticals: Sequence[Tensor],
+    reverse: bool,
+) -> LayerOutput:
     steps = torch.split(x, list(rows.counts))
     below = [torch.split(vertical, list(rows.counts)) for vertical in verticals]
     clock: Sequence[Tensor | int] = range(len(steps))
@@ -63,43 +63,23 @@ def run_layer(
     return torch.cat(outputs), current, [torch.cat(values) for values in above]
 
 
-def run_members(
-    layer: StackedCell,
-    x: Tensor | Tokens,
-    rows: Rows,
-    states: Sequence[Tensor],
-    verticals: Sequence[Tensor],
-    reverse: bool,
-) -> Layer:
-    """`run_layer` for K members, with a leading member dimension everywhere.
-
-    x is (K, rows of all steps, width), or `Tokens` with a table (K, vocabulary, width) and an
-    index that members share. On the CPU members run in turn, so that what a member gives does not
-    depend, by a single bit, on the others; elsewhere one operation computes all of them.
-    """
-    x = x.table.index_select(1, x.index) if isinstance(x, Tokens) else x
-    run = _in_turn if x.device.type == "cpu" else _at_once
-    return run(layer, x, rows, list(states), list(verticals), reverse)
-
-
 def _in_turn(
     layer: StackedCell,
     x: Tensor,
     rows: Rows,
-    states: list[Tensor],
-    verticals: list[Tensor],
+    states: Sequence[Tensor],
+    verticals: Sequence[Tensor],
     reverse: bool,
-) -> Layer:
-    one, members = _function(layer, rows, reverse), layer.members
-    # Unbound, since the gradient of `x[k]` would be zeros for all other members.
+) -> LayerOutput:
     parts = zip(
-        _members(list(layer.parameters()), members),
+        layer.alone(aligned),
         map(aligned, x.unbind()),
-        _members(states, members),
-        _members(verticals, members),
+        parts_of(states, layer.members, aligned),
+        parts_of(verticals, layer.members, aligned),
         strict=True,
     )
-    y, finals, above = zip(*(one(*part) for part in parts), strict=True)
+    results = [_run(member, x, rows, start, below, reverse) for member, x, start, below in parts]
+    y, finals, above = zip(*results, strict=True)
     return torch.stack(y), _stacked(finals), _stacked(above)
 
 
@@ -107,48 +87,18 @@ def _at_once(
     layer: StackedCell,
     x: Tensor,
     rows: Rows,
-    states: list[Tensor],
-    verticals: list[Tensor],
+    states: Sequence[Tensor],
+    verticals: Sequence[Tensor],
     reverse: bool,
-) -> Layer:
-    one = torch.vmap(_function(layer, rows, reverse))
-    result: Layer = one(list(layer.parameters()), x, states, verticals)
+) -> LayerOutput:
+    def run_member(
+        parameters: dict[str, Tensor], x: Tensor, states: list[Tensor], verticals: list[Tensor]
+    ) -> LayerOutput:
+        return _run(layer.member(parameters), x, rows, states, verticals, reverse)
+
+    parameters: dict[str, Tensor] = dict(layer.named_parameters())
+    result: LayerOutput = torch.vmap(run_member)(parameters, x, list(states), list(verticals))
     return result
-
-
-def _function(layer: StackedCell, rows: Rows, reverse: bool) -> Callable[..., Layer]:
-    """One member's run as a function of its parameters, x, states and verticals."""
-    names = [f"layer.{name}" for name, _ in layer.named_parameters()]
-    template = _Loop(layer.template)
-
-    def one(
-        parameters: Sequence[Tensor], x: Tensor, states: list[Tensor], verticals: list[Tensor]
-    ) -> Layer:
-        named = dict(zip(names, parameters, strict=True))
-        arguments = (x, rows, states, verticals, reverse)
-        result: Layer = torch.func.functional_call(template, named, arguments)
-        return result
-
-    return one
-
-
-class _Loop(nn.Module):
-    """`run_layer` as a module, so that a function of its parameters can be made of it."""
-
-    def __init__(self, layer: EagerCell) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(
-        self, x: Tensor, rows: Rows, states: list[Tensor], verticals: list[Tensor], reverse: bool
-    ) -> Layer:
-        return run_layer(self.layer, x, rows, states, verticals, reverse)
-
-
-def _members(tensors: Sequence[Tensor], members: int) -> list[list[Tensor]]:
-    """Each member's part of each tensor."""
-    unbound = [tensor.unbind() for tensor in tensors]
-    return [[aligned(parts[k]) for parts in unbound] for k in range(members)]
 
 
 def _stacked(members: Sequence[list[Tensor]]) -> list[Tensor]:

@@ -14,20 +14,19 @@ import torch
 from torch import Tensor
 
 from nas.cell.cell import Cell
-from nas.compile import call, debug, native
-from nas.compile.call import Loop, Request, biased, learned
+from nas.compile import debug, native
+from nas.compile.call import Call, Loop, Request, biased, learned
 from nas.compile.emit import Source, emit, takes_bfloat16
-from nas.compile.hoist import Hoist, StackedHoist
+from nas.compile.hoist import Hoist, Inputs
 from nas.compile.native import CompilerError
 from nas.compile.passes import make_plan
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows, Tokens
+from nas.compile.rows import LayerOutput, Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 
 LANES = {torch.float32: 16, torch.float64: 8}
-Layer = tuple[Tensor, list[Tensor], list[Tensor]]
 
 
 def compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop:
@@ -83,81 +82,56 @@ def _compiled(
 
 
 def run_layer(
-    layer: EagerCell,
+    layer: EagerCell | StackedCell,
     x: Tensor | Tokens,
     rows: Rows,
     states: Sequence[Tensor],
     verticals: Sequence[Tensor],
     reverse: bool,
-) -> Layer:
+) -> LayerOutput:
     """All steps of a layer: x (rows of all steps, width), states (batch, width).
 
-    Returns y and the new verticals like x, and the final states.
+    Returns y, the final states, and the new verticals, which are like x. A stacked layer has a
+    leading member dimension everywhere; what a member gives is, bit for bit, what it gives alone.
     """
     tokens = None
     if isinstance(x, Tokens):
         x, tokens = (x.table, x.places()) if _folds(layer.cell, x) else (x.rows(), None)
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
-    hoist = Hoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
-    return _run(layer, loop, hoist, Request(rows, reverse, None, x.shape[0]), tokens, states)
-
-
-def run_members(
-    layer: StackedCell,
-    x: Tensor | Tokens,
-    rows: Rows,
-    states: Sequence[Tensor],
-    verticals: Sequence[Tensor],
-    reverse: bool,
-) -> Layer:
-    """`run_layer` for K members, with a leading member dimension everywhere.
-
-    What a member gives does not depend on the others: bit for bit it is what it gives alone.
-    """
-    tokens = None
-    if isinstance(x, Tokens):
-        x, tokens = (x.table, x.places()) if _folds(layer.cell, x) else (x.rows(), None)
-    loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
-    hoist = StackedHoist(loop.plan, layer, x, tokens, rows, verticals, reverse)
-    request = Request(rows, reverse, layer.members, x.shape[1])
-    return _run(layer, loop, hoist, request, tokens, states)
-
-
-def _run(
-    layer: EagerCell | StackedCell,
-    loop: Loop,
-    hoist: Hoist | StackedHoist,
-    request: Request,
-    tokens: Tensor | None,
-    states: Sequence[Tensor],
-) -> Layer:
-    plan = loop.plan
+    plan, request = loop.plan, Request(rows, reverse, tuple(x.shape[:-2]), x.shape[-2])
+    hoist = Hoist(plan, layer, Inputs(x, tokens, rows, verticals, reverse))
     given = [hoist.matrix_input(i) for i in plan.matrix_inputs]
     given += [hoist.operand(i) for i in plan.hoisted]
     given += [hoist.weight(i) for i in learned(plan)]
     tensors = (*given, *(layer.bias_of(i) for i in biased(plan)), *states)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        function: Any = _Run  # torch declares no types of `apply`
-        result = function.apply(loop, request, tokens, *tensors)
-    else:
-        whole = [_whole(tensor, request) for tensor in tensors]
-        _, result = call.forward(loop, request, tokens, whole, keep=False)
-    n_states = len(states)
-    outputs = iter(result[n_states:])
+    result = iter(_run(loop, request, tokens, tensors))
+    finals = [next(result) for _ in states]
     leaving = [
-        next(outputs) if i in plan.depth else hoist.rows_of(i)
+        next(result) if i in plan.depth else hoist.rows_of(i)
         for place, i in enumerate(plan.outputs)
-        if place == 0 or place > n_states
+        if place not in plan.state_places
     ]
     above = [v.expand(*v.shape[:-1], layer.hidden_size) for v in leaving[1:]]
-    return leaving[0], list(result[:n_states]), above
+    return leaving[0], finals, above
+
+
+def _run(
+    loop: Loop, request: Request, tokens: Tensor | None, tensors: Sequence[Tensor | None]
+) -> Sequence[Tensor]:
+    """Final states and loop outputs."""
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        function: Any = _Run  # torch declares no types of `apply`
+        result: Sequence[Tensor] = function.apply(loop, request, tokens, *tensors)
+        return result
+    whole = [_whole(tensor, request) for tensor in tensors]
+    return Call(loop, request, tokens, whole).forward(keep=False)[1]
 
 
 def _whole(tensor: Tensor | None, request: Request) -> Tensor | None:
     """A tensor as C reads it: without gaps, but for those between members."""
     if tensor is None or tensor.is_contiguous():
         return tensor
-    if request.members is not None and tensor[0].is_contiguous():
+    if request.lead and tensor[0].is_contiguous():
         return tensor
     return tensor.contiguous()
 
@@ -176,7 +150,7 @@ class _Run(torch.autograd.Function):
         ctx: Any, loop: Loop, request: Request, tokens: Tensor | None, *tensors: Tensor | None
     ) -> Any:
         tensors = tuple(_whole(tensor, request) for tensor in tensors)
-        memory, result = call.forward(loop, request, tokens, tensors, keep=True)
+        memory, result = Call(loop, request, tokens, tensors).forward(keep=True)
         # Saved, not held by ctx: autograd then frees them after use, and refuses a gradient if a
         # weight was changed in between.
         ctx.shape = (loop, request)
@@ -194,6 +168,6 @@ class _Run(torch.autograd.Function):
         loop, request = ctx.shape
         memory, tokens, *tensors = ctx.saved_tensors
         wanted = ctx.needs_input_grad[3:]
-        found = call.backward(loop, request, tokens, tensors, memory, gradients, wanted)
-        needed = zip(found, wanted, strict=True)
-        return (None, None, None, *(g if want else None for g, want in needed))
+        call = Call(loop, request, tokens, tensors)
+        results = zip(call.backward(memory, gradients, wanted), wanted, strict=True)
+        return (None, None, None, *(gradient if want else None for gradient, want in results))

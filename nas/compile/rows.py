@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from nas.errors import CellError
 
+LayerOutput = tuple[Tensor, list[Tensor], list[Tensor]]
+"""What a layer gives: y, the final states, and the verticals for the layer above."""
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -1,17 +1,21 @@
 """K members of one layer as one module: the parameters of K EagerCells, stacked.
 
 Members share a cell and sizes and differ in weights. A loop that runs them together pays Python,
-autograd and the optimizer once.
+autograd and the optimizer once. What a member gives is, to the bit, what it gives alone.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas.cell.cell import Cell
 from nas.compile.reference import EagerCell
+
+LINE = 64
+"""Bytes of a cache line, as wide as the widest vectors of a CPU."""
 
 
 class StackedCell(nn.Module):
@@ -31,8 +35,8 @@ class StackedCell(nn.Module):
         input_size: int,
         hidden_size: int,
         members: int,
+        *,
         bias: bool = True,
-        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -43,13 +47,13 @@ class StackedCell(nn.Module):
         self.sizes = self.template.sizes
         self.labels = self.template.labels
         self.members = members
-        for name, one in self.template.named_parameters():
-            tensor = torch.zeros((members, *one.shape), device=device, dtype=dtype)
+        for name, parameter in self.template.named_parameters():
+            tensor = torch.zeros((members, *parameter.shape), dtype=dtype)
             self.register_parameter(name, nn.Parameter(tensor))
 
     @property
     def template(self) -> EagerCell:
-        """One member without values, for `torch.func.functional_call`."""
+        """A member without values."""
         return self._template[0]
 
     @torch.no_grad()
@@ -58,11 +62,11 @@ class StackedCell(nn.Module):
     ) -> None:
         """Draw member k as `EagerCell.reset_parameters(init_scales[k], generators[k])` does."""
         like = next(self.parameters(), torch.empty(0))
-        one = copy.deepcopy(self.template).to(like.dtype).to_empty(device=like.device)
+        member = copy.deepcopy(self.template).to(like.dtype).to_empty(device=like.device)
         pairs = zip(init_scales, generators, strict=True)
         for k, (init_scale, generator) in enumerate(pairs):
-            one.reset_parameters(init_scale, generator)
-            for name, drawn in one.named_parameters():
+            member.reset_parameters(init_scale, generator)
+            for name, drawn in member.named_parameters():
                 self.get_parameter(name)[k] = drawn
 
     def weight_at(self, i: int) -> Tensor:
@@ -75,20 +79,18 @@ class StackedCell(nn.Module):
         bias: Tensor | None = getattr(self, f"{self.labels[i]}_bias", None)
         return bias
 
+    def member(self, parameters: Mapping[str, Tensor]) -> EagerCell:
+        """A layer with these parameters: tensors with a history, which are no `nn.Parameter`s."""
+        member = copy.copy(self.template)
+        member.__dict__["_parameters"] = dict(parameters)  # as torch.func.functional_call does
+        return member
+
     def alone(self, through: Callable[[Tensor], Tensor]) -> list[EagerCell]:
         """The members as layers of their own, whose parameters lead back to the stacked ones
         `through` a function."""
-        found = []
-        parts = {
-            name: [through(part) for part in tensor.unbind()]
-            for name, tensor in self.named_parameters()
-        }
-        for k in range(self.members):
-            one = copy.copy(self.template)
-            # As functional_call does; the parts are tensors with a history, not parameters.
-            one.__dict__["_parameters"] = {name: part[k] for name, part in parts.items()}
-            found.append(one)
-        return found
+        parts = parts_of(self.parameters(), self.members, through)
+        names = [name for name, _ in self.named_parameters()]
+        return [self.member(dict(zip(names, part, strict=True))) for part in parts]
 
     def member_state(self, k: int) -> dict[str, Tensor]:
         """The state_dict of member k alone, as views."""
@@ -102,3 +104,51 @@ class StackedCell(nn.Module):
             parameter.data = parameter.index_select(0, index.to(parameter.device))
             parameter.grad = None
         self.members = len(indices)
+
+
+def parts_of(
+    tensors: Iterable[Tensor], members: int, through: Callable[[Tensor], Tensor]
+) -> list[list[Tensor]]:
+    """Each member's part of each tensor, `through` a function.
+
+    Tensors are unbound, since the gradient of `x[k]` would be zeros for all other members.
+    """
+    unbound = [[through(part) for part in tensor.unbind()] for tensor in tensors]
+    return [[parts[k] for parts in unbound] for k in range(members)]
+
+
+def is_aligned(tensor: Tensor) -> bool:
+    """Whether the tensor begins a cache line, as that of a member alone does.
+
+    Libraries round products otherwise where memory is otherwise aligned.
+    """
+    return tensor.data_ptr() % LINE == 0
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy at the start of a cache line."""
+    return tensor if is_aligned(tensor) else tensor.clone()
+
+
+class _Aligned(torch.autograd.Function):
+    """The same tensor at the start of a cache line, and its gradient too."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor) if is_aligned(tensor) else tensor.clone()
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return aligned(gradient)
+
+
+def traced_aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy at the start of a cache line; its gradient likewise."""
+    function: Any = _Aligned  # torch declares no types of `apply`
+    result: Tensor = function.apply(tensor)
+    return result
+
+
+def stacked(parts: Iterable[Tensor]) -> Tensor:
+    """What members give, as one tensor that goes back to each as if it were alone."""
+    return torch.stack([traced_aligned(part) for part in parts])

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from nas.cell.cell import Cell
 from nas.compile.backend import Backend
-from nas.compile.hoist import stacked, traced_aligned
 from nas.compile.rows import Rows, Tokens
+from nas.compile.stacked import stacked, traced_aligned
 from nas.nn.attention import AttentionModel, additive, general, read, refuse_state
 from nas.nn.sources import Sources, Way, sources
 from nas.nn.stack import Stacked, StackedRNN, StackedStates

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.cell.cell import Cell
-from nas.compile.backend import Backend, choose_members
-from nas.compile.eager import aligned
-from nas.compile.hoist import stacked, traced_aligned
+from nas.compile.backend import Backend, choose
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
-from nas.compile.stacked import StackedCell
+from nas.compile.stacked import StackedCell, aligned, stacked, traced_aligned
 from nas.nn.attention import AttentionModel
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN, added, normalised
@@ -68,7 +66,7 @@ class StackedRNN(nn.Module):
             starts = state[place] if state else self._starts(layer, like, rows.batch)
             under = dropped(y) if place and isinstance(y, Tensor) else y
             read = normalised(under) if place and "norm" in self.stacking else under
-            run = choose_members(self.backend, layer, read, starts)
+            run = choose(self.backend, layer, read, starts)
             y, final, verticals = run(layer, read, rows, starts, verticals, False)
             if place and "residual" in self.stacking:
                 y = added(y, under)

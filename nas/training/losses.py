@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nas.compile.eager import aligned, is_aligned
+from nas.compile.stacked import aligned, is_aligned
 from nas.nn.stack import head as layer_of
 from nas.tasks.base import Head
 from nas.training.heads import HEADS

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nas.compile import eager, loop
-from nas.compile.backend import choose, choose_members
+from nas.compile.backend import choose
 from nas.compile.reference import EagerCell
 from nas.compile.stacked import StackedCell
 from nas.errors import CellError
@@ -31,8 +31,8 @@ def test_the_variable_says_what_auto_is_and_nothing_else(monkeypatch, variable, 
     if variable is not None:
         monkeypatch.setenv("NAS_BACKEND", variable)
     assert choose(given, LAYER, X, [STATE]) is (loop.run_layer if compiles else eager.run_layer)
-    chosen = choose_members(given, STACKED, X.expand(2, 3, 4), [STATE.expand(2, 2, 4)])
-    assert chosen is (loop.run_members if compiles else eager.run_members)
+    chosen = choose(given, STACKED, X.expand(2, 3, 4), [STATE.expand(2, 2, 4)])
+    assert chosen is (loop.run_layer if compiles else eager.run_layer)
 
 
 def test_under_c_what_cannot_be_compiled_is_an_error(monkeypatch):

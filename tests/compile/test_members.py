@@ -62,7 +62,7 @@ def results(
     verticals = [drawn(rows.total, hidden) for _ in layer.cell.verticals]
     some = StackedCell(layer.cell, hidden, hidden, len(which))
     some.load_state_dict({name: value[which] for name, value in layer.state_dict().items()})
-    y, finals, above = loop.run_members(some, x, rows, states, verticals, reverse)
+    y, finals, above = loop.run_layer(some, x, rows, states, verticals, reverse)
     outputs = [y, *finals, *above]
     loss = sum(
         (out * torch.linspace(-1, 1, out[0].numel()).view(out[0].shape)).sum() for out in outputs
@@ -153,7 +153,7 @@ def test_a_pass_without_a_gradient_gives_the_same(name: str) -> None:
 def test_a_pass_without_a_gradient_takes_memory_for_a_step() -> None:
     layer, rows = Problem(ZOO["lstm"], 32, (20,) * 500).layer(torch.float32), Rows((20,) * 500)
     compiled = loop.compiled(layer.cell, 35, 32, torch.float32)
-    request = call.Request(rows, False, None, rows.total)
+    request = call.Request(rows, False, (), rows.total)
     sizes = {
         keep: compiled.layout(request, torch.empty(0), keep=keep, tokens=False).size
         for keep in (True, False)

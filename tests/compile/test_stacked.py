@@ -11,9 +11,9 @@ from torch import Tensor
 
 from nas.cell import Cell
 from nas.compile import eager
-from nas.compile.backend import choose_members
+from nas.compile.backend import choose
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows, Tokens
+from nas.compile.rows import LayerOutput, Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.zoo import ZOO
 from tests.compile.test_reference import EVERYTHING
@@ -35,7 +35,7 @@ def alone(cell: Cell, scale: float, seed: int, bias: bool = True) -> EagerCell:
 
 
 def stacked(cell: Cell, members: int, bias: bool = True) -> StackedCell:
-    layer = StackedCell(cell, HIDDEN, HIDDEN, members, bias, dtype=torch.float64)
+    layer = StackedCell(cell, HIDDEN, HIDDEN, members, bias=bias, dtype=torch.float64)
     scales, seeds = zip(*(member(k) for k in range(members)), strict=True)
     layer.reset_parameters(scales, [seeded(seed) for seed in seeds])
     return layer
@@ -132,7 +132,7 @@ def gradients(loss: Tensor, of: Sequence[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad(loss, of, allow_unused=True, materialize_grads=True))
 
 
-def together(run: Callable[..., eager.Layer], problem: Problem) -> list[list[Tensor]]:
+def together(run: Callable[..., LayerOutput], problem: Problem) -> list[list[Tensor]]:
     """Outputs and gradients, by member."""
     layer, values = stacked(problem.cell, problem.members), problem.values()
     x, states, verticals = values
@@ -161,16 +161,16 @@ def in_turn(problem: Problem) -> list[list[Tensor]]:
 
 def chosen(layer: StackedCell, x: Tensor | Tokens, rows: Rows, states: list[Tensor], *rest: Any):
     """What a model runs: compiled C, once a stacked layer can have it."""
-    return choose_members("auto", layer, x, states)(layer, x, rows, states, *rest)
+    return choose("auto", layer, x, states)(layer, x, rows, states, *rest)
 
 
-def at_once(layer: StackedCell, x: Tensor | Tokens, *rest: Any) -> eager.Layer:
+def at_once(layer: StackedCell, x: Tensor | Tokens, *rest: Any) -> LayerOutput:
     """The eager form for devices other than the CPU."""
     x = x.table.index_select(1, x.index) if isinstance(x, Tokens) else x
     return eager._at_once(layer, x, *rest)
 
 
-RUNS = {"eager": eager.run_members, "eager at once": at_once, "chosen": chosen}
+RUNS = {"eager": eager.run_layer, "eager at once": at_once, "chosen": chosen}
 
 
 @pytest.mark.parametrize("run", RUNS)
