@@ -26,6 +26,6 @@ def cell_of(source: str, tracking_uri: str = "") -> Cell:
     """The cell that one name means; see `cells_of`."""
     if not source.startswith("runs:/"):
         return look_up(source)
-    from nas.record.read import recorded_cell
+    from nas.record.comparison import recorded_cell
 
     return recorded_cell(source, tracking_uri)

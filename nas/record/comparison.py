@@ -1,21 +1,49 @@
-"""A finished comparison in MLflow, at once: there is no search beside it that must not wait."""
+"""What a comparison reads from MLflow, the cells of recorded runs, and what it records there.
+
+It is recorded at once: there is no search beside it that must not wait."""
 
 import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.errors import SearchError, hidden
+from nas.cell.cell import Cell
+from nas.errors import SearchError, UserError, hidden
 from nas.record.entry import Entry
 from nas.record.store import open_store
-from nas.zoo.tracking import check_tracking_uri, place
+from nas.zoo.lookup import cell as look_up
+from nas.zoo.tracking import check_tracking_uri, fetch, place
 
 logger = logging.getLogger(__name__)
+
+RECORDED = "cell.cell"
+"""The artifact of a run that holds its cell."""
+
+
+def recorded_cell(source: str, tracking_uri: str = "", directory: Path = Path()) -> Cell:
+    """The cell of a run, named as runs:/ID; an empty URI is the default in `directory`.
+
+    Raises:
+        UserError: if MLflow has no such run, or it recorded no cell.
+    """
+    check_tracking_uri(tracking_uri)
+    run = source.removesuffix(f"/{RECORDED}")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            files = fetch(run, Path(folder), RECORDED, place(tracking_uri, directory).uri)
+            return look_up(str(files / RECORDED))
+    except (UserError, OSError) as error:
+        reason = str(error).removeprefix(f"{run}: ").rstrip(".")
+        raise UserError(
+            f"cell {source}: {reason}: give the ID of a cell's run, and the store "
+            "with --tracking_uri."
+        ) from None
 
 
 def record(
     tracking_uri: str, study: str, entries: Sequence[Entry], directory: Path = Path()
 ) -> None:
-    """Write a run an entry into the experiment of the study; what is there already is left.
+    """Write a run for each entry into the experiment of the study; recorded runs stay.
 
     Raises:
         SearchError: if the store does not answer; the study holds everything.
@@ -27,7 +55,7 @@ def record(
         for entry in entries:
             if not store.holds(entry.key, entry.kind, int(entry.tags["nas.turn"])):
                 store.write(entry)
-    except Exception as error:  # MLflow's, SQLAlchemy's, requests': none hides what was compared
+    except Exception as error:  # MLflow's, SQLAlchemy's, requests': none hides the comparison
         logger.debug("MLflow does not take the record", exc_info=True)
         reason = (hidden(str(error)).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SearchError(

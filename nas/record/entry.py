@@ -1,30 +1,37 @@
-"""What the record says of one cell: a judged visit as the fields of an MLflow run, without MLflow.
+"""The record of one cell: a judged visit as the fields and files of an MLflow run, without MLflow.
 
 To record something more of each cell, add it to `entry`; no state and no I/O here.
 """
 
+import csv
 import dataclasses
+import io
+import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from nas.cell.json import to_json
+from nas.cell.reader import loads
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import Judgement, best_outcome
-from nas.record.files import PICTURE, files_of
 from nas.spaces.gates import Gates
-from nas.study.visit import Visit
+from nas.study.leaderboard import kind_of
+from nas.study.visit import Evaluated, Visit
 from nas.tasks.base import Task
 
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 BROKEN = ("failed", "crashed", "out of memory", "timed out")
-"""Statuses of an outcome that say nothing of the cell."""
+"""Statuses of an outcome that tell nothing about the cell."""
 RUN_ID = "RUN-ID"
 """Stands in a note for the run's own id."""
 LONGEST_EQUATIONS = 5000
 """Characters of a cell's text in its note: MLflow cuts a note at 8000, silently."""
+PICTURE = "cell.svg"
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,12 @@ class Dataset:
 
     task: str
     digest: str
-    """Of all that determines it: configuration, revision of the code that makes it, contents."""
+    """The digest of the configuration, of the revision of the code, and of the contents."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The fields of a cell's run."""
+    """The fields of a run."""
 
     key: str
     name: str
@@ -57,25 +64,25 @@ class Entry:
     """"baseline", "included" or "candidate"."""
     status: RunStatus
     seconds: float
-    """Spent on training the cell."""
+    """Seconds spent on training the cell."""
     tags: dict[str, str]
     metrics: dict[str, float]
     params: dict[str, str]
     curves: tuple[Point, ...]
-    """Of the best setting on each task."""
+    """The curves of the best setting on each task."""
     note: str
     """Markdown."""
     files: dict[str, str | bytes]
-    """By path: texts, and pictures."""
+    """Texts and pictures by path."""
     datasets: tuple[Dataset, ...] = ()
-    """What the cell was trained and judged on."""
+    """The data on which the cell was trained and judged."""
     step: int = 0
-    """Of the metrics that are no curves."""
+    """The step of the metrics that are no curves."""
 
 
 @dataclass(frozen=True)
-class _Tried:
-    """What a cell did on one task."""
+class _OnTask:
+    """The results of a cell on one task."""
 
     task: Task
     value: float | None
@@ -83,7 +90,7 @@ class _Tried:
     ratio: float | None
     best: Outcome | None
     settings: Settings | None
-    """Of the best outcome."""
+    """The settings of the best outcome."""
 
     @property
     def of_reference(self) -> float | None:
@@ -97,13 +104,16 @@ class _Tried:
 def entry(
     visit: Visit, study: str, tasks: Sequence[Task], baselines: Sequence[str], parent: str = ""
 ) -> Entry:
-    """Describe a judged visit; `tasks` are all that may occur in it, `baselines` are keys, `parent`
-    is the name of the cell that it descends from."""
+    """Describe a judged visit.
+
+    `tasks` are all that may occur in it, `baselines` are keys, and `parent` is the name of the cell
+    that it descends from.
+    """
     judgement = visit.judgement
     assert judgement is not None, "only judged visits are recorded"
-    kind = kind_of(visit, baselines)
-    tried = [_tried(visit, judgement, task) for task in tasks if task.name in judgement.best]
+    results = [_result(visit, judgement, task) for task in tasks if task.name in judgement.best]
     outcomes = [outcome for e in visit.evaluated.values() for outcome in e.outcomes]
+    kind = kind_of(visit, baselines)
     tags = {
         "nas.key": visit.key,
         "nas.kind": kind,
@@ -116,6 +126,8 @@ def entry(
         tags["nas.turn"] = str(visit.turn)
     if visit.parent is not None:
         tags["nas.parent"] = f"{parent} (trial {visit.parent})".strip()
+    standing = _standing(judgement, results, is_reference=visit.key in baselines[:1])
+    versions = {e.task: e.task_version for e in visit.evaluated.values() if not e.key}
     return Entry(
         visit.key,
         visit.name,
@@ -123,19 +135,13 @@ def entry(
         _status(judgement, outcomes),
         sum(outcome.cost.wall_s for outcome in outcomes),
         tags,
-        _metrics(judgement, tried, outcomes),
-        _params(tried),
-        tuple(point for one in tried for point in _curves(one)),
-        _note(visit, judgement, tried, outcomes, is_reference=visit.key in baselines[:1]),
-        files_of(visit),
-        tuple(_datasets(visit)),
+        _metrics(judgement, results, outcomes),
+        _params(results),
+        tuple(point for result in results for point in _curves(result)),
+        _note(visit, standing, results, outcomes),
+        _files(visit),
+        tuple(Dataset(task, v.removeprefix(f"{task}-")) for task, v in versions.items()),
     )
-
-
-def kind_of(visit: Visit, baselines: Sequence[str]) -> str:
-    """Whether a cell is a baseline, included by the user, or drawn."""
-    given = "baseline" if visit.key in baselines else "included"
-    return given if visit.kind == "given" else "candidate"
 
 
 def family(visit: Visit) -> str:
@@ -154,20 +160,13 @@ def family(visit: Visit) -> str:
     return origin if generation == 1 else f"mutants of {origin}"
 
 
-def _datasets(visit: Visit) -> Iterator[Dataset]:
-    """One a task, in the order in which they were met."""
-    versions = {e.task: e.task_version for e in visit.evaluated.values() if not e.key}
-    for task, version in versions.items():
-        yield Dataset(task, version.removeprefix(f"{task}-"))
-
-
-def _tried(visit: Visit, judgement: Judgement, task: Task) -> _Tried:
+def _result(visit: Visit, judgement: Judgement, task: Task) -> _OnTask:
     evaluated = [e for e in visit.evaluated.values() if e.task == task.name]
-    best = best_outcome(task, [outcome for e in evaluated for outcome in e.outcomes])
     pairs = [pair for e in evaluated for pair in zip(e.settings, e.outcomes, strict=True)]
+    best = best_outcome(task, [outcome for _, outcome in pairs])
     settings = next((settings for settings, outcome in pairs if outcome is best), None)
     ratio = judgement.ratios.get(task.name)
-    return _Tried(task, judgement.best[task.name], ratio, best, settings)
+    return _OnTask(task, judgement.best[task.name], ratio, best, settings)
 
 
 def _status(judgement: Judgement, outcomes: Sequence[Outcome]) -> RunStatus:
@@ -176,51 +175,53 @@ def _status(judgement: Judgement, outcomes: Sequence[Outcome]) -> RunStatus:
     return "KILLED" if judgement.score is None else "FINISHED"
 
 
+def finite(metrics: dict[str, float | None]) -> dict[str, float]:
+    """The metrics that MLflow takes."""
+    known = {name: float(value) for name, value in metrics.items() if value is not None}
+    return {name: value for name, value in known.items() if math.isfinite(value)}
+
+
 def _metrics(
-    judgement: Judgement, tried: Sequence[_Tried], outcomes: Sequence[Outcome]
+    judgement: Judgement, results: Sequence[_OnTask], outcomes: Sequence[Outcome]
 ) -> dict[str, float]:
     metrics: dict[str, float | None] = {"score": judgement.score, "value": judgement.value}
-    for one in tried:
-        metrics[legal(f"ratio.{one.task.name}")] = one.ratio
-        metrics[legal(f"{one.task.name}.{one.task.metric.name}")] = one.value
+    for result in results:
+        metrics[legal(f"ratio.{result.task.name}")] = result.ratio
+        metrics[legal(f"{result.task.name}.{result.task.metric.name}")] = result.value
     metrics["n_params"] = max((outcome.n_params for outcome in outcomes), default=0)
     metrics["seconds"] = round(sum(outcome.cost.wall_s for outcome in outcomes), 3)
     metrics["n_outcomes"] = len(outcomes)
     metrics["n_diverged"] = sum(outcome.status == "diverged" for outcome in outcomes)
     metrics["n_failed"] = sum(outcome.status in BROKEN for outcome in outcomes)
-    return {
-        name: float(value)
-        for name, value in metrics.items()
-        if value is not None and math.isfinite(value)
-    }
+    return finite(metrics)
 
 
-def _params(tried: Sequence[_Tried]) -> dict[str, str]:
+def _params(results: Sequence[_OnTask]) -> dict[str, str]:
     params: dict[str, str] = {}
-    for one in tried:
-        if one.best is not None and one.settings is not None:
-            best = {**dataclasses.asdict(one.settings), "hidden_size": one.best.hidden_size}
-            params |= {legal(f"{one.task.name}.{name}"): str(v) for name, v in best.items()}
+    for result in results:
+        if result.best is not None and result.settings is not None:
+            best = {**dataclasses.asdict(result.settings), "hidden_size": result.best.hidden_size}
+            params |= {legal(f"{result.task.name}.{name}"): str(v) for name, v in best.items()}
     return params
 
 
-def _curves(one: _Tried) -> Iterator[Point]:
-    """Yield the curves of the best setting; what comes before "/" groups them in MLflow's page."""
-    if one.best is None:
+def _curves(result: _OnTask) -> Iterator[Point]:
+    """The curves of the best setting; MLflow's page groups them by the text before "/"."""
+    if result.best is None:
         return
-    epoch_s = one.best.cost.wall_s / max(1, len(one.best.curve))
-    for step, epoch in enumerate(one.best.curve, start=1):
+    epoch_s = result.best.cost.wall_s / max(1, len(result.best.curve))
+    for step, epoch in enumerate(result.best.curve, start=1):
         values = {
             "train_loss": epoch.train_loss,
             "validation_loss": epoch.loss,
             "learning_rate": epoch.learning_rate,
             **{f"validation_accuracy_{mark}": value for mark, value in epoch.marks.items()},
         }
-        if one.task.interface.head != "gaussian":
+        if result.task.interface.head != "gaussian":
             values["validation_accuracy"] = epoch.accuracy
         for name, value in values.items():
             if math.isfinite(value):
-                yield Point(legal(f"{one.task.name}/{name}"), value, step, step * epoch_s)
+                yield Point(legal(f"{result.task.name}/{name}"), value, step, step * epoch_s)
 
 
 def legal(name: str) -> str:
@@ -229,25 +230,17 @@ def legal(name: str) -> str:
 
 
 def _note(
-    visit: Visit,
-    judgement: Judgement,
-    tried: Sequence[_Tried],
-    outcomes: Sequence[Outcome],
-    *,
-    is_reference: bool,
+    visit: Visit, standing: str, results: Sequence[_OnTask], outcomes: Sequence[Outcome]
 ) -> str:
+    assert visit.judgement is not None
     text = visit.cell
     if len(text) > LONGEST_EQUATIONS:
         text = text[:LONGEST_EQUATIONS].rsplit("\n", 1)[0] + "\n    # … the rest is in cell.cell\n"
-    rows = [_table_row(one) for one in tried]
-    troubles = [
-        f"{count} {status}"
-        for status in ("diverged", *BROKEN)
-        if (count := sum(outcome.status == status for outcome in outcomes))
-    ]
-    runs = f"{len(outcomes)} training runs" + (f", {', '.join(troubles)}" if troubles else "")
+    counts = Counter[str](outcome.status for outcome in outcomes)
+    troubles = [f"{counts[one]} {one}" for one in ("diverged", *BROKEN) if counts[one]]
+    runs = ", ".join([f"{len(outcomes)} training runs", *troubles])
     lines = [
-        _standing(judgement, tried, is_reference=is_reference),
+        standing,
         "",
         f"```python\n{text.rstrip()}\n```",
         "",
@@ -256,31 +249,31 @@ def _note(
         "",
         "| task | metric | best | GRU | ratio |",
         "| --- | --- | --- | --- | --- |",
-        *rows,
+        *map(_table_row, results),
         "",
-        f"Stage: {judgement.stage}. Trial {visit.number}, key `{visit.key}`, {runs}.",
+        f"Stage: {visit.judgement.stage}. Trial {visit.number}, key `{visit.key}`, {runs}.",
     ]
     return "\n".join(lines)
 
 
-def _table_row(one: _Tried) -> str:
+def _table_row(result: _OnTask) -> str:
     numbers = (
         "-" if number is None else f"{number:.4g}"
-        for number in (one.value, one.of_reference, one.ratio)
+        for number in (result.value, result.of_reference, result.ratio)
     )
-    return f"| {one.task.name} | {one.task.metric.name} | {' | '.join(numbers)} |"
+    return f"| {result.task.name} | {result.task.metric.name} | {' | '.join(numbers)} |"
 
 
-def _standing(judgement: Judgement, tried: Sequence[_Tried], *, is_reference: bool) -> str:
+def _standing(judgement: Judgement, results: Sequence[_OnTask], *, is_reference: bool) -> str:
     """One paragraph: where the cell stands against the GRU."""
-    ratios: Mapping[str, float] = judgement.ratios
+    ratios = judgement.ratios
     if is_reference:
         return "**The reference**: ratios and scores are relative to this cell."
     if judgement.score is None:
-        how = next(one for one in tried if one.task.name == judgement.stage)
-        metric = how.task.metric.name
-        got = f"no {metric}" if how.value is None else f"{metric} {how.value:.4g}"
-        against = "" if how.ratio is None else f", {how.ratio:.3f} of what the GRU reaches"
+        last = next(result for result in results if result.task.name == judgement.stage)
+        metric = last.task.metric.name
+        got = f"no {metric}" if last.value is None else f"{metric} {last.value:.4g}"
+        against = "" if last.ratio is None else f", {last.ratio:.3f} of what the GRU reaches"
         return f"**Rejected at {judgement.stage}**: {got}{against}."
     worst = min(ratios, key=lambda name: ratios[name])
     ahead = [name for name, ratio in ratios.items() if ratio > 1]
@@ -294,3 +287,55 @@ def _standing(judgement: Judgement, tried: Sequence[_Tried], *, is_reference: bo
         f"**Score {judgement.score:.3f}**, its smallest ratio to the GRU, on {worst}: "
         f"{'; '.join(stands) or 'equal to it'}."
     )
+
+
+def _files(visit: Visit) -> dict[str, str | bytes]:
+    """The equations, the picture, and what each setting gave; MLflow shows settings.csv as a table,
+    settings.json is for programs."""
+    rows = [row for evaluated in visit.evaluated.values() for row in _outcome_rows(evaluated)]
+    cell = loads(visit.cell)
+    return {
+        "cell.cell": visit.cell,
+        "cell.json": json.dumps(to_json(cell), indent=2) + "\n",
+        PICTURE: cell.svg(),
+        "settings.json": json.dumps(rows, indent=2) + "\n",
+        "settings.csv": as_csv([_flat(row) for row in rows]),
+    }
+
+
+def _outcome_rows(evaluated: Evaluated) -> Iterator[dict[str, Any]]:
+    for settings, outcome in zip(evaluated.settings, evaluated.outcomes, strict=True):
+        yield {
+            "task": evaluated.task,
+            "task_version": evaluated.task_version,
+            "seed": evaluated.seed,
+            "fidelity": evaluated.fidelity,
+            "settings": dataclasses.asdict(settings),
+            "status": outcome.status,
+            "best": outcome.best,
+            "best_epoch": outcome.best_epoch,
+            "epochs": len(outcome.curve),
+            "n_params": outcome.n_params,
+            "hidden_size": outcome.hidden_size,
+            "cost": dataclasses.asdict(outcome.cost),
+            "message": outcome.message,
+        }
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of settings.json without nesting."""
+    flat = {name: value for name, value in row.items() if not isinstance(value, dict)}
+    message = flat.pop("message")
+    settings = {**row["settings"]}
+    budget = {"parameter_budget": settings.pop("n_params")}
+    return {**flat, **budget, **settings, **row["cost"], "message": message}
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV, with all digits and a line of the first row's names; None is empty."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()

@@ -1,9 +1,9 @@
 """MLflow as a view of a study: every judged cell is a run, written beside the search.
 
 One thread holds all of MLflow, its import included, so that a slow or dead server costs the search
-nothing. What cannot be written is tried again; what is missing at the end is written by `sync` when
-the study is opened again, since the study holds everything that a run says. `python -m nas.record
-STUDY` writes all of it at once.
+nothing. The recorder tries again to write what MLflow refused. `sync` writes what is missing when
+the study is opened again, since the study holds all content of a run. `python -m nas.record STUDY`
+writes all of it at once.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from nas.errors import hidden
 from nas.protocol.evaluation import Evaluation, Result
-from nas.record.entry import Entry, entry, kind_of
-from nas.record.store import Store, open_store
-from nas.record.view import view
+from nas.record.entry import Entry, entry
+from nas.record.store import Store, open_store, view
+from nas.study.leaderboard import kind_of
 from nas.study.visit import Evaluated, Visit, joined
 from nas.tasks.base import Task
 from nas.zoo.tracking import check_tracking_uri, place
@@ -28,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
-"""Between two tries while the store does not answer."""
+"""Seconds between two tries while the store does not answer."""
 
 
 def described(space: str, tasks: Sequence[str]) -> str:
-    """What a search's experiment says of itself."""
+    """The description of a search's experiment."""
     return (
         f"Search for recurrent cells in the space {space}, judged on {', '.join(tasks)} against "
         "the GRU."
@@ -50,26 +50,25 @@ class Recorder:
         tasks: Sequence[Task],
         filter: Task | None,
         baselines: Sequence[str],
+        *,
         directory: Path = Path(),
     ) -> None:
-        """`baselines` are keys, the reference's first; `directory` is where an empty URI points."""
+        """`baselines` are keys, the reference's first; an empty URI points into `directory`."""
         check_tracking_uri(tracking_uri)
         self._place = place(tracking_uri, directory)
         self._study = study
-        self._description = description
         first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
         self._tasks = (*first, *tasks)
-        self._view = view([task.name for task in tasks])
+        self._experiment = (self._place, study, description, view([task.name for task in tasks]))
         self._baselines = tuple(baselines)
         self._evaluated: dict[str, dict[int, Mapping[str, Evaluated]]] = {}
-        """All that is known of each key: a cell's evaluations may lie with several visits,
-        which are told apart by number."""
+        """The evaluations of each key, by visit: a cell's evaluations may lie with several."""
         self._changed = threading.Condition()
         self._names: dict[int, str] = {}
-        """Of the cells of trials."""
+        """The name of each trial's cell."""
         self._pending: dict[str, Visit | Entry] = {}
-        """What is not recorded yet, by key, in the order in which it is tried: cells, and at the
-        end the study's summary."""
+        """The cells that are not recorded yet, by key, in the order in which they are tried; the
+        study's summary comes last."""
         self._given_up: dict[str, Visit | Entry] = {}
         self._closing = False
         self._warned = False
@@ -90,7 +89,7 @@ class Recorder:
         pass
 
     def sync(self, visits: Iterable[Visit | None]) -> None:
-        """Record what is missing of a study that was begun before; returns at once."""
+        """Record the missing cells of a study that was begun before; return at once."""
         present = [visit for visit in visits if visit is not None]
         for visit in present:
             self._learn(visit)
@@ -99,7 +98,7 @@ class Recorder:
                 self._add(visit)
 
     def conclude(self, summary: Entry) -> None:
-        """Record the study as a whole, after its cells; returns at once."""
+        """Record the study as a whole, after its cells; return at once."""
         with self._changed:
             self._pending.pop(summary.key, None)
             self._pending[summary.key] = summary
@@ -108,7 +107,7 @@ class Recorder:
     def close(self, timeout_s: float) -> int:
         """Wait until all is recorded, and return how many runs are not.
 
-        A store that does not answer is tried once more and not waited for.
+        The recorder tries a store that does not answer once more, without waiting for it.
         """
         with self._changed:
             self._closing = True
@@ -123,8 +122,8 @@ class Recorder:
 
     def _add(self, visit: Visit) -> None:
         # A copy, because the coordinator goes on changing its own.
-        known = list(self._evaluated[visit.key].values())
-        copy = dataclasses.replace(visit, evaluated=joined(known))
+        evaluated = joined(list(self._evaluated[visit.key].values()))
+        copy = dataclasses.replace(visit, evaluated=evaluated)
         with self._changed:
             before = self._pending.get(visit.key)
             assert not isinstance(before, Entry), "no cell has the summary's key"
@@ -140,7 +139,7 @@ class Recorder:
         while (due := self._next()) is not None:
             opened = False
             try:
-                store = store or self._open()
+                store = store or open_store(*self._experiment)
                 opened = True
                 self._record(store, due)
             except Exception as error:  # MLflow's, SQLAlchemy's, requests': none stops the search
@@ -152,11 +151,8 @@ class Recorder:
             else:
                 pause_s = FIRST_PAUSE_S
 
-    def _open(self) -> Store:
-        return open_store(self._place, self._study, self._description, self._view)
-
     def _next(self) -> Visit | Entry | None:
-        """Wait for something to record; None when there will be no more."""
+        """Wait for the next cell or summary; None when there will be no more."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closing)
             return next(iter(self._pending.values()), None)
@@ -172,7 +168,7 @@ class Recorder:
                 del self._pending[due.key]
 
     def _put_off(self, due: Visit | Entry, pause_s: float, *, store_answers: bool) -> bool:
-        """Move a cell behind the others and wait a little; False if trying has no more sense."""
+        """Move a cell behind the others and wait a little; False if it is useless to try again."""
         with self._changed:
             if self._pending.get(due.key) is due:
                 del self._pending[due.key]

@@ -1,7 +1,10 @@
 """Entries as runs of an MLflow experiment: one flat run a cell, completed if half-written.
 
-MLflow is used through its client with the URI handed to it, so that no global state is set, and is
+MLflow is used through its client and an explicit URI, so that no global state is set. It is
 imported when a store is opened, which takes seconds.
+
+By itself MLflow lists the runs that were written last first and shows no metric. So the experiment
+keeps a view of its runs (`view`), as JSON in a tag, as MLflow's own "Share" button does.
 """
 
 import json
@@ -9,13 +12,12 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.record.entry import RUN_ID, Entry
-from nas.record.view import VIEW_TAG, link
+from nas.record.entry import RUN_ID, Entry, legal
 from nas.zoo.tracking import QUIET, Place, initialising
 
 if TYPE_CHECKING:  # an import takes seconds
@@ -25,7 +27,35 @@ if TYPE_CHECKING:  # an import takes seconds
 PAGE = 1000
 NOTE = "mlflow.note.content"
 FORMAT = "2"
-"""Raised whenever more is recorded of a cell: runs of another format are written again."""
+"""The version of the record: runs of another format are written again. Raise it whenever more is
+recorded of a cell."""
+VIEW = "cells-by-score"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+
+
+def view(tasks: Sequence[str]) -> str:
+    """The value of `VIEW_TAG`: the best cells first, with the columns that people compare.
+
+    `tasks` are those of the score.
+    """
+    names = ["score", *(legal(f"ratio.{task}") for task in tasks), "n_params"]
+    columns = [f"metrics.`{name}`" for name in names]
+    columns += [f"tags.`nas.{name}`" for name in ("family", "stage")]
+    return json.dumps(
+        {
+            "orderByKey": columns[0],
+            "orderByAsc": False,
+            "selectedColumns": columns,
+            "columnOrder": columns,
+        }
+    )
+
+
+def link(experiment_id: str) -> str:
+    """The address of the view, in Markdown."""
+    # MLflow 3.17 begins with the side of its page that is for language models' traces.
+    address = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return f"[Its cells by score]({address}&viewStateShareKey={VIEW})"
 
 
 @dataclass(frozen=True)
@@ -36,10 +66,16 @@ class _Known:
     start_ms: int
     kind: str
     turn: int
-    """Of the visit that was recorded; later ones know the results on further settings."""
-    finished: bool
+    """The turn of the visit that was recorded; later ones have results on further settings."""
+    is_finished: bool
     format: str
-    """Of what was recorded, see `FORMAT`."""
+    """The `FORMAT` in which it was recorded."""
+
+    @staticmethod
+    def of(run: "Run") -> "_Known":
+        info, tags = run.info, run.data.tags
+        about = (tags.get("nas.kind", ""), int(tags.get("nas.turn", 0)), info.status != "RUNNING")
+        return _Known(info.run_id, info.start_time, *about, tags.get("nas.format", ""))
 
 
 class Store:
@@ -54,27 +90,27 @@ class Store:
         self._known: dict[str, _Known] = {}
         for run in self._runs():
             if key := run.data.tags.get("nas.key"):
-                known = _known(run)
-                if key not in self._known or known.finished:
+                known = _Known.of(run)
+                if key not in self._known or known.is_finished:
                     self._known[key] = known
 
     def holds(self, key: str, kind: str, turn: int = 0) -> bool:
-        """Whether the cell needs no more writing.
+        """Whether the cell is recorded in full.
 
         A cell that was drawn before it was given is written again: given cells go through all
-        tasks, drawn ones may have been rejected before. So is one that was visited again,
-        and one that an earlier version recorded.
+        tasks, drawn ones may have been rejected. So is a cell that was visited again, and one that
+        an earlier version recorded.
         """
         known = self._known.get(key)
-        if known is None or not known.finished or known.turn < turn or known.format != FORMAT:
+        if known is None or not known.is_finished or known.turn < turn or known.format != FORMAT:
             return False
         return known.kind != "candidate" or kind == "candidate"
 
     def write(self, entry: Entry) -> None:
-        """Write a cell's run; one that was left half-written is completed.
+        """Write a cell's run; complete one that was left half-written.
 
-        All that is written is a function of the entry and the run's start, so that writing it
-        twice changes nothing.
+        Its content is a function of the entry and the run's start, so that writing it twice changes
+        nothing.
         """
         known = self._known.pop(entry.key, None)
         turn = int(entry.tags.get("nas.turn", 0))
@@ -83,9 +119,9 @@ class Store:
             known = None
         if known is None:
             start_ms = round(1000 * (self._clock() - entry.seconds))
-            # With its tags, by which it is known again if the rest is never written.
+            # Its tags come at once: they identify it if the rest is never written.
             run = self._client.create_run(self._experiment_id, start_ms, entry.tags, entry.name)
-            known = _known(run)
+            known = _Known.of(run)
         self._log(known, entry)
         self._log_files(known.run_id, entry)
         end_ms = known.start_ms + round(1000 * entry.seconds)
@@ -107,7 +143,7 @@ class Store:
         note = entry.note.replace(RUN_ID, known.run_id)
         tags = {**entry.tags, "nas.format": FORMAT, NOTE: note}
         pairs = [RunTag(name, value) for name, value in tags.items()]
-        self._client.log_batch(known.run_id, metrics, params, pairs)  # splits what is too much
+        self._client.log_batch(known.run_id, metrics, params, pairs)  # splits what is too large
         if entry.datasets:
             self._log_datasets(known.run_id, entry)
 
@@ -116,9 +152,9 @@ class Store:
 
         context = [InputTag("mlflow.data.context", "training, validation")]
         inputs = []
-        for one in entry.datasets:
-            source = json.dumps({"task": one.task, "version": f"{one.task}-{one.digest}"})
-            inputs.append(DatasetInput(Dataset(one.task, one.digest, "nas", source), context))
+        for data in entry.datasets:
+            source = json.dumps({"task": data.task, "version": f"{data.task}-{data.digest}"})
+            inputs.append(DatasetInput(Dataset(data.task, data.digest, "nas", source), context))
         self._client.log_inputs(run_id, inputs)
 
     def _log_files(self, run_id: str, entry: Entry) -> None:
@@ -130,21 +166,13 @@ class Store:
             self._client.log_artifacts(run_id, folder)
 
     def _runs(self) -> Iterator["Run"]:
-        token: str | None = ""
-        while token is not None:
-            page = self._client.search_runs(
-                [self._experiment_id], max_results=PAGE, page_token=token or None
-            )
+        token: str | None = None
+        while page := self._client.search_runs(
+            [self._experiment_id], max_results=PAGE, page_token=token
+        ):
             yield from page
-            token = page.token or None
-
-
-def _known(run: "Run") -> _Known:
-    finished = run.info.status != "RUNNING"
-    kind = run.data.tags.get("nas.kind", "")
-    turn = int(run.data.tags.get("nas.turn", 0))
-    written = run.data.tags.get("nas.format", "")
-    return _Known(run.info.run_id, run.info.start_time, kind, turn, finished, written)
+            if not (token := page.token):
+                return
 
 
 def open_store(
@@ -154,9 +182,9 @@ def open_store(
     view: str = "",
     clock: Callable[[], float] = time.time,
 ) -> Store:
-    """Open the experiment of a study, or begin it; whatever MLflow raises comes through.
+    """Open the experiment of a study, or begin it; exceptions of MLflow come through.
 
-    `view` is how MLflow's page is to list its runs, see `nas/record/view.py`.
+    `view` is the value of `VIEW_TAG`, if the experiment is to have one.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -181,16 +209,8 @@ def open_store(
         number, tags = experiment.experiment_id, experiment.tags
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(number)
-    if view:
-        _offer(client, number, tags, description, view)
-    return Store(client, number, clock)
-
-
-def _offer(
-    client: "MlflowClient", number: str, tags: Mapping[str, str], description: str, view: str
-) -> None:
-    """Keep a view with an experiment that has these tags, and link it in its description."""
-    if tags.get(VIEW_TAG) != view:
+    if view and tags.get(VIEW_TAG) != view:
         client.set_experiment_tag(number, VIEW_TAG, view)
-    if tags.get(NOTE) == description:  # what a person wrote instead stays
+    if view and tags.get(NOTE) == description:  # a description that a person wrote stays
         client.set_experiment_tag(number, NOTE, f"{description} {link(number)}")
+    return Store(client, number, clock)

@@ -33,37 +33,29 @@ NEIGHBOURS = 5
 in the mean over 132 mutations (nas/replay/README.md)."""
 
 
-class Distances:
-    """Distances to a number of cells as in `nas/cell/distance.py`; their features are indexed."""
+class Nearness:
+    """The recorded cells by their distance to any cell; their features are indexed once."""
 
-    def __init__(self, cells: Sequence[Features]) -> None:
-        self.n = len(cells)
-        self._totals = np.array([counts.total() for counts in cells], dtype=np.int64)
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._features = [features(cell) for cell in cells]
+        self._totals = np.array([counts.total() for counts in self._features], dtype=np.int64)
         places: dict[str, list[tuple[int, int]]] = {}
-        for index, counts in enumerate(cells):
+        for index, counts in enumerate(self._features):
             for label, count in counts.items():
                 places.setdefault(label, []).append((index, count))
         self._places = {label: np.array(pairs).T for label, pairs in places.items()}
+        # The order among equally far cells must not depend on when they were recorded.
+        self._ties = np.argsort(np.argsort(np.array([cell.key for cell in cells])))
+        self._orders: dict[int, list[int]] = {}
 
-    def to(self, cell: Features) -> NDArray[np.float64]:
-        """The distance of each of the cells to one, which need not be among them."""
-        common = np.zeros(self.n, dtype=np.int64)
+    def distances(self, cell: Features) -> NDArray[np.float64]:
+        """Those of `nas/cell/distance.py`, of each recorded cell to any one."""
+        common = np.zeros(len(self._totals), dtype=np.int64)
         for label, count in cell.items():
             if label in self._places:
                 indices, counts = self._places[label]
                 common[indices] += np.minimum(counts, count)
         return 1.0 - common / (self._totals + cell.total() - common)
-
-
-class Nearness:
-    """The order of the recorded cells by their distance to any cell."""
-
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self._features = [features(cell) for cell in cells]
-        self._distances = Distances(self._features)
-        # The order among equally far cells must not depend on when they were recorded.
-        self._ties = np.argsort(np.argsort(np.array([cell.key for cell in cells])))
-        self._orders: dict[int, list[int]] = {}
 
     def order(self, index: int) -> list[int]:
         """All cells by their distance to a recorded one, which comes first itself."""
@@ -73,7 +65,7 @@ class Nearness:
 
     def order_of(self, cell: Features) -> list[int]:
         """All cells by their distance to any cell."""
-        order: list[int] = np.lexsort((self._ties, self._distances.to(cell))).tolist()
+        order: list[int] = np.lexsort((self._ties, self.distances(cell))).tolist()
         return order
 
 

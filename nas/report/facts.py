@@ -191,3 +191,8 @@ def _runs_of(visit: "Visit", evaluated: "Evaluated") -> Iterator[Run]:
 def joined(names: Sequence[str]) -> str:
     """Such as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """As text, "-" where there is none."""
+    return "-" if value is None else format(value, form)

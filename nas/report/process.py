@@ -9,9 +9,9 @@ from nas.report.ancestry import Ancestor, ancestry, how
 from nas.report.checklist import checklist
 from nas.report.document import Card, Code, Items, Part, Section, Table, Text
 from nas.report.endings import MEANINGS, cached, funnel, messages, set_aside, statuses
-from nas.report.facts import Facts
+from nas.report.facts import Facts, number
 from nas.report.hyperparameters import FEWEST, N_TREES, Effects, effects
-from nas.report.results import most_settings, number
+from nas.report.results import most_settings
 from nas.study import shortcuts as saved
 from nas.study.leaderboard import reasons
 from nas.tasks.levels import Levels

@@ -6,19 +6,24 @@ What is recorded already is left as it is, so that the same command again change
 import argparse
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nas.command_line import guarded
 from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
+from nas.record.entry import Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
-from nas.record.summary import summary
+from nas.report.facts import Facts, number, read_facts
+from nas.study.leaderboard import Row, verdict
 from nas.study.location import OpenedStudy, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
 
-if TYPE_CHECKING:
-    from nas.report.facts import Facts
+SUMMARY = "summary"
+"""The key and kind of the study's own run, which no cell has."""
+MOST_ROWS = 15
+"""Rows of the leaderboard in the note; all of them are in leaderboard.csv."""
+PARAMS = ("space", "sampler", "seed")
+"""Fields of the study's definition that are parameters of its run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +54,7 @@ def record(seen: OpenedStudy, tracking_uri: str = "") -> int:
     """
     uri = uri_of(seen, tracking_uri)
     check_tracking_uri(uri)
-    from nas.report.facts import read_facts
-    from nas.report.write import files_in, report
+    from nas.report.write import files_in, report  # it imports scipy.stats, which takes a second
 
     facts = read_facts(seen)
     folder = report(seen)[0].parent
@@ -77,17 +81,16 @@ def uri_of(seen: OpenedStudy, given: str) -> str:
     return uri
 
 
-def write(facts: "Facts", uri: str, files: dict[str, bytes], *, cells: bool) -> None:
+def write(facts: Facts, uri: str, files: dict[str, bytes], *, cells: bool) -> None:
     """Record a study's summary with files, and if wanted all of its cells.
 
     Raises:
         SearchError: if MLflow does not take it.
     """
-    tasks = [task.name for task in facts.protocol.tasks]
     recorder = Recorder(
         uri,
         facts.name,
-        described(Path(facts.config.space).stem, tasks),
+        described(Path(facts.config.space).stem, [task.name for task in facts.protocol.tasks]),
         facts.protocol.tasks,
         facts.protocol.filter,
         facts.baselines,
@@ -100,8 +103,86 @@ def write(facts: "Facts", uri: str, files: dict[str, bytes], *, cells: bool) -> 
         raise SearchError(f"MLflow at {where} lacks {lacking} runs: the same command tries again.")
 
 
-def conclude(recorder: Recorder, facts: "Facts", files: dict[str, bytes]) -> None:
+def conclude(recorder: Recorder, facts: Facts, files: Mapping[str, bytes]) -> None:
     """Let the study's summary be recorded, with files."""
-    attrs, tasks = facts.seen.study.attrs, [task.name for task in facts.protocol.tasks]
-    about = (tasks, facts.baselines, facts.n_settings)
-    recorder.conclude(summary(facts.name, facts.visits, attrs, *about, files))
+    recorder.conclude(summary(facts, files))
+
+
+def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
+    """The run of a whole study, beside those of its cells; MLflow's is updated in place."""
+    rows, best, attrs = facts.rows, facts.winner, facts.seen.study.attrs
+    tasks = [task.name for task in facts.protocol.tasks]
+    judged = [visit for visit in facts.visits if visit.judgement]
+    drawn = [visit for visit in judged if visit.kind == "drawn"]
+    costs = [cost for visit in facts.visits for cost in visit.all_summaries()]
+    seconds = round(sum(cost.wall_s for cost in costs), 3)
+    ratios = best.ratios if best else {}
+    metrics: dict[str, float | None] = {
+        "best_score": best.score if best else None,
+        "n_candidates": len({visit.key for visit in drawn}),
+        "n_judged": len(drawn),
+        "n_scored": sum(row.kind == "candidate" and not row.rejected for row in rows),
+        "n_runs": sum(cost.n_runs for cost in costs),
+        "flops": sum(cost.flops for cost in costs),
+        "seconds": seconds,
+        **{f"best.ratio.{legal(task)}": ratio for task, ratio in ratios.items()},
+    }
+    tags = {
+        "nas.key": SUMMARY,
+        "nas.kind": SUMMARY,
+        "nas.study": facts.name,
+        "nas.winner": f"{best.name} (trial {best.visit.number}, key {best.key})" if best else "",
+        "nas.revision": str(attrs.get("provenance", {}).get("revision", "")),
+    }
+    definition = attrs.get("definition", {})
+    params = {name: str(definition[name]) for name in PARAMS if name in definition}
+    return Entry(
+        SUMMARY,
+        facts.name,
+        SUMMARY,
+        "FINISHED",
+        seconds,
+        tags,
+        finite(metrics),
+        {**params, "tasks": ", ".join(tasks)},
+        (),
+        _note(verdict(rows, facts.n_settings), rows, tasks),
+        {"leaderboard.csv": _leaderboard_csv(rows, tasks), **files},
+        step=len(judged),
+    )
+
+
+def _leaderboard_csv(rows: Sequence[Row], tasks: Sequence[str]) -> str:
+    return as_csv(
+        [
+            {
+                "rank": rank,
+                "cell": row.name,
+                "kind": row.kind,
+                "score": row.score,
+                **{f"ratio {task}": row.ratios.get(task) for task in tasks},
+                "stage": row.stage,
+                "n_params": row.n_params,
+                "seconds": round(row.seconds, 3),
+                "trial": row.visit.number,
+                "key": row.key,
+            }
+            for rank, row in enumerate(rows, start=1)
+        ]
+    )
+
+
+def _note(verdict: str, rows: Sequence[Row], tasks: Sequence[str]) -> str:
+    lines = [
+        verdict,
+        "",
+        f"| | cell | kind | score | {' | '.join(tasks)} | parameters |",
+        f"| {' | '.join(['---'] * (5 + len(tasks)))} |",
+    ]
+    for rank, row in enumerate(rows[:MOST_ROWS], start=1):
+        numbers = (number(value) for value in (row.score, *map(row.ratios.get, tasks)))
+        cells = (str(rank), row.name, row.kind, *numbers, f"{row.n_params:,}")
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Ratios to the GRU, above 1 is better. All cells: leaderboard.csv; more of the "
+              "study: report/report.html, under Artifacts."]  # fmt: skip
+    return "\n".join(lines)

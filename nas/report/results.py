@@ -6,7 +6,7 @@ from nas.cell.reader import loads
 from nas.errors import counted
 from nas.report import figures
 from nas.report.document import Card, Items, Part, Section, Table, Text
-from nas.report.facts import Facts, joined
+from nas.report.facts import Facts, joined, number
 from nas.report.front import front, measured, step_ms
 from nas.report.race import AXES, Arm, arm_of, differences, ties
 from nas.study.leaderboard import BASELINES, Row, verdict
@@ -20,11 +20,6 @@ NO_CLAIM = (
     "All numbers are of one seed and of the validation split that cells were chosen by; none of "
     "them claims that one cell is better than another."
 )
-
-
-def number(value: float | None, form: str = ".3f") -> str:
-    """As text, "-" where there is none."""
-    return "-" if value is None else format(value, form)
 
 
 def standing(facts: Facts, against: Facts | None) -> Section:

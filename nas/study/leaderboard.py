@@ -68,13 +68,18 @@ def _cost_by_key(visits: "Sequence[Visit]") -> dict[str, tuple[int, float]]:
     return found
 
 
+def kind_of(visit: "Visit", baselines: Sequence[str]) -> str:
+    """Whether a cell is a "baseline", "included" by the user, or a "candidate"."""
+    given = "baseline" if visit.key in baselines else "included"
+    return given if visit.kind == "given" else "candidate"
+
+
 def _row(visit: "Visit", baselines: Sequence[str], n_params: int, wall_s: float) -> Row:
     assert visit.judgement is not None
-    given = "baseline" if visit.key in baselines else "included"
     return Row(
         visit.name,
         visit.key,
-        given if visit.kind == "given" else "candidate",
+        kind_of(visit, baselines),
         visit.judgement.score,
         visit.judgement.value,
         visit.judgement.ratios,

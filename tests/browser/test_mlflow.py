@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nas.record.view import link
+from nas.record.store import link
 from nas.report.recording import main as record
 from nas.study.study import Study, open_study
 from nas.zoo import ZOO

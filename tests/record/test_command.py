@@ -68,7 +68,7 @@ def test_the_summary_holds_the_study(study: Path, folder: Path) -> None:
         "flops": 29e9,
         "seconds": 53.0,
     }
-    assert run.data.tags["nas.session.winner"].startswith("hostile (trial 4, key ")
+    assert run.data.tags["nas.winner"].startswith("hostile (trial 4, key ")
     assert run.data.tags["nas.revision"] == "abc"
     [where] = (folder / "mlartifacts" / "known" / run.info.run_id).iterdir()
     rows = list(csv.DictReader((where / "leaderboard.csv").read_text().splitlines()))
@@ -89,7 +89,7 @@ def test_the_summary_is_updated_in_place(study: Path, folder: Path) -> None:
     after = recorded(folder)["known"]
     assert after.info.run_id == before.info.run_id
     assert after.data.metrics["best_score"] == 1.3
-    assert after.data.tags["nas.session.winner"].startswith("ugrnn")
+    assert after.data.tags["nas.winner"].startswith("ugrnn")
 
 
 def test_a_report_goes_to_the_summary_where_the_study_is_recorded(

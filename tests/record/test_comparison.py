@@ -8,8 +8,7 @@ from nas.compare.record import entries
 from nas.compare.report import markdown, write
 from nas.compare.result import Comparison
 from nas.errors import SearchError, UserError
-from nas.record.comparison import record
-from nas.record.read import recorded_cell
+from nas.record.comparison import record, recorded_cell
 from nas.zoo import ZOO
 from tests.compare.test_compare_statistics import MadeUp, comparison, protocol
 from tests.record.visits import SQLALCHEMY, client

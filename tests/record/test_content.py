@@ -13,8 +13,7 @@ from nas.cell.json import from_json
 from nas.cell.reader import loads
 from nas.protocol.evaluation import Epoch, Outcome
 from nas.record.entry import LONGEST_EQUATIONS, entry, family
-from nas.record.store import FORMAT
-from nas.record.view import VIEW_TAG, link
+from nas.record.store import FORMAT, VIEW_TAG, link
 from nas.study.visit import Evaluated
 from tests.record.server import served
 from tests.record.visits import (

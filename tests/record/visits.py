@@ -68,7 +68,7 @@ def visit(
 
 
 def recorder(folder: Path, uri: str = "") -> Recorder:
-    return Recorder(uri, "study", "What this is.", TASKS, FILTER, BASELINES, folder)
+    return Recorder(uri, "study", "What this is.", TASKS, FILTER, BASELINES, directory=folder)
 
 
 def record(folder: Path, *visits: Visit | None) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from nas.cell import loads, renamed
 from nas.cell.distance import distance, features
-from nas.replay.bench import CHOICE, Distances, RecordedSpace
+from nas.replay.bench import CHOICE, Nearness, RecordedSpace
 from nas.samplers.propose import FilledTrial
 from nas.zoo import ZOO
 from tests.replay.replay_tables import smooth, walked
@@ -35,8 +35,8 @@ def test_it_is_a_metric_that_the_key_decides() -> None:
     assert np.array_equal(apart == 0, same)
     # the direct way over the other: [i, j] <= [i, k] + [k, j], up to rounding
     assert (apart[:, None, :] <= apart[:, :, None] + apart[None, :, :] + 1e-12).all()
-    together = Distances(counted)
-    assert np.array_equal(np.array([together.to(one) for one in counted]), apart)
+    together = Nearness(cells)
+    assert np.array_equal(np.array([together.distances(one) for one in counted]), apart)
     gru = ZOO["gru"]
     assert features(renamed(gru, "other")) == features(gru)
 
