@@ -1,21 +1,24 @@
-"""What a space is: the cells that may be searched, as choices that a sampler makes.
+"""The contract of a space: the cells that may be searched, as choices that a sampler makes.
 
 To add a kind of space, write a file like `gates.py`, list its class in `nas/spaces/__init__.py`,
 and hand a space of it to `nas.testing.spaces.check_space`.
 """
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from nas.cell import Cell
 
-if TYPE_CHECKING:  # optuna takes half a second to import, and a space is read by commands at once
+if TYPE_CHECKING:  # optuna takes half a second to import, and commands read their space at once
     from optuna.trial import BaseTrial
 
 Scalar = str | int | float | bool
 Params = dict[str, Scalar]
-"""What was suggested, by the name of the choice: `trial.params` of Optuna."""
+"""The suggested values, by the name of the choice: `trial.params` of Optuna."""
+Choice = TypeVar("Choice", bound=Scalar)
 
 
 class Space(ABC):
@@ -39,7 +42,7 @@ class Space(ABC):
     @property
     @abstractmethod
     def version(self) -> str:
-        """Digest of all that determines which cells are inside and how they are asked for."""
+        """Digest of all that determines which cells are inside and which suggestions give them."""
 
     @abstractmethod
     def propose(self, trial: "BaseTrial") -> Cell:
@@ -49,9 +52,9 @@ class Space(ABC):
         name is suggested with the same choices in every trial, as Optuna demands.
         """
 
-    @abstractmethod
     def contains(self, cell: Cell) -> bool:
         """Whether the cell, however it is written, is inside: compared by key."""
+        return self.params_of(cell) is not None
 
     @abstractmethod
     def params_of(self, cell: Cell) -> Params | None:
@@ -61,14 +64,14 @@ class Space(ABC):
         """
 
     def vary(self, params: Params, seed: int) -> Params | None:
-        """The suggestions of a cell one mutation away from another one's, for samplers that evolve.
+        """The suggestions of a cell one mutation away, for samplers that evolve cells.
 
-        None: the space has no mutations of its own, and one choice is changed.
+        None if the space has no mutations of its own; samplers then change one choice.
         """
         return None
 
     def recall(self, params: Params, text: str) -> None:
-        """Note that these suggestions gave the cell of this text, if that saves deriving it."""
+        """Keep the text of the cell that these suggestions gave, if that saves deriving it."""
         return None
 
     @abstractmethod
@@ -77,4 +80,17 @@ class Space(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """One line for people: the size and what is open."""
+        """One line for people: the size and the open choices."""
+
+
+def digest(kind: str, *parts: object) -> str:
+    """The version of a space of this kind, from all that its cells and suggestions depend on."""
+    text = json.dumps(parts, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def suggested(trial: "BaseTrial", name: str, choices: tuple[Choice, ...]) -> Choice:
+    """The trial's choice; a single choice is fixed and never suggested."""
+    if len(choices) == 1:
+        return choices[0]
+    return cast(Choice, trial.suggest_categorical(name, choices))

@@ -1,9 +1,10 @@
 """Lines of descent: the cell that mutations of given seeds, one a generation, make of an origin.
 
-Spaces of mutants share what they ask a trial for and a store of the cells on the way, since a
-sampler that evolves proposes every parent again with each of its children.
+Spaces of mutants share the suggestions of a line and a cache of the cells on the way, since a
+sampler that evolves cells proposes every parent again with each of its children.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**31 - 1
 KEPT = 4096
-"""Cells in the store."""
+"""Cells in the cache."""
 
 
-def asked(trial: "BaseTrial", max_generation: int) -> tuple[int, ...]:
-    """The seeds of a trial's mutations; their number is log-uniform if it is drawn at random."""
+def suggested_seeds(trial: "BaseTrial", max_generation: int) -> tuple[int, ...]:
+    """The seeds of a trial's mutations; a random number of them is log-uniform."""
     generation = trial.suggest_int("generation", 1, max_generation, log=True)
     return tuple(trial.suggest_int(_seed_of(k), 0, LARGEST_SEED) for k in range(2, generation + 1))
 
@@ -35,8 +36,8 @@ def seeds_of(params: Params) -> tuple[int, ...]:
     return tuple(int(params[_seed_of(k)]) for k in range(2, int(params["generation"]) + 1))
 
 
-def longer(params: Params, seed: int, max_generation: int) -> Params:
-    """A point one mutation further; a sibling, if the line is as long as it may be."""
+def child_of(params: Params, seed: int, max_generation: int) -> Params:
+    """A point one mutation further; a sibling of a point whose line has its full length."""
     generation = min(int(params["generation"]) + 1, max_generation)
     own = Random(seed).randint(0, LARGEST_SEED)
     return {**params, "generation": generation, _seed_of(generation): own}
@@ -48,7 +49,10 @@ def _seed_of(generation: int) -> str:
 
 
 def descendant(origin: Cell, seeds: Sequence[int], rules: Mutations) -> Cell:
-    """The last cell of the line; a known cell has its name there. A line that cannot go on ends."""
+    """The last cell of the line, under its name in the zoo if it is there.
+
+    A seed that finds no acceptable mutant changes nothing.
+    """
     line, seeds = _line(origin, rules), tuple(seeds)
     n_known = len(seeds)
     while n_known and not _STORE.get(line, seeds[:n_known]):
@@ -64,10 +68,10 @@ def descendant(origin: Cell, seeds: Sequence[int], rules: Mutations) -> Cell:
     return renamed(cell, known) if known else cell
 
 
-def recall(origin: Cell, seeds: Sequence[int], rules: Mutations, text: str) -> None:
-    """Note that this text is the line's last cell, so that its children need no replay.
+def keep_text(origin: Cell, seeds: Sequence[int], rules: Mutations, text: str) -> None:
+    """Keep the line's last cell, read from its text, so that its children need no replay.
 
-    A known cell's name is not the one that its own mutants are described by: it is replayed.
+    A cell under its name in the zoo is not kept: the docs of its mutants name it otherwise.
     """
     line, seeds = _line(origin, rules), tuple(seeds)
     if seeds and not _STORE.get(line, seeds):
@@ -78,29 +82,28 @@ def recall(origin: Cell, seeds: Sequence[int], rules: Mutations, text: str) -> N
 
 @lru_cache(maxsize=KEPT)
 def _line(origin: Cell, rules: Mutations) -> object:
-    """A token, the same for the same arguments: quick to compare, where cells and rules are not."""
+    """A token for the arguments, which is quicker to compare than cells and rules."""
     return object()
 
 
 class _Store:
-    """The cells that were asked for last."""
+    """The last cells of lines, of which the least recently used go."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[object, tuple[int, ...]], Cell] = {}
+        self._cells: OrderedDict[tuple[object, tuple[int, ...]], Cell] = OrderedDict()
         self._lock = Lock()
 
     def get(self, line: object, seeds: tuple[int, ...]) -> Cell | None:
         with self._lock:
-            cell = self._cells.pop((line, seeds), None)
-            if cell is not None:
-                self._cells[line, seeds] = cell  # now the latest
+            if cell := self._cells.get((line, seeds)):
+                self._cells.move_to_end((line, seeds))
             return cell
 
     def keep(self, line: object, seeds: tuple[int, ...], cell: Cell) -> None:
         with self._lock:
             self._cells[line, seeds] = cell
-            while len(self._cells) > KEPT:
-                del self._cells[next(iter(self._cells))]
+            if len(self._cells) > KEPT:
+                self._cells.popitem(last=False)
 
 
 _STORE = _Store()

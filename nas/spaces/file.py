@@ -1,6 +1,6 @@
 """Space files: YAML that names a kind of space and its fields."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from nas.spaces.base import Space
 from nas.zoo.lookup import cell as look_up
 
 AnySpace = TypeVar("AnySpace", bound=Space)
+T = TypeVar("T")
 
 
 def read_space(source: str, kinds: Mapping[str, type[AnySpace]]) -> AnySpace:
@@ -54,12 +55,31 @@ def _fields(path: Path) -> dict[str, object]:
     return {str(name): value for name, value in given.items()}
 
 
-def cell_of(field: str, given: object) -> Cell:
-    """The cell that a field of a file names.
+# --- the fields of a file: each reader raises UserError with the field, the rule and the value ---
 
-    Raises:
-        UserError: naming the field, if there is none.
-    """
+
+def check_names(fields: Iterable[str], known: Collection[str]) -> None:
+    """Refuse fields that the kind of space does not have."""
+    for field in fields:
+        if field not in known:
+            raise UserError(unknown("field", field, known))
+
+
+def listed(given: object) -> list[object]:
+    """A list, or a single value as a list of one."""
+    return given if isinstance(given, list) else [given]
+
+
+def once(field: str, choices: Sequence[T]) -> tuple[T, ...]:
+    """Choices without repetition."""
+    for choice in choices:
+        if choices.count(choice) > 1:
+            raise UserError(f"{field} must name each choice once, got {choice} twice.")
+    return tuple(choices)
+
+
+def cell_of(field: str, given: object) -> Cell:
+    """The cell that a field names."""
     try:
         return look_up(text_of(field, given))
     except CellError as error:
@@ -67,11 +87,19 @@ def cell_of(field: str, given: object) -> Cell:
 
 
 def text_of(field: str, given: object) -> str:
-    """The text that a field of a file gives.
-
-    Raises:
-        UserError: if it is something else.
-    """
     if not isinstance(given, str):
         raise UserError(f"{field} must be text, got {given!r}.")
+    return given
+
+
+def flag_of(field: str, given: object) -> bool:
+    if not isinstance(given, bool):
+        raise UserError(f"{field} must be true or false, got {given!r}.")
+    return given
+
+
+def generations_of(given: int) -> int:
+    """The field `max_generation`, a whole number."""
+    if given < 2:
+        raise UserError(f"max_generation must be at least 2, got {given}.")
     return given

@@ -8,8 +8,6 @@ both count whatever the gates read.
 """
 
 import dataclasses
-import hashlib
-import json
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +16,19 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nas.cell import Cell, renamed
-from nas.errors import UserError, unknown
-from nas.spaces.base import Params, Scalar, Space
-from nas.spaces.gated import Form, Gate, Merged, Separate, build
-from nas.spaces.inverse import Outline, outline_of, outline_of_cell
+from nas.errors import UserError
+from nas.spaces.base import Params, Scalar, Space, digest, suggested
+from nas.spaces.file import check_names, listed
+from nas.spaces.gated import (
+    Form,
+    Gate,
+    Merged,
+    Outline,
+    Separate,
+    build,
+    outline_of,
+    outline_of_cell,
+)
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ Reads = Literal["xh", "x", "h"]
 ReadsOrNone = Literal["xh", "x", "h", "none"]
 Choices = tuple[Scalar, ...]
 Ask = Callable[[str, Choices], Scalar]
-"""Answers the question which choice of a field to take, of which there are two or more."""
+"""Takes one of the two or more choices of a field."""
 
 
 @dataclass(frozen=True)
@@ -66,56 +73,44 @@ class Gates(Space):
 
     @classmethod
     def read(cls, name: str, fields: Mapping[str, object]) -> Self:
-        for field in fields:
-            if field not in ALLOWED:
-                raise UserError(unknown("field", field, ALLOWED))
+        check_names(fields, ALLOWED)
         opened: dict[str, Any] = {field: _opened(field, at) for field, at in fields.items()}
         return dataclasses.replace(cls(name), **opened)
 
     @property
     def version(self) -> str:
-        parts = [REVISION, {field: getattr(self, field) for field in ALLOWED}]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return f"gates-{digest[:12]}"
+        return digest("gates", REVISION, {field: getattr(self, field) for field in ALLOWED})
 
     def propose(self, trial: "BaseTrial") -> Cell:
-        def ask(field: str, choices: Choices) -> Scalar:
-            answer = trial.suggest_categorical(field, choices)
-            assert answer is not None, field
-            return answer
-
-        return self._named(ask)
+        return self._named(lambda field, choices: suggested(trial, field, choices))
 
     def at(self, params: Params) -> Cell:
         """The cell of a point, as it is proposed."""
         return self._named(_replay(params))
 
     def neighbour(self, params: Params, rng: Random) -> Params | None:
-        """A point of which one choice is another one, and of what it opens each is drawn.
+        """A point with one choice changed, and drawn choices where the change opens new fields.
 
-        None, if the space has a single point.
+        None if the space has a single point.
         """
         names = [field for field in ALLOWED if field in params and len(getattr(self, field)) > 1]
         if not names:
             return None
         changed = rng.choice(names)
-        found: Params = {}
+        point: Params = {}
 
         def ask(field: str, choices: Choices) -> Scalar:
             others = [choice for choice in choices if choice != params.get(field)]
             is_kept = field in params and field != changed
-            found[field] = params[field] if is_kept else rng.choice(others)
-            return found[field]
+            point[field] = params[field] if is_kept else rng.choice(others)
+            return point[field]
 
         _Questions(self, ask).form()
-        return found
+        return point
 
     def outlines(self) -> Collection[Outline]:
-        """What can be counted of the cells inside."""
+        """The outlines of the cells inside."""
         return _by_outline(self).keys()
-
-    def contains(self, cell: Cell) -> bool:
-        return self.params_of(cell) is not None
 
     def params_of(self, cell: Cell) -> Params | None:
         for params in _by_outline(self).get(outline_of_cell(cell), ()):
@@ -134,11 +129,12 @@ class Gates(Space):
         return f"{self.name}: {self.size():,} gated cells, {n_open} open choices{rest}"
 
     def points(self) -> Iterator[tuple[Params, Form]]:
-        """All points, depth first: what is suggested for each, and its form."""
-        path = _Path()
-        while path.begin():
-            form = _Questions(self, path.ask).form()
-            yield path.params, form
+        """All points, depth first: the suggestions and the form of each."""
+        unfinished: list[Params] = [{}]
+        while unfinished:
+            params = unfinished.pop()
+            form = _Questions(self, _first_choices(params, unfinished)).form()
+            yield params, form
 
     def _named(self, ask: Ask) -> Cell:
         cell = self._cell(ask)
@@ -166,31 +162,31 @@ def _text(value: Scalar) -> str:
 def _opened(field: str, given: object) -> Choices:
     """The choices in the order of ALLOWED, so that the order in a file does not matter."""
     allowed = ALLOWED[field]
-    values = given if isinstance(given, list) else [given]
+    values = listed(given)
     known = f"Allowed: {', '.join(map(_text, allowed))}."
     if not values:
         raise UserError(f"{field} must have at least one choice, got none. {known}")
-    found: list[Scalar] = []
+    opened: list[Scalar] = []
     for value in values:
         # 1 is True in Python, not in a file
         same = [a for a in allowed if a == value and isinstance(a, bool) == isinstance(value, bool)]
         if not same:
             shown = _text(value) if isinstance(value, (str, bool)) else repr(value)
             raise UserError(f"{field} must be among its allowed choices, got {shown}. {known}")
-        if same[0] in found:
+        if same[0] in opened:
             raise UserError(f"{field} must name each choice once, got {_text(same[0])} twice.")
-        found += same
-    return tuple(a for a in allowed if a in found)
+        opened += same
+    return tuple(a for a in allowed if a in opened)
 
 
 class _Questions:
-    """Asks for what a form needs, and for nothing that would not change the cell."""
+    """Asks for the choices that a form needs, and for none that would not change the cell."""
 
     def __init__(self, space: Gates, ask: Ask) -> None:
         self.space = space
         self.ask = ask
         self.answers: Params = {}
-        """All that the form needed, fixed choices included."""
+        """The choices of the form, fixed ones included."""
 
     def form(self) -> Form:
         return self._separate() if self._answer("states") == "separate" else self._merged()
@@ -250,45 +246,27 @@ class _Questions:
         )
 
 
-class _Path:
-    """Answers the questions of one point after the other, depth first."""
-
-    def __init__(self) -> None:
-        self.places: list[int] = []
-        self.asked: list[tuple[str, Choices]] = []
-        self.begun = False
-
-    def begin(self) -> bool:
-        """Step to the next point; false after the last one."""
-        while self.asked and self.places[-1] == len(self.asked[-1][1]) - 1:
-            self.places.pop()
-            self.asked.pop()
-        first, self.begun = not self.begun, True
-        if self.places:
-            self.places[-1] += 1
-        self.asked.clear()
-        return first or bool(self.places)
-
-    def ask(self, field: str, choices: Choices) -> Scalar:
-        self.asked.append((field, choices))
-        if len(self.asked) > len(self.places):
-            self.places.append(0)
-        return choices[self.places[len(self.asked) - 1]]
-
-    @property
-    def params(self) -> Params:
-        pairs = zip(self.asked, self.places, strict=True)
-        return {field: choices[place] for (field, choices), place in pairs}
-
-
 def _replay(params: Params) -> Ask:
+    """Takes the choices of a point."""
     return lambda field, _: params[field]
+
+
+def _first_choices(params: Params, unfinished: list[Params]) -> Ask:
+    """Completes a point by first choices, and adds the beginnings with the other choices."""
+
+    def ask(field: str, choices: Choices) -> Scalar:
+        if field not in params:
+            unfinished.extend({**params, field: choice} for choice in reversed(choices[1:]))
+            params[field] = choices[0]
+        return params[field]
+
+    return ask
 
 
 @lru_cache(maxsize=8)
 def _by_outline(space: Gates) -> dict[Outline, list[Params]]:
     """All points by outline: half a second for the whole space."""
-    found: dict[Outline, list[Params]] = {}
+    points: dict[Outline, list[Params]] = {}
     for params, form in space.points():
-        found.setdefault(outline_of(form), []).append(params)
-    return found
+        points.setdefault(outline_of(form), []).append(params)
+    return points

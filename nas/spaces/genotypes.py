@@ -5,8 +5,6 @@ another may be numbered in any order, so many points are one cell, and a cell is
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nas.cell import Cell, renamed
 from nas.errors import UserError, unknown
-from nas.spaces.base import Params, Space
+from nas.spaces.base import Params, Space, digest, suggested
+from nas.spaces.file import check_names, listed, once
 from nas.zoo import ZOO
 from nas.zoo.imports.chain import genotype_of
 from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, traced
@@ -34,7 +33,7 @@ class Genotypes(Space):
 
     name: str = "genotypes"
     nodes: int = 8
-    """Beside node 0, which reads x and h."""
+    """Number of nodes beside node 0, which reads x and h."""
     first: tuple[str, ...] = ("tanh",)
     activations: tuple[str, ...] = ("tanh", "relu", "sigmoid", "identity")
     output: Literal["all", "loose_ends"] = "all"
@@ -42,24 +41,20 @@ class Genotypes(Space):
     @classmethod
     def read(cls, name: str, fields: Mapping[str, object]) -> Self:
         known = [field.name for field in dataclasses.fields(cls) if field.name != "name"]
-        for field in fields:
-            if field not in known:
-                raise UserError(unknown("field", field, known))
+        check_names(fields, known)
         opened = {field: _opened(field, given) for field, given in fields.items()}
         return dataclasses.replace(cls(name), **opened)
 
     @property
     def version(self) -> str:
-        parts = [REVISION, self.nodes, self.first, self.activations, self.output]
-        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        return f"genotypes-{digest[:12]}"
+        return digest("genotypes", REVISION, self.nodes, self.first, self.activations, self.output)
 
     def propose(self, trial: "BaseTrial") -> Cell:
-        first = self._asked(trial, "activation_0", self.first)
+        first = suggested(trial, "activation_0", self.first)
         pairs = tuple(
             (
-                self._asked(trial, f"activation_{k}", self.activations),
-                0 if k == 1 else trial.suggest_categorical(f"predecessor_{k}", tuple(range(k))),
+                suggested(trial, f"activation_{k}", self.activations),
+                suggested(trial, f"predecessor_{k}", tuple(range(k))),
             )
             for k in range(1, self.nodes + 1)
         )
@@ -69,33 +64,29 @@ class Genotypes(Space):
         doc = f"A point of the space {self.name}: {first}; {nodes}."
         return renamed(cell, ZOO.named(cell.key) or f"genotype_{cell.key[:6]}", doc)
 
-    def _asked(self, trial: "BaseTrial", name: str, choices: tuple[str, ...]) -> str:
-        return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
-
     def _with_output(self, genotype: Genotype) -> Genotype:
         everything = tuple(range(1, self.nodes + 1))
         concat = everything if self.output == "all" else genotype.loose_ends
         return dataclasses.replace(genotype, concat=concat)
 
-    def contains(self, cell: Cell) -> bool:
-        return self.params_of(cell) is not None
-
     def params_of(self, cell: Cell) -> Params | None:
-        found = genotype_of(cell)
-        if found is None or len(found.recurrent) != self.nodes or found.first not in self.first:
+        genotype = genotype_of(cell)
+        if genotype is None or len(genotype.recurrent) != self.nodes:
             return None
-        if any(activation not in self.activations for activation, _ in found.recurrent):
+        if genotype.first not in self.first:
             return None
-        if set(found.concat) != set(self._with_output(found).concat):
+        if any(activation not in self.activations for activation, _ in genotype.recurrent):
             return None
-        params: Params = {"activation_0": found.first} if len(self.first) > 1 else {}
-        for k, (activation, predecessor) in enumerate(found.recurrent, start=1):
+        if set(genotype.concat) != set(self._with_output(genotype).concat):
+            return None
+        params: Params = {"activation_0": genotype.first} if len(self.first) > 1 else {}
+        for k, (activation, predecessor) in enumerate(genotype.recurrent, start=1):
             params |= {f"activation_{k}": activation} if len(self.activations) > 1 else {}
             params |= {f"predecessor_{k}": predecessor} if k > 1 else {}
         return params
 
     def size(self) -> int:
-        """Trees whose nodes have a colour each, a first node apart."""
+        """The number of coloured trees: forests of the other nodes below the first one."""
         return len(self.first) * forests(self.nodes, len(self.activations))
 
     def describe(self) -> str:
@@ -108,7 +99,7 @@ class Genotypes(Space):
 
 @cache
 def forests(n_nodes: int, n_colours: int) -> int:
-    """How many forests of rooted trees there are whose nodes have one of so many colours each.
+    """Number of forests of rooted trees whose nodes have one of `n_colours` colours each.
 
     The Euler transform of the trees, which are one node on a forest (OEIS A000081, A000151, …).
     """
@@ -133,12 +124,10 @@ def _opened(field: str, given: object) -> Any:
         if given not in OUTPUTS:
             raise UserError(f"output must be one of {', '.join(OUTPUTS)}, got {given!r}.")
         return given
-    values = given if isinstance(given, list) else [given]
+    values = once(field, listed(given))
     if not values:
         raise UserError(f"{field} must have at least one choice, got none.")
     for value in values:
         if value not in ACTIVATIONS:
             raise UserError(f"{field}: {unknown('activation', str(value), ACTIVATIONS)}")
-        if values.count(value) > 1:
-            raise UserError(f"{field} must name each choice once, got {value} twice.")
     return tuple(name for name in ACTIVATIONS if name in values)

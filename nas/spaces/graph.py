@@ -1,24 +1,23 @@
-"""The space of free graphs: cells that mutations lead to, from known cells on.
+"""The space of free graphs: the mutants of known cells.
 
 A point is a start cell and the seeds of the mutations that follow it, one a generation, so that a
 trial's parameters give its cell again. Drawn at random, it is the end of a random walk whose length
-is log-uniform; a sampler that evolves continues the walk of a good cell (`vary`).
+is log-uniform; a sampler that evolves cells continues the walk of a good one (`vary`).
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from nas.cell import Cell
 from nas.cell.mutation import MUTATIONS
 from nas.cell.mutation.rules import Mutations, idle_part
-from nas.errors import UserError, unknown
-from nas.spaces.base import Params, Space
-from nas.spaces.descent import asked, descendant, longer, recall, seeds_of
-from nas.spaces.file import cell_of, text_of
+from nas.errors import UserError
+from nas.spaces.base import Params, Space, digest, suggested
+from nas.spaces.descent import child_of, descendant, keep_text, seeds_of, suggested_seeds
+from nas.spaces.file import cell_of, check_names, flag_of, generations_of, listed, once, text_of
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -36,24 +35,21 @@ class Graph(Space):
     start: tuple[Cell, ...] = (ZOO["lstm"], ZOO["gru"])
     """The cells of generation 1."""
     max_generation: int = 64
-    """How many mutants, one of the other, may follow a start cell, and 1."""
+    """Most generations of a line; a start cell is generation 1."""
     rules: Mutations = field(default_factory=Mutations)
 
     @classmethod
     def read(cls, name: str, fields: Mapping[str, object]) -> Self:
         known = ("start", "max_generation", *(f.name for f in dataclasses.fields(Mutations)))
-        for given in fields:
-            if given not in known:
-                raise UserError(unknown("field", given, known))
-        values = {one: _read(one, given) for one, given in fields.items()}
+        check_names(fields, known)
+        values = {field: _read(field, given) for field, given in fields.items()}
         rules = Mutations(**{k: v for k, v in values.items() if k in known[2:]})
         rules.check(tuple(MUTATIONS))
         own = {k: v for k, v in values.items() if k in known[:2]}
-        return dataclasses.replace(cls(name, rules=rules), **own)._checked()
+        return cls(name, rules=rules, **own)._checked()
 
     def _checked(self) -> Self:
-        if self.max_generation < 2:
-            raise UserError(f"max_generation must be at least 2, got {self.max_generation}.")
+        generations_of(self.max_generation)
         names = [cell.name for cell in self.start]
         for cell in self.start:
             if names.count(cell.name) > 1:
@@ -65,25 +61,24 @@ class Graph(Space):
     @property
     def version(self) -> str:
         rules = {**vars(self.rules), "library": [str(cell) for cell in self.rules.library]}
-        parts = [REVISION, [str(cell) for cell in self.start], self.max_generation, rules]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return f"graph-{digest[:12]}"
+        start = [str(cell) for cell in self.start]
+        return digest("graph", REVISION, start, self.max_generation, rules)
 
     def propose(self, trial: "BaseTrial") -> Cell:
-        start = self.asked_start(trial)
-        return descendant(start, asked(trial, self.max_generation), self.rules)
+        start = self.suggested_start(trial)
+        return descendant(start, suggested_seeds(trial, self.max_generation), self.rules)
 
-    def asked_start(self, trial: "BaseTrial") -> Cell:
+    @cached_property
+    def _named(self) -> dict[str, Cell]:
+        return {cell.name: cell for cell in self.start}
+
+    def suggested_start(self, trial: "BaseTrial") -> Cell:
         """The start cell that the trial suggests."""
-        names = tuple(cell.name for cell in self.start)
-        if len(names) == 1:
-            return self.start[0]
-        return self.start[names.index(trial.suggest_categorical("start", names))]
+        return self._named[suggested(trial, "start", tuple(self._named))]
 
     def start_of(self, params: Params) -> Cell:
         """The start cell of a point."""
-        named = {cell.name: cell for cell in self.start}
-        return named[str(params.get("start", self.start[0].name))]
+        return self._named[str(params.get("start", self.start[0].name))]
 
     def contains(self, cell: Cell) -> bool:
         if cell.key in {start.key for start in self.start}:
@@ -102,10 +97,10 @@ class Graph(Space):
         return None
 
     def vary(self, params: Params, seed: int) -> Params:
-        return longer(params, seed, self.max_generation)
+        return child_of(params, seed, self.max_generation)
 
     def recall(self, params: Params, text: str) -> None:
-        recall(self.start_of(params), seeds_of(params), self.rules, text)
+        keep_text(self.start_of(params), seeds_of(params), self.rules, text)
 
     def size(self) -> None:
         return None
@@ -113,45 +108,31 @@ class Graph(Space):
     def describe(self) -> str:
         names = " and ".join(cell.name for cell in self.start)
         return (
-            f"{self.name}: mutants of {names} without number, {len(self.rules.operators)} "
-            f"operators, up to {self.rules.max_operations} operations"
+            f"{self.name}: unbounded, mutants of {names} by {len(self.rules.operators)} operators, "
+            f"up to {self.rules.max_operations} operations"
         )
 
 
-def _read(name: str, given: object) -> Any:
+def _read(field: str, given: object) -> Any:
     """The value of a field of the file."""
-    if name in ("start", "library"):
-        return tuple(cell_of(name, source) for source in _listed(name, given))
-    if name in ("operators", "activations", "combinations"):
-        return _once(name, tuple(text_of(name, one) for one in _listed(name, given)))
-    if name == "constants":
-        return _once(name, tuple(_number(name, one) for one in _listed(name, given)))
-    if name == "visits":
-        return text_of(name, given)
-    if name == "change_states":
-        if not isinstance(given, bool):
-            raise UserError(f"{name} must be true or false, got {given!r}.")
-        return given
+    if field in ("start", "library"):
+        if field == "start" and given == []:
+            raise UserError("start needs at least one cell, got an empty list.")
+        return tuple(cell_of(field, source) for source in listed(given))
+    if field in ("operators", "activations", "combinations"):
+        return once(field, [text_of(field, name) for name in listed(given)])
+    if field == "constants":
+        return once(field, [_number(field, value) for value in listed(given)])
+    if field == "visits":
+        return text_of(field, given)
+    if field == "change_states":
+        return flag_of(field, given)
     if not isinstance(given, int) or isinstance(given, bool):
-        raise UserError(f"{name} must be a whole number, got {given!r}.")
+        raise UserError(f"{field} must be a whole number, got {given!r}.")
     return given
 
 
-def _listed(name: str, given: object) -> list[object]:
-    values = given if isinstance(given, list) else [given]
-    if not values and name == "start":
-        raise UserError(f"{name} needs at least one cell, got an empty list.")
-    return values
-
-
-def _once(name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    for value in values:
-        if values.count(value) > 1:
-            raise UserError(f"{name} must name each choice once, got {value} twice.")
-    return values
-
-
-def _number(name: str, given: object) -> float:
+def _number(field: str, given: object) -> float:
     if not isinstance(given, (int, float)) or isinstance(given, bool):
-        raise UserError(f"{name} must be numbers, got {given!r}.")
+        raise UserError(f"{field} must be numbers, got {given!r}.")
     return float(given)

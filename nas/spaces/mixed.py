@@ -4,8 +4,6 @@ A point is an origin, a point of a space of gates or a start cell of a space of 
 seeds of the mutations that follow it. Generation 1 of a gated origin is the gated cell itself.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,10 +12,10 @@ from typing import TYPE_CHECKING, Self
 
 from nas.cell import Cell
 from nas.cell.mutation.rules import idle_part
-from nas.errors import UserError, unknown
-from nas.spaces.base import Params, Space
-from nas.spaces.descent import asked, descendant, longer, recall, seeds_of
-from nas.spaces.file import read_space
+from nas.errors import UserError
+from nas.spaces.base import Params, Space, digest
+from nas.spaces.descent import child_of, descendant, keep_text, seeds_of, suggested_seeds
+from nas.spaces.file import check_names, read_space
 from nas.spaces.gates import Gates
 from nas.spaces.graph import Graph
 
@@ -39,9 +37,7 @@ class Mixed(Space):
 
     @classmethod
     def read(cls, name: str, fields: Mapping[str, object]) -> Self:
-        for given in fields:
-            if given not in ORIGINS:
-                raise UserError(unknown("field", given, ORIGINS))
+        check_names(fields, ORIGINS)
         return cls(
             name,
             read_space(_source(fields, "gates"), {"gates": Gates}),
@@ -50,16 +46,15 @@ class Mixed(Space):
 
     @property
     def version(self) -> str:
-        parts = [REVISION, self.gates.version, self.graph.version]
-        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        return f"mixed-{digest[:12]}"
+        return digest("mixed", REVISION, self.gates.version, self.graph.version)
 
     def propose(self, trial: "BaseTrial") -> Cell:
         if trial.suggest_categorical("origin", ORIGINS) == "gates":
             origin = self.gates.propose(trial)
         else:
-            origin = self.graph.asked_start(trial)
-        return descendant(origin, asked(trial, self.graph.max_generation), self.graph.rules)
+            origin = self.graph.suggested_start(trial)
+        seeds = suggested_seeds(trial, self.graph.max_generation)
+        return descendant(origin, seeds, self.graph.rules)
 
     def contains(self, cell: Cell) -> bool:
         if self.gates.contains(cell) or self.graph.contains(cell):
@@ -69,7 +64,7 @@ class Mixed(Space):
         return len(cell.states) in _numbers_of_states(self.gates) and not idle_part(cell)
 
     def params_of(self, cell: Cell) -> Params | None:
-        """A start cell that is gated as well is a gated one: it has more neighbours."""
+        """The point of a cell; a gated start cell has a gated one, which has more neighbours."""
         gated = self.gates.params_of(cell)
         if gated is not None:
             return {"origin": "gates", **gated, "generation": 1}
@@ -77,23 +72,23 @@ class Mixed(Space):
         return None if started is None else {"origin": "graph", **started}
 
     def vary(self, params: Params, seed: int) -> Params:
-        """A mutant; from a gated cell itself, in one of two cases, the cell of another choice."""
+        """A mutant; of a gated cell, in one of two cases, the cell of another choice instead."""
         rng = Random(seed)
         if params["origin"] == "gates" and params["generation"] == 1 and rng.random() < 0.5:
             if other := self.gates.neighbour(params, rng):
                 return {"origin": "gates", **other, "generation": 1}
-        return longer(params, rng.getrandbits(32), self.graph.max_generation)
+        return child_of(params, rng.getrandbits(32), self.graph.max_generation)
 
     def recall(self, params: Params, text: str) -> None:
         gated = params["origin"] == "gates"
         origin = self.gates.at(params) if gated else self.graph.start_of(params)
-        recall(origin, seeds_of(params), self.graph.rules, text)
+        keep_text(origin, seeds_of(params), self.graph.rules, text)
 
     def size(self) -> None:
         return None
 
     def describe(self) -> str:
-        return f"{self.name}: {self.gates.describe()}; {self.graph.describe()} and of any of those"
+        return f"{self.name}: {self.gates.describe()}, and their mutants; {self.graph.describe()}"
 
 
 def _source(fields: Mapping[str, object], name: str) -> str:
@@ -105,5 +100,5 @@ def _source(fields: Mapping[str, object], name: str) -> str:
 
 @lru_cache(maxsize=8)
 def _numbers_of_states(gates: Gates) -> frozenset[int]:
-    """What numbers of states the gated cells have, and so their mutants."""
+    """The numbers of states that gated cells have, and so their mutants."""
     return frozenset(outline.n_states for outline in gates.outlines())

@@ -1,14 +1,12 @@
 """The space of NAS-Bench-NLP: recipes as its generator draws them, and lines of changed genes.
 
-A point is the seed of a recipe and the seeds of the changes that follow it, one a generation: a
-change draws one gene anew, and is left out if the recipe does not count then. That keeps the
-distribution of the generator (it is Metropolis' rule), so a line of any length is as likely to end
-in a recipe as a fresh draw is.
+A point is the seed of a recipe and the seeds of the changes that follow it, one a generation. A
+change draws one gene anew, and is left out if the recipe would not count. That is Metropolis' rule,
+which keeps the generator's distribution: a line of any length ends in a recipe with the probability
+that a fresh draw gives it.
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,9 +15,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nas.cell import Cell, renamed
 from nas.errors import UserError, unknown
-from nas.spaces.base import Params, Space
-from nas.spaces.descent import LARGEST_SEED, asked, longer, seeds_of
-from nas.spaces.drawn import Genes, Odds, Rules, counts, drawn, mixed, n_genes, place_of, possible
+from nas.spaces.base import Params, Space, digest, suggested
+from nas.spaces.descent import LARGEST_SEED, child_of, seeds_of, suggested_seeds
+from nas.spaces.file import check_names, flag_of, generations_of, listed
+from nas.spaces.recipe_generator import (
+    Genes,
+    Odds,
+    Rules,
+    counts,
+    drawn,
+    n_genes,
+    place_of,
+    possible,
+    random_bits,
+)
 from nas.zoo import ZOO
 from nas.zoo.imports.recipe import Recipe, cell_of, recipe_of
 
@@ -29,12 +38,13 @@ if TYPE_CHECKING:
 REVISION = 1
 """Raised whenever the same fields and suggestions would give other cells."""
 KEPT = 4096
-"""Lines whose genes are kept, so that a child costs one change."""
+"""Lines whose genes are cached, so that a child costs one change."""
 N_TRIED = 2000
-"""Draws in which each of the sizes of a file must give a recipe."""
+"""Draws within which each of the sizes of a file must give a recipe."""
 MOST_DRAWS = 100 * N_TRIED
 MOST_CHANGES = 1000
-"""Seeds that `vary` tries; the median is six, since most genes are of nodes that are not left."""
+"""Most seeds that `vary` tries; it needs six in the median, as most genes belong to nodes that the
+recipe does not need."""
 MOST = {"states": 8, "nodes": 64}
 
 
@@ -45,20 +55,18 @@ class Recipes(Space):
     name: str = "recipes"
     states: tuple[int, ...] = (1, 2, 3)
     nodes: tuple[int, ...] = (7, 14, 21)
-    """Beside the new states."""
+    """Numbers of nodes beside the new states."""
     rules: Rules = field(default_factory=Rules)
     max_generation: int = 64
 
     @classmethod
     def read(cls, name: str, fields: Mapping[str, object]) -> Self:
-        of_rules = [one.name for one in dataclasses.fields(Rules)]
-        for given in fields:
-            if given not in (*MOST, *of_rules, "max_generation"):
-                raise UserError(unknown("field", given, [*MOST, *of_rules, "max_generation"]))
-        values = {one: _opened(one, given) for one, given in fields.items()}
+        of_rules = [field.name for field in dataclasses.fields(Rules)]
+        check_names(fields, [*MOST, *of_rules, "max_generation"])
+        values = {field: _opened(field, given) for field, given in fields.items()}
         rules = Rules(**{k: v for k, v in values.items() if k in of_rules})
         own = {k: v for k, v in values.items() if k not in of_rules}
-        return dataclasses.replace(cls(name, rules=rules), **own)._checked()
+        return cls(name, rules=rules, **own)._checked()
 
     def _checked(self) -> Self:
         if "linear" not in dict(self.rules.operations):
@@ -75,15 +83,14 @@ class Recipes(Space):
 
     @property
     def version(self) -> str:
-        parts = [REVISION, self.states, self.nodes, vars(self.rules), self.max_generation]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return f"recipes-{digest[:12]}"
+        rules = vars(self.rules)
+        return digest("recipes", REVISION, self.states, self.nodes, rules, self.max_generation)
 
     def propose(self, trial: "BaseTrial") -> Cell:
-        states = self._asked(trial, "states", self.states)
-        nodes = self._asked(trial, "nodes", self.nodes)
+        states = suggested(trial, "states", self.states)
+        nodes = suggested(trial, "nodes", self.nodes)
         seed = trial.suggest_int("recipe", 0, LARGEST_SEED)
-        seeds = asked(trial, self.max_generation)
+        seeds = suggested_seeds(trial, self.max_generation)
         cell = cell_of(_last(self.rules, states, nodes, seed, seeds))
         changes = f", {len(seeds)} changes" if seeds else ""
         doc = (
@@ -92,9 +99,6 @@ class Recipes(Space):
         )
         return renamed(cell, ZOO.named(cell.key) or cell.name, doc)
 
-    def _asked(self, trial: "BaseTrial", name: str, choices: tuple[int, ...]) -> int:
-        return choices[0] if len(choices) == 1 else int(trial.suggest_categorical(name, choices))
-
     def recipe(self, params: Params) -> Recipe:
         """The recipe of a point."""
         states = int(params.get("states", self.states[0]))
@@ -102,7 +106,7 @@ class Recipes(Space):
         return _last(self.rules, states, nodes, int(params["recipe"]), seeds_of(params))
 
     def contains(self, cell: Cell) -> bool:
-        """A cell is known by how it is written: with the operations of recipes and no others."""
+        """Whether the generator may draw the cell as it is written, by operations of recipes."""
         recipe = recipe_of(cell)
         return recipe is not None and any(
             possible(self.rules, recipe, states, nodes)
@@ -111,14 +115,14 @@ class Recipes(Space):
         )
 
     def params_of(self, cell: Cell) -> Params | None:
-        return None  # no seed is known that draws a given recipe
+        return None  # nobody knows a seed that draws a given recipe
 
     def vary(self, params: Params, seed: int) -> Params:
-        """A recipe one gene away, of the same number of states and nodes, that is another cell."""
+        """A recipe of another cell, one gene away, with as many states and nodes."""
         rng = Random(seed)
         old = cell_of(self.recipe(params)).key
         for _ in range(MOST_CHANGES):
-            new = longer(params, rng.getrandbits(32), self.max_generation)
+            new = child_of(params, rng.getrandbits(32), self.max_generation)
             if cell_of(self.recipe(new)).key != old:
                 break
         return new
@@ -139,7 +143,7 @@ class Recipes(Space):
 def _first(rules: Rules, states: int, nodes: int, seed: int, most: int) -> Genes | None:
     """The first genes of a seed whose recipe counts."""
     for k in range(most):
-        genes = Genes(mixed(seed, k))
+        genes = Genes(random_bits(seed, k))
         if counts(rules, drawn(rules, states, nodes, genes), states):
             return genes
     return None
@@ -157,8 +161,8 @@ def _line(rules: Rules, states: int, nodes: int, seed: int, seeds: tuple[int, ..
         assert genes is not None, "found in fewer draws when the space was read"
         return genes
     genes = _line(rules, states, nodes, seed, seeds[:-1])
-    number = (mixed(seeds[-1], 0) * n_genes(states, nodes)) >> 64
-    changed = {**genes.changed, place_of(number, states): mixed(seeds[-1], 1)}
+    number = (random_bits(seeds[-1], 0) * n_genes(states, nodes)) >> 64
+    changed = {**genes.changed, place_of(number, states): random_bits(seeds[-1], 1)}
     new = Genes(genes.seed, changed)
     return new if counts(rules, drawn(rules, states, nodes, new), states) else genes
 
@@ -166,7 +170,7 @@ def _line(rules: Rules, states: int, nodes: int, seed: int, seeds: tuple[int, ..
 def _opened(name: str, given: object) -> Any:
     """The value of a field of the file."""
     if name in MOST:
-        values = given if isinstance(given, list) else [given]
+        values = listed(given)
         for value in values:
             if type(value) is not int or not 1 <= value <= MOST[name]:
                 raise UserError(
@@ -178,14 +182,10 @@ def _opened(name: str, given: object) -> Any:
     if name in ("operations", "linear_inputs", "activations"):
         return _odds(name, given)
     if name == "all_reach_output":
-        if not isinstance(given, bool):
-            raise UserError(f"{name} must be true or false, got {given!r}.")
-        return given
+        return flag_of(name, given)
     if type(given) is not int or given < 1:
         raise UserError(f"{name} must be a whole number from 1, got {given!r}.")
-    if name == "max_generation" and given < 2:
-        raise UserError(f"max_generation must be at least 2, got {given}.")
-    return given
+    return generations_of(given) if name == "max_generation" else given
 
 
 def _odds(name: str, given: object) -> Odds:
@@ -210,4 +210,4 @@ ALLOWED: dict[str, Odds] = {
     "linear_inputs": (("1", 1), *Rules.linear_inputs),
     "activations": Rules.activations,
 }
-"""The choices of the fields that hold odds."""
+"""All choices of the fields that hold odds, with their odds in an example."""

@@ -20,7 +20,16 @@ from nas.cell import Cell, loads
 from nas.errors import UserError
 from nas.resources import find
 from nas.spaces import Recipes, load_space
-from nas.spaces.drawn import ARITY, Genes, Rules, counts, drafted, drawn, mixed, possible
+from nas.spaces.recipe_generator import (
+    ARITY,
+    Genes,
+    Rules,
+    counts,
+    drafted,
+    drawn,
+    possible,
+    random_bits,
+)
 from nas.testing.spaces import check_recurrent, check_space, quiet
 from nas.zoo import ZOO
 from nas.zoo.imports.recipe import Made, Recipe, cell_of, recipe_of
@@ -104,7 +113,7 @@ def test_what_is_drawn_has_the_odds_of_the_generator() -> None:
     """All draws of 1,000 recipes before any is left out, but for the first, which may be forced."""
     operations, arities, activations = Counter[str](), Counter[int](), Counter[str]()
     for seed in range(1000):
-        full, _ = drafted(Rules(), 2, 14, Genes(mixed(seed, 0)))
+        full, _ = drafted(Rules(), 2, 14, Genes(random_bits(seed, 0)))
         for number, (op, inputs) in full.items():
             if (number - 3) % 2:
                 activations[op] += 1
@@ -288,9 +297,9 @@ def test_a_change_is_of_one_gene() -> None:
     """Nodes whose genes stay read what they read, where it is still there: most stay."""
     kept = []
     for seed in range(300):
-        genes = Genes(mixed(seed, 0))
+        genes = Genes(random_bits(seed, 0))
         one, _ = drafted(Rules(), 2, 14, genes)
-        other, _ = drafted(Rules(), 2, 14, replace(genes, changed={(3, 0): mixed(seed, 1)}))
+        other, _ = drafted(Rules(), 2, 14, replace(genes, changed={(3, 0): random_bits(seed, 1)}))
         assert {k: one[k] for k in one if k < 9} == {k: other[k] for k in one if k < 9}
         kept.append(sum(one[k] == other.get(k) for k in one) / len(one))
     assert sum(kept) / len(kept) > 0.7

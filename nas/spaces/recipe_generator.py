@@ -1,18 +1,20 @@
 """Random recipes by the rules of NAS-Bench-NLP's generator (Klyuchnikov et al. 2020).
 
 The rules, as in search_space.py of github.com/fmsnew/nas-bench-nlp-release: until there are enough
-nodes, an operation is drawn; a linear map reads x, states and activations, and an activation of it
-follows at once; all others read states and any nodes, never x. Nothing is read twice by one node.
-Then the new states are drawn among the nodes, what they do not need is removed, and the recipe
-counts if it needs x and all states and no new state reads an old one directly.
+nodes, the generator draws an operation; a linear map reads x, states and activations, and an
+activation of it follows at once; all others read states and any nodes, never x. No node reads
+anything twice. Then the generator draws the new states among the nodes and removes nodes that they
+do not need. The recipe counts if it needs x and all states and no new state reads an old one
+directly.
 
-What is drawn are genes, a number for each choice, so that a recipe has neighbours: those of which
-one gene is drawn anew.
+A recipe follows from genes, a random number for each choice; its neighbours have one gene drawn
+anew.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from nas.cell.graph import reachable
 from nas.zoo.imports.recipe import Made, Recipe, used
 
 ALL_BITS = 2**64 - 1
@@ -31,9 +33,9 @@ class Rules:
     activations: Odds = (("tanh", 1), ("sigmoid", 1), ("leaky_relu", 1))
     min_nodes: int = 4
     max_nodes: int = 19
-    """With x and the states, of what is left."""
+    """Most nodes of a recipe without needless ones, x and the states included."""
     all_reach_output: bool = True
-    """Whether x and every state must count for the output; the generator does not ask."""
+    """Whether the output must depend on x and every state; the original generator does not ask."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,17 @@ class Genes:
 
     seed: int
     changed: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    """Genes that were drawn anew."""
+    """Genes drawn anew, by draw and role."""
 
     def of(self, draw: int, role: int) -> int:
         """The gene of a draw and a role, 64 random bits."""
         if (draw, role) in self.changed:
             return self.changed[draw, role]
-        return mixed(mixed(self.seed, draw), role)
+        return random_bits(random_bits(self.seed, draw), role)
 
 
-def mixed(seed: int, number: int) -> int:
-    """64 bits that look random, of two numbers (Steele, Lea & Flood 2014: SplitMix64)."""
+def random_bits(seed: int, number: int) -> int:
+    """64 bits from two numbers that look random (SplitMix64: Steele, Lea & Flood 2014)."""
     z = (seed + (number + 1) * 0x9E3779B97F4A7C15) & ALL_BITS
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & ALL_BITS
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & ALL_BITS
@@ -70,12 +72,12 @@ def one_of(odds: Odds, gene: int) -> str:
 
 
 def nearest(gene: int, among: list[int]) -> int:
-    """One of some numbers, each as likely: a further candidate changes it only by being drawn."""
-    return min(among, key=lambda one: mixed(gene, one))
+    """One of some numbers, each as likely; a further candidate changes it only by being chosen."""
+    return min(among, key=lambda number: random_bits(gene, number))
 
 
 def n_genes(states: int, nodes: int) -> int:
-    """How many genes a recipe of these sizes has, at most."""
+    """Most genes that a recipe of these sizes has."""
     return len(ROLES) * (states + nodes) + states
 
 
@@ -87,7 +89,7 @@ def place_of(number: int, states: int) -> tuple[int, int]:
 
 
 def drawn(rules: Rules, states: int, nodes: int, genes: Genes) -> Recipe:
-    """The recipe of some genes, without what it does not need; it may not count."""
+    """The recipe of some genes, without needless nodes; `counts` tells whether it counts."""
     full, names = drafted(rules, states, nodes, genes)
     left = sorted(full)
     for k in range(states):
@@ -95,8 +97,8 @@ def drawn(rules: Rules, states: int, nodes: int, genes: Genes) -> Recipe:
         left.remove(chosen)
         names[chosen] = f"h_new_{k}"
     recipe = {
-        names[one]: Made(op, tuple(names[read] for read in inputs))
-        for one, (op, inputs) in full.items()
+        names[number]: Made(op, tuple(names[read] for read in inputs))
+        for number, (op, inputs) in full.items()
     }
     needed = used(recipe)
     return {name: made for name, made in recipe.items() if name in needed}
@@ -105,7 +107,7 @@ def drawn(rules: Rules, states: int, nodes: int, genes: Genes) -> Recipe:
 def drafted(
     rules: Rules, states: int, nodes: int, genes: Genes
 ) -> tuple[dict[int, tuple[str, list[int]]], dict[int, str]]:
-    """Nodes by number, before any is removed, and the names of all that can be read.
+    """Nodes by number, before any is removed, and the names of inputs and nodes.
 
     The numbers 0 to `states` are x and the states; draw k makes the nodes 2 k and 2 k + 1 after
     them, the second for the activation of a linear map. So a node's number depends on its draw
@@ -138,18 +140,18 @@ def drafted(
 
 
 def _operation(rules: Rules, gene: int, n_candidates: int) -> str:
-    """An operation that can be read something; until then it is drawn again."""
+    """An operation that finds enough candidates to read; others are drawn again."""
     while True:
         op = one_of(rules.operations, gene)
         if op == "linear" or ARITY[op] <= n_candidates:
             return op
-        gene = mixed(gene, 0)
+        gene = random_bits(gene, 0)
 
 
 def counts(rules: Rules, recipe: Recipe, states: int) -> bool:
     """Whether a recipe needs x and all states, no new state reads an old one, and its size fits."""
     old = {f"h_prev_{k}" for k in range(states)}
-    read = {one for made in recipe.values() for one in made.inputs}
+    read = {name for made in recipe.values() for name in made.inputs}
     if not {"x", *old} <= read:
         return False
     if any(old & set(recipe[f"h_new_{k}"].inputs) for k in range(states)):
@@ -161,22 +163,20 @@ def counts(rules: Rules, recipe: Recipe, states: int) -> bool:
 
 def _reaching_output(recipe: Recipe) -> set[str]:
     """The names on which the output depends, within a step or through the steps before."""
-    found: set[str] = set()
-    wanted = ["h_new_0"]
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found.add(name)
-            wanted += recipe[name].inputs if name in recipe else ()
-            wanted += [name.replace("h_prev", "h_new")] if name.startswith("h_prev_") else []
-    return found
+
+    def sources(name: str) -> tuple[str, ...]:
+        if name.startswith("h_prev_"):
+            return (name.replace("h_prev", "h_new"),)
+        return recipe[name].inputs if name in recipe else ()
+
+    return reachable(["h_new_0"], sources)
 
 
 def possible(rules: Rules, recipe: Recipe, states: int, nodes: int) -> bool:
-    """Whether the generator may draw this recipe, whatever its nodes are called.
+    """Whether the generator may draw this recipe, whatever the names of its nodes.
 
-    It must be one that counts, be drawn by the rules of reading, and fit among the nodes together
-    with the activations that were drawn for its linear maps and are not needed.
+    The recipe must count, obey the rules of reading, and fit among the nodes together with the
+    needless activations that follow some of its linear maps.
     """
     if sum(name.startswith("h_new_") for name in recipe) != states:
         return False
@@ -186,16 +186,16 @@ def possible(rules: Rules, recipe: Recipe, states: int, nodes: int) -> bool:
     for name, made in recipe.items():
         if len(set(made.inputs)) < len(made.inputs) or not _may_read(rules, recipe, made):
             return False
-        for one in set(made.inputs) & set(recipe):
-            users[one].append(name)
+        for read in set(made.inputs) & set(recipe):
+            users[read].append(name)
     activations = {op for op, _ in rules.activations}
     linear = [name for name, made in recipe.items() if made.op == "linear"]
     own = {
         name: [user for user in users[name] if recipe[user].op in activations] for name in linear
     }
-    if any(len(found) > 1 for found in own.values()):
+    if any(len(readers) > 1 for readers in own.values()):
         return False
-    size = len(recipe) + sum(not found for found in own.values())
+    size = len(recipe) + sum(not readers for readers in own.values())
     if size <= states + nodes:
         return True
     # The last draw may be a linear map whose activation is one node too many.
@@ -204,9 +204,9 @@ def possible(rules: Rules, recipe: Recipe, states: int, nodes: int) -> bool:
 
 
 def _may_read(rules: Rules, recipe: Recipe, made: Made) -> bool:
-    """Whether a node's inputs are of the kinds, and as many, as its operation may read."""
+    """Whether a node's operation may read inputs of these kinds, and so many."""
     activations = {op for op, _ in rules.activations}
-    ops = [recipe[one].op for one in made.inputs if one in recipe]
+    ops = [recipe[name].op for name in made.inputs if name in recipe]
     if made.op in activations:
         return ops == ["linear"]
     if made.op not in {op for op, _ in rules.operations}:
