@@ -4,9 +4,14 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.command_line import guarded
 from nas.errors import UserError, refuse_credentials
+from nas.report.files import write_file
+
+if TYPE_CHECKING:
+    from nas.export.source import Source
 
 DESCRIPTION = """\
 Writes a cell as one plain PyTorch file that needs nothing of nas, in the shape of torch.nn.LSTM; a
@@ -48,12 +53,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def export(given: argparse.Namespace) -> int:
-    """Write and register what is asked for.
+    """Write the files and register the model that the arguments name.
 
     Raises:
         UserError: if an argument is wrong.
         SearchError: if an ONNX graph was not right.
     """
+    # torch is imported once the arguments are known to be good.
     refuse_credentials("--tracking-uri", given.tracking_uri)
     out, onnx = _out(given.out, ".py"), _out(given.onnx, ".onnx")
     if not (out or onnx or given.register):
@@ -63,26 +69,15 @@ def export(given: argparse.Namespace) -> int:
         raise UserError(
             f"--{_flag(chosen)} is for --onnx and --register; a plain file has any size."
         )
-    from nas.export.source import Sizes, find, module_of, study_says, trained, weights
+    from nas.export.source import Sizes, find, module_of
 
     source = find(given.cell, given.task)
     if chosen and source.loaded is not None:
         raise UserError(f"--{_flag(chosen)} is for cells without weights; these have their sizes.")
     if out:
-        from nas.export.plain import plain_file
-
-        model = trained(source)
-        _write(out, plain_file(source.cell, _command(given), model).encode())
-        needs = "torch alone" if model is None else "torch and safetensors"
-        print(f"{out}: needs {needs}; `python {out}` tests it.")
-        if model is not None:
-            module, described = module_of(source, Sizes())
-            beside = out.with_suffix(".safetensors")
-            _write(beside, weights(module, described))
-            print(f"{beside}: its weights.")
-    if not (onnx or given.register):
-        return 0
-    module, described = module_of(source, Sizes(**chosen))
+        _write_plain(source, out, _command(given))
+    if onnx or given.register:
+        module, described = module_of(source, Sizes(**chosen))
     if onnx:
         from nas.export.verify import SHAPES, write_onnx
 
@@ -90,15 +85,31 @@ def export(given: argparse.Namespace) -> int:
         shapes = ", ".join(f"{n_steps} x {batch}" for n_steps, batch in SHAPES)
         print(f"{onnx}: equal to torch within {worst:.0e} at (time x batch) {shapes}.")
     if given.register:
+        from nas.export.source import results_of, weights
         from nas.record.model import Registration, register
 
-        metrics, tags = study_says(source)
+        metrics, tags = results_of(source)
         tags |= {} if source.loaded else {"nas.weights": "fresh"}
-        what = Registration(weights(module, described), described, metrics, tags)
-        version = register(what, given.register, given.alias, given.tracking_uri)
+        model = Registration(weights(module, described), described, metrics, tags)
+        version = register(model, given.register, given.alias, given.tracking_uri)
         name = f"models:/{given.register}@{given.alias}"
         print(f'{name}: version {version}; nas.load("{name}") reads it back.')
     return 0
+
+
+def _write_plain(source: "Source", out: Path, command: str) -> None:
+    """Write the plain file, and the weights of a trained model beside it."""
+    from nas.export.plain import plain_file
+    from nas.export.source import Sizes, module_of, trained, weights
+
+    model = trained(source)
+    write_file(out, plain_file(source.cell, command, model))
+    needs = "torch alone" if model is None else "torch and safetensors"
+    print(f"{out}: needs {needs}; `python {out}` tests it.")
+    if model is not None:
+        beside = out.with_suffix(".safetensors")
+        write_file(beside, weights(*module_of(source, Sizes())))
+        print(f"{beside}: its weights.")
 
 
 def _flag(chosen: dict[str, object]) -> str:
@@ -116,15 +127,8 @@ def _out(text: str, suffix: str) -> Path | None:
     return path
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
-
-
 def _command(given: argparse.Namespace) -> str:
-    """How the file is made again."""
+    """The command that makes the file again."""
     cell = "CELL" if "\n" in given.cell else shlex.quote(given.cell)
     task = f" --task {shlex.quote(given.task)}" if given.task else ""
     return f"python -m nas.export {cell} {shlex.quote(given.out)}{task}"

@@ -1,6 +1,6 @@
-"""A cell's equations as lines of torch, each under the name that it has in the cell's text.
+"""A cell's equations as lines of torch, with the names of the cell's text.
 
-To print a new op, write a line in `nas/export/calls.py`, or a case in `_Printer.code`.
+To print a new op, write a line in `CALLS`, or a case in `_Printer.code`.
 """
 
 import math
@@ -15,12 +15,37 @@ from nas.cell.graph import Node, Width, is_learned, returned
 from nas.cell.ops import FIXED, INPUTS
 from nas.cell.text import INFIX
 from nas.compile.reference import of_numbers, parameter_labels
-from nas.export.calls import CALLS
+
+CALLS = {
+    "tanh": "torch.tanh({})",
+    "sigmoid": "torch.sigmoid({})",
+    "relu": "torch.relu({})",
+    "leaky_relu": "F.leaky_relu({}, {slope})",
+    "softplus": "F.softplus({}, threshold=40.0)",
+    "exp": "torch.exp({})",
+    "log": "torch.log({})",
+    "abs": "torch.abs({})",
+    "sqrt": "torch.sqrt({})",
+    "square": "torch.square({})",
+    "floor": "torch.floor({})",
+    "cumsum": "torch.cumsum({}, dim=-1)",
+    "sin": "torch.sin({})",
+    "cos": "torch.cos({})",
+    "silu": "F.silu({})",
+    "gelu": "F.gelu({})",
+    "softmax": "torch.softmax({}, dim=-1)",
+    "layer_norm": "layer_norm({}, {eps})",
+    "rms_norm": "rms_norm({}, {eps})",
+    "blend": "blend({}, {}, {})",
+    "max": "torch.maximum({}, {})",
+    "min": "torch.minimum({}, {})",
+}
+"""Ops that are one call of torch, with arguments by place and attributes by name."""
 
 LINE = 100
-"""Columns."""
+"""Columns of the file."""
 INDENT = 8
-"""Of a line in a method."""
+"""Columns before a line in a method."""
 TAKEN = ("self", "torch", "math", "nn", "F", "Tensor")
 """Names that the file uses itself."""
 
@@ -42,9 +67,9 @@ class Equations:
     """Name of the step's index; empty if the cell does not read it."""
     lines: tuple[str, ...]
     returned: tuple[str, ...]
-    """Code of y where it is not the first state, of the new states, of the new verticals."""
+    """Code of y (if it is not the first state), of the new states and of the new verticals."""
     ops: frozenset[str]
-    """What occurs in it."""
+    """All ops that occur in the code."""
 
 
 def equations(cell: Cell) -> Equations:
@@ -80,7 +105,7 @@ def width_code(width: Width, x: str) -> str:
 
 
 def legendre_name(n: Node) -> str:
-    """What the matrix of a Legendre memory is called in a class."""
+    """The name of a Legendre memory's matrix in a class."""
     return f"legendre_{number(n.number('window'))}".replace(".", "_").replace("-", "m")
 
 
@@ -90,7 +115,7 @@ class _Printer:
         self.lines: list[str] = []
         self.labels = parameter_labels(cell)
         self.values: dict[int, float] = {}
-        """Numbers, computed here."""
+        """Nodes whose value is a known number."""
         self.kinds: list[Kind] = []
         for i, n in enumerate(cell.nodes):
             self.kinds.append(self._kind(i, n))
@@ -124,7 +149,7 @@ class _Printer:
         return plain and all(arg in self.values for arg in n.args)
 
     def define(self, i: int) -> None:
-        """Write the line of a node; what is too long gets lines of its own, the longest first."""
+        """Write the line of a node, and lines for its longest arguments if it is too long."""
         name = self.names.pop(i, "") or self.free("v1")
         line = f"{name} = {self.code(i)[0]}"
         while not (laid := _laid(line, self.cell.nodes[i])) and self._name_longest([i]):
@@ -139,11 +164,11 @@ class _Printer:
             if n.op == "linear" and len(n.args) > 1 and n.args not in self.shared:
                 self.shared.add(n.args)
                 return True
-        found = {arg for user in users for arg in self.cell.nodes[user].args}
-        return self._name_one(found)
+        return self._name_one({arg for user in users for arg in self.cell.nodes[user].args})
 
-    def _name_one(self, found: Iterable[int]) -> bool:
-        chosen = self._longest(found)
+    def _name_one(self, nodes: Iterable[int]) -> bool:
+        """Give the longest of the nodes a line of its own, if there is one to name."""
+        chosen = self._longest(nodes)
         if chosen is None:
             return False
         # Of a product or sum with a function in it, the function is what deserves a name.
@@ -153,17 +178,17 @@ class _Printer:
         self.define(chosen)
         return True
 
-    def _longest(self, found: Iterable[int]) -> int | None:
-        """The value that takes most code, of those that have no name."""
+    def _longest(self, nodes: Iterable[int]) -> int | None:
+        """The node without a name that takes most code."""
         compound = [
             i
-            for i in sorted(found)
+            for i in sorted(nodes)
             if i not in self.names and i not in self.values and self.cell.nodes[i].args
         ]
         return max(compound, key=lambda i: len(self.code(i)[0]), default=None)
 
     def reference(self, i: int) -> tuple[str, int]:
-        """How code writes an argument, and how tightly that binds."""
+        """The code of an argument, and how tightly it binds."""
         if i in self.values:
             value = self.values[i]
             return number(value), NEGATED if math.copysign(1, value) < 0 else ATOM
@@ -266,16 +291,16 @@ class _Printer:
         return f"{code}.expand({x}.shape[0], {width_code(wanted, x)})"
 
     def outputs(self) -> tuple[str, ...]:
-        """Code of all that is returned; what is too long for one line gets lines of its own."""
+        """Code of all returned values; too long ones get lines of their own."""
         cell = self.cell
-        found = returned(cell)
-        wanted: list[Width | None] = [None] * (len(found) - len(cell.verticals))
-        wanted += ["hidden"] * len(cell.verticals)
+        nodes = returned(cell)
+        widths: list[Width | None] = [None] * (len(nodes) - len(cell.verticals))
+        widths += ["hidden"] * len(cell.verticals)
         while True:
-            codes = tuple(self._row(i, width) for i, width in zip(found, wanted, strict=True))
+            codes = tuple(self._row(i, width) for i, width in zip(nodes, widths, strict=True))
             if len(", ".join(codes)) + INDENT + 7 <= LINE:
                 return codes
-            inner = [i for i in found if i not in self.names and i not in self.values]
+            inner = [i for i in nodes if i not in self.names and i not in self.values]
             named = len(inner) == 1 and self._name_longest(inner)
             if not named and not self._name_one(inner):
                 return codes

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # an optional package
     from onnx import GraphProto, ModelProto, ValueInfoProto
 
 OPSET, IR_VERSION = 18, 10
-"""Of the standard operators; of the file format. onnxruntime reads both since 2023."""
+"""Versions of the standard operators and of the file format, which onnxruntime reads since 2023."""
 
 
 def to_onnx(module: RNN | SequenceModel) -> "ModelProto":
@@ -58,7 +58,7 @@ def to_onnx(module: RNN | SequenceModel) -> "ModelProto":
 
 
 def scores_name(module: SequenceModel) -> str:
-    """Of the graph's first output."""
+    """The name of the graph's first output."""
     return "means" if module.interface.head == "gaussian" else "logits"
 
 
@@ -66,14 +66,14 @@ class Network(Graph):
     """The outer graph."""
 
     def embedded(self, module: SequenceModel) -> str:
-        """What the first layer reads."""
+        """The name of the first layer's input."""
         weight = module.embedding.weight
         if module.interface.tokens:
             return self.op("Gather", self.constant("embedding.weight", weight), "tokens")
         return self.op("MatMul", "x", self.constant("embedding.weight", weight.t()))
 
     def stack(self, rnn: RNN, x: str) -> str:
-        """All layers; returns y, and gives the final states their names."""
+        """Add all layers, name the final states, and return y."""
         directions = 2 if rnn.bidirectional else 1
         shape = self.op("Shape", x, start=0, end=2)
         self.op("Shape", x, start=1, end=2, out=BATCH)
@@ -108,7 +108,7 @@ class Network(Graph):
     def layer(
         self, layer: EagerCell, name: str, given: list[str], starts: list[str], reverse: int
     ) -> tuple[str, list[str], list[str]]:
-        """One Scan: y, the final states, the values for the layer above."""
+        """Add one Scan, and return y, the final states, and the values for the layer above."""
         from onnx import helper
 
         step = Step(self, layer, name)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:  # an optional package
     from onnx import GraphProto, ValueInfoProto
 
 BATCH = "batch_size"
-"""Name of the value of the outer graph that holds the number of sequences."""
+"""The outer graph's value that is the number of sequences."""
 
 
 class Step(Graph):
-    """The body of a layer's Scan; its constants are the outer graph's."""
+    """The body of a layer's Scan, which shares the constants of the outer graph."""
 
     def __init__(self, outer: Graph, layer: EagerCell, prefix: str) -> None:
         super().__init__(outer.cell)
@@ -29,7 +29,7 @@ class Step(Graph):
         self.numbers: dict[int, float] = {}
         self.names: dict[int, str] = {}
         self.rows = {i for i, n in enumerate(outer.cell.nodes) if n.op in INPUTS}
-        """Values that are (batch, width); others are smaller."""
+        """Nodes whose values are (batch, width); other values are smaller."""
 
     def op(self, kind: str, *inputs: str, out: str = "", **attributes: Any) -> str:
         self.count += 1
@@ -57,17 +57,12 @@ class Step(Graph):
         def value(name: str, width: int, first: int | str = "batch") -> "ValueInfoProto":
             return helper.make_tensor_value_info(name, TensorProto.FLOAT, (first, width))
 
-        inputs = [
-            value(self.names[i], self._sized(i))
-            for i, n in enumerate(cell.nodes)
-            if n.op == "state"
-        ]
-        inputs += [value(name, 1, 1) for name in counter]
-        inputs += [
-            value(self.names[i], self._sized(i))
-            for i, n in enumerate(cell.nodes)
-            if n.op in ("input", "vertical")
-        ]
+        def entering(*ops: str) -> "list[ValueInfoProto]":
+            nodes = [i for i, n in enumerate(cell.nodes) if n.op in ops]
+            return [value(self.names[i], self._sized(i)) for i in nodes]
+
+        inputs = [*entering("state"), *(value(name, 1, 1) for name in counter)]
+        inputs += entering("input", "vertical")
         outputs = [value(name, width) for name, width in zip(kept, widths, strict=False)]
         outputs += [value(name, 1, 1) for name in kept[len(widths) :]]
         outputs += [value(y, self._sized(cell.y)), *(value(name, hidden) for name in above)]
@@ -77,7 +72,7 @@ class Step(Graph):
         return self.layer_cell.sizes[i]
 
     def define(self, i: int) -> None:
-        """Compute a node."""
+        """Add the operators that compute a node."""
         n = self.cell.nodes[i]
         if n.op == "constant":
             self.numbers[i] = n.number("value")
@@ -146,7 +141,7 @@ class Step(Graph):
         return self.op("Gemm", x, name, *more, transB=1)
 
     def row(self, i: int, width: int, *, out: bool = False) -> str:
-        """A value as (batch, width), under a name of its own if it leaves the body."""
+        """The name of a value as (batch, width), a name of its own if it leaves the body."""
         name = self._name(i)
         if i not in self.rows or self._sized(i) != width:
             shape = self.op("Concat", BATCH, self.whole(width), axis=0)

@@ -1,4 +1,4 @@
-"""The parts of an ONNX graph: operators, constants, and what each op of a cell is made of.
+"""The parts of an ONNX graph: constants, and the operators for each op of a cell.
 
 To export a new op, write a line in `OPERATORS` or `COMPOSED`.
 """
@@ -17,7 +17,6 @@ from nas.cell.graph import Node
 if TYPE_CHECKING:  # an optional package
     from onnx import NodeProto, TensorProto
 
-# The operator of an op that has one, and how it names the op's attributes.
 OPERATORS: dict[str, tuple[str, dict[str, str]]] = {
     "add": ("Add", {}),
     "sub": ("Sub", {}),
@@ -41,6 +40,7 @@ OPERATORS: dict[str, tuple[str, dict[str, str]]] = {
     "cos": ("Cos", {}),
     "softmax": ("Softmax", {}),
 }
+"""The operator of an op that has one, and its names of the op's attributes."""
 
 
 class Graph:
@@ -62,7 +62,7 @@ class Graph:
         return out
 
     def constant(self, name: str, value: Tensor | NDArray[Any]) -> str:
-        """A tensor of the graph; floating-point values become float32."""
+        """Add a tensor, in float32 if its numbers are floating-point, and return its name."""
         from onnx import numpy_helper
 
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
@@ -97,7 +97,6 @@ def _rms_norm(g: Graph, n: Node, a: str) -> str:
     return g.op("Div", a, g.op("Sqrt", g.op("Add", mean, g.number(n.number("eps")))))
 
 
-# What ops are made of that have no operator of their own.
 COMPOSED: dict[str, Callable[..., str]] = {
     "blend": _blend,
     "square": lambda g, n, a: g.op("Mul", a, a),
@@ -106,3 +105,4 @@ COMPOSED: dict[str, Callable[..., str]] = {
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
 }
+"""Functions that add the operators of an op that has none of its own."""

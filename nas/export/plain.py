@@ -1,28 +1,34 @@
 """The plain file: a cell, or a trained model, as one Python file that needs torch alone.
 
-The file is meant to be read and changed: it says only what its cell needs. To change what every
-file says, change the part that writes it, and the tests run all of the zoo's.
+The file is meant to be read and changed: it has only the parts that its cell needs. To change every
+file, change `plain.py.jinja`; the tests run the files of the whole zoo.
 """
 
+import keyword
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import jinja2
 import torch
 from torch import Tensor
 
 from nas import __version__
 from nas.cell.cell import Cell, renamed
-from nas.export.check import main_block, self_test
-from nas.export.expressions import LINE, equations
-from nas.export.helpers import helpers
-from nas.export.layer import layer_class
-from nas.export.stack import class_name, stack_class, state_type
+from nas.cell.count import size
+from nas.export.expressions import LINE, Equations, equations, number
+from nas.export.parameters import docstring, parameters, reset, size_code, wrapped
+from nas.export.sizes import fits, small_sizes
 from nas.nn.stacking import Stacking
 from nas.tasks.base import Head, Interface
 
 SHOWN = 8
-"""Steps, and scores of the last one, that a plain file checks its weights by."""
+"""Steps, and scores of the last step, by which a plain file checks its weights."""
+TAKEN = ("Tensor", "Sequence", "PackedSequence", "Path", "F", "None", "True", "False")
+"""Names that the file uses itself."""
 SCORES: dict[Head, str] = {
     "categorical": "logits of the classes",
     "bernoulli": "logits of the bits",
@@ -49,38 +55,160 @@ class Trained:
 
     task: str
     about: str
-    """What the task predicts, a sentence."""
+    """A sentence on what the task predicts."""
     symbols: str
-    """The character of each token; empty if it is not known."""
+    """The character of each token; empty if unknown."""
     interface: Interface
     hidden_size: int
     num_layers: int
     scores: tuple[float, ...]
-    """The first ones of the last step, after `example`."""
+    """The first scores of the last step of `example`."""
     legend: str = ""
-    """What is known of the inputs and outputs, as lines."""
+    """Lines that describe the inputs and outputs."""
     stacking: Stacking = "plain"
 
 
+def class_name(cell: Cell) -> str:
+    """The cell's name as that of a class: lstm_b is LstmB."""
+    name = "".join(part[:1].upper() + part[1:] for part in cell.name.split("_"))
+    is_free = name.isidentifier() and name not in TAKEN and not keyword.iskeyword(name)
+    return name if is_free else f"{name}Cell"
+
+
 def plain_file(cell: Cell, command: str, trained: Trained | None = None) -> str:
-    """The file's text; `command` is how it is made again.
+    """The file's text; `command` makes it again.
 
     Raises:
         CellError: if the cell has no small sizes to test it with.
     """
-    name = class_name(cell)
-    e = equations(cell)
-    blocks = [
-        *helpers(e),
-        layer_class(cell, e, f"{name}Layer"),
-        stack_class(cell, e, name, trained.stacking if trained else "plain"),
-        *(_model(cell, name, trained) if trained else ()),
-        self_test(cell, name),
-        *([_check_weights(trained)] if trained else ()),
-        "\n".join(main_block(name, trained=trained is not None)),
-    ]
-    body = "\n\n\n".join(block.strip("\n") for block in blocks)
+    body = classes(cell, trained.stacking if trained else "plain", trained)
     return f"{_docstring(cell, command, trained)}\n{_imports(body)}\n\n{body}\n"
+
+
+def classes(cell: Cell, stacking: Stacking, trained: Trained | None = None) -> str:
+    """The classes and functions of a cell, without the imports that they need."""
+    e = equations(cell)
+    text = _template().render(
+        cell=cell,
+        name=class_name(cell),
+        stacking=stacking,
+        equations=e,
+        ops=e.ops,
+        parameters=parameters(cell),
+        reset=reset(cell),
+        step=_step(e),
+        shapes=_shapes(cell),
+        test=_test_sizes(cell),
+        size_code=size_code,
+        wrapped=wrapped,
+        trained=trained,
+        **_states(cell, e),
+        **(_trained(trained) if trained else {}),
+    )
+    return text.strip("\n")
+
+
+@cache
+def _template() -> jinja2.Template:
+    path = Path(__file__).with_name("plain.py.jinja")
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["number"] = number
+    return environment.from_string(path.read_text(encoding="utf-8"))
+
+
+def _step(e: Equations) -> dict[str, str]:
+    """The signature, the docstring and the result of the method that computes one step."""
+    states = [*e.states, *e.verticals]
+    names = [e.x, *states, *([e.step] if e.step else [])]
+    result = "Tensor" if len(e.returned) == 1 else "tuple[Tensor, ...]"
+    arguments = ["self", *(f"{name}: Tensor" for name in names)]
+    counter = f" {e.step} (batch, 1) counts its steps from 0." if e.step else ""
+    shapes = f"One step: {e.x} (batch, input) and {', '.join(states)} (batch, width).{counter}"
+    returned = ", ".join(e.returned)
+    if len(returned) + 8 + 7 > LINE and len(e.returned) > 1:
+        returned = "(\n" + "".join(f"            {code},\n" for code in e.returned) + "        )"
+    return {
+        "signature": wrapped("def step(", arguments, f") -> {result}:", 4),
+        "doc": docstring(shapes),
+        "result": returned,
+    }
+
+
+def _states(cell: Cell, e: Equations) -> dict[str, Any]:
+    """How many states there are, how wide they are, and how they begin."""
+    n_states, is_single = len(cell.states), len(cell.states) == 1
+    own = {"hidden": "self.hidden_size", "input": "self.input_size"}
+    are_alike = len({(state.width, state.initial) for state in cell.states}) == 1
+    fresh = "tuple(map(steps[0].new_full, shapes, start))"
+    if are_alike:
+        value = cell.states[0].initial
+        filled = f"new_full(shape, {number(value)})" if value else "new_zeros(shape)"
+        parts = ", ".join([f"steps[0].{filled}"] * n_states)
+        fresh = parts if is_single else f"({parts})"
+        if not is_single and len(fresh) > 70:
+            fresh = f"(steps[0].{filled},) * {n_states}"
+    return {
+        "n_states": n_states,
+        "single": is_single,
+        "state_type": "Tensor" if is_single else "tuple[Tensor, ...]",
+        "takes_one": is_single and len(e.returned) == 1 and not e.step,
+        "states_alike": are_alike,
+        "state_widths": [own.get(str(s.width), str(s.width)) for s in cell.states],
+        "fresh_state": fresh,
+        "has_state_of_input": any(state.width == "input" for state in cell.states),
+        "n_below": len(cell.verticals),
+        "y_width": cell.widths[cell.y],
+        "has_own_y": cell.y != cell.new_states[0],
+    }
+
+
+def _shapes(cell: Cell) -> list[str]:
+    """The lines that describe the shapes of input, output and states."""
+    short = {"hidden": "H", "input": "I"}
+    widths = {short.get(str(state.width), str(state.width)) for state in cell.states}
+    shape = f"(L * D, B, {widths.pop() if len(widths) == 1 else 'width'})"
+    y = short.get(str(cell.widths[cell.y]), str(cell.widths[cell.y]))
+    names = ", ".join(state.name for state in cell.states)
+    states = f"The states ({names}), each {shape}, are a tuple and start"
+    if len(cell.states) == 1:
+        states = f"The state {names} is {shape} and starts"
+    initial = {state.initial for state in cell.states}
+    values = ", ".join(f"{s.name} at {number(s.initial)}" for s in cell.states)
+    start = f"at {number(initial.pop())}" if len(initial) == 1 else f"with {values}"
+    text = (
+        "With L layers, D directions, time T, batch B, input size I and hidden size H: the input "
+        "is (T, B, I), (B, T, I) with batch_first, (T, I) unbatched, or a PackedSequence; the "
+        f"output (T, B, D * {y}) likewise. {states} {start} unless given."
+    )
+    return textwrap.wrap(text, LINE - 4, break_long_words=False)
+
+
+def _test_sizes(cell: Cell) -> dict[str, int]:
+    """The sizes of the modules that the self-test makes."""
+    n_inputs, hidden = sizes = small_sizes(cell)
+    return {
+        "inputs": n_inputs,
+        "hidden": hidden,
+        "layers": 2 if fits(cell, sizes, 2, 1) else 1,
+        "layers_of_both": 2 if fits(cell, sizes, 2, 2) else 1,
+        "outputs": size(cell.widths[cell.y], n_inputs, hidden),
+    }
+
+
+def _trained(trained: Trained) -> Mapping[str, str]:
+    """Code that only the file of a trained model has."""
+    ends = trained.interface
+    inputs = f"torch.arange({min(SHOWN, ends.inputs)}).unsqueeze(1)"
+    if not ends.tokens:
+        inputs = f"torch.linspace(-1, 1, {SHOWN * ends.inputs}).view({SHOWN}, 1, {ends.inputs})"
+    return {
+        "symbols": _symbols(trained.symbols) if trained.symbols else "",
+        "scores": "logits of the next token" if ends.predicts_next else SCORES[ends.head],
+        "example": inputs,
+        "expected": ", ".join(f"{value:.5f}" for value in trained.scores),
+    }
 
 
 def _imports(body: str) -> str:
@@ -111,14 +239,14 @@ def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
 
 def _paragraphs(cell: Cell) -> Iterator[str]:
     x, *states = [n.name for n in cell.nodes if n.op in ("input", "state")]
-    said = (
-        f"{x} is the input, {_listed(states)} {'are the states' if states[1:] else 'is the state'}"
-    )
-    said += " after the step before; the new values are returned in their order"
+    are = "are the states" if states[1:] else "is the state"
+    text = f"{x} is the input, {_listed(states)} {are} after the step before; the new values are "
+    text += "returned in their order"
     if cell.y != cell.new_states[0]:
-        said += ", the output in front of them"
-    said += ". Every linear(…) has a matrix for each argument and one bias of its own."
-    yield from _wrap(said)
+        text += ", the output in front of them"
+    yield from _wrap(
+        f"{text}. Every linear(…) has a matrix for each argument and one bias of its own."
+    )
 
 
 def _listed(names: list[str]) -> str:
@@ -127,62 +255,24 @@ def _listed(names: list[str]) -> str:
 
 def _about(trained: Trained) -> str:
     ends = trained.interface
-    said = f"Trained on the task {trained.task}: {trained.about.rstrip('.')}. "
-    said += (
-        f"Tokens are 0 to {ends.inputs - 1}" if ends.tokens else f"It reads {ends.inputs} numbers"
-    )
-    said += ", places in SYMBOLS" if trained.symbols else ""
-    said += "" if ends.predicts_next else f"; {MEANINGS[ends.head]}"
-    return said + "; the weights are in the .safetensors file beside this one, load() reads them."
+    text = f"Trained on the task {trained.task}: {trained.about.rstrip('.')}. "
+    n = ends.inputs
+    text += f"Tokens are 0 to {n - 1}" if ends.tokens else f"It reads {n} numbers"
+    text += ", places in SYMBOLS" if trained.symbols else ""
+    text += "" if ends.predicts_next else f"; {MEANINGS[ends.head]}"
+    return text + "; the weights are in the .safetensors file beside this one, load() reads them."
 
 
 def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, LINE, break_long_words=False, break_on_hyphens=False)
 
 
-def _model(cell: Cell, name: str, trained: Trained) -> Iterator[str]:
-    if trained.symbols:
-        yield _symbols(trained.symbols)
-    ends, width, layers = trained.interface, trained.hidden_size, trained.num_layers
-    size = ends.outputs
-    depth = f", num_layers={layers}" if layers > 1 else ""
-    output = {"hidden": width, "input": width}.get(str(cell.widths[cell.y]), cell.widths[cell.y])
-    kind = state_type(cell)
-    what, embedding = "Tokens (time, batch)", f"nn.Embedding({ends.inputs}, {width})"
-    if not ends.tokens:
-        what = f"Features (time, batch, {ends.inputs})"
-        embedding = f"nn.Linear({ends.inputs}, {width}, bias=False)"
-    scores = "logits of the next token" if ends.predicts_next else SCORES[ends.head]
-    given = "tokens" if ends.tokens else "features"
-    yield f'''\
-class {name}Model(nn.Module):
-    """{what} to {scores} (time, batch, {size}), as trained."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = {embedding}
-        self.rnn = {name}({width}, {width}{depth})
-        self.head = nn.Linear({output}, {size})
-
-    def forward(self, {given}: Tensor, state: {kind} | None = None) -> tuple[Tensor, {kind}]:
-        y, state = self.rnn(self.embedding({given}), state)
-        return self.head(y), state
-'''
-    yield f'''\
-def load(path: str | Path = Path(__file__).with_suffix(".safetensors")) -> {name}Model:
-    """The trained model, in evaluation mode."""
-    model = {name}Model()
-    model.load_state_dict(load_file(path))
-    return model.eval()
-'''
-
-
 def _symbols(symbols: str) -> str:
-    """The constant, in pieces of a line each."""
+    """The text as code, in pieces of a line each."""
     pieces = [symbols[k : k + 40] for k in range(0, len(symbols), 40)]
     if len(pieces) == 1:
-        return f"SYMBOLS = {_quoted(symbols)}"
-    return "\n".join(["SYMBOLS = (", *(f"    {_quoted(piece)}" for piece in pieces), ")"])
+        return _quoted(symbols)
+    return "\n".join(["(", *(f"    {_quoted(piece)}" for piece in pieces), ")"])
 
 
 def _quoted(text: str) -> str:
@@ -194,20 +284,3 @@ def _quoted(text: str) -> str:
     if text.count('"') > text.count("'"):
         return "'" + plain.replace("'", "\\'") + "'"
     return '"' + plain.replace('"', '\\"') + '"'
-
-
-def _check_weights(trained: Trained) -> str:
-    shown = ", ".join(f"{value:.5f}" for value in trained.scores)
-    ends = trained.interface
-    n = min(SHOWN, ends.inputs)
-    given = f"torch.arange({n}).unsqueeze(1)"
-    if not ends.tokens:
-        given = f"torch.linspace(-1, 1, {SHOWN * ends.inputs}).view({SHOWN}, 1, {ends.inputs})"
-    return f'''\
-def check_weights() -> None:
-    """Raise AssertionError unless the weights give what they gave when this file was written."""
-    with torch.no_grad():
-        scores, _ = load()({given})
-    expected = torch.tensor([{shown}])
-    torch.testing.assert_close(scores[-1, 0, : len(expected)], expected, rtol=1e-3, atol=1e-3)
-'''

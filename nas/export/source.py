@@ -1,4 +1,4 @@
-"""What is exported: a cell alone, or a trained model with what its study says of it."""
+"""The thing to export: a cell alone, or a trained model with its results in its study."""
 
 import json
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ SYMBOLS = {"arithmetic": arithmetic_task.SYMBOLS, "xml": xml_task.SYMBOLS}
 
 @dataclass(frozen=True)
 class Source:
-    """What a name stands for."""
+    """A cell, with the weights and the study that belong to it."""
 
     cell: Cell
     loaded: Loaded | None
-    """The weights; None for a cell alone."""
+    """The model with its weights; None for a cell alone."""
     folder: Path | None
-    """Of the study's winner, if it is one."""
+    """The folder of a study's winner, if it is one."""
 
 
 def find(named: str, task: str = "") -> Source:
@@ -70,7 +70,7 @@ def _holds_weights(path: Path) -> bool:
 
 
 def trained(source: Source) -> Trained | None:
-    """What a plain file says of a trained model; None for a cell alone or layers without a task."""
+    """A plain file's description of a model; None for a cell alone or layers without a task."""
     if source.loaded is None or not isinstance(source.loaded.module, SequenceModel):
         return None
     model, described = source.loaded.module, source.loaded.described
@@ -93,7 +93,7 @@ def trained(source: Source) -> Trained | None:
 
 
 def _legend(legend: object) -> str:
-    """What the task says of its inputs and outputs, a line each."""
+    """The task's description of its inputs and outputs, a line each."""
     if not isinstance(legend, dict):
         return ""
     return "\n".join(f"{name}: {json.dumps(value)}" for name, value in sorted(legend.items()))
@@ -101,13 +101,13 @@ def _legend(legend: object) -> str:
 
 def _symbols(source: Source, name: str, size: int) -> str:
     """The character of each token, where the task is one of characters and known."""
-    found = SYMBOLS.get(name, "")
+    symbols = SYMBOLS.get(name, "")
     if name == Text.name and source.loaded is not None:
         task = _task(source, name)
         version = source.loaded.described.get("task_version")
         if isinstance(task, Text) and task.version == version:
-            found = task.corpus.characters
-    return found if len(found) == size else ""
+            symbols = task.corpus.characters
+    return symbols if len(symbols) == size else ""
 
 
 def _task(source: Source, name: str) -> Task | None:
@@ -117,11 +117,11 @@ def _task(source: Source, name: str) -> Task | None:
         return None
     try:
         return parse([str(path)]).tasks.task(name)
-    except UserError:  # written by another version, or its text has gone
+    except UserError:  # another version wrote it, or its text has gone
         return None
 
 
-def study_says(source: Source) -> tuple[dict[str, float], dict[str, str]]:
+def results_of(source: Source) -> tuple[dict[str, float], dict[str, str]]:
     """Metrics and tags of a winner, read from its study; empty where there is none."""
     described = source.loaded.described if source.loaded else {}
     tags = {
@@ -131,10 +131,10 @@ def study_says(source: Source) -> tuple[dict[str, float], dict[str, str]]:
     if folder is None or not (folder / "study.db").is_file():
         return {}, tags
     try:
-        seen = find_study(folder.name, studies=str(folder.parent))
+        location = find_study(folder.name, studies=str(folder.parent))
     except (UserError, SearchError):
         return {}, tags
-    rows = leaderboard([visit for visit in seen.study.visits if visit], [])
+    rows = leaderboard([visit for visit in location.study.visits if visit], [])
     row = next((row for row in rows if row.key == source.cell.key), None)
     if row is None:
         return {}, tags
@@ -144,7 +144,7 @@ def study_says(source: Source) -> tuple[dict[str, float], dict[str, str]]:
     judgement = row.visit.judgement
     best = judgement.best if judgement else {}
     metrics |= {f"best.{task}": value for task, value in best.items() if value is not None}
-    return metrics, tags | {"nas.study": seen.name, "nas.name": row.name}
+    return metrics, tags | {"nas.study": location.name, "nas.name": row.name}
 
 
 def weights(module: RNN | SequenceModel, described: dict[str, Any]) -> bytes:
@@ -155,7 +155,7 @@ def weights(module: RNN | SequenceModel, described: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the fresh layers that a cell without weights is exported with."""
+    """Sizes of the fresh layers of a cell without weights."""
 
     input_size: int = 32
     hidden_size: int = 32

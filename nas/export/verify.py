@@ -1,4 +1,4 @@
-"""An ONNX file is compared with its module by onnxruntime, at other lengths and batches."""
+"""Comparison of an ONNX graph in onnxruntime with its module, at several lengths and batches."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from nas.errors import SearchError, UserError
 from nas.export.graph import to_onnx
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
+from nas.report.files import write_file
 
 if TYPE_CHECKING:  # an optional package
     from onnxruntime import InferenceSession
@@ -22,11 +23,11 @@ functions differently."""
 
 
 def write_onnx(module: RNN | SequenceModel, path: Path) -> float:
-    """Write a graph that onnxruntime was seen to compute right; returns the largest difference.
+    """Write a graph after onnxruntime computed it right, and return the largest difference.
 
     Raises:
         UserError: if a package is missing, or the file cannot be written.
-        SearchError: if the graph gives something else; no file is left then.
+        SearchError: if the graph computes something else; then no file is written.
     """
     try:
         import onnx  # noqa: F401
@@ -44,15 +45,12 @@ def write_onnx(module: RNN | SequenceModel, path: Path) -> float:
             f"the ONNX graph differs from torch by {worst:.1e} of the largest value, more than "
             f"{CLOSE:.0e}: {path} is not written."
         )
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from None
+    write_file(path, data)
     return worst
 
 
 def session_of(data: bytes) -> "InferenceSession":
-    """What runs a graph, on one thread of the CPU."""
+    """A session that runs a graph on one thread of the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -65,44 +63,43 @@ def difference(
 ) -> float:
     """The largest difference of any output, relative to the largest value of that output."""
     inputs = example(module, n_steps, batch)
-    found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-    wanted = outputs(module, inputs)
-    assert len(found) == len(wanted)
-    return max(_apart(torch.from_numpy(a), b) for a, b in zip(found, wanted, strict=True))
+    ours = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    theirs = outputs(module, inputs)
+    return max(_difference(torch.from_numpy(a), b) for a, b in zip(ours, theirs, strict=True))
 
 
-def _apart(found: Tensor, wanted: Tensor) -> float:
-    if found.shape != wanted.shape:
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    if ours.shape != theirs.shape:
         return float("inf")
-    same = (found == wanted) | (found.isnan() & wanted.isnan())
-    finite = wanted.isfinite()
-    scale = float(wanted[finite].abs().max()) if finite.any() else 1.0
-    apart = torch.where(same, 0.0, (found - wanted).abs()).nan_to_num(nan=float("inf"))
-    return float(apart.max()) / max(1.0, scale)
+    same = (ours == theirs) | (ours.isnan() & theirs.isnan())
+    finite = theirs.isfinite()
+    scale = float(theirs[finite].abs().max()) if finite.any() else 1.0
+    differences = torch.where(same, 0.0, (ours - theirs).abs()).nan_to_num(nan=float("inf"))
+    return float(differences.max()) / max(1.0, scale)
 
 
 def example(module: RNN | SequenceModel, n_steps: int, batch: int) -> dict[str, Tensor]:
-    """Inputs of the graph, always the same ones for a shape."""
+    """Inputs of the graph, always the same for a shape."""
     generator = torch.Generator().manual_seed(n_steps)
     rnn = module.rnn if isinstance(module, SequenceModel) else module
     ends = module.interface if isinstance(module, SequenceModel) else None
     if ends is not None and ends.tokens:
-        given = {"tokens": torch.randint(ends.inputs, (n_steps, batch), generator=generator)}
+        inputs = {"tokens": torch.randint(ends.inputs, (n_steps, batch), generator=generator)}
     else:
         width = ends.inputs if ends is not None else rnn.input_size
-        given = {"x": torch.randn(n_steps, batch, width, generator=generator)}
+        inputs = {"x": torch.randn(n_steps, batch, width, generator=generator)}
     for state, width in zip(rnn.cell.states, rnn.state_sizes, strict=True):
         shape = (len(rnn.layers), batch, width)
-        given[f"{state.name}_0"] = torch.rand(shape, generator=generator)
-    return given
+        inputs[f"{state.name}_0"] = torch.rand(shape, generator=generator)
+    return inputs
 
 
 @torch.no_grad()
 def outputs(module: RNN | SequenceModel, inputs: dict[str, Tensor]) -> list[Tensor]:
-    """What the module gives, in the order of the graph's outputs."""
+    """The module's outputs, in the order of the graph's."""
     first, *states = inputs.values()
-    given: Any = states[0] if len(states) == 1 else tuple(states)
+    state: Any = states[0] if len(states) == 1 else tuple(states)
     was_training = module.training
-    y, final = module.eval()(first, given)
+    y, final = module.eval()(first, state)
     module.train(was_training)
     return [y, *([final] if isinstance(final, Tensor) else final)]

@@ -6,7 +6,7 @@ from torch import nn
 
 import nas
 from nas.errors import CellError
-from nas.export.check import fits
+from nas.export.sizes import fits
 from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.known import known

@@ -7,7 +7,7 @@ import torch
 from nas.cell import OPS, Cell, loads
 from nas.cell.mutation import mutate
 from nas.cell.text import INFIX
-from nas.export.check import fits, small_sizes
+from nas.export.sizes import fits, small_sizes
 from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 

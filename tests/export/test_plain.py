@@ -16,9 +16,8 @@ from torch import Tensor
 
 import nas
 from nas.cell import Cell, loads
-from nas.export.check import small_sizes
-from nas.export.plain import plain_file
-from nas.export.stack import class_name
+from nas.export.plain import class_name, plain_file
+from nas.export.sizes import small_sizes
 from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.export.alone import outputs

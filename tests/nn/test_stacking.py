@@ -10,10 +10,8 @@ from torch import Tensor, nn
 
 from nas.compile.backend import Backend
 from nas.errors import CellError
-from nas.export.expressions import equations
 from nas.export.graph import to_onnx
-from nas.export.layer import layer_class
-from nas.export.stack import stack_class
+from nas.export.plain import classes
 from nas.nn.loading import read
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
@@ -122,8 +120,7 @@ def test_a_plain_file_stacks_as_the_module_does(stacking: Stacking) -> None:
         "from collections.abc import Sequence",
         "from torch import Tensor, nn",
         "from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence",
-        layer_class(rnn.cell, equations(rnn.cell), "GruLayer"),
-        stack_class(rnn.cell, equations(rnn.cell), "Gru", stacking),
+        classes(rnn.cell, stacking),
     ]
     names: dict[str, Any] = {}
     exec("\n".join(code), names)
