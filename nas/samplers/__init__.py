@@ -1,1 +1,1 @@
-"""How candidates are drawn: `registry.py` has the samplers by name."""
+"""Samplers, which draw candidates from a space: `registry.py` has them by name."""

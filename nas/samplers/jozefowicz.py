@@ -1,8 +1,8 @@
 """The search of Jozefowicz, Zaremba & Sutskever 2015, section 3.1, as a sampler.
 
-A list of the best cells by score, which GRU and LSTM begin; a trial proposes a mutant of one of the
-list, or re-evaluates one of the list on settings that it has not been tried on. With `reexamine` a
-mutant that was discarded may come back, on such settings too (step 2 of the paper).
+The sampler keeps a list of the best cells by score, which begins with GRU and LSTM. A trial
+proposes a mutant of a cell of the list, or re-evaluates a cell of the list on new settings.
+With `reexamine` a discarded mutant may come back, on new settings too (step 2 of the paper).
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ class Jozefowicz(Proposer):
             open_ = [trial for trial in listed if self._has_fresh_settings(trial, turns)]
             if open_:
                 return past.again(rng.choice(open_))
-        # Until the first results are told, the given cells are the list.
+        # Until the first results arrive, the given cells are the list.
         parents = listed or [t for t in past.trials if _is_given(t) and t.params]
         return past.mutant(rng.choice(parents), rng) if parents else Proposal({})
 
     def returning(self, past: Past, last: FrozenTrial) -> bool:
-        """A rejected candidate; not one that is set aside because it ends its workers."""
+        """A rejected candidate may; one that was set aside because it ends its workers may not."""
         judgement = last.user_attrs.get("judgement")
         return (
             self.config.reexamine
@@ -44,7 +44,7 @@ class Jozefowicz(Proposer):
         return past.scored[: self.config.list_size]
 
     def _has_fresh_settings(self, trial: FrozenTrial, turns: Mapping[Any, int]) -> bool:
-        """Given cells are left out: the score of the GRU is 1 on any settings."""
+        """Given cells never have: the score of the GRU is 1 on any settings."""
         return not _is_given(trial) and turns[trial.user_attrs.get("key")] + 1 < self.n_turns
 
 

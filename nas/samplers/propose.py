@@ -1,7 +1,7 @@
-"""Samplers that draw whole cells, and draw again what the study knows already.
+"""Samplers that draw whole cells, and draw again if the study knows the cell already.
 
-A subclass says where a point comes from: nowhere (`RandomWalk`), or from results. All that it sees
-are the trials before its own: their keys, and the values of those that were told.
+A subclass chooses a point: at random (`RandomWalk`), or by results. It sees only the trials before
+its own: their keys, and the values of those that have a result.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ PROPOSED = "proposed"
 
 @dataclass(frozen=True)
 class Proposal:
-    """Which point a trial takes, and where it comes from."""
+    """The point that a trial takes, and its origin."""
 
     params: Params
     parent: int | None = None
@@ -42,7 +42,7 @@ class Proposer(BaseSampler, ABC):
     """
 
     def __init__(self, seed: int, space: Space, config: EvolutionConfig, n_turns: int = 1) -> None:
-        """`n_turns` is how often a cell can be visited, each time on fresh settings."""
+        """`n_turns` is the most visits of one cell, each on fresh settings."""
         self.space, self.config, self.n_turns = space, config, n_turns
         self._seed = seed
         self._chosen: dict[str, Any] = {}
@@ -71,12 +71,12 @@ class Proposer(BaseSampler, ABC):
             last = known.get(cell.key)
             is_new = proposal.again or last is None
             if last is not None and not is_new and self.returning(past, last):
-                # As it was written then, since its outcomes are those of that text.
+                # The text of the earlier trial, since its outcomes belong to that text.
                 proposal, is_new = past.again(last, proposal.parent), True
                 point = FilledTrial(proposal.params, rng)
                 self.space.propose(point)
-        noted = {"n_draws": n_draws, "parent": proposal.parent, "again": proposal.again}
-        study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, noted)
+        attribute = {"n_draws": n_draws, "parent": proposal.parent, "again": proposal.again}
+        study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, attribute)
         self._chosen = dict(point.params)
         return {n: d for n, d in point.distributions.items() if not d.single()}
 
@@ -93,13 +93,13 @@ class Proposer(BaseSampler, ABC):
         param_distribution: BaseDistribution,
     ) -> Any:
         raise AssertionError(
-            f"space {self.space.name} asks for {param_name} in a trial, and not where the point "
-            "was drawn: propose must follow from the trial's suggestions alone."
+            f"space {self.space.name} asked for {param_name} in a trial, but not when the sampler "
+            "drew its point: propose must follow from the trial's suggestions alone."
         )
 
 
 class RandomWalk(Proposer):
-    """Every choice at random; in the space of free graphs, walks of random lengths."""
+    """Draws every choice at random; in the space of free graphs, walks of random lengths."""
 
     def proposal(self, past: "Past", rng: Random) -> Proposal:
         return Proposal({})
@@ -107,21 +107,21 @@ class RandomWalk(Proposer):
 
 @dataclass(frozen=True)
 class Past:
-    """The trials before the one that is drawn."""
+    """The trials before the one to draw."""
 
     space: Space
     trials: tuple[FrozenTrial, ...]
 
     @cached_property
-    def told(self) -> list[FrozenTrial]:
-        """Points with a result that may be used, oldest first."""
+    def complete(self) -> list[FrozenTrial]:
+        """Trials with a point and a result, oldest first."""
         return [t for t in self.trials if t.state == TrialState.COMPLETE and t.params]
 
     @cached_property
     def scored(self) -> list[FrozenTrial]:
-        """Of each cell its last told trial, if that has a score; the best first."""
-        scores = {t.number: score_of(t) for t in latest(self.told)}
-        scored = [t for t in self.told if scores.get(t.number) is not None]
+        """The last complete trial of each cell, if that has a score; the best first."""
+        scores = {t.number: score_of(t) for t in latest(self.complete)}
+        scored = [t for t in self.complete if scores.get(t.number) is not None]
         return sorted(scored, key=lambda t: (-(scores[t.number] or 0.0), t.number))
 
     def mutant(self, parent: FrozenTrial, rng: Random) -> Proposal:
@@ -135,7 +135,7 @@ class Past:
         return Proposal(trial.params, parent, again=True)
 
     def _recall(self, trial: FrozenTrial) -> None:
-        """A long walk is not walked again where the study has the cell that it led to."""
+        """Give the space the text of the trial's cell, so that it need not repeat a long walk."""
         if text := trial.user_attrs.get("cell"):
             self.space.recall(trial.params, text)
         # A line of full length has siblings instead of children: they need the cell before.
@@ -148,7 +148,7 @@ class Past:
 
 
 def varied(space: Space, params: Params, rng: Random) -> Params:
-    """The suggestions of a neighbour: the space's own mutation, or one choice drawn anew."""
+    """The suggestions of a neighbour: by the space's own mutation, or one choice drawn anew."""
     own = space.vary(params, rng.getrandbits(32))
     if own is not None:
         return own
@@ -164,7 +164,7 @@ def varied(space: Space, params: Params, rng: Random) -> Params:
 
 
 class FilledTrial(FixedTrial):
-    """Answers with the given values, and at random where there is none."""
+    """Answers suggestions with the given values, and at random where there is none."""
 
     def __init__(self, params: Mapping[str, Any], rng: Random) -> None:
         super().__init__(dict(params))
@@ -177,19 +177,19 @@ class FilledTrial(FixedTrial):
 
 
 def _drawn(name: str, distribution: BaseDistribution, rng: Random) -> Any:
-    """A value drawn as Optuna's random sampler does, which looks at no study."""
+    """A value from Optuna's random sampler, which reads no study."""
     sampler: Any = RandomSampler(seed=rng.getrandbits(32))
     return sampler.sample_independent(None, None, name, distribution)
 
 
 def score_of(trial: FrozenTrial) -> float | None:
-    """None for a candidate that was rejected; a trial without a judgement has its value."""
+    """The score in a trial's judgement, None if it was rejected; without a judgement its value."""
     judgement = trial.user_attrs.get("judgement")
     score = trial.value if judgement is None else judgement["score"]
     return None if score is None else float(score)
 
 
 def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Of each cell its last trial, which knows its results on all settings."""
+    """The last trial of each cell, which has the cell's results on all settings."""
     by_key = {trial.user_attrs.get("key", trial.number): trial for trial in trials}
     return list(by_key.values())

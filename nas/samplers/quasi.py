@@ -1,4 +1,4 @@
-"""Optuna's quasi-random sampler, such that a trial that a crash cut short is drawn as it was."""
+"""Optuna's quasi-random sampler, which draws a trial that a crash cut short again as it was."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 class QuasiRandom(QMCSampler):
     """Takes the point of the trial's number.
 
-    Optuna counts points in the storage, so a trial that is begun twice would take two.
+    Optuna counts points in the storage, so a trial that begins twice would take two.
     """
 
     def sample_relative(

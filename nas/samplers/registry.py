@@ -1,7 +1,7 @@
-"""How candidates are drawn: Optuna's samplers by name, or a class of one's own by its import path.
+"""Samplers by name, or a class of one's own by its import path.
 
-To add one, write a file here with a `BaseSampler` and a line in the table. A sampler is made anew
-for every candidate, seeded by the study's seed and the candidate's number: its memory is the study.
+To add one, write a file here with a `BaseSampler` and a line in a table below. Each candidate gets
+a new sampler, seeded by the study's seed and the candidate's number, so its memory is the study.
 `Repeatable` wraps it so that a candidate that a crash cut short is drawn again as it was.
 """
 
@@ -51,14 +51,14 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     "qmc": _qmc,
 }
-"""Optuna's own, by what makes one from a seed."""
+"""Optuna's own samplers: makers from a seed."""
 
 PROPOSERS: dict[str, type[Proposer]] = {
     "random": RandomWalk,
     "jozefowicz": Jozefowicz,
     "regularized": Regularized,
 }
-"""Those that draw whole cells, and draw again what the study knows."""
+"""Samplers that draw whole cells, and draw again if the study knows the cell."""
 
 NAMES = (*SAMPLERS, *PROPOSERS)
 DEFAULT_EVOLUTION = EvolutionConfig()
@@ -69,7 +69,7 @@ def find_sampler(
 ) -> Callable[[int], BaseSampler]:
     """The maker of a sampler from a seed: a name of the tables, or module:Class.
 
-    `n_turns` is how often the protocol can visit a cell, each time on fresh settings.
+    `n_turns` is the most visits that the protocol makes to one cell, each on fresh settings.
 
     Raises:
         UserError: if there is none, with the nearest name.
@@ -97,17 +97,17 @@ def find_sampler(
 
 
 def sampler_seed(*parts: object) -> int:
-    """A seed from the study's seed, the candidate's number and, within it, a choice's name."""
+    """A seed from the study's seed, the candidate's number and, for one choice, its name."""
     digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4])
 
 
 class Repeatable(BaseSampler):
-    """Draws candidate `number` of a study, the same however often it is begun.
+    """Draws candidate `number` of a study, the same however often the trial begins.
 
-    Optuna keeps each choice as it is made. If the coordinator dies between two of them, the rest
-    must not depend on how many random numbers the first took: each choice that is drawn by itself
-    has a seed of its own.
+    Optuna stores each choice at once. If the coordinator dies between two of them, the second must
+    not depend on how many random numbers the first took, so each choice that is drawn by itself has
+    a seed of its own.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], study_seed: int, number: int) -> None:

@@ -1,8 +1,8 @@
 """Regularized evolution, Real, Aggarwal, Huang & Le 2019, arXiv:1802.01548, algorithm 1.
 
-The population are the youngest cells, whatever their results: the oldest dies. A tournament among
+The population is the youngest cells, whatever their results: the oldest dies. A tournament among
 some of them chooses the parent. The paper has 100 cells and tournaments of 25 for 20,000 models;
-the defaults here are for searches of hundreds.
+the defaults here suit searches of hundreds.
 """
 
 from random import Random
@@ -14,7 +14,7 @@ class Regularized(Proposer):
     """Mutates the best of a few of the youngest cells; rejected ones take part with their value."""
 
     def proposal(self, past: Past, rng: Random) -> Proposal:
-        living = past.told[-self.config.population :]
+        living = past.complete[-self.config.population :]
         if len(living) < self.config.population:
             return Proposal({})
         # With replacement, as in the paper's algorithm.

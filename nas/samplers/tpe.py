@@ -1,10 +1,10 @@
 """Optuna's TPE on a history of bounded length, so that a study of 10,000 candidates stays quick.
 
-TPE weighs every trial of the past for every choice. Its model of good cells is made of the best 25;
-these are always kept. Its model of the others is made of the latest.
+TPE weighs every past trial for every choice. Here its model of good cells has the best 25 trials,
+as in Optuna, and its model of the others has the latest trials.
 
-Seeds are drawn at random: near a good one there are no better ones, and a line of mutants has one a
-generation.
+Seeds are drawn at random: a good seed has no better neighbours, and a line of mutants has a seed
+for each generation.
 """
 
 from collections.abc import Container, Sequence
@@ -18,15 +18,15 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 N_BEST = 25
-"""As many as Optuna's model of good trials has at most (`optuna.samplers._tpe.default_gamma`)."""
+"""Most trials of Optuna's model of good ones (`optuna.samplers._tpe.default_gamma`)."""
 N_LATEST = 250
-"""Complete trials beside the best; up to so many in all, nothing is left out."""
+"""Complete trials that TPE sees beside the best ones; a study of no more is seen whole."""
 FEWEST_SEEDS = 2**24
-"""A whole number with so many values is a seed; one that is not has fewer in any space here."""
+"""A whole number with so many values is a seed; other numbers have fewer in all spaces here."""
 
 _SHOWN: WeakKeyDictionary[Study, tuple[int, list[FrozenTrial]]] = WeakKeyDictionary()
-"""What the trial of this number sees of a study. It does not change while its choices are made, and
-looking it up for each of them, by a sampler made anew, took most of the time."""
+"""The trials that the trial of this number sees of a study. They stay the same for all its choices,
+and each choice has a new sampler, for which reading them again took most of the time."""
 
 
 class BoundedTPE(TPESampler):
@@ -61,9 +61,10 @@ class BoundedTPE(TPESampler):
 
 def is_seed(distribution: BaseDistribution) -> bool:
     """Whether a choice is among so many numbers that it can only be a seed."""
-    if not isinstance(distribution, IntDistribution):
-        return False
-    return distribution.high - distribution.low >= FEWEST_SEEDS
+    return (
+        isinstance(distribution, IntDistribution)
+        and distribution.high - distribution.low >= FEWEST_SEEDS
+    )
 
 
 def _without_seeds(trial: FrozenTrial) -> FrozenTrial:
@@ -85,7 +86,7 @@ class _Bounded:
         if _SHOWN.get(study, (-1, []))[0] != trial.number:
             _SHOWN[study] = (
                 trial.number,
-                [_without_seeds(one) for one in kept(study.get_trials(deepcopy=False))],
+                [_without_seeds(past) for past in kept(study.get_trials(deepcopy=False))],
             )
 
     def __getattr__(self, name: str) -> Any:
@@ -102,7 +103,7 @@ class _Bounded:
 
 
 def kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that TPE sees, in order; values are maximised, and earlier ones first among equals."""
+    """The trials that TPE sees, in order; it maximises values, of equal ones the earlier first."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if len(complete) <= N_LATEST:
         return list(trials)

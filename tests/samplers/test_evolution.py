@@ -229,7 +229,7 @@ def test_a_space_that_asks_for_more_in_the_trial_is_named() -> None:
 
     fickle = Fickle()
     study = optuna.create_study(sampler=RandomWalk(0, fickle, EvolutionConfig()))
-    with pytest.raises(AssertionError, match="space graph asks for more in a trial, and not wh"):
+    with pytest.raises(AssertionError, match="space graph asked for more in a trial, but not wh"):
         fickle.propose(study.ask())
 
 
