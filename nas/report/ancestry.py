@@ -1,15 +1,21 @@
-"""Where the winner comes from: its parents up to the first, and what each mutation changed."""
+"""Where the winner comes from: its parents up to the first, and the changes of each mutation."""
 
 import difflib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.cell.cell import renamed
 from nas.cell.reader import loads
+from nas.report.document import Card, Figure, Section, Text
 from nas.report.facts import Facts
+from nas.report.figures import BLUE, GREY, figure, label
 from nas.study.leaderboard import Row
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
     from nas.study.visit import Visit
 
 
@@ -18,7 +24,7 @@ class Ancestor:
     """A cell in the line of the winner."""
 
     visit: "Visit"
-    """Its first."""
+    """Its first visit."""
     row: Row
     gain: float | None
     """Its score less its parent's; None for the first, and where one of them has none."""
@@ -32,33 +38,31 @@ def ancestry(facts: Facts, row: Row) -> list[Ancestor]:
     for visit in facts.visits:
         first.setdefault(visit.key, visit)
     numbered = {visit.number: visit for visit in facts.visits}
-    rows = {one.key: one for one in facts.rows}
+    rows = {row.key: row for row in facts.rows}
     line: list[Visit] = []
     elder: Visit | None = first[row.key]
-    while elder is not None and elder.key in rows and elder.key not in {v.key for v in line}:
+    while elder is not None and elder.key in rows and all(elder.key != one.key for one in line):
         line.insert(0, elder)
         parent = None if elder.parent is None else numbered.get(elder.parent)
         elder = None if parent is None else first[parent.key]
-    found: list[Ancestor] = []
+    ancestors: list[Ancestor] = []
     for visit in line:
-        own, before = rows[visit.key], found[-1] if found else None
-        scores = own.score, before.row.score if before else None
-        gain = None if scores[0] is None or scores[1] is None else scores[0] - scores[1]
-        found.append(Ancestor(visit, own, gain, _change(before.visit if before else None, visit)))
-    return found
+        own, before = rows[visit.key], ancestors[-1] if ancestors else None
+        gain, change = None, ()
+        if before:
+            change = _change(before.visit, visit)
+            if own.score is not None and before.row.score is not None:
+                gain = own.score - before.row.score
+        ancestors.append(Ancestor(visit, own, gain, change))
+    return ancestors
 
 
-def _change(parent: "Visit | None", child: "Visit") -> tuple[str, ...]:
-    if parent is None:
-        return ()
-    before, after = (_body(one.cell) for one in (parent, child))
-    lines = difflib.ndiff(before, after)
-    return tuple(line for line in lines if line[:1] in "+-")
-
-
-def _body(text: str) -> list[str]:
-    """The lines of a cell without its name and docstring."""
-    return str(renamed(loads(text), "cell", "")).splitlines()
+def _change(parent: "Visit", child: "Visit") -> tuple[str, ...]:
+    """The lines that differ, without names and docstrings."""
+    before, after = (
+        str(renamed(loads(visit.cell), "cell", "")).splitlines() for visit in (parent, child)
+    )
+    return tuple(line for line in difflib.ndiff(before, after) if line[:1] in "+-")
 
 
 def how(ancestor: Ancestor) -> str:
@@ -69,3 +73,52 @@ def how(ancestor: Ancestor) -> str:
     if ancestor.visit.parent is None and not about:
         return "drawn at random or whole by the sampler"
     return " ".join(about.split()) or "another choice in the space of its parent"
+
+
+def descent(facts: Facts, against: Facts | None) -> Section:
+    """The ancestors of the winner."""
+    best = facts.winner
+    if best is None:
+        return Section("Ancestry", (Text("No candidate has a score, so there is no winner."),))
+    line = ancestry(facts, best)
+    if len(line) == 1:
+        alone = f"{best.name} has no parent in the study: {how(line[0])}."
+        return Section("Ancestry", (Text(alone),))
+    caption = (
+        f"The line of {best.name}, n = {len(line)} cells, 1 seed: the score of each at its last "
+        "visit and its gain on its parent, which may have been tried on other settings. A line is "
+        "chosen by where it ends, so its gains are flattered."
+    )
+    return Section("Ancestry", (_figure(line, caption), *(_card(facts, one) for one in line)))
+
+
+def _card(facts: Facts, ancestor: Ancestor) -> Card:
+    row, visit = ancestor.row, ancestor.visit
+    standing = "no score" if row.score is None else f"score {row.score:.3f}"
+    if row.rejected:
+        standing += f", rejected at {row.stage}"
+    gain = "" if ancestor.gain is None else f", gain {ancestor.gain:+.3f}"
+    title = f"{visit.name}, trial {visit.number}: {standing}{gain}"
+    tried = f"n = 1 seed, {facts.most_settings(row.key)} settings a task"
+    return Card(title, (how(ancestor), tried), "\n".join(ancestor.change) or visit.cell)
+
+
+def _figure(line: Sequence[Ancestor], caption: str) -> Figure:
+    """The score of each ancestor; where one was rejected, nothing."""
+
+    def draw(canvas: "Canvas") -> None:
+        panel = canvas.subplots()
+        scores = [math.nan if one.row.score is None else one.row.score for one in line]
+        panel.plot(range(len(line)), scores, "o-", color=BLUE)
+        for place, one in enumerate(line):
+            if one.gain is not None:
+                label(panel, f"{one.gain:+.3f}", (place, scores[place]), (0, 7), ha="center")
+        panel.axhline(1, color=GREY, linestyle="--", linewidth=0.9)
+        labels = [f"{one.visit.name}\ntrial {one.visit.number}" for one in line]
+        panel.set_xticks(range(len(line)), labels=labels, fontsize="small")
+        if len(line) > 6:
+            panel.tick_params(axis="x", labelrotation=60)
+        panel.margins(x=0.1, y=0.2)
+        panel.set_ylabel("score")
+
+    return figure("ancestry", caption, (max(5.0, min(9.5, 1.5 * len(line))), 3.4), draw)

@@ -1,14 +1,16 @@
-"""Whether a study keeps the rules of fair experiments, answered from what is stored of it.
+"""Whether a study keeps the rules of fair experiments, answered from the study alone.
 
 After Lindauer & Hutter 2020 (JMLR 21(243)), Li & Talwalkar 2019, Sciuto et al. 2020 and Melis et
-al. 2018. An answer is "yes", "no" or "in part", with what was found.
+al. 2018. An answer is "yes", "no" or "in part", with its reason.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.errors import counted
+from nas.errors import counted, hidden
+from nas.report.cost import differences
+from nas.report.document import Code, Section, Table, Text
 from nas.report.facts import Facts, joined
 from nas.study.leaderboard import BASELINES
 
@@ -16,10 +18,10 @@ Answer = Literal["yes", "no", "in part"]
 NEEDED = ("python", "torch", "numpy", "revision")
 """Versions without which a result cannot be traced to its code."""
 EQUAL_SHARE = 0.9
-"""Of a study's runs that the random arm needs to have the same budget: the last candidates of two
-searches that are given equal budgets do not end on the same run."""
+"""Share of a study's runs with which the random arm has the same budget: the last candidates of two
+searches with equal budgets do not end on the same run."""
 FRESH_SEEDS = 5
-"""Seeds that final numbers need."""
+"""The fewest seeds of final numbers."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,7 @@ class Check:
 
 def checklist(facts: Facts, against: Facts | None) -> list[Check]:
     """All rules, in order."""
-    checks: tuple[Callable[[Facts, Facts | None], Check], ...] = (
-        _recorded,
-        _test_split,
-        _random_arm,
-        _parameters,
-        _tuning,
-        _seeds,
-        _fresh,
-        _no_sharing,
-    )
-    return [check(facts, against) for check in checks]
+    return [check(facts, against) for check in CHECKS]
 
 
 def _recorded(facts: Facts, _: Facts | None) -> Check:
@@ -79,8 +71,6 @@ def _random_arm(facts: Facts, against: Facts | None) -> Check:
     sampler = against.config.sampler
     if sampler != "random":
         return Check(rule, "no", f"the other arm, {against.name}, draws with {sampler}")
-    from nas.report.race import differences
-
     if differs := differences(facts, against):
         return Check(rule, "in part", f"{against.name} differs in {', '.join(differs)}")
     if len(against.runs) < EQUAL_SHARE * len(facts.runs):
@@ -110,8 +100,8 @@ def _tuning(facts: Facts, _: Facts | None) -> Check:
     best, parts, fair, lacks = facts.winner, [], True, False
     keys = dict(zip(BASELINES, facts.baselines, strict=True))
     for task in facts.protocol.tasks:
-        tried = {name: _n_settings(facts, key, task.name) for name, key in keys.items()}
-        own = _n_settings(facts, best.key, task.name) if best else 0
+        tried = {name: facts.count_settings(key, task.name) for name, key in keys.items()}
+        own = facts.count_settings(best.key, task.name) if best else 0
         fair = fair and tried[BASELINES[0]] >= max(1, own) and min(tried.values()) > 0
         lacks = lacks or tried["lstm"] < own
         said = [f"{name} {count}" for name, count in tried.items()]
@@ -120,10 +110,6 @@ def _tuning(facts: Facts, _: Facts | None) -> Check:
     more = " (the LSTM has had fewer than the best cell)" if lacks else ""
     answer: Answer = "no" if not fair else "in part" if lacks else "yes"
     return Check(rule, answer, f"settings tried on {'; '.join(parts)}{more}")
-
-
-def _n_settings(facts: Facts, key: str, task: str) -> int:
-    return len({run.settings for run in facts.of_cell(key, task)})
 
 
 def _seeds(facts: Facts, _: Facts | None) -> Check:
@@ -137,13 +123,13 @@ def _seeds(facts: Facts, _: Facts | None) -> Check:
 
 
 def _fresh(facts: Facts, _: Facts | None) -> Check:
+    rule = f"Final numbers have at least {FRESH_SEEDS} fresh seeds, with intervals"
     n = len({run.seed for run in facts.runs})
-    return Check(
-        f"Final numbers have at least {FRESH_SEEDS} fresh seeds, with intervals",
-        "no",
+    found = (
         f"n = {n} seed, the one that was chosen by; a search is no comparison, so no number here "
-        f"is one: {facts.comparison} trains the best cell, the GRU and the LSTM on fresh seeds",
+        f"is one: {facts.comparison} trains the best cell, the GRU and the LSTM on fresh seeds"
     )
+    return Check(rule, "no", found)
 
 
 def _no_sharing(facts: Facts, _: Facts | None) -> Check:
@@ -156,3 +142,38 @@ def _no_sharing(facts: Facts, _: Facts | None) -> Check:
     if not audit:
         return Check(rule, "in part", f"{found}, and no candidate is audited")
     return Check(rule, "yes", f"{found}; {audit:.0%} of the candidates are audited, see Shortcuts")
+
+
+CHECKS: tuple[Callable[[Facts, Facts | None], Check], ...] = (
+    _recorded,
+    _test_split,
+    _random_arm,
+    _parameters,
+    _tuning,
+    _seeds,
+    _fresh,
+    _no_sharing,
+)
+
+
+def fairness(facts: Facts, against: Facts | None) -> Section:
+    """The checklist as a table."""
+    checks = checklist(facts, against)
+    kept = sum(check.answer == "yes" for check in checks)
+    caption = f"{kept} of {len(checks)} rules are kept; each answer is computed from the study."
+    rows = [(check.rule, check.answer, check.found) for check in checks]
+    return Section("Fairness checklist", (Table(caption, ("rule", "kept", "found"), rows),))
+
+
+def origin(facts: Facts, against: Facts | None) -> Section:
+    """The configuration, the versions, and how to run it again."""
+    kept = facts.seen.study.attrs.get("provenance", {})
+    path = facts.seen.folder / "config.yaml"
+    rows = [(name, str(value)) for name, value in kept.items()]
+    again = (
+        "The same command resumes the study, or repeats it elsewhere: python -m nas.search "
+        f"{path.name}, with this file:"
+    )
+    versions = Table("Versions of what decides a result.", ("of", "version"), rows)
+    config = Code(hidden(path.read_text(encoding="utf-8")))
+    return Section("How it was made", (versions, Text(again), config))

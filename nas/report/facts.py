@@ -1,4 +1,4 @@
-"""What a report reads of a study: its judged visits and all training runs, without their curves."""
+"""The facts of a study: its judged visits and all training runs, without their curves."""
 
 import dataclasses
 import shlex
@@ -32,9 +32,9 @@ class Run:
     """One training run."""
 
     number: int
-    """Of the trial with which it lies."""
+    """The number of the trial with which it lies."""
     key: str
-    """Of the cell that was trained: at a later visit also the reference."""
+    """The key of the cell that was trained: at a later visit also the reference."""
     task: str
     task_version: str
     seed: int
@@ -42,12 +42,12 @@ class Run:
     outcome: Outcome
     """Without its curve."""
     n_epochs: int
-    """Finished ones."""
+    """Finished epochs."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a report says something about."""
+    """All that a report is made of."""
 
     seen: OpenedStudy
     config: SearchConfig
@@ -64,17 +64,10 @@ class Facts:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """In the order in which a candidate meets them, the filter first."""
+        """All tasks in the order in which a candidate meets them, the filter first."""
         first = self.protocol.filter
         names = [task.name for task in self.protocol.tasks]
-        return (
-            self.protocol.tasks
-            if not first or first.name in names
-            else (
-                first,
-                *self.protocol.tasks,
-            )
-        )
+        return (*([first] if first and first.name not in names else []), *self.protocol.tasks)
 
     @cached_property
     def drawn(self) -> list["Visit"]:
@@ -88,7 +81,7 @@ class Facts:
 
     @cached_property
     def levels(self) -> dict[str, Levels]:
-        """By task, what needs no network, on the validation split as all that is reported."""
+        """The levels of each task that need no network, on the validation split."""
         return {task.name: levels_of(task, self.config.seed) for task in self.tasks}
 
     def reached(self, row: Row | None, task: Task) -> float | None:
@@ -106,7 +99,7 @@ class Facts:
 
     @property
     def n_settings(self) -> int:
-        """Settings a task that the best cell was tried on."""
+        """Settings that the best cell was tried on, a task."""
         best = self.winner
         return self.protocol.n_tried(best.visit.turn if best else 0)
 
@@ -122,22 +115,37 @@ class Facts:
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
-        found: dict[tuple[str, str], list[Run]] = {}
+        groups: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
-            found.setdefault((run.key, run.task), []).append(run)
-        return found
+            groups.setdefault((run.key, run.task), []).append(run)
+        return groups
 
     def of_cell(self, key: str, task: str) -> list[Run]:
         """The runs of a cell on a task, at all its visits."""
         return self._by_cell.get((key, task), [])
 
-    def best_of_cell(self, key: str, task: Task) -> Outcome | None:
-        """What the best setting of a cell gave on a task."""
-        return best_outcome(task, [run.outcome for run in self.of_cell(key, task.name)])
+    def most_settings(self, key: str) -> int:
+        """Different settings that a cell was tried on, on the task of the score that had most."""
+        return max(self.count_settings(key, task.name) for task in self.protocol.tasks)
+
+    def count_settings(self, key: str, task: str) -> int:
+        """Different settings that a cell was tried on, on a task."""
+        return len({run.settings for run in self.of_cell(key, task)})
+
+    def step_ms(self, key: str) -> float | None:
+        """Milliseconds of training for each minibatch, validation included, with the best setting
+        of each task; None if that was not noted."""
+        outcomes = [
+            best_outcome(task, [run.outcome for run in self.of_cell(key, task.name)])
+            for task in self.protocol.tasks
+        ]
+        costs = [outcome.cost for outcome in outcomes if outcome]
+        steps = sum(cost.steps for cost in costs)
+        return 1000 * sum(cost.wall_s for cost in costs) / steps if steps else None
 
 
 def read_facts(seen: OpenedStudy) -> Facts:
-    """Read a study as `nas.status.look` opened it.
+    """Read a study that `find_study` opened.
 
     Raises:
         UserError: if its configuration is not known, or nothing in it is judged.
@@ -165,7 +173,7 @@ def facts_of(seen: OpenedStudy, config: SearchConfig, protocol: Staged) -> Facts
 
 
 def _config(path: Path) -> SearchConfig:
-    """What a study's file says, checked but for the data of its tasks, which need not be here."""
+    """The configuration in a study's file; the data of its tasks need not be here."""
     config = parse([str(path)], check=False)
     for name in config.tasks.use:
         if name not in TASKS:
@@ -189,10 +197,10 @@ def _runs_of(visit: "Visit", evaluated: "Evaluated") -> Iterator[Run]:
 
 
 def joined(names: Sequence[str]) -> str:
-    """Such as "a, b and c"."""
+    """The names as in "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def number(value: float | None, form: str = ".3f") -> str:
-    """As text, "-" where there is none."""
+    """The value as text, "-" for None."""
     return "-" if value is None else format(value, form)

@@ -1,17 +1,47 @@
-"""A report as files: written from the facts of a study, read back for MLflow."""
+"""A report of a study: its sections in order, the document, and its files.
 
+A section is a function of the facts of a study and of another arm. To say something more, add one
+to `SECTIONS`.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
-from nas.report.document import Card, Document, Figure
-from nas.report.facts import read_facts
+from nas.report import ancestry, checklist, cost, endings, results, settings
+from nas.report.document import Card, Document, Figure, Section
+from nas.report.facts import Facts, read_facts
 from nas.report.files import write_files
 from nas.report.html import html
-from nas.report.sections import document
 from nas.report.text import markdown
 from nas.study.location import OpenedStudy
 
+SECTIONS: tuple[Callable[[Facts, Facts | None], Section], ...] = (
+    results.standing,
+    results.board,
+    results.cells,
+    cost.race,
+    cost.trade_offs,
+    endings.stages,
+    ancestry.descent,
+    settings.settings,
+    endings.shortcuts,
+    endings.endings,
+    checklist.fairness,
+    checklist.origin,
+)
 FIGURES = "figures"
 """The folder of the pictures, beside the pages."""
+
+
+def document(facts: Facts, against: Facts | None = None) -> Document:
+    """The whole report; the same studies give the same."""
+    tasks = ", ".join(task.name for task in facts.protocol.tasks)
+    lead = (
+        f"A search for recurrent cells in the space {facts.config.space} with the sampler "
+        f"{facts.config.sampler}, judged on {tasks} against the GRU; seed {facts.config.seed}."
+    )
+    sections = [section(facts, against) for section in SECTIONS]
+    return Document(f"Study {facts.name}", lead, sections)
 
 
 def write(made: Document, folder: Path) -> list[Path]:

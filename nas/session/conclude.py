@@ -9,8 +9,7 @@ from nas.errors import HIDDEN, UserError, hidden
 from nas.record.recorder import Recorder, described
 from nas.report import recording as report_recording
 from nas.report.facts import facts_of
-from nas.report.sections import document
-from nas.report.write import files_in, write
+from nas.report.write import document, files_in, write
 from nas.session.progress import counts, funnel, table_of
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.report import figures, process, results
+from nas.report import cost, results, settings
 from nas.report.command import main
 from nas.report.document import Table
 from nas.report.facts import Facts
-from nas.report.hyperparameters import Effects, Marginal
+from nas.report.settings import Effects, Marginal
 from nas.study.study import open_study
 from nas.tasks import Xml
 from nas.tasks.base import Baseline, Split, Task
@@ -64,10 +64,10 @@ def test_a_table_holds_the_metrics_themselves(known: Facts) -> None:
 
 
 def test_captions_of_scores_and_tables_of_settings_name_them(known: Facts) -> None:
-    for section in (results.race, results.trade_offs):
+    for section in (cost.race, cost.trade_offs):
         captions = " ".join(part.caption for part in section(known, None).parts[:1])  # type: ignore[union-attr]
         assert "not drawn: simple predictor 0.500 and blind guess 0.200." in captions
-    values = tables(process.settings(known, None))[-1]
+    values = tables(settings.settings(known, None))[-1]
     median = values.head.index("median")
     simple = {(r[0], r[1]): r[median] for r in values.rows if r[1].startswith("no network")}
     assert simple == {
@@ -84,10 +84,10 @@ def test_a_picture_of_a_metric_keeps_its_scale() -> None:
     marginals = tuple(Marginal("learning_rate", rate, 3, 0, values, values) for rate in (0.1, 0.2))
     effects = Effects(Xml(), 6, 0, {"learning_rate": marginals}, {}, 0.0)
     levels = {"xml": Levels(0.03, Baseline("2-gram", 0.65))}
-    svg = figures.marginals([effects], levels, "").svg
+    svg = settings.marginals_figure([effects], levels, "").svg
     found = re.findall(r">([^<>]*(?:gram|blind guess)[^<>]*)<", svg)
     assert [one.strip() for one in found] == ["2-gram", "↓ blind guess"]
-    plain = figures.marginals([effects], {"xml": Levels(None, None, "why")}, "").svg
+    plain = settings.marginals_figure([effects], {"xml": Levels(None, None, "why")}, "").svg
     heights = {float(one) for one in re.findall(r">(0\.\d+)<", svg)} - {0.1, 0.2}
     assert heights
     assert all(0.45 <= one <= 0.75 for one in heights), "the axis is that of the runs alone"

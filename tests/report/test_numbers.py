@@ -15,14 +15,14 @@ from nas.compare.command import parse
 from nas.compare.sources import cells_of
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Outcome
-from nas.report import endings, hyperparameters, race, results
+from nas.report import cost, endings, settings
 from nas.report.ancestry import ancestry, how
 from nas.report.checklist import checklist
+from nas.report.cost import front, measured
 from nas.report.document import Text
 from nas.report.facts import Facts, Run
-from nas.report.front import front, measured
-from nas.report.hyperparameters import FEWEST, effects, effects_of, importances
 from nas.report.results import board
+from nas.report.settings import FEWEST, effects, effects_of, importances
 from nas.tasks import Xml
 from nas.zoo import ZOO
 from tests.report.made_up import PROVENANCE, facts, make, outcome, reopened, scored, visit
@@ -49,7 +49,7 @@ def test_the_leaderboard_ranks_by_score(known: Facts) -> None:
 
 def test_what_each_candidate_cost_is_summed_up(known: Facts) -> None:
     """Given cells take 6 runs each; 2 s a run."""
-    arm = race.arm_of(known)
+    arm = cost.arm_of(known)
     assert [moment.candidates for moment in arm.moments] == [1, 2, 3, 4, 5, 6]
     assert [moment.best for moment in arm.moments] == [0.95, 0.95, 1.1, 1.1, 1.1, 1.1]
     runs = [18, 19, 25, 26, 29, 29]
@@ -63,9 +63,9 @@ def test_what_each_candidate_cost_is_summed_up(known: Facts) -> None:
 
 
 def test_arms_are_compared_where_both_had_spent_as_much(known: Facts) -> None:
-    moments = race.arm_of(known).moments
-    short = race.Arm("short", "random", moments[:2])
-    found = {tie.axis: tie for tie in race.ties([race.arm_of(known), short])}
+    moments = cost.arm_of(known).moments
+    short = cost.Arm("short", "random", moments[:2])
+    found = {tie.axis: tie for tie in cost.ties([cost.arm_of(known), short])}
     assert (found["candidates"].budget, found["candidates"].best) == (2, (0.95, 0.95))
     assert found["flops"].budget == 19e9
 
@@ -75,7 +75,7 @@ def test_a_score_on_further_settings_takes_the_place_of_the_first(tmp_path: Path
     study = reopened(folder)
     again = visit(study, ZOO["mut1"], {}, scored(0.7, 0.7))
     study._set_attr(again, "turn", 1)
-    assert race.arm_of(facts(folder)).moments[-1].best == 0.95
+    assert cost.arm_of(facts(folder)).moments[-1].best == 0.95
 
 
 def test_time_and_size_are_those_of_the_best_settings(known: Facts) -> None:
@@ -139,7 +139,7 @@ def test_of_many_runs_some_of_each_setting_are_taken(monkeypatch: pytest.MonkeyP
     """Though settings come in the same order with each cell."""
     order = {run.settings: run for run in made_up_runs(200)}
     runs = list(order.values()) * 40
-    monkeypatch.setattr(hyperparameters, "MOST", len(runs) // len(order))
+    monkeypatch.setattr(settings, "MOST", len(runs) // len(order))
     assert set(importances(runs, ["learning_rate", "clip_norm"])) == {"learning_rate", "clip_norm"}
 
 
@@ -232,7 +232,7 @@ def test_what_is_missing_names_the_command_that_gives_it(tmp_path: Path) -> None
     found = checklist(facts(folder), None)
     rules = ("Random search", "Final numbers")
     said_of = [one.found for one in found if one.rule.startswith(rules)]
-    parts = results.race(facts(folder), None).parts
+    parts = cost.race(facts(folder), None).parts
     said_of += [one.text for one in parts if isinstance(one, Text) and "missing" in one.text]
     assert len(said_of) == 3
     for said in said_of:
