@@ -13,7 +13,7 @@ from typing import Any
 import jsonargparse
 
 from nas.command_line import check_file, fields_of, flags, guarded, instantiate, parser_of
-from nas.compare.config import CompareConfig
+from nas.compare.config import CompareConfig, cells_of
 from nas.errors import HIDDEN, UserError, hidden
 from nas.resources import find, is_comparison, names
 from nas.study.config import SearchConfig
@@ -50,20 +50,16 @@ def compare(config: CompareConfig) -> int:
         UserError: if something that the configuration names is not there or does not fit.
         SearchError: if the GRU has no metric on some task.
     """
-    from nas.compare.run import check_cells, run
-    from nas.compare.sources import cells_of
+    from nas.compare.run import plan, run  # Optuna, once the arguments are known to be good
 
     uri = "" if config.tracking_uri == "off" else config.tracking_uri
-    cells = cells_of(config.cells, uri)
-    check_cells(config, cells)
-    return run(config, cells, command(config))
+    return run(plan(config, cells_of(config.cells, uri)), command(config))
 
 
 def command(config: CompareConfig) -> str:
     """What goes on with a comparison, a storage's password left out."""
     storage = " --storage URL" if HIDDEN in hidden(config.storage) else ""
-    path = Path(config.studies) / config.study / "config.yaml"
-    return f"python -m nas.compare --config {path}{storage}"
+    return f"python -m nas.compare --config {config.folder / 'config.yaml'}{storage}"
 
 
 def parse(arguments: Sequence[str]) -> CompareConfig:

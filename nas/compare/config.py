@@ -1,15 +1,19 @@
 """The configuration of a comparison: one tree of dataclasses, read once and passed down."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
+from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.nn.settings import described
 from nas.study.config import StudyConfig
+from nas.study.leaderboard import BASELINES
 from nas.tasks.base import Task
 from nas.workers.cluster import device_kind
 from nas.zoo.lookup import cell as look_up
+from nas.zoo.lookup import unique_cells
 
 Finding = Literal["better", "worse", "same"]
 """Of a cell beside another one; "same" is no evidence of a difference."""
@@ -104,6 +108,28 @@ class CompareConfig(StudyConfig):
 def drawn_seed(seed: int, purpose: str) -> int:
     """A seed that no search was given, as far as seeds are small numbers."""
     return int.from_bytes(hashlib.sha256(f"compare {seed} {purpose}".encode()).digest()[:4])
+
+
+def cells_of(sources: Sequence[str], tracking_uri: str = "") -> tuple[Cell, ...]:
+    """GRU and LSTM, then the cells that are named; each key once.
+
+    Raises:
+        UserError: if there is no such cell, with the nearest name.
+    """
+    return unique_cells([cell_of(source, tracking_uri) for source in (*BASELINES, *sources)])
+
+
+def cell_of(source: str, tracking_uri: str = "") -> Cell:
+    """The cell that a name means; `runs:/ID` is a run of MLflow that recorded a cell.
+
+    Raises:
+        UserError: if there is no such cell, with the nearest name.
+    """
+    if not source.startswith("runs:/"):
+        return look_up(source)
+    from nas.record.comparison import recorded_cell
+
+    return recorded_cell(source, tracking_uri)
 
 
 def published_of(text: str) -> tuple[str, str, Finding]:

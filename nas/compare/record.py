@@ -1,4 +1,4 @@
-"""What MLflow is told of a comparison: a run a cell, and one of all with the picture."""
+"""What MLflow keeps of a comparison: a run a cell, and one of all with the files."""
 
 import json
 from collections.abc import Iterator
@@ -7,12 +7,10 @@ from pathlib import Path
 
 from nas.cell.json import to_json
 from nas.cell.reader import loads
-from nas.compare.report import FILES, markdown
-from nas.compare.result import Comparison, Measured, OnTask
+from nas.compare.report import files, markdown, plain_cell
+from nas.compare.result import Comparison, Contrast, Measured, OnTask
 from nas.record.entry import Entry, legal
 from nas.study.leaderboard import BASELINES
-from nas.tasks.base import Task
-from nas.tasks.levels import Levels
 from nas.zoo import ZOO
 
 SUMMARY = "comparison"
@@ -23,102 +21,106 @@ LONGEST_NOTE = 7000
 
 def entries(comparison: Comparison, folder: Path) -> list[Entry]:
     """The runs to be written; `folder` holds the files. More cells write all of them anew."""
-    n_cells = len(comparison.cells)
-    names = [one.name for one in comparison.tasks[0].cells]
-    cells = [_of_cell(comparison, place, n_cells) for place in range(len(names))]
-    return [*cells, _summary(comparison, folder, n_cells)]
+    cells = [_of_cell(comparison, place) for place in range(len(comparison.tasks[0].cells))]
+    return [*cells, _summary(comparison, folder)]
 
 
-def _of_cell(comparison: Comparison, place: int, n_cells: int) -> Entry:
+def _of_cell(comparison: Comparison, place: int) -> Entry:
     on_tasks = [(on, on.cells[place]) for on in comparison.tasks]
     first = on_tasks[0][1]
     text = comparison.cells[first.name]
-    baselines = [ZOO[name].key for name in BASELINES]
-    kind = "baseline" if first.key in baselines else "compared"
-    said = [one for one in comparison.verdicts if one.startswith(f"{first.name} ")]
-    note = "\n".join([*(f"- {one}" for one in said), "", f"```python\n{text.rstrip()}\n```"])
-    numbers = [asdict(one) for _, one in on_tasks]
+    kind = "baseline" if first.key in {ZOO[name].key for name in BASELINES} else "compared"
+    verdicts = [one for one in comparison.verdicts if one.startswith(f"{first.name} ")]
+    note = "\n".join([*(f"- {one}" for one in verdicts), "", f"```python\n{text.rstrip()}\n```"])
+    artifacts: dict[str, str | bytes] = {
+        "cell.cell": text,
+        "cell.json": json.dumps(to_json(loads(text)), indent=2) + "\n",
+    }
+    if not comparison.n_best:
+        numbers = [plain_cell(cell) for _, cell in on_tasks]
+        artifacts["numbers.json"] = json.dumps(numbers, indent=2) + "\n"
     return Entry(
         first.key,
         first.name,
         kind,
         "FINISHED",
-        sum(one.seconds for _, one in on_tasks),
-        tags(comparison.study, first.key, kind, n_cells),
-        dict(pair for on, one in on_tasks for pair in _metrics(on, one)),
-        dict(pair for on, one in on_tasks for pair in _params(on, one)),
+        sum(cell.seconds for _, cell in on_tasks),
+        _tags(comparison, first.key, kind),
+        dict(pair for on, cell in on_tasks for pair in _metrics(on, cell)),
+        _counts(comparison)
+        if comparison.n_best
+        else dict(pair for on, cell in on_tasks for pair in _params(on, cell)),
         (),
         note[:LONGEST_NOTE],
-        {
-            "cell.cell": text,
-            "cell.json": json.dumps(to_json(loads(text)), indent=2) + "\n",
-            "numbers.json": json.dumps(numbers, indent=2) + "\n",
-        },
+        artifacts,
     )
 
 
-def tags(study: str, key: str, kind: str, n_cells: int) -> dict[str, str]:
+def _tags(comparison: Comparison, key: str, kind: str) -> dict[str, str]:
     """What a run of a comparison is found by."""
     # Corrected p values depend on how many cells there are: with more of them, all is written anew.
-    return {
-        "nas.key": key,
-        "nas.kind": kind,
-        "nas.study": study,
-        "nas.turn": str(n_cells),
-    }
+    n_cells = str(len(comparison.cells))
+    return {"nas.key": key, "nas.kind": kind, "nas.study": comparison.study, "nas.turn": n_cells}
 
 
-def _metrics(on: OnTask, one: Measured) -> Iterator[tuple[str, float]]:
+def _counts(comparison: Comparison) -> dict[str, str]:
+    if comparison.n_best:
+        return {"settings": str(comparison.tuning), "best": str(comparison.n_best)}
+    return {"seeds": str(len(comparison.seeds)), "tuning": str(comparison.tuning)}
+
+
+def _metrics(on: OnTask, cell: Measured) -> Iterator[tuple[str, float]]:
     task = on.task.name
-    yield legal(f"{task}.test"), sum(one.values) / len(one.values)
-    if one.mean is not None:
-        yield legal(f"{task}.test.low"), one.mean.low
-        yield legal(f"{task}.test.high"), one.mean.high
-    if one.tuned is not None:
-        yield legal(f"{task}.validation"), one.tuned
-    yield legal(f"{task}.n_params"), float(one.n_params)
-    for baseline, found in on.against.items():
-        if (pair := found.get(one.name)) is not None and pair.gain is not None:
-            yield legal(f"{task}.better_than_{baseline}"), pair.gain.mean
-            yield legal(f"{task}.better_than_{baseline}.low"), pair.gain.low
-            yield legal(f"{task}.better_than_{baseline}.high"), pair.gain.high
-            yield legal(f"{task}.better_than_{baseline}.p"), pair.corrected
+    yield legal(f"{task}.test"), sum(cell.values) / len(cell.values)
+    if cell.mean is not None:
+        yield legal(f"{task}.test.low"), cell.mean.low
+        yield legal(f"{task}.test.high"), cell.mean.high
+    if cell.tuned is not None:
+        yield legal(f"{task}.validation"), cell.tuned
+    if cell.n_params:
+        yield legal(f"{task}.n_params"), float(cell.n_params)
+    for other, pairs in on.against.items():
+        if (pair := pairs.get(cell.name)) is not None and pair.gain is not None:
+            is_many = isinstance(pair, Contrast)
+            name = f"{task}.better_than_{'first' if is_many else other}"
+            yield legal(name), pair.gain.mean
+            yield legal(f"{name}.low"), pair.gain.low
+            yield legal(f"{name}.high"), pair.gain.high
+            yield legal(f"{task}.p" if is_many else f"{name}.p"), pair.corrected
+    if cell.shares is not None:
+        for name, share in cell.shares.single.items():
+            yield legal(f"{task}.share.{name}"), share
+        yield legal(f"{task}.share.interactions"), cell.shares.interactions
 
 
-def level_metrics(task: Task, levels: Levels) -> Iterator[tuple[str, float]]:
-    """Of the summary: what needs no network."""
-    for one in levels.shown:
-        yield legal(f"{task.name}.{one.name}"), one.value
-
-
-def _params(on: OnTask, one: Measured) -> Iterator[tuple[str, str]]:
-    if one.settings is not None:
-        for name, value in {**asdict(one.settings), "hidden_size": one.hidden_size}.items():
+def _params(on: OnTask, cell: Measured) -> Iterator[tuple[str, str]]:
+    if cell.settings is not None:
+        for name, value in {**asdict(cell.settings), "hidden_size": cell.hidden_size}.items():
             yield legal(f"{on.task.name}.{name}"), str(value)
 
 
-def _summary(comparison: Comparison, folder: Path, n_cells: int) -> Entry:
-    claimed = [
-        found.is_claimed
+def _summary(comparison: Comparison, folder: Path) -> Entry:
+    pairs = [pair for on in comparison.tasks for of in on.against.values() for pair in of.values()]
+    levels = {
+        legal(f"{on.task.name}.{level.name}"): level.value
         for on in comparison.tasks
-        for of_baseline in on.against.values()
-        for found in of_baseline.values()
-    ]
+        for level in on.levels.shown
+    }
     return Entry(
         SUMMARY,
         SUMMARY,
         SUMMARY,
         "FINISHED",
-        sum(one.seconds for on in comparison.tasks for one in on.cells),
-        tags(comparison.study, SUMMARY, SUMMARY, n_cells),
+        sum(cell.seconds for on in comparison.tasks for cell in on.cells),
+        _tags(comparison, SUMMARY, SUMMARY),
         {
-            "n_cells": float(n_cells),
-            "n_pairs": float(len(claimed)),
-            "n_claimed": float(sum(claimed)),
-            **dict(pair for on in comparison.tasks for pair in level_metrics(on.task, on.levels)),
+            "n_cells": float(len(comparison.cells)),
+            "n_pairs": float(len(pairs)),
+            "n_claimed": float(sum(pair.is_claimed for pair in pairs)),
+            **levels,
         },
-        {"seeds": str(len(comparison.seeds)), "tuning": str(comparison.tuning)},
+        _counts(comparison),
         (),
         markdown(comparison)[:LONGEST_NOTE],
-        {name: (folder / name).read_bytes() for name in FILES},
+        {name: (folder / name).read_bytes() for name in files(comparison)},
     )

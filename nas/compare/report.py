@@ -1,76 +1,107 @@
-"""A comparison as text, Markdown, JSON and CSV."""
+"""A comparison as text, Markdown, JSON, CSV and pictures."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nas.compare.result import Comparison, Measured, OnTask
-from nas.errors import UserError
-from nas.statistics.intervals import Difference, shown_p
+import numpy as np
+
+from nas.compare.result import FEWEST, Comparison, Contrast, Measured, OnTask, agreements, gain_of
+from nas.report.document import Code, Document, Figure, Items, Part, Section, Table, Text
+from nas.report.files import csv_text, json_text, png_of, write_files
+from nas.report.text import lines as lines_of
+from nas.report.text import markdown as markdown_of
+from nas.statistics.anova import N_TREES
+from nas.statistics.intervals import shown_p
 from nas.study.leaderboard import BASELINES
 
-NOTE = (
+SEEDS_NOTE = (
     "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "
     "cell is better. p: Wilcoxon's signed-rank test, corrected by Holm over the cells against one "
     "baseline on one task. Settings were chosen on validation, with another seed; what is shown is "
     "the test split. The last rows of a table need no network: a simple predictor, fitted on the "
     "training split, and blind guessing, on the first seed's data."
 )
-FILES = ("comparison.md", "comparison.json", "comparison.csv", "comparison.png")
+SETTINGS_NOTE = (
+    "Every cell is trained once on each of the same random settings; the best of them on "
+    "validation are compared on test. Brackets are Welch's 95 % intervals of the difference of "
+    "means, above 0 the cell is better; p: Welch's t test, and after Bonferroni's correction over "
+    "the cells beside the first, by which worse and better are said at 0.05; rank p: Mann and "
+    "Whitney's test, not corrected. Runs of one cell share data and test split, so that p says "
+    "nothing of other data. A run without a metric counts as blind guessing. The last rows need no "
+    "network: a simple predictor, fitted on the training split, and blind guessing."
+)
+SHARES_NOTE = (
+    "Shares of the variance of the test metric over all runs of a cell: functional ANOVA on a "
+    f"forest of {N_TREES} trees, with at least {FEWEST} runs, grown on the places of the settings "
+    "between the ends of what was drawn; what is worse than blind guessing counts as that. "
+    "Interactions are what no hyperparameter explains alone; a forest takes some noise for them: "
+    "of a sum of two terms at 200 places they are 2 %, with noise of a fifth of the variance 14 %. "
+    "learning_rate is that of the step at rest, rate / (1 - momentum)."
+)
+CAPTIONS = {
+    "comparison": "All cells: what they reach, and how they differ.",
+    "marginals": "The metric by each hyperparameter.",
+}
+
+
+def pictures(comparison: Comparison) -> list[str]:
+    """The names of the pictures' files, without the suffix."""
+    return ["comparison", "marginals"] if comparison.n_best else ["comparison"]
+
+
+def files(comparison: Comparison) -> list[str]:
+    """The names of all files that `write` writes."""
+    plots = [f"{name}.png" for name in pictures(comparison)]
+    return ["comparison.md", "comparison.json", "comparison.csv", *plots]
 
 
 def title(comparison: Comparison, on: OnTask) -> str:
     """One line above a task's table."""
     metric = on.task.metric
     direction = "higher" if metric.higher_is_better else "lower"
+    about = f"{on.task.name}: {metric.name} on test ({metric.unit}, {direction} is better), "
+    if comparison.n_best:
+        n_settings, n_best = comparison.tuning, comparison.n_best
+        return f"{about}{n_settings} settings a cell, n = {n_best} best on validation"
     n = len(comparison.seeds)
-    n_tuned = max((one.n_tuned for one in on.cells), default=0)
+    n_tuned = max((cell.n_tuned for cell in on.cells), default=0)
     return (
-        f"{on.task.name}: {metric.name} on test ({metric.unit}, {direction} is better), "
-        f"{n} fresh seed{'' if n == 1 else 's'}, {max(on.task.n_params):,} parameters, best of "
-        f"{n_tuned} setting{'' if n_tuned == 1 else 's'}"
+        f"{about}{n} fresh seed{'' if n == 1 else 's'}, {max(on.task.n_params):,} parameters, "
+        f"best of {n_tuned} setting{'' if n_tuned == 1 else 's'}"
     )
 
 
-def headings() -> list[str]:
-    """Of a task's columns."""
-    against = [text for name in BASELINES for text in (f"better than {name} by", "p")]
-    return ["cell", "test", *against, "params", "width", "setting"]
-
-
-def rows(on: OnTask) -> list[list[str]]:
+def table(comparison: Comparison, on: OnTask) -> Table:
     """A row for each cell, then one for each predictor without a network."""
-    empty = [""] * (len(headings()) - 2)
-    simple = [[one.name, f"{one.value:.4f}", *empty] for one in on.levels.shown]
-    return [*(_row(on, one) for one in on.cells), *simple]
+    if comparison.n_best:
+        gained = f"better than {comparison.first} by"
+        beside = (gained, "p", "corrected", "rank p", "found", "published", "agreement")
+        head = ["cell", "best", "mean of best", *beside, "no metric", "training"]
+        rows = [_row_by_settings(on, cell) for cell in on.cells]
+    else:
+        against = [text for name in BASELINES for text in (f"better than {name} by", "p")]
+        head = ["cell", "test", *against, "params", "width", "setting"]
+        rows = [_row_by_seeds(on, cell) for cell in on.cells]
+    for level in on.levels.shown:
+        simple = [level.name, *([""] if comparison.n_best else []), f"{level.value:.4f}"]
+        rows.append([*simple, *[""] * (len(head) - len(simple))])
+    return Table("", head, rows)
 
 
-def _row(on: OnTask, one: Measured) -> list[str]:
-    cells = [one.name, _mean(one)]
+def _row_by_seeds(on: OnTask, cell: Measured) -> list[str]:
+    mean = cell.mean
+    interval = f"{mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]" if mean else ""
+    row = [cell.name, interval or f"{cell.values[0]:.4f}"]
     for of_baseline in on.against.values():
-        found = of_baseline.get(one.name)
-        cells += ["", ""] if found is None else [_gain(found), shown_p(found.corrected)]
-    return [*cells, f"{one.n_params:,}", str(one.hidden_size), _setting(one)]
+        pair = of_baseline.get(cell.name)
+        row += ["", ""] if pair is None else [gain_of(pair), shown_p(pair.corrected)]
+    return [*row, f"{cell.n_params:,}", str(cell.hidden_size), _setting(cell)]
 
 
-def _mean(one: Measured) -> str:
-    if one.mean is None:
-        return f"{one.values[0]:.4f}"
-    return f"{one.mean.mean:.4f} [{one.mean.low:.4f}, {one.mean.high:.4f}]"
-
-
-def _gain(found: Difference) -> str:
-    if found.gain is None:
-        return "-"
-    return f"{found.gain.mean:+.4f} [{found.gain.low:+.4f}, {found.gain.high:+.4f}]"
-
-
-def _setting(one: Measured) -> str:
-    settings = one.settings
+def _setting(cell: Measured) -> str:
+    settings = cell.settings
     if settings is None:
         return "none had a metric"
     parts = [f"rate {settings.learning_rate:g}", f"scale {settings.init_scale:g}"]
@@ -80,108 +111,173 @@ def _setting(one: Measured) -> str:
     return ", ".join(parts + ([settings.stacking] if settings.stacking != "plain" else []))
 
 
-def caveats(comparison: Comparison) -> Iterator[str]:
-    """What readers must know of single cells."""
+def _row_by_settings(on: OnTask, cell: Measured) -> list[str]:
+    pair, beside = on.contrasts.get(cell.name), [""] * 7
+    if pair is not None:
+        tests = [shown_p(p) for p in (pair.p, pair.corrected, pair.rank_p)]
+        agreement = (pair.found, pair.published or "-", pair.agreement or "-")
+        beside = [gain_of(pair), *tests, *agreement]
+    reached = [cell.name, f"{cell.values[0]:.4f}", f"{np.mean(cell.values):.4f}"]
+    return [*reached, *beside, str(cell.n_missing), f"{cell.seconds / 3600:.2f} h"]
+
+
+def shares_table(on: OnTask) -> Table:
+    """What hyperparameters explain: a row for each cell, the mean of all last."""
+    names = [axis.name for axis in on.axes]
+    rows = []
+    for cell in on.cells:
+        if cell.shares is None:
+            rows.append([cell.name, *("-" for _ in names), "-", "-"])
+            continue
+        pairs = cell.shares.pairs
+        largest = max(pairs, key=lambda two: pairs[two], default=None)
+        shown = "-" if largest is None else f"{' x '.join(largest)} {pairs[largest]:.0%}"
+        single = [f"{cell.shares.single[name]:.0%}" for name in names]
+        rows.append([cell.name, *single, f"{cell.shares.interactions:.0%}", shown])
+    if known := [cell.shares for cell in on.cells if cell.shares is not None]:
+        means = [f"{np.mean([shares.single[name] for shares in known]):.0%}" for name in names]
+        interactions = f"{np.mean([shares.interactions for shares in known]):.0%}"
+        rows.append(["mean", *means, interactions, ""])
+    return Table("", ("cell", *names, "interactions", "largest pair"), rows)
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """The verdicts, and what readers must know of single cells."""
+    return [*comparison.verdicts, *agreements(comparison), *_caveats(comparison)]
+
+
+def _caveats(comparison: Comparison) -> Iterator[str]:
     for on in comparison.tasks:
-        for one in on.cells:
-            why = [reason for reason in one.missing if reason]
-            if why:
-                reasons = ", ".join(sorted(set(why)))
+        for cell in () if comparison.n_best else on.cells:
+            if cell.n_missing:
+                reasons = ", ".join(sorted({reason for reason in cell.missing if reason}))
                 yield (
-                    f"{one.name} on {on.task.name}: {len(why)} of {len(one.values)} seeds have no "
-                    f"metric ({reasons}) and count as blind guessing, "
+                    f"{cell.name} on {on.task.name}: {cell.n_missing} of {len(cell.values)} seeds "
+                    f"have no metric ({reasons}) and count as blind guessing, "
                     f"{on.task.chance('test'):.4f}."
                 )
         if on.levels.why:
             yield f"{on.task.name}: {on.levels.missing}."
 
 
+def _tables(comparison: Comparison) -> Iterator[tuple[str, Table]]:
+    """All tables with their titles."""
+    for on in comparison.tasks:
+        yield title(comparison, on), table(comparison, on)
+        if comparison.n_best:
+            yield f"{on.task.name}: shares of the variance of the test metric", shares_table(on)
+
+
+def _notes(comparison: Comparison) -> list[Part]:
+    notes = (SETTINGS_NOTE, SHARES_NOTE) if comparison.n_best else (SEEDS_NOTE,)
+    return [Text(note) for note in notes]
+
+
 def lines(comparison: Comparison) -> list[str]:
     """What is printed."""
-    found: list[str] = []
-    for on in comparison.tasks:
-        table = [headings(), *rows(on)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        found += [title(comparison, on)]
-        found += [
-            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        ]
-        found += [""]
-    return [*found, *comparison.verdicts, *caveats(comparison), NOTE]
+    printed: list[str] = []
+    for heading, made in _tables(comparison):
+        printed += [*lines_of(Text(heading), made), ""]
+    return [*printed, *sentences(comparison), *lines_of(*_notes(comparison))]
 
 
 def markdown(comparison: Comparison) -> str:
     """A page."""
-    page = [f"# {comparison.study}", ""]
-    page += [f"- {one}" for one in (*comparison.verdicts, *caveats(comparison))]
-    for on in comparison.tasks:
-        names = headings()
-        page += ["", f"## {title(comparison, on)}", "", _cells(names), _cells(["---"] * len(names))]
-        page += [_cells(row) for row in rows(on)]
-    page += ["", NOTE, "", "![All cells and their intervals](comparison.png)", ""]
-    for name, text in comparison.cells.items():
-        page += [f"## {name}", "", f"```python\n{text.rstrip()}\n```", ""]
-    return "\n".join(page)
-
-
-def _cells(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(texts)} |"
+    plots = [Figure(name, CAPTIONS[name]) for name in pictures(comparison)]
+    sections = [
+        Section("", (Items(sentences(comparison)),)),
+        *(Section(heading, (made,)) for heading, made in _tables(comparison)),
+        Section("", (*_notes(comparison), *plots)),
+        *(Section(name, (Code(text, "python"),)) for name, text in comparison.cells.items()),
+    ]
+    return markdown_of(Document(comparison.study, "", sections))
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:
-    """All of it, as JSON."""
-    return {
-        "study": comparison.study,
-        "seeds": list(comparison.seeds),
-        "tuning": comparison.tuning,
-        "tasks": {on.task.name: _plain(on) for on in comparison.tasks},
-        "verdicts": comparison.verdicts,
-        "cells": dict(comparison.cells),
-    }
+    """The numbers of a comparison, as JSON; of many settings without single runs."""
+    how = (
+        {"settings": comparison.tuning, "best": comparison.n_best, "first": comparison.first}
+        if comparison.n_best
+        else {"seeds": list(comparison.seeds), "tuning": comparison.tuning}
+    )
+    tasks = {on.task.name: _plain(on, many=bool(comparison.n_best)) for on in comparison.tasks}
+    texts = {"verdicts": comparison.verdicts, "cells": dict(comparison.cells)}
+    return {"study": comparison.study, **how, "tasks": tasks, **texts}
 
 
-def _plain(on: OnTask) -> dict[str, Any]:
-    return {
+def _plain(on: OnTask, *, many: bool) -> dict[str, Any]:
+    about = {
         "metric": asdict(on.task.metric),
-        "n_params": max(on.task.n_params),
         "version": on.task.version,
         "levels": asdict(on.levels),
-        "cells": {one.name: asdict(one) for one in on.cells},
-        "against": {
-            baseline: {name: asdict(one) for name, one in found.items()}
-            for baseline, found in on.against.items()
-        },
+        "cells": {cell.name: plain_cell(cell) for cell in on.cells},
+    }
+    if many:
+        return {**about, "contrasts": _plain_pairs(on.contrasts)}
+    against = {other: _plain_pairs(pairs) for other, pairs in on.against.items()}
+    return {**about, "n_params": max(on.task.n_params), "against": against}
+
+
+def _plain_pairs(pairs: Mapping[str, Any]) -> dict[str, Any]:
+    said = ("found", "agreement")
+    return {
+        name: asdict(pair)
+        | ({key: getattr(pair, key) for key in said} if isinstance(pair, Contrast) else {})
+        for name, pair in pairs.items()
     }
 
 
-def table(comparison: Comparison) -> str:
-    """CSV: a line for each task, cell and seed."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(["task", "metric", "cell", "key", "seed", "test", "missing"])
+def plain_cell(cell: Measured) -> dict[str, Any]:
+    """The numbers of a cell on a task, as JSON."""
+    if not cell.runs:
+        numbers = asdict(cell)
+        return {name: numbers[name] for name in numbers if name not in ("runs", "shares")}
+    explained = None
+    if cell.shares is not None:
+        pairs = {" x ".join(two): share for two, share in cell.shares.pairs.items()}
+        explained = {
+            "single": cell.shares.single,
+            "pairs": pairs,
+            "higher": cell.shares.higher,
+            "interactions": cell.shares.interactions,
+        }
+    numbers = {"key": cell.key, "values": cell.values, "n_missing": cell.n_missing}
+    return {**numbers, "shares": explained}
+
+
+def rows_of_runs(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """A row of the CSV file for each task, cell and seed, or each task, cell and setting."""
+    drawn = {axis.name: None for on in comparison.tasks for axis in on.axes}
     for on in comparison.tasks:
-        for one in on.cells:
-            about = (on.task.name, on.task.metric.name, one.name, one.key)
-            for seed, value, why in zip(comparison.seeds, one.values, one.missing, strict=True):
-                out.writerow([*about, seed, f"{value:.9g}", why])
-    return text.getvalue()
+        for cell in on.cells:
+            about = {"task": on.task.name, "metric": on.task.metric.name}
+            about |= {"cell": cell.name, "key": cell.key}
+            by_seed = zip(comparison.seeds, cell.values, cell.missing, strict=False)
+            for seed, value, why in by_seed:
+                yield {**about, "seed": seed, "test": value, "missing": why}
+            for place, run in enumerate(cell.runs):
+                yield {
+                    **about,
+                    "place": place,
+                    **drawn,
+                    **{axis.name: axis.value(run.settings) for axis in on.axes},
+                    "hidden_size": run.hidden_size,
+                    "validation": run.validation,
+                    "test": run.test,
+                    "status": run.status,
+                    "rank": run.rank,
+                    "seconds": round(run.seconds, 3),
+                }
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write the page, all numbers, the single measurements and the picture.
+    """Write the page, all numbers, the single measurements and the pictures.
 
     Raises:
         UserError: if the folder cannot be written.
     """
-    from nas.compare.picture import draw
+    from nas.compare.picture import figures
 
-    page, numbers, single, picture = (folder / name for name in FILES)
-    try:
-        page.write_text(markdown(comparison), encoding="utf-8")
-        numbers.write_text(json.dumps(plain(comparison), indent=1) + "\n", encoding="utf-8")
-        single.write_text(table(comparison), encoding="utf-8")
-        draw(comparison, picture)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from None
-    return [page, numbers, single, picture]
+    data: list[str | bytes] = [markdown(comparison), json_text(plain(comparison))]
+    data += [csv_text(list(rows_of_runs(comparison)), 9), *map(png_of, figures(comparison))]
+    return write_files(folder, dict(zip(files(comparison), data, strict=True)))

@@ -1,19 +1,32 @@
-"""From the stored outcomes of a comparison to what may be said of each pair of cells."""
+"""From the stored outcomes of a comparison to what may be said of each pair of cells.
+
+There are two tests, one for each protocol. With fresh seeds, differences to GRU and LSTM are paired
+by seed, and the rank test is corrected by Holm. With many settings, as by Greff et al. 2015,
+sections IV and V, Welch's t test between the best shares of a cell and of the first one is
+corrected by Bonferroni, and functional ANOVA says what the hyperparameters explain of the metric.
+"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from nas.compare.protocol import Comparing, is_missing, value_of
+import numpy as np
+
+from nas.compare.config import Finding, published_of
+from nas.compare.drawn import Axis, axes
+from nas.compare.protocol import BestShare, FreshSeeds, is_missing, value_of
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_value
+from nas.statistics.anova import Shares, shares
 from nas.statistics.intervals import (
     LEVEL,
     Difference,
     Interval,
     differences,
     interval,
+    shown_p,
     smallest_p,
     verdict,
 )
@@ -22,6 +35,27 @@ from nas.study.visit import Visit
 from nas.tasks.base import Metric, Task
 from nas.tasks.levels import Levels, levels_of
 from nas.zoo import ZOO
+from nas.zoo.lookup import cell as look_up
+
+FEWEST = 20
+"""Runs of a cell below which nothing is said of what hyperparameters explain."""
+HOW = {"same": "no evidence of a difference", "worse": "worse", "better": "better"}
+Agreement = Literal["", "same", "different", "no evidence"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of many settings."""
+
+    settings: Settings
+    validation: float | None
+    test: float
+    """That of blind guessing for a run without a metric."""
+    status: str
+    rank: int | None
+    """Its place on validation, 0 the best, if it is of the share that is compared."""
+    hidden_size: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -31,21 +65,61 @@ class Measured:
     name: str
     """Unlike that of any other cell of the comparison."""
     key: str
-    settings: Settings | None
-    """The best of tuning; None if no run had a metric."""
-    tuned: float | None
-    """Its metric on validation, with the seed of tuning: flattered by the choice."""
     values: tuple[float, ...]
-    """On test, by seed; that of blind guessing for a run without a metric."""
+    """On test, by seed, or of the best settings, the best on validation first; the metric of blind
+    guessing for a run without one."""
     missing: tuple[str, ...]
-    """By seed, why there is no metric; empty where there is one."""
-    mean: Interval | None
-    n_params: int
-    hidden_size: int
-    n_tuned: int
-    """Settings tried."""
+    """By seed or by setting, why there is no metric; empty where there is one."""
     seconds: float
-    """Of all training."""
+    """Time of all training."""
+    mean: Interval | None = None
+    """Of values by seed."""
+    settings: Settings | None = None
+    """The best of tuning; None if no run had a metric."""
+    tuned: float | None = None
+    """Its metric on validation, with the seed of tuning: flattered by the choice."""
+    n_params: int = 0
+    hidden_size: int = 0
+    n_tuned: int = 0
+    """Settings tried."""
+    runs: tuple[Run, ...] = ()
+    """Of many settings, in their order, which all cells share."""
+    shares: Shares | None = None
+    """What hyperparameters explain of the test metric; None if it does not vary or runs are few."""
+
+    @property
+    def n_missing(self) -> int:
+        return sum(bool(reason) for reason in self.missing)
+
+
+@dataclass(frozen=True)
+class Contrast(Difference):
+    """A cell against the first one by Welch's test; `corrected` is by Bonferroni."""
+
+    rank_p: float
+    """The p value of Mann and Whitney's test, not corrected: it needs no t distribution."""
+    published: Finding | None = None
+    """What the paper found; None where nothing was given."""
+
+    @property
+    def is_claimed(self) -> bool:
+        return self.corrected <= LEVEL
+
+    @property
+    def found(self) -> Finding:
+        """What the test says; "same" is no evidence of a difference."""
+        assert self.gain is not None
+        return "same" if not self.is_claimed else "better" if self.gain.mean > 0 else "worse"
+
+    @property
+    def agreement(self) -> Agreement:
+        """Whether the paper's finding is found here; "no evidence" where it saw a difference of
+        which there is none here."""
+        if self.published is None:
+            return ""
+        if self.found == self.published:
+            return "same"
+        return "no evidence" if self.found == "same" else "different"
 
 
 @dataclass(frozen=True)
@@ -54,11 +128,19 @@ class OnTask:
 
     task: Task
     cells: tuple[Measured, ...]
-    """As they were given, the baselines first."""
+    """The baselines first, or the one that others are compared with."""
     against: Mapping[str, Mapping[str, Difference]]
-    """By baseline, then by cell; a pair of baselines is there once."""
+    """By the other cell, then by cell; a pair of baselines is there once."""
     levels: Levels
-    """On test, of the data of the first seed."""
+    """What needs no network, on test."""
+    axes: tuple[Axis, ...] = ()
+    """The hyperparameters that were drawn."""
+
+    @property
+    def contrasts(self) -> Mapping[str, Contrast]:
+        """By cell, those with the first one."""
+        pairs = (pair for of_other in self.against.values() for pair in of_other.values())
+        return {pair.first: pair for pair in pairs if isinstance(pair, Contrast)}
 
 
 @dataclass(frozen=True)
@@ -66,29 +148,73 @@ class Comparison:
     """What a comparison found."""
 
     study: str
-    seeds: tuple[int, ...]
-    tuning: int
     cells: Mapping[str, str]
     """Text of each cell, by its name."""
     tasks: tuple[OnTask, ...]
+    tuning: int
+    """Settings of each task that every cell was tried on."""
+    seeds: tuple[int, ...] = ()
+    n_best: int = 0
+    """Settings of each cell that are compared; 0 where fresh seeds are."""
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.cells))
 
     @property
     def verdicts(self) -> list[str]:
         """A sentence for each pair and task."""
         return [
-            verdict(found, on.task.name, on.task.metric.name)
+            _beside(pair, on.task)
+            if isinstance(pair, Contrast)
+            else verdict(pair, on.task.name, on.task.metric.name)
             for on in self.tasks
-            for of_baseline in on.against.values()
-            for found in of_baseline.values()
+            for of_other in on.against.values()
+            for pair in of_other.values()
         ]
 
 
-def compared(study: str, visits: Sequence[Visit], protocol: Comparing) -> Comparison:
-    """What the visits of a finished comparison say."""
+def _beside(pair: Contrast, task: Task) -> str:
+    p = shown_p(pair.corrected)
+    test = (
+        f"{task.metric.name} better by {gain_of(pair)}, n = {pair.n} settings of each, "
+        f"corrected p {p if p.startswith('<') else f'= {p}'}"
+    )
+    paper = f"; the paper: {pair.published}, {pair.agreement}" if pair.published else ""
+    return f"{pair.first} beside {pair.other} on {task.name}: {HOW[pair.found]} ({test}){paper}."
+
+
+def gain_of(pair: Difference) -> str:
+    """By how much the first is better, with its interval."""
+    gain = pair.gain
+    return f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" if gain else "-"
+
+
+def compared(
+    study: str,
+    visits: Sequence[Visit],
+    protocol: FreshSeeds | BestShare,
+    first: str = "",
+    published: Sequence[str] = (),
+) -> Comparison:
+    """What the visits of a finished comparison say.
+
+    With many settings, `first` is the key of the cell that others are compared with, and
+    `published` are findings as `CompareConfig.published` has them.
+    """
     names = unique_names(visits)
-    tasks = tuple(_on_task(task, visits, names, protocol) for task in protocol.tasks)
+    tuning = protocol.config.n_settings
+    if isinstance(protocol, FreshSeeds):
+        cells = {names[visit.key]: visit.cell for visit in visits}
+        tasks = tuple(_by_seeds(task, visits, names, protocol) for task in protocol.tasks)
+        return Comparison(study, cells, tasks, tuning, seeds=protocol.seeds)
+    visits = sorted(visits, key=lambda visit: visit.key != first)
+    known: dict[tuple[str, str], Finding] = {
+        (task, look_up(cell).key): finding for task, cell, finding in map(published_of, published)
+    }
+    tasks = tuple(_by_settings(task, visits, names, protocol, known) for task in protocol.tasks)
     cells = {names[visit.key]: visit.cell for visit in visits}
-    return Comparison(study, protocol.seeds, protocol.config.n_settings, cells, tasks)
+    return Comparison(study, cells, tasks, tuning, n_best=protocol.n_best)
 
 
 def unique_names(visits: Sequence[Visit]) -> dict[str, str]:
@@ -97,34 +223,42 @@ def unique_names(visits: Sequence[Visit]) -> dict[str, str]:
     return {v.key: v.name if counts[v.name] == 1 else f"{v.name} {v.key[:6]}" for v in visits}
 
 
-def _on_task(
-    task: Task, visits: Sequence[Visit], names: Mapping[str, str], protocol: Comparing
+def _tried(visit: Visit, task: Task, protocol: FreshSeeds | BestShare) -> list[Outcome]:
+    """The outcomes of all settings."""
+    asked = protocol.given_evaluations(visit.cell, visit.key, task)
+    return [outcome for one in asked for outcome in visit.evaluated[one.digest()].outcomes]
+
+
+# --- fresh seeds ---
+
+
+def _by_seeds(
+    task: Task, visits: Sequence[Visit], names: Mapping[str, str], protocol: FreshSeeds
 ) -> OnTask:
-    cells = tuple(_measured(visit, names[visit.key], task, protocol) for visit in visits)
-    by_key = {one.key: one for one in cells}
+    cells = tuple(_tuned(visit, names[visit.key], task, protocol) for visit in visits)
+    by_key = {cell.key: cell for cell in cells}
     against: dict[str, Mapping[str, Difference]] = {}
     done: set[str] = set()
     for baseline in BASELINES:
         other = by_key[ZOO[baseline].key]
         done.add(other.key)
-        rest = {one.name: gains(task.metric, one, other) for one in cells if one.key not in done}
-        against[other.name] = differences(rest, other.name)
+        rest = [cell for cell in cells if cell.key not in done]
+        by_cell = {cell.name: gains(task.metric, cell, other) for cell in rest}
+        against[other.name] = differences(by_cell, other.name)
     return OnTask(task, cells, against, levels_of(task, protocol.seeds[0], "test"))
 
 
-def gains(metric: Metric, one: Measured, other: Measured) -> list[float]:
+def gains(metric: Metric, cell: Measured, other: Measured) -> list[float]:
     """By how much one cell is better than another, seed by seed."""
     sign = 1.0 if metric.higher_is_better else -1.0
-    return [sign * (a - b) for a, b in zip(one.values, other.values, strict=True)]
+    return [sign * (a - b) for a, b in zip(cell.values, other.values, strict=True)]
 
 
-def _measured(visit: Visit, name: str, task: Task, protocol: Comparing) -> Measured:
-    asked = protocol.given_evaluations(visit.cell, visit.key, task)
-    answers = [visit.evaluated[one.digest()].outcomes for one in asked]
-    settings = protocol.tuned(task, asked, answers)
+def _tuned(visit: Visit, name: str, task: Task, protocol: FreshSeeds) -> Measured:
+    tuning = _tried(visit, task, protocol)
+    settings = protocol.tuned(visit.cell, visit.key, task, tuning)
     fresh = protocol.fresh(visit.cell, visit.key, task, settings)
     tested = [visit.evaluated[one.digest()].outcomes[0] for one in fresh]
-    tuning = [outcome for of_one in answers for outcome in of_one]
     n_seeds = len(protocol.seeds)
     values = tuple(value_of(task, one) for one in tested) or (task.chance("test"),) * n_seeds
     for outcome in tested:
@@ -133,19 +267,20 @@ def _measured(visit: Visit, name: str, task: Task, protocol: Comparing) -> Measu
     return Measured(
         name,
         visit.key,
+        values,
+        tuple(map(_why_missing, tested)) or ("no setting had a metric",) * n_seeds,
+        sum(outcome.cost.wall_s for outcome in (*tuning, *tested)),
+        interval(values),
         settings,
         best_value(task, tuning),
-        values,
-        tuple(_why(one) for one in tested) or ("no setting had a metric",) * n_seeds,
-        interval(values),
-        max((one.n_params for one in tested), default=0),
-        max((one.hidden_size for one in tested), default=0),
+        max((outcome.n_params for outcome in tested), default=0),
+        max((outcome.hidden_size for outcome in tested), default=0),
         len(tuning),
-        sum(one.cost.wall_s for one in (*tuning, *tested)),
     )
 
 
-def _why(outcome: Outcome) -> str:
+def _why_missing(outcome: Outcome) -> str:
+    """Why a run has no metric; empty if it has one."""
     if not is_missing(outcome):
         return ""
     return outcome.status if outcome.status != "ok" else "not finite"
@@ -164,3 +299,117 @@ def too_few_seeds(n_seeds: int, n_cells: int) -> str:
         f"{n_seeds} seed{'' if n_seeds == 1 else 's'} cannot show a difference: the rank test of "
         f"{cells} against the GRU, corrected, needs at least {needed}."
     )
+
+
+# --- the best of many settings ---
+
+
+def _by_settings(
+    task: Task,
+    visits: Sequence[Visit],
+    names: Mapping[str, str],
+    protocol: BestShare,
+    known: Mapping[tuple[str, str], Finding],
+) -> OnTask:
+    drawn = axes(protocol.grid, task)
+    cells = [_sampled(visit, names[visit.key], task, protocol, drawn) for visit in visits]
+    first, rest = cells[0], cells[1:]
+    pairs = {
+        cell.name: contrast(task, cell, first, len(rest), known.get((task.name, cell.key)))
+        for cell in rest
+    }
+    levels = levels_of(task, protocol.seed, "test")
+    return OnTask(task, tuple(cells), {first.name: pairs}, levels, drawn)
+
+
+def _sampled(
+    visit: Visit, name: str, task: Task, protocol: BestShare, drawn: Sequence[Axis]
+) -> Measured:
+    outcomes = _tried(visit, task, protocol)
+    ranks = {place: rank for rank, place in enumerate(protocol.best_places(task, outcomes))}
+    pairs = zip(protocol.settings_of(task), outcomes, strict=True)
+    runs = [
+        Run(
+            settings,
+            outcome.best,
+            value_of(task, outcome),
+            _why_missing(outcome) or outcome.status,
+            ranks.get(place),
+            outcome.hidden_size,
+            outcome.cost.wall_s,
+        )
+        for place, (settings, outcome) in enumerate(pairs)
+    ]
+    return sampled(name, visit.key, runs, effects(task, drawn, runs))
+
+
+def sampled(name: str, key: str, runs: Sequence[Run], explained: Shares | None = None) -> Measured:
+    """A cell by its runs."""
+    best = {run.rank: run.test for run in runs if run.rank is not None}
+    return Measured(
+        name,
+        key,
+        tuple(best[rank] for rank in range(len(best))),
+        tuple("" if run.validation is not None else run.status for run in runs),
+        sum(run.seconds for run in runs),
+        runs=tuple(runs),
+        shares=explained,
+    )
+
+
+def limited(task: Task, value: float) -> float:
+    """A metric that is worse than blind guessing counts as that."""
+    return (max if task.metric.higher_is_better else min)(value, task.chance("test"))
+
+
+def effects(task: Task, drawn: Sequence[Axis], runs: Sequence[Run]) -> Shares | None:
+    """What each hyperparameter explains of the test metric over all runs of a cell.
+
+    Metrics are limited, so that how badly a run ended does not outweigh all else.
+    """
+    if not drawn or len(runs) < FEWEST:
+        return None
+    points = np.array([[axis.place(run.settings) for axis in drawn] for run in runs])
+    values = np.array([limited(task, run.test) for run in runs])
+    return shares([axis.name for axis in drawn], points, values)
+
+
+def contrast(
+    task: Task, cell: Measured, first: Measured, n_tests: int, published: Finding | None = None
+) -> Contrast:
+    """A cell's test metrics against those of the first cell, one of `n_tests` on the task."""
+    from scipy.stats import mannwhitneyu
+
+    sign = 1.0 if task.metric.higher_is_better else -1.0
+    gain, p = welch([sign * v for v in cell.values], [sign * v for v in first.values])
+    rank_p = float(mannwhitneyu(cell.values, first.values).pvalue)
+    about = (cell.name, first.name, len(cell.values), gain, p, min(1.0, n_tests * p))
+    return Contrast(*about, rank_p, published)
+
+
+def welch(values: Sequence[float], others: Sequence[float]) -> tuple[Interval, float]:
+    """The difference of two means with its 95 % interval, and the p value of Welch's t test.
+
+    Of at least two values each; neither equal numbers nor equal variances are assumed. Without any
+    spread, p is 1 where the means are equal and else 0.
+    """
+    from scipy.stats import ttest_ind
+
+    assert min(len(values), len(others)) > 1
+    mean = float(np.mean(values) - np.mean(others))
+    if len(set(values)) == len(set(others)) == 1:
+        return Interval(mean, mean, mean), float(mean == 0)
+    test = ttest_ind(values, others, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return Interval(mean, float(low), float(high)), float(test.pvalue)
+
+
+def agreements(comparison: Comparison) -> Iterator[str]:
+    """How many published findings are found again, a line a task."""
+    for on in comparison.tasks:
+        agreed = [pair.agreement for pair in on.contrasts.values() if pair.agreement]
+        if agreed:
+            kinds = ("same", "different", "no evidence")
+            counts = ", ".join(f"{agreed.count(kind)} {kind}" for kind in kinds)
+            findings = f"{len(agreed)} finding{'' if len(agreed) == 1 else 's'}"
+            yield f"Beside the paper on {on.task.name}, of {findings}: {counts}."

@@ -18,6 +18,7 @@ from nas.tasks import TASKS
 from nas.tasks.config import TasksConfig
 from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
+from nas.zoo.lookup import unique_cells
 
 USAGE = "python -m nas.curves [--config CONFIG] [--cells CELL ...] [--tasks TASK ...]"
 DESCRIPTION = """Train cells on tasks and draw how they learn, or go on with it: what is finished is
@@ -54,17 +55,14 @@ def draw(config: CurvesConfig) -> int:
     return run(config, cells_of(config.cells), command)
 
 
-def cells_of(sources: Sequence[str]) -> list[Cell]:
+def cells_of(sources: Sequence[str]) -> tuple[Cell, ...]:
     """The cells that are named, each key once; "zoo" is all known ones.
 
     Raises:
         UserError: if there is no such cell, with the nearest name.
     """
-    found: dict[str, Cell] = {}
-    for source in sources:
-        for cell in ZOO.values() if source == "zoo" else [look_up(source)]:
-            found.setdefault(cell.key, cell)
-    return list(found.values())
+    known = [ZOO.values() if source == "zoo" else [look_up(source)] for source in sources]
+    return unique_cells([cell for cells in known for cell in cells])
 
 
 def parse(arguments: Sequence[str]) -> CurvesConfig:

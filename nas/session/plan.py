@@ -17,6 +17,7 @@ from nas.study.config import RunConfig, SearchConfig, StudyConfig, definition, p
 from nas.study.leaderboard import BASELINES
 from nas.workers.choose import check_crew
 from nas.zoo.lookup import cell as look_up
+from nas.zoo.lookup import unique_cells
 from nas.zoo.tracking import check_tracking_uri
 
 Config = TypeVar("Config", bound=RunConfig, covariant=True)
@@ -68,14 +69,6 @@ def plan(config: SearchConfig) -> Plan[SearchConfig]:
     )
     check_widths(made.cells, protocol)
     return made
-
-
-def unique_cells(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells without those whose key came before."""
-    unique: dict[str, Cell] = {}
-    for cell in cells:
-        unique.setdefault(cell.key, cell)
-    return tuple(unique.values())
 
 
 def check_machine(config: StudyConfig) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.cell.cell import Cell
@@ -98,3 +98,11 @@ def _from_data(data: object) -> Cell:
 def _known(cell: Cell) -> Cell:
     """The cell under its name in the zoo, if it is there."""
     return ZOO[name] if (name := ZOO.named(cell.key)) else cell
+
+
+def unique_cells(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells without those whose key came before."""
+    unique: dict[str, Cell] = {}
+    for cell in cells:
+        unique.setdefault(cell.key, cell)
+    return tuple(unique.values())

@@ -43,9 +43,10 @@ def compared(task: Known) -> Comparison:
 
 def test_the_table_ends_with_both() -> None:
     found = compared(Known(n_params=(9000,)))
-    last = report.rows(found.tasks[0])[-2:]
-    assert [row[:3] for row in last] == [["1-gram", "0.4500", ""], ["blind guess", "0.0625", ""]]
-    assert {len(row) for row in report.rows(found.tasks[0])} == {len(report.headings())}
+    table = report.table(found, found.tasks[0])
+    last = [row[:3] for row in table.rows[-2:]]
+    assert last == [["1-gram", "0.4500", ""], ["blind guess", "0.0625", ""]]
+    assert {len(row) for row in table.rows} == {len(table.head)}
     said = report.lines(found)
     at = next(place for place, line in enumerate(said) if line.startswith("1-gram"))
     assert said[at].split() == ["1-gram", "0.4500"]
@@ -72,7 +73,7 @@ def test_levels_that_cannot_be_computed_are_said_to_be_missing(tmp_path: Path) -
     sentence = "xml: simple predictors are not computed: tunes.mat is not here."
     assert sentence in report.lines(found)
     assert sentence in report.markdown(found)
-    assert len(report.rows(found.tasks[0])) == len(found.cells)
+    assert len(report.table(found, found.tasks[0]).rows) == len(found.cells)
     report.write(found, tmp_path)
     levels = json.loads((tmp_path / "comparison.json").read_text())["tasks"]["xml"]["levels"]
     assert levels["chance"] is None

@@ -19,7 +19,7 @@ from scipy.stats import t
 from nas.compare.command import main, parse
 from nas.compare.config import CompareConfig
 from nas.compare.drawn import axes, draw
-from nas.compare.many_result import Tried, contrast, effects, welch
+from nas.compare.result import Measured, Run, contrast, effects, sampled, welch
 from nas.errors import UserError
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Evaluation
@@ -216,6 +216,12 @@ def test_welch_is_welchs() -> None:
         assert (gain.low, gain.high) == pytest.approx((mean - reach, mean + reach))
 
 
+def with_values(values: list[float]) -> Measured:
+    """A cell whose best settings have these metrics on test."""
+    runs = [Run(Settings(), 0.5, one, "ok", rank, 10, 1.0) for rank, one in enumerate(values)]
+    return sampled("", "", runs)
+
+
 def test_welch_without_spread() -> None:
     assert welch([1.0, 1.0], [1.0, 1.0])[1] == 1.0
     assert welch([1.0, 1.0], [0.5, 0.5])[1] == 0.0
@@ -238,7 +244,8 @@ def test_verdicts_of_made_up_losses(shift: float, published: Any, expected: Any)
     task = Text()
     assert not task.metric.higher_is_better
     values = [float(one) for one in t.ppf((np.arange(10) + 0.5) / 10, 30)]
-    found = contrast(task, [one + shift for one in values], values, 8, published)
+    shifted = with_values([one + shift for one in values])
+    found = contrast(task, shifted, with_values(values), 8, published)
     assert (found.found, found.agreement) == expected
     assert found.gain.mean == pytest.approx(-shift)
 
@@ -247,7 +254,8 @@ def test_bonferroni_needs_more() -> None:
     """A difference that one test claims is none among eight."""
     values = [float(one) for one in t.ppf((np.arange(10) + 0.5) / 10, 30)]
     lower = [one - 1.0 for one in values]
-    alone, among = contrast(Xml(), lower, values, 1), contrast(Xml(), lower, values, 8)
+    cells = with_values(lower), with_values(values)
+    alone, among = contrast(Xml(), *cells, 1), contrast(Xml(), *cells, 8)
     assert 0.05 / 8 < alone.p < 0.05
     assert among.p == alone.p
     assert (alone.found, among.found) == ("worse", "same")
@@ -264,20 +272,20 @@ def test_importances_of_runs_with_known_shares() -> None:
     ]  # fmt: skip
     rate, momentum = drawn[1], drawn[2]
 
-    def tried(settings: Settings) -> Tried:
+    def tried(settings: Settings) -> Run:
         value = 0.9 - 0.2 * rate.place(settings) - 0.1 * momentum.place(settings)
-        return Tried(settings, value, value, "ok", None, 10, 1.0)
+        return Run(settings, value, value, "ok", None, 10, 1.0)
 
     runs = [tried(one) for one in draw(grid, task, 300, 0)]
     found = effects(task, drawn, runs)
     assert found is not None
     assert found.single["learning_rate"] == pytest.approx(0.8, abs=FOREST_SHARE)
     assert found.single["momentum"] == pytest.approx(0.2, abs=FOREST_SHARE)
-    worse = [Tried(one.settings, 0.0, -1e9, "ok", None, 10, 1.0) for one in runs[:30]]
+    worse = [Run(one.settings, 0.0, -1e9, "ok", None, 10, 1.0) for one in runs[:30]]
     assert effects(task, drawn, runs[:19]) is None
     limited = effects(task, drawn, [*worse, *runs[30:]])
     at_chance = [
-        Tried(one.settings, 0.0, task.chance(), "diverged", None, 10, 1.0) for one in runs[:30]
+        Run(one.settings, 0.0, task.chance(), "diverged", None, 10, 1.0) for one in runs[:30]
     ]
     assert limited == effects(task, drawn, [*at_chance, *runs[30:]])
 

@@ -1,12 +1,13 @@
 """What needs no network stands beside the cells of a comparison by many settings."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nas.compare import many_picture, many_report
-from nas.compare.many_record import entries
-from nas.compare.many_result import ManyComparison, OnTask, Sampled, Tried, contrast, limited
+from nas.compare import picture, report
+from nas.compare.record import entries
+from nas.compare.result import Comparison, OnTask, Run, _beside, contrast, limited, sampled
 from nas.nn.settings import Settings
 from nas.tasks.levels import levels_of
 from nas.zoo import ZOO
@@ -15,40 +16,39 @@ from tests.compare.test_compare_levels import Known
 NAMES = ("lstm", "gru", "rnn")
 
 
-def compared(task: Known) -> ManyComparison:
+def compared(task: Known) -> Comparison:
     """Two settings, both compared; the third cell's runs are worse than blind guessing."""
     cells = []
     for place, name in enumerate(NAMES):
         values = (0.01, 0.02) if name == "rnn" else (0.4 + place / 100, 0.42 + place / 100)
         runs = tuple(
-            Tried(Settings(), value, value, "ok", rank, 10, 1.0)
-            for rank, value in enumerate(values)
+            Run(Settings(), value, value, "ok", rank, 10, 1.0) for rank, value in enumerate(values)
         )
-        cells.append(Sampled(name, ZOO[name].key, runs, None))
+        cells.append(sampled(name, ZOO[name].key, runs))
     first = cells[0]
-    contrasts = {one.name: contrast(task, one.values, first.values, 2) for one in cells[1:]}
-    on = OnTask(task, (), tuple(cells), contrasts, levels_of(task, 100, "test"))
-    return ManyComparison("made up", 2, 2, {name: str(ZOO[name]) for name in NAMES}, (on,))
+    pairs = {one.name: contrast(task, one, first, 2) for one in cells[1:]}
+    on = OnTask(task, tuple(cells), {first.name: pairs}, levels_of(task, 100, "test"))
+    return Comparison("made up", {name: str(ZOO[name]) for name in NAMES}, (on,), 2, n_best=2)
 
 
 def test_tables_end_with_both() -> None:
     found = compared(Known())
-    rows = many_report.rows(found.tasks[0])
-    assert [row[:4] for row in rows[-2:]] == [
+    table = report.table(found, found.tasks[0])
+    assert [row[:4] for row in table.rows[-2:]] == [
         ["1-gram", "", "0.4500", ""],
         ["blind guess", "", "0.0625", ""],
     ]
-    assert {len(row) for row in rows} == {len(many_report.headings(found))}
-    assert "| 1-gram |  | 0.4500 |  |" in many_report.markdown(found)
-    said = [line.split() for line in many_report.lines(found)]
+    assert {len(row) for row in table.rows} == {len(table.head)}
+    assert "| 1-gram |  | 0.4500 |  |" in report.markdown(found)
+    said = [line.split() for line in report.lines(found)]
     assert ["blind", "guess", "0.0625"] in said
 
 
 def test_numbers_hold_both(tmp_path: Path) -> None:
     found = compared(Known())
-    levels = many_report.plain(found)["tasks"]["xml"]["levels"]
+    levels = report.plain(found)["tasks"]["xml"]["levels"]
     assert (levels["chance"], levels["baseline"]["value"]) == (0.0625, 0.45)
-    for name in many_report.FILES:
+    for name in report.files(found):
         (tmp_path / name).touch()
     summary = entries(found, tmp_path)[-1]
     assert summary.metrics["xml.blind guess"] == 0.0625
@@ -58,9 +58,9 @@ def test_numbers_hold_both(tmp_path: Path) -> None:
 def test_levels_that_cannot_be_computed_are_said_to_be_missing() -> None:
     found = compared(Known(lacks="tunes.mat is not here"))
     sentence = "xml: simple predictors are not computed: tunes.mat is not here."
-    assert sentence in many_report.lines(found)
-    assert f"- {sentence}" in many_report.markdown(found)
-    assert len(many_report.rows(found.tasks[0])) == len(NAMES)
+    assert sentence in report.lines(found)
+    assert f"- {sentence}" in report.markdown(found)
+    assert len(report.table(found, found.tasks[0]).rows) == len(NAMES)
 
 
 def test_boxes_have_rows_and_lines_of_both() -> None:
@@ -70,7 +70,7 @@ def test_boxes_have_rows_and_lines_of_both() -> None:
     [on] = found.tasks
     panel = Figure().subplots()
     values = [[limited(on.task, run.test) for run in one.runs] for one in on.cells]
-    many_picture._boxes(panel, on, values, "", named=True)
+    picture.box_rows(panel, on, values, "", named=True)
     names = [label.get_text() for label in panel.get_yticklabels()]
     assert names == [*NAMES, "1-gram", "blind guess"]
     texts = {text.xy[1]: text.get_text() for text in panel.texts}
@@ -86,9 +86,10 @@ def test_worse_than_blind_guessing_on_test_counts_as_that(value: float, shown: f
 
 def test_verdicts_read_as_sentences() -> None:
     """A p value that is too small to be told has no sign of equality before it."""
-    gru, rnn = many_report.verdicts(compared(Known()))
+    gru, rnn = compared(Known()).verdicts
     assert gru.startswith("gru beside lstm on xml: no evidence of a difference (accuracy better")
     assert "n = 2 settings of each, corrected p = " in gru
     assert rnn.startswith("rnn beside lstm on xml: worse (accuracy better by -0.3950 [")
-    assert many_report._relation(0.03) == "= 0.03"
-    assert many_report._relation(1e-7) == "< 0.0001"
+    pair = next(iter(compared(Known()).tasks[0].contrasts.values()))
+    for p, text in ((0.03, "corrected p = 0.03)"), (1e-7, "corrected p < 0.0001)")):
+        assert text in _beside(replace(pair, corrected=p), Known())

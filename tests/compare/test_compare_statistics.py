@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from scipy import stats
 
-from nas.compare.protocol import Comparing
+from nas.compare.protocol import FreshSeeds
 from nas.compare.result import Comparison, compared, gains, too_few_seeds
 from nas.errors import SearchError
 from nas.nn.settings import Settings
@@ -32,12 +32,14 @@ CELLS = ("gru", "lstm", "mut1", "mut2", "mut3", "mgu", "rnn")
 Make = Callable[[Evaluation, Settings], Outcome]
 
 
-def protocol(task: Task = XML, n_seeds: int = 10, n_settings: int = 2) -> Comparing:
+def protocol(task: Task = XML, n_seeds: int = 10, n_settings: int = 2) -> FreshSeeds:
     config = ProtocolConfig(filter=False, kind="flat", n_settings=n_settings)
-    return Comparing(None, (task,), config, GRID, 7, tuple(range(100, 100 + n_seeds)))
+    return FreshSeeds(None, (task,), config, GRID, 7, tuple(range(100, 100 + n_seeds)))
 
 
-def visit(number: int, name: str, how: Comparing, make: Make, reference: Reference | None) -> Visit:
+def visit(
+    number: int, name: str, how: FreshSeeds, make: Make, reference: Reference | None
+) -> Visit:
     """A cell measured to its end."""
     cell = ZOO[name]
     found = Visit(number, number, "given", name, str(cell), cell.key)
@@ -62,7 +64,7 @@ def visit(number: int, name: str, how: Comparing, make: Make, reference: Referen
             return found
 
 
-def comparison(how: Comparing, make: Make, cells: tuple[str, ...] = CELLS) -> Comparison:
+def comparison(how: FreshSeeds, make: Make, cells: tuple[str, ...] = CELLS) -> Comparison:
     visits = [visit(0, cells[0], how, make, None)]
     assert visits[0].judgement is not None
     reference = Reference.of(visits[0].judgement)

@@ -74,9 +74,9 @@ def test_seeds_and_tasks_are_not_those_of_the_search(confirmed: Path) -> None:
 
 def test_cells_are_tuned_as_much_as_in_the_search(confirmed: Path) -> None:
     config = parse([str(confirmed / "small.yaml"), *CONFIRM])
-    assert confirming(config).tuning == config.protocol.n_settings == 2
+    assert confirming(config).config.tuning == config.protocol.n_settings == 2
     more = parse([str(confirmed / "small.yaml"), *CONFIRM, "--confirm-tuning", "5"])
-    assert confirming(more).tuning == 5
+    assert confirming(more).config.tuning == 5
 
 
 def test_it_is_not_done_twice(confirmed: Path) -> None:

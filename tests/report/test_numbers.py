@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from nas.compare.command import parse
-from nas.compare.sources import cells_of
+from nas.compare.config import cells_of
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Outcome
 from nas.report import cost, endings, settings
