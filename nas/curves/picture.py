@@ -1,15 +1,13 @@
 """A task's learning curves as a picture; matplotlib is imported only for this."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nas.curves.result import OnTask, Row
 from nas.study.leaderboard import BASELINES
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MOST_NAMED = 8
 """Cells that each have a colour; of more, the best and the baselines have one, others are grey."""
@@ -20,16 +18,8 @@ all else; an accuracy is between 0 and 1 anyway."""
 N_BEST = 4
 
 
-def draw(on: OnTask, path: Path) -> None:
-    """Write the picture as PNG."""
-    figure_of(on).savefig(path, format="png", dpi=120)
-
-
-def figure_of(on: OnTask) -> "Figure":
+def figure_of(on: OnTask) -> Figure:
     """The metric on validation after each epoch, and what needs no network as horizontal lines."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     figure = Figure(figsize=(8.4, 4.4), layout="constrained")
     panel = figure.subplots()
     named = _named(on.rows)
@@ -64,7 +54,7 @@ def _named(rows: Sequence[Row]) -> dict[str, str]:
     return {name: f"C{place}" for place, name in enumerate(kept)}
 
 
-def _curves(panel: "Axes", row: Row, colour: str | None, depth: float) -> None:
+def _curves(panel: Axes, row: Row, colour: str | None, depth: float) -> None:
     """A line a seed; the first has the label."""
     for place, run in enumerate(row.runs):
         values = [epoch.value(row.task.metric) for epoch in run.outcome.curve]
@@ -80,7 +70,7 @@ def _curves(panel: "Axes", row: Row, colour: str | None, depth: float) -> None:
         )
 
 
-def _levels(panel: "Axes", on: OnTask) -> None:
+def _levels(panel: Axes, on: OnTask) -> None:
     metric = on.task.metric
     styles = ["--", "-.", (0, (1, 1))]
     simple = on.levels.shown

@@ -1,13 +1,15 @@
 """Learning curves as a table: text, Markdown, JSON; and which picture shows a task."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nas.curves.result import OnTask, Row, Run, deviation
-from nas.errors import UserError
+from nas.report.document import Document, Figure, Items, Section, Table, Text
+from nas.report.files import json_text, png_of, write_files
+from nas.report.text import lines as lines_of
+from nas.report.text import markdown as markdown_of
 from nas.tasks.base import Metric, Task
 from nas.tasks.levels import levels_of
 
@@ -135,28 +137,24 @@ def _setting(run: Run) -> str:
     return ", ".join(parts)
 
 
+def _table(tasks: Sequence[OnTask]) -> Table:
+    return Table("", HEADINGS, [cells_of(on, row) for on in tasks for row in on.rows])
+
+
 def lines(tasks: Sequence[OnTask]) -> list[str]:
     """What is printed: without the columns that are the same for all cells, and the settings."""
     kept = [HEADINGS.index(name) for name in ("cell", "task", "validation", "test")]
     kept += range(HEADINGS.index("solved after"), HEADINGS.index("setting"))
-    rows = [cells_of(on, row) for on in tasks for row in on.rows]
-    table = [[row[place] for place in kept] for row in (HEADINGS, *rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-    return [*text, "", *map(sentence, tasks)]
+    rows = [[row[place] for place in kept] for row in _table(tasks).rows]
+    table = Table("", [HEADINGS[place] for place in kept], rows)
+    return [*lines_of(table), "", *map(sentence, tasks)]
 
 
 def markdown(tasks: Sequence[OnTask]) -> str:
     """A page."""
-    page = ["# Learning curves", "", *(f"- {sentence(on)}" for on in tasks), ""]
-    rows = [cells_of(on, row) for on in tasks for row in on.rows]
-    page += [f"| {' | '.join(row)} |" for row in (HEADINGS, ["---"] * len(HEADINGS), *rows)]
-    page += ["", NOTE, ""]
-    page += [f"![{on.task.name}]({on.task.name}.png)" for on in tasks]
-    return "\n".join(page) + "\n"
+    figures = [Figure(on.task.name, "") for on in tasks]
+    parts = (Items([sentence(on) for on in tasks]), _table(tasks), Text(NOTE), *figures)
+    return markdown_of(Document("Learning curves", "", (Section("", parts),)))
 
 
 def plain(tasks: Sequence[OnTask]) -> dict[str, Any]:
@@ -208,15 +206,11 @@ def write(tasks: Sequence[OnTask], folder: Path) -> list[Path]:
     Raises:
         UserError: if the folder cannot be written.
     """
-    from nas.curves.picture import draw
+    from nas.curves.picture import figure_of
 
-    page, numbers = folder / "curves.md", folder / "curves.json"
-    pictures = [folder / f"{on.task.name}.png" for on in tasks]
-    try:
-        page.write_text(markdown(tasks), encoding="utf-8")
-        numbers.write_text(json.dumps(plain(tasks), indent=1) + "\n", encoding="utf-8")
-        for on, path in zip(tasks, pictures, strict=True):
-            draw(on, path)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from None
-    return [page, numbers, *pictures]
+    files: dict[str, str | bytes] = {
+        "curves.md": markdown(tasks),
+        "curves.json": json_text(plain(tasks)),
+    }
+    files |= {f"{on.task.name}.png": png_of(figure_of(on)) for on in tasks}
+    return write_files(folder, files)

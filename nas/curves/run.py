@@ -1,29 +1,52 @@
 """From a checked configuration to its files: what is not finished is trained, then all is shown."""
 
-import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
 from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
-from nas.curves import report
 from nas.curves.config import CurvesConfig
+from nas.curves.report import lines, told, write
 from nas.curves.result import Asked, evaluations, goal, rows, shown
-from nas.curves.store import Finished, Store, open_store
+from nas.curves.store import Store, open_store
 from nas.errors import UserError
-from nas.protocol.evaluation import Evaluation, Outcome, Result
+from nas.protocol.config import ProtocolConfig
+from nas.protocol.evaluation import Evaluation, Result
+from nas.protocol.judgement import Judgement
+from nas.protocol.staged import Judging, Staged
+from nas.session.coordinator import Coordinator, Observer
+from nas.session.plan import Plan
 from nas.session.progress import clock
 from nas.study.config import seconds
-from nas.workers.local import LocalWorkers, Workers, n_cores
+from nas.study.visit import Visit
+from nas.workers.choose import crew
+from nas.workers.cluster import ClusterConfig
+from nas.workers.local import n_cores
 
-Arrived = queue.SimpleQueue[tuple[Asked, Future[Result]]]
-POLL_S = 0.5
-"""Longest wait for a result before the clock is looked at."""
+
+@dataclass(frozen=True)
+class Learning(Staged):
+    """Trains each given cell on every task with every seed, and rejects none."""
+
+    asked: tuple[Asked, ...]
+
+    def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
+        yield tuple(one.evaluation for one in self.asked if one.evaluation.key == key)
+        return Judgement("trained", {}, {}, None, 0.0)
+
+
+def plan(config: CurvesConfig, cells: Sequence[Cell]) -> Plan[CurvesConfig]:
+    """The plan of learning curves."""
+    points = [config.settings.points(task.n_params) for task in config.drawn]
+    seeds = range(config.seed, config.seed + config.seeds)
+    asked = tuple(evaluations(cells, config.drawn, points, seeds))
+    how = ProtocolConfig(filter=False, kind="flat")
+    protocol = Learning(None, config.drawn, how, config.settings, config.seed, asked)
+    return Plan(config, tuple(cells), protocol)
 
 
 def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
@@ -35,18 +58,30 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
         UserError: if the folder cannot be written or read.
         SearchError: if the machine runs no evaluations.
     """
-    folder = Path(config.out)
-    asked = asked_for(config, cells)
+    made, folder = plan(config, cells), Path(config.out)
+    assert isinstance(made.protocol, Learning)
+    asked = made.protocol.asked
     with open_store(folder) as store:
         _note_configuration(config, folder)
-        return _Running(config, store, asked, command).run()
-
-
-def asked_for(config: CurvesConfig, cells: Sequence[Cell]) -> list[Asked]:
-    """All evaluations that the configuration means."""
-    points = [config.settings.points(task.n_params) for task in config.drawn]
-    seeds = range(config.seed, config.seed + config.seeds)
-    return evaluations(cells, config.drawn, points, seeds)
+        todo = [one for one in asked if one.evaluation.digest() not in store.kept]
+        print(_description(config, asked, todo), flush=True)
+        try:
+            used_up = _train(made, store, todo) if todo else ""
+        except KeyboardInterrupt:
+            kept = _kept(store, asked)
+            print(f"Interrupted: {kept} The same command goes on, as does: {command}")
+            return EXIT_INTERRUPTED
+        if used_up:
+            print(
+                f"The time budget of {config.time_budget} is used up: {_kept(store, asked)} With a "
+                f"larger one it goes on: {command} --time_budget TIME"
+            )
+            return 0
+        goals = {task.name: goal(task, config.solved) for task in config.drawn}
+        on_tasks = told(rows(asked, store.kept, config.solved), goals, config.seed)
+        print("\n".join(lines(on_tasks)))
+        print("Written: " + ", ".join(str(path) for path in write(on_tasks, folder)))
+    return 0
 
 
 def _note_configuration(config: CurvesConfig, folder: Path) -> None:
@@ -59,117 +94,60 @@ def _note_configuration(config: CurvesConfig, folder: Path) -> None:
         raise UserError(f"{folder / 'config.yaml'} cannot be written: {error.strerror}.") from None
 
 
-class _Running:
-    """Learning curves whose folder is open and locked."""
+def _description(config: CurvesConfig, asked: Sequence[Asked], todo: Sequence[Asked]) -> str:
+    """How much is to be trained, in one line."""
+    n_cells = len({one.evaluation.key for one in asked})
+    counts = {"cell": n_cells, "task": len(config.drawn), "seed": config.seeds}
+    n_runs, done = sum(len(one.evaluation.settings) for one in todo), len(asked) - len(todo)
+    return (
+        " x ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
+        + f": {n_runs:,} training runs"
+        + (f"; going on after {done} of {len(asked)} that are finished" if done else "")
+    )
 
-    def __init__(
-        self, config: CurvesConfig, store: Store, asked: Sequence[Asked], command: str
-    ) -> None:
-        self.config, self.store, self.asked, self.command = config, store, asked, command
+
+def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Asked]) -> str:
+    """Train all of it; the budget that was used up first, empty if none was."""
+    config, began = plan.config, time.monotonic()
+    workers = crew(
+        min(config.workers or n_cores(), len(todo)),
+        seconds("evaluation_time_limit", config.evaluation_time_limit),
+        config.evaluation_memory_limit_gb,
+        ClusterConfig(),
+        config.drawn,
+    )
+    with ExitStack() as stack:
+        stack.enter_context(terminated_as_interrupted())  # also while workers are ended
+        stack.callback(workers.close, wait=False)
+        import_module("nas.compile.backend")  # seconds, while no result waits to be kept
+        budget = seconds("time_budget", config.time_budget)
+        deadline = None if budget is None else began + budget
+        observers = [_Lines(config.solved, len(todo))]
+        coordinator = Coordinator(plan, store, workers, observers, deadline)
+        coordinator.run()
+    return coordinator.used_up
+
+
+def _kept(store: Store, asked: Sequence[Asked]) -> str:
+    done = sum(one.evaluation.digest() in store.kept for one in asked)
+    return f"{done} of {len(asked)} trainings are finished and kept in {store.path}."
+
+
+class _Lines(Observer):
+    """Prints a line for each evaluation that is finished."""
+
+    def __init__(self, solved: float, n_all: int) -> None:
+        self.solved, self.n_all, self.n_done = solved, n_all, 0
         self.began = time.monotonic()
 
-    def run(self) -> int:
-        todo = [one for one in self.asked if one.evaluation.digest() not in self.store.finished]
-        n_runs = sum(len(one.evaluation.settings) for one in todo)
-        done = len(self.asked) - len(todo)
-        counts = {
-            "cell": len({one.evaluation.key for one in self.asked}),
-            "task": len(self.config.drawn),
-            "seed": self.config.seeds,
-        }
-        print(
-            " x ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
-            + f": {n_runs:,} training runs"
-            + (f"; going on after {done} of {len(self.asked)} that are finished" if done else ""),
-            flush=True,
-        )
-        try:
-            finished = not todo or self._train(todo)
-        except KeyboardInterrupt:
-            print(f"Interrupted: {self._kept()} The same command goes on, as does: {self.command}")
-            return EXIT_INTERRUPTED
-        if not finished:
-            print(
-                f"The time budget of {self.config.time_budget} is used up: {self._kept()} With a "
-                f"larger one it goes on: {self.command} --time_budget TIME"
-            )
-            return 0
-        self._conclude()
-        return 0
-
-    def _train(self, todo: Sequence[Asked]) -> bool:
-        """Train all of it; False if the time budget was used up first."""
-        config = self.config
-        budget = seconds("time_budget", config.time_budget)
-        memory = config.evaluation_memory_limit_gb
-        workers = LocalWorkers(
-            min(config.workers or n_cores(), len(todo)),
-            time_limit_s=seconds("evaluation_time_limit", config.evaluation_time_limit) or 3600.0,
-            memory_limit_bytes=int(memory * 2**30) if memory else None,
-        )
-        with ExitStack() as stack:
-            stack.enter_context(terminated_as_interrupted())  # also while workers are ended
-            stack.callback(workers.close, wait=False)
-            import_module("nas.compile.backend")  # seconds, while no result waits to be kept
-            deadline = None if budget is None else self.began + budget
-            return self._collect(workers, todo, deadline)
-
-    def _collect(self, workers: Workers, todo: Sequence[Asked], deadline: float | None) -> bool:
-        arrived: Arrived = queue.SimpleQueue()
-        for one in todo:
-            future = workers.submit(one.evaluation)
-            future.add_done_callback(_arrival_of(one, arrived))
-        n_left = len(todo)
-        while n_left:
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-            try:
-                one, future = arrived.get(timeout=POLL_S)
-            except queue.Empty:
-                continue
-            try:
-                outcomes = future.result().outcomes
-            except CancelledError:  # the workers were closed: nothing was finished
-                continue
-            n_left -= 1
-            self.store.add(one.evaluation, outcomes, backend_of(one.evaluation, outcomes))
-            self._tell(one, outcomes, len(todo) - n_left, len(todo))
-        return True
-
-    def _tell(self, one: Asked, outcomes: Sequence[Outcome], n_done: int, n_all: int) -> None:
-        task, seed = one.task, one.evaluation.seed
-        run = shown(task, seed, one.evaluation.settings, outcomes, self.config.solved)
+    def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
+        self.n_done += 1
+        task, seed, outcomes = evaluation.task, evaluation.seed, result.outcomes
+        run = shown(task, seed, evaluation.settings, outcomes, self.solved)
         if run is None or run.outcome.best is None:
             what = f"{outcomes[0].status} {outcomes[0].message}".strip()
         else:
             what = f"{task.metric.name} {task.metric.shown(run.outcome.best)}"
             what += f", solved after {run.solved} epochs" if run.solved else ""
-        elapsed = clock(time.monotonic() - self.began)
-        about = f"{one.name} on {task.name}, seed {seed}"
-        print(f"[{elapsed}] {n_done}/{n_all} {about}: {what}", flush=True)
-
-    def _kept(self) -> str:
-        done = sum(one.evaluation.digest() in self.store.finished for one in self.asked)
-        return f"{done} of {len(self.asked)} trainings are finished and kept in {self.store.path}."
-
-    def _conclude(self) -> None:
-        finished: Mapping[str, Finished] = self.store.finished
-        found = rows(self.asked, finished, self.config.solved)
-        goals = {task.name: goal(task, self.config.solved) for task in self.config.drawn}
-        told = report.told(found, goals, self.config.seed)
-        print("\n".join(report.lines(told)))
-        paths = report.write(told, self.store.path.parent)
-        print("Written: " + ", ".join(str(path) for path in paths))
-
-
-def _arrival_of(one: Asked, arrived: Arrived) -> Callable[[Future[Result]], None]:
-    return lambda done: arrived.put((one, done))
-
-
-def backend_of(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> str:
-    """What the time loop of these runs was: "c" or "eager"; empty if none was trained."""
-    from nas.cell.reader import loads
-    from nas.compile.backend import trained_on
-
-    width = next((outcome.hidden_size for outcome in outcomes if outcome.cost.steps), 0)
-    return trained_on(loads(evaluation.cell), width) if width else ""
+        elapsed, count = clock(time.monotonic() - self.began), f"{self.n_done}/{self.n_all}"
+        print(f"[{elapsed}] {count} {visit.name} on {task.name}, seed {seed}: {what}", flush=True)

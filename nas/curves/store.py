@@ -1,21 +1,25 @@
 """What is finished: a file of one line of JSON for each evaluation, found again by its digest.
 
 A line says all of itself, so that a folder may be filled by commands with other cells, tasks and
-settings, and a table shows those that its command asks for.
+settings, and a table shows those that its command asks for. A coordinator fills it as it fills a
+study; visits are of this process alone, since they follow from the lines.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.cell.cell import Cell
+from nas.cell.reader import loads
 from nas.errors import SearchError, UserError
 from nas.protocol.evaluation import Evaluation, Outcome
+from nas.protocol.judgement import Judgement
 from nas.study.lock import LOCK, held
-from nas.study.visit import Evaluated
+from nas.study.visit import Evaluated, Kind, Visit
 
 FILE = "curves.jsonl"
 
@@ -30,32 +34,43 @@ class Finished:
     """What its time loop ran on, "c" or "eager"; empty if it was not trained."""
     evaluated: Evaluated
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> "Finished":
-        return Finished(data["cell"], data["backend"], Evaluated.from_json(data["evaluated"]))
-
 
 class Store:
-    """The file of a folder; made by `open_store`."""
+    """The file of a folder, made by `open_store`; a `Ledger` of the coordinator."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.finished: dict[str, Finished] = {}
+        self.path, self.name = path, path.parent.name
+        self.visits: list[Visit | None] = []
+        self.kept: dict[str, Finished] = {}
         """By digest of the evaluation."""
+        self.cache: dict[str, Evaluated] = {}
         self._read()
 
-    def add(self, evaluation: Evaluation, outcomes: tuple[Outcome, ...], backend: str) -> None:
+    def finished(self) -> list[Visit]:
+        return [visit for visit in self.visits if visit and visit.judgement]
+
+    def ask(
+        self,
+        number: int,
+        sampler: object,
+        propose: Callable[[Any], Cell],
+        kind: Kind,
+        settings: object = None,
+    ) -> Visit:
+        cell = propose(None)  # a given cell is what it is, whatever trial it is proposed for
+        visit = Visit(number, number, kind, cell.name, str(cell), cell.key)
+        self.visits.append(visit)
+        return visit
+
+    def store(self, visit: Visit, evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> None:
         """Keep an evaluation; it is on the disk when this returns.
 
         Raises:
             SearchError: if the file cannot be written.
         """
-        evaluated = Evaluated.of(evaluation, outcomes, key="")
-        finished = Finished(evaluation.cell, backend, evaluated)
-        line = {"digest": evaluation.digest(), **finished.to_json()}
+        evaluated = Evaluated.of(evaluation, outcomes, key="")  # a line says all of itself
+        finished = Finished(evaluation.cell, backend_of(evaluation, outcomes), evaluated)
+        line = {"digest": evaluation.digest(), **asdict(finished)}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -66,7 +81,16 @@ class Store:
                 f"{self.path} cannot be written ({error.strerror}): once that is mended, the same "
                 "command goes on."
             ) from None
-        self.finished[evaluation.digest()] = finished
+        self._keep(evaluation.digest(), finished)
+
+    def judge(self, visit: Visit, judgement: Judgement) -> None:
+        visit.judgement = judgement
+
+    def tell(self, visit: Visit) -> None:
+        visit.told = True
+
+    def _keep(self, digest: str, finished: Finished) -> None:
+        self.kept[digest], self.cache[digest] = finished, finished.evaluated
 
     def _read(self) -> None:
         try:
@@ -77,10 +101,11 @@ class Store:
                     file.truncate(whole)
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}.") from None
-        for number, line in enumerate(data[:whole].splitlines(), start=1):
+        for number, text in enumerate(data[:whole].splitlines(), start=1):
             try:
-                found = json.loads(line)
-                self.finished[found["digest"]] = Finished.from_json(found)
+                line = json.loads(text)
+                evaluated = Evaluated.from_json(line["evaluated"])
+                self._keep(line["digest"], Finished(line["cell"], line["backend"], evaluated))
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
                     f"{self.path}: line {number} is no finished training ({error}): remove the "
@@ -98,3 +123,11 @@ def open_store(folder: Path) -> Iterator[Store]:
     what = f"folder {folder}"
     with held(folder / LOCK, what, "--out folder", what, "--out"):
         yield Store(folder / FILE)
+
+
+def backend_of(evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> str:
+    """What the time loop of these runs was: "c" or "eager"; empty if none was trained."""
+    from nas.compile.backend import trained_on  # it imports torch
+
+    width = next((outcome.hidden_size for outcome in outcomes if outcome.cost.steps), 0)
+    return trained_on(loads(evaluation.cell), width) if width else ""

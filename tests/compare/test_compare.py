@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_files_say_the_same(undisturbed: Path) -> None:
     found = numbers(undisturbed)
     own = [float(r["test"]) for r in rows if (r["task"], r["cell"]) == ("xml", "mut1")]
     assert own == pytest.approx(found["tasks"]["xml"]["cells"]["mut1"]["values"])
-    page = (folder / "comparison.md").read_text(encoding="utf-8")
+    page = unescape((folder / "comparison.md").read_text(encoding="utf-8"))
     assert all(f"- {one}" in page for one in found["verdicts"])
     assert str(ZOO["mut1"]).strip() in page
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")

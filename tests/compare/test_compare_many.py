@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_files_say_the_same(undisturbed: Path) -> None:
     assert [float(r["learning_rate"]) for r in own] == sorted(
         (float(r["learning_rate"]) for r in own), reverse=True
     )
-    page = (folder / "comparison.md").read_text(encoding="utf-8")
+    page = unescape((folder / "comparison.md").read_text(encoding="utf-8"))
     assert all(f"- {one}" in page for one in numbers(undisturbed)["verdicts"])
     for name in ("comparison.png", "marginals.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")

@@ -12,8 +12,8 @@ import pytest
 
 from nas.curves.command import main, parse
 from nas.curves.config import CurvesConfig
-from nas.curves.run import asked_for, backend_of, run
-from nas.curves.store import FILE, open_store
+from nas.curves.run import plan, run
+from nas.curves.store import FILE, backend_of, open_store
 from nas.errors import SearchError, UserError
 from nas.protocol.evaluation import Evaluation, Outcome, Result
 from nas.training.train import run as trained
@@ -38,9 +38,10 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[Inline]:
         made.append(Inline(*arguments, **{"work": made_up.run, **fields}))
         return made[-1]
 
-    monkeypatch.setattr("nas.curves.run.LocalWorkers", make)
-    monkeypatch.setattr("nas.curves.run.backend_of", lambda evaluation, outcomes: "c")
-    monkeypatch.setattr("nas.curves.picture.draw", lambda on, path: None)
+    monkeypatch.setattr("nas.workers.local.LocalWorkers", make)
+    monkeypatch.setattr("nas.curves.store.backend_of", lambda evaluation, outcomes: "c")
+    monkeypatch.setattr("nas.curves.picture.figure_of", lambda on: None)
+    monkeypatch.setattr("nas.curves.report.png_of", lambda figure: b"")
     return made
 
 
@@ -53,7 +54,7 @@ def test_curves_are_those_of_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Bit for bit what `nas.training.train.train` gives with the same settings and seed."""
-    monkeypatch.setattr("nas.curves.run.LocalWorkers", lambda *_, **__: Inline(work=trained))
+    monkeypatch.setattr("nas.workers.local.LocalWorkers", lambda *_, **__: Inline(work=trained))
     arguments = ["--cells", "lstm", "--tasks", "memorization", "--epochs", "2", "--seed", "3"]
     arguments += ["--tasks.memorization.n_params", "3000", "--tasks.memorization.n_symbols", "3"]
     arguments += ["--tasks.memorization.batches_per_epoch", "5", "--out", str(tmp_path / "out")]
@@ -72,7 +73,7 @@ def test_curves_are_those_of_training(
     assert of_seed["hidden_size"] == best.hidden_size
     assert found["loop"] in ("compiled", "eager")
     with open_store(tmp_path / "out") as store:
-        (kept,) = store.finished.values()
+        (kept,) = store.kept.values()
     assert kept.evaluated.outcomes == tuple(expected)
     assert "1/1 lstm on memorization, seed 3: accuracy" in capsys.readouterr().out
 
@@ -140,26 +141,26 @@ def test_an_interrupt_keeps_what_is_finished(
     added: list[str] = []
     from nas.curves.store import Store
 
-    add = Store.add
+    add = Store.store
 
-    def interrupting(self: Store, evaluation: Evaluation, *rest: Any) -> None:
+    def interrupting(self: Store, visit: Any, evaluation: Evaluation, outcomes: Any) -> None:
         if len(added) == 2:
             raise KeyboardInterrupt
         added.append(evaluation.digest())
-        add(self, evaluation, *rest)
+        add(self, visit, evaluation, outcomes)
 
     monkeypatch.setattr(
-        "nas.curves.run.LocalWorkers", functools.partial(Interrupted, work=made_up.run)
+        "nas.workers.local.LocalWorkers", functools.partial(Interrupted, work=made_up.run)
     )
-    monkeypatch.setattr("nas.curves.run.backend_of", lambda evaluation, outcomes: "c")
-    monkeypatch.setattr(Store, "add", interrupting)
+    monkeypatch.setattr("nas.curves.store.backend_of", lambda evaluation, outcomes: "c")
+    monkeypatch.setattr(Store, "store", interrupting)
     out = ["--out", str(tmp_path / "out")]
     assert main([*GIVEN, *out]) == 130
     said = capsys.readouterr().out
     assert "Interrupted: 2 of 4 trainings are finished and kept in" in said
     assert f"python -m nas.curves --config {tmp_path / 'out' / 'config.yaml'}" in said
     assert made[0].closed
-    monkeypatch.setattr(Store, "add", add)
+    monkeypatch.setattr(Store, "store", add)
     assert main(["--config", str(tmp_path / "out" / "config.yaml")]) == 0
     assert len(numbers(tmp_path / "out")["parity"]["cells"]) == 2
 
@@ -206,7 +207,7 @@ def test_a_full_disk_is_told(
 
 def test_the_loop_is_told_as_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     config = CurvesConfig(cells=("rnn",))
-    evaluation = asked_for(config, [ZOO["rnn"]])[0].evaluation
+    evaluation = plan(config, [ZOO["rnn"]]).protocol.asked[0].evaluation
     outcomes = made_up.run(evaluation).outcomes
     monkeypatch.setenv("NAS_BACKEND", "eager")
     assert backend_of(evaluation, outcomes) == "eager"
@@ -239,7 +240,7 @@ def test_killed_at_random_moments(tmp_path: Path, workers: list[Inline]) -> None
         process.kill()
         process.wait()
     with open_store(tmp_path / "out") as store:
-        kept = set(store.finished)
+        kept = set(store.kept)
     assert kept
     n_before = len(log.read_text().splitlines())
     done = finished(command, tmp_path, NAS_TEST_LOG=str(log), NAS_BACKEND="eager")
@@ -272,5 +273,5 @@ def curves(folder: Path) -> dict[str, Any]:
 
 
 def test_results_of_workers_are_results() -> None:
-    evaluation = asked_for(CurvesConfig(), [ZOO["lstm"]])[0].evaluation
+    evaluation = plan(CurvesConfig(), [ZOO["lstm"]]).protocol.asked[0].evaluation
     assert isinstance(made_up.run(evaluation), Result)
