@@ -22,7 +22,7 @@ from nas.cell.count import size
 from nas.export.expressions import LINE, Equations, equations, number
 from nas.export.parameters import docstring, parameters, reset, size_code, wrapped
 from nas.export.sizes import fits, small_sizes
-from nas.nn.stacking import Stacking
+from nas.nn.settings import Stacking
 from nas.tasks.base import Head, Interface
 
 SHOWN = 8

@@ -19,22 +19,22 @@ from nas.nn.attention import AttentionModel
 from nas.nn.budget import count_params
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
-from nas.nn.stacking import STACKINGS, Stacking, described_stacking
+from nas.nn.settings import described_stacking
 from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
 
 Model = SequenceModel | AttentionModel
 """The network that a task trains around the layers."""
 RECORDED = ("models:/", "runs:/")
-"""What a name of something in MLflow begins with."""
+"""The beginnings of names of models in MLflow."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a file of weights holds."""
+    """The content of a file of weights."""
 
     module: RNN | Model
     described: dict[str, Any]
-    """Its cell, key, sizes and, where it was trained on one, task."""
+    """Its cell, key, sizes and, if it was trained on one, task."""
 
     @property
     def rnn(self) -> RNN:
@@ -42,9 +42,9 @@ class Loaded:
 
 
 def load(source: str | Path, task: str = "") -> RNN:
-    """The trained layers of a study's winner, as a `nas.RNN` in evaluation mode.
+    """Return the trained layers of a study's winner, as a `nas.RNN` in evaluation mode.
 
-    Of a model with attention, those that read a source from its first symbol on.
+    A model with attention gives the layers that read a source from its first symbol on.
 
     `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a registered
     model (`models:/NAME@champion`, `models:/NAME/3`) or the run that it was registered with
@@ -58,7 +58,7 @@ def load(source: str | Path, task: str = "") -> RNN:
 
 
 def load_model(source: str | Path, task: str = "") -> Model:
-    """As `load`, with the embedding and the output layer of the task around the layers."""
+    """Do as `load`, and return the embedding and the output layer of the task around the layers."""
     loaded = read(source, task)
     if isinstance(loaded.module, RNN):
         raise UserError(f"{source} holds layers without a task: load them with nas.load.")
@@ -66,7 +66,7 @@ def load_model(source: str | Path, task: str = "") -> Model:
 
 
 def read(source: str | Path, task: str = "") -> Loaded:
-    """As `load`, with the network and the description that are stored."""
+    """Do as `load`, and return the stored network and description."""
     if str(source).startswith(RECORDED):
         from nas.zoo.tracking import fetch
 
@@ -88,7 +88,7 @@ def _read(path: Path) -> Loaded:
 
 
 def described_layers(rnn: RNN) -> dict[str, Any]:
-    """The description of layers without a task, for the metadata of their weights."""
+    """Describe layers without a task, for the metadata of their weights."""
     return {
         "cell": str(rnn.cell),
         "key": rnn.cell.key,
@@ -122,15 +122,8 @@ def _model(cell: Cell, described: dict[str, Any], stored: int) -> Model:
     layers = _size(described, "num_layers")
     _check_stored(count_params(cell, interface, width, layers), stored)
     make = SequenceModel if interface.attention is None else AttentionModel
-    return make(cell, interface, width, layers, dropout=0.0, stacking=_stacking(described))
-
-
-def _stacking(described: dict[str, Any]) -> Stacking:
-    name = described.get("stacking", "plain")  # the first searches had no other
-    for known in STACKINGS:
-        if name == known:
-            return known
-    raise UserError(f"stacking must be one of {', '.join(STACKINGS)}, got {name!r}")
+    stacking = described.get("stacking", "plain")  # the first searches had no other
+    return make(cell, interface, width, layers, dropout=0.0, stacking=stacking)
 
 
 def _interface(described: dict[str, Any]) -> Interface:
@@ -145,15 +138,15 @@ def _interface(described: dict[str, Any]) -> Interface:
 
 
 def _attention(ends: dict[str, Any]) -> Attention | None:
-    if (found := ends.get("attention")) is None:
+    if (parts := ends.get("attention")) is None:
         return None
-    form = found.get("form") if isinstance(found, dict) else None
+    form = parts.get("form") if isinstance(parts, dict) else None
     for known in get_args(AttentionForm):
         if form == known:
-            symbols = (_size(found, name, least=0) for name in ("divider", "padding"))
+            symbols = (_size(parts, name, least=0) for name in ("divider", "padding"))
             return Attention(known, *symbols)
     forms = ", ".join(get_args(AttentionForm))
-    raise UserError(f"attention must have a form of {forms}, got {found!r}")
+    raise UserError(f"attention must have a form of {forms}, got {parts!r}")
 
 
 def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:
@@ -162,9 +155,8 @@ def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:
     both, bias = described.get("bidirectional") is True, described.get("bias") is not False
     _check_stored(cell.n_params(inputs, hidden, bias=bias), stored)
     _check_stored(layers, stored + 1)
-    return RNN(
-        cell, inputs, hidden, layers, bias, bidirectional=both, stacking=_stacking(described)
-    )
+    stacking = described.get("stacking", "plain")
+    return RNN(cell, inputs, hidden, layers, bias, bidirectional=both, stacking=stacking)
 
 
 def _check_stored(needed: int, stored: int) -> None:
@@ -183,18 +175,18 @@ def _size(described: dict[str, Any], name: str, least: int = 1) -> int:
 def _weights_file(source: Path, task: str, named: str) -> Path:
     if source.is_file():
         return source
-    found = sorted(source.glob("*.safetensors"))
-    tasks = ", ".join(path.stem for path in found)
-    if not found:
+    files = sorted(source.glob("*.safetensors"))
+    tasks = ", ".join(path.stem for path in files)
+    if not files:
         raise UserError(
             f"no trained winner in {named}: give a folder such as studies/NAME/winner, or one of "
             "its .safetensors files."
         )
     if task:
-        chosen = [path for path in found if path.stem == task]
+        chosen = [path for path in files if path.stem == task]
         if not chosen:
             raise UserError(f'{named} has no weights for task "{task}". Known: {tasks}.')
         return chosen[0]
-    if len(found) > 1:
+    if len(files) > 1:
         raise UserError(f"{named} has weights for several tasks; choose one with task=: {tasks}.")
-    return found[0]
+    return files[0]

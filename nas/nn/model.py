@@ -2,19 +2,20 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nas.cell.cell import Cell
+from nas.nn.budget import head_size, map_sizes
 from nas.nn.rnn import RNN, States
-from nas.nn.stacking import Stacking
+from nas.nn.settings import Stacking
 from nas.tasks.base import Interface, interface_of
 
 
 def described_interface(interface: Interface) -> dict[str, Any]:
-    """An interface in the description of a model; `nas.nn.loading` reads it."""
+    """Return an interface for the description of a model, which `nas.nn.loading` reads."""
     if interface.predicts_next:
         return {"vocabulary_size": interface.inputs}
     ends = dataclasses.asdict(interface)
@@ -23,14 +24,18 @@ def described_interface(interface: Interface) -> dict[str, Any]:
     return {"interface": ends}
 
 
-class SequenceModel(nn.Module):
-    """Predictor at each step: tokens (time, batch), or features (time, batch, inputs), to scores
-    (time, batch, outputs), which the head of the interface gives a meaning.
+class Network(nn.Module):
+    """Embedding, stacks of a cell's layers, matrices of attention if it has any, and output layer.
 
-    What is read is embedded to the hidden width, so that inside a cell x is as wide as a state
+    Inputs are embedded to the hidden width, so that inside a cell x is as wide as a state
     (Jozefowicz et al. 2015): tokens by a table, features by a matrix without a bias. A vocabulary
-    size as the interface stands for a predictor of the next symbol.
+    size as the interface stands for a predictor of the next symbol. Scores are (time, batch,
+    outputs); the head of the interface gives them a meaning.
     """
+
+    RNNS: ClassVar[tuple[str, ...]] = ("rnn",)
+    """The names of the stacks, in the order in which they are drawn."""
+    rnn: RNN
 
     def __init__(
         self,
@@ -48,20 +53,30 @@ class SequenceModel(nn.Module):
             if ends.tokens
             else nn.Linear(ends.inputs, hidden_size, bias=False)
         )
-        self.rnn = RNN(
-            cell, hidden_size, hidden_size, num_layers, dropout=dropout, stacking=stacking
-        )
+        for name in self.RNNS:
+            sizes = (hidden_size, hidden_size, num_layers)
+            self.add_module(name, RNN(cell, *sizes, dropout=dropout, stacking=stacking))
+        about = (ends.attention, hidden_size, self.rnn.output_size)
+        self.maps = map_sizes(*about)
+        for name, (inputs, outputs) in self.maps.items():
+            self.add_module(name, nn.Linear(inputs, outputs, bias=False))
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.rnn.output_size, ends.outputs)
+        self.head = nn.Linear(head_size(*about), ends.outputs)
 
     @torch.no_grad()
     def reset_parameters(self, init_scale: float, generator: torch.Generator) -> None:
         """Draw weights from U[-s, s], s = init_scale / sqrt(hidden_size); biases are the cell's."""
         bound = init_scale / math.sqrt(self.rnn.hidden_size)
-        self.embedding.weight.uniform_(-bound, bound, generator=generator)
-        self.rnn.reset_parameters(init_scale, generator)
-        self.head.weight.uniform_(-bound, bound, generator=generator)
+        for name, module in self.named_children():
+            if isinstance(module, RNN):
+                module.reset_parameters(init_scale, generator)
+            elif name != "dropout":
+                self.get_parameter(f"{name}.weight").uniform_(-bound, bound, generator=generator)
         self.head.bias.zero_()
+
+
+class SequenceModel(Network):
+    """Predictor at each step: reads tokens (time, batch) or features (time, batch, inputs)."""
 
     def forward(self, inputs: Tensor, state: States | None) -> tuple[Tensor, States]:
         if self.interface.tokens:

@@ -1,6 +1,6 @@
 """`nas.RNN`: any cell as a stack of layers with the signature and behaviour of torch.nn.LSTM."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,17 +12,80 @@ from nas.cell.count import size
 from nas.compile.backend import Backend, check_backend, choose
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
+from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 from nas.nn.convert import cell_name, copy_weights
-from nas.nn.stacking import Stacking, check_stacking
+from nas.nn.settings import Stacking, check_stacking
 
 States = Tensor | tuple[Tensor, ...]
 
 
-class RNN(nn.Module):
+class Layers(nn.Module):
+    """The layers of one network, or of K members of it, and how a sequence runs through them."""
+
+    layers: nn.ModuleList
+    """Of each layer its directions."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        hidden_size: int,
+        backend: Backend,
+        stacking: Stacking,
+        *,
+        bidirectional: bool = False,
+    ) -> None:
+        super().__init__()
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.backend: Backend = backend
+        self.stacking: Stacking = stacking
+        self.bidirectional = bidirectional
+
+    def run_layers(
+        self,
+        x: Tensor | Tokens,
+        rows: Rows,
+        starts: Sequence[Sequence[Tensor]],
+        dropped: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, list[list[Tensor]]]:
+        """Run all steps of all layers, joined as `stacking` says; `dropped` is applied in between.
+
+        x and y are (rows of all steps, width), of members (K, rows, width). `starts` are the states
+        of each layer and direction before the first step; those after the last step are returned.
+        """
+        first, directions = starts[0][0], 2 if self.bidirectional else 1
+        shape = (*first.shape[:-2], rows.total, self.hidden_size)
+        below = [[first.new_zeros(shape) for _ in self.cell.verticals]] * directions
+        finals: list[list[Tensor]] = []
+        for place in range(0, len(self.layers), directions):
+            if place:
+                assert isinstance(x, Tensor), "tokens are read by the first layer alone"
+                x = dropped(x)
+            under = x
+            if place and isinstance(x, Tensor) and "norm" in self.stacking:
+                x = nn.functional.layer_norm(x, x.shape[-1:])
+            outputs = []
+            for direction in range(directions):
+                layer, states = self.layers[place + direction], starts[place + direction]
+                assert isinstance(layer, EagerCell | StackedCell)
+                run = choose(self.backend, layer, x, states)
+                y, final, below[direction] = run(
+                    layer, x, rows, states, below[direction], direction == 1
+                )
+                outputs.append(y)
+                finals.append(final)
+            y = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
+            is_added = place and isinstance(under, Tensor) and "residual" in self.stacking
+            x = y + under if is_added else y
+        assert isinstance(x, Tensor), "there is a layer"
+        return x, finals
+
+
+class RNN(Layers):
     """Layers of a recurrent cell; drop-in for torch.nn.LSTM, nn.GRU and nn.RNN.
 
-    With L layers, D directions, time T, batch B, and widths I (input), H (hidden), Y (output, H
+    With L layers, D directions, time T, batch B, and widths I (input), H (hidden), Y (output; H
     for most cells): the input is (T, B, I), (B, T, I) with batch_first, (T, I) unbatched, or a
     PackedSequence; the output (T, B, D * Y) likewise. A cell with one state takes and gives one
     tensor (L * D, B, H), as nn.GRU; with several, a tuple in the order of `cell.states`, as nn.LSTM
@@ -35,11 +98,11 @@ class RNN(nn.Module):
         num_layers: layers; each reads the output of the one below.
         bias: whether linear maps have their biases.
         batch_first: whether batched input and output are (B, T, …).
-        dropout: probability of dropping an output of any layer but the last, in training.
+        dropout: probability in [0, 1] of dropping an output of any layer but the last, in training.
         bidirectional: whether each layer also runs from the end to the start.
         backend: "c" runs the time loop as compiled C on the CPU, "eager" one torch operation after
             another (any device, gradients of gradients); "auto" is c where it can be had.
-        stacking: what stands between layers, see `nas.nn.stacking`.
+        stacking: how layers are joined, see `nas.nn.settings.Stacking`.
 
     Raises:
         CellError: if the cell cannot have these sizes, or an argument is out of range.
@@ -60,7 +123,6 @@ class RNN(nn.Module):
         backend: Backend = "auto",
         stacking: Stacking = "plain",
     ) -> None:
-        super().__init__()
         if not isinstance(cell, Cell):
             from nas.zoo.lookup import cell as look_up
 
@@ -68,16 +130,12 @@ class RNN(nn.Module):
         _check_arguments(num_layers, dropout)
         check_backend(backend)
         check_stacking(stacking)
-        self.cell = cell
+        super().__init__(cell, hidden_size, backend, stacking, bidirectional=bidirectional)
         self.input_size = input_size
-        self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bias = bias
         self.batch_first = batch_first
         self.dropout = float(dropout)
-        self.bidirectional = bidirectional
-        self.backend: Backend = backend
-        self.stacking: Stacking = stacking
         directions = 2 if bidirectional else 1
         sizes = [input_size]
         for _ in range(num_layers - 1):
@@ -92,7 +150,7 @@ class RNN(nn.Module):
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase) -> "RNN":
-        """A module that gives what an nn.RNN, nn.LSTM or nn.GRU gives, with copies of its weights.
+        """Make a module that computes what an nn.RNN, nn.LSTM or nn.GRU does, with its weights.
 
         torch keeps two biases where the cells here have one, their sum; only the candidate of
         nn.GRU, whose reset gate multiplies the second, keeps both.
@@ -172,7 +230,7 @@ class RNN(nn.Module):
     def forward_tokens(
         self, tokens: Tensor, table: Tensor, state: States | None = None
     ) -> tuple[Tensor, States]:
-        """What `forward(embedding(tokens))` gives, computed once a symbol where that is less.
+        """Return what `forward(embedding(tokens))` does, computed once a symbol where that is less.
 
         Products of the first layer with its input are made for the rows of `table`, (vocabulary,
         I) and gathered for `tokens`, whole numbers (T, B), or (B, T) with batch_first. It is exact
@@ -197,7 +255,7 @@ class RNN(nn.Module):
         return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
 
     def step(self, x: Tensor, state: States | None = None, index: int = 0) -> tuple[Tensor, States]:
-        """One step, x (B, I) to y (B, Y): that of this index in its sequence, which clocks count.
+        """Run one step, x (B, I) to y (B, Y); clocks count its `index` in the sequence.
 
         Raises:
             CellError: if the input or a state has the wrong shape.
@@ -225,7 +283,7 @@ class RNN(nn.Module):
         return states[0] if len(states) == 1 else tuple(states)
 
     def _initial(self, state: States | None, first: Tensor, *, batched: bool) -> list[Tensor]:
-        """The states as a list of (layers * directions, batch, width) tensors."""
+        """Return the states as a list of (layers * directions, batch, width) tensors."""
         if first.shape[-1] != self.input_size:
             raise CellError(
                 f"RNN of {self.cell.name} has input_size {self.input_size}, got input with "
@@ -255,46 +313,16 @@ class RNN(nn.Module):
     def _run(
         self, x: Tensor | Tokens, rows: Rows, states: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """All layers over all steps: y (rows of all steps, width), and the final states."""
-        directions = 2 if self.bidirectional else 1
-        finals: list[list[Tensor]] = []
-        zeros = [states[0].new_zeros(rows.total, self.hidden_size) for _ in self.cell.verticals]
-        below = [zeros] * directions
-        modules = iter(self.layers)
-        every_start = zip(*(state.unbind() for state in states), strict=True)
-        for layer in range(self.num_layers):
-            under, outputs = x, []
-            x = normalised(x) if layer and "norm" in self.stacking else x
-            for direction in range(directions):
-                module, starts = next(modules), next(every_start)
-                assert isinstance(module, EagerCell)
-                run = choose(self.backend, module, x, starts)
-                out, final, below[direction] = run(
-                    module, x, rows, starts, below[direction], direction == 1
-                )
-                outputs.append(out)
-                finals.append(final)
-            y = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
-            if layer and "residual" in self.stacking:
-                y = added(y, under)
-            if self.dropout and self.training and layer < self.num_layers - 1:
-                y = nn.functional.dropout(y, self.dropout)
-            x = y
+        """Run all layers over all steps: y (rows of all steps, width), and the final states."""
+        starts = list(zip(*(state.unbind() for state in states), strict=True))
+        y, finals = self.run_layers(x, rows, starts, self._dropped)
         if len(finals) == 1:  # a view costs less than a stack of one
             return y, [final.unsqueeze(0) for final in finals[0]]
         return y, [torch.stack(layers) for layers in zip(*finals, strict=True)]
 
-
-def normalised(x: Tensor | Tokens) -> Tensor:
-    """What a layer above the first reads in a stack with "norm"."""
-    assert isinstance(x, Tensor), "tokens are read by the first layer alone"
-    return nn.functional.layer_norm(x, x.shape[-1:])
-
-
-def added(y: Tensor, x: Tensor | Tokens) -> Tensor:
-    """What a layer above the first gives in a stack with "residual"."""
-    assert isinstance(x, Tensor), "tokens are read by the first layer alone"
-    return y + x
+    def _dropped(self, y: Tensor) -> Tensor:
+        is_on = self.dropout and self.training
+        return nn.functional.dropout(y, self.dropout) if is_on else y
 
 
 def _check_arguments(num_layers: int, dropout: float) -> None:
@@ -305,7 +333,7 @@ def _check_arguments(num_layers: int, dropout: float) -> None:
 
 
 def _state_sizes(cell: Cell, sizes: Sequence[int], hidden_size: int) -> list[int]:
-    """The width of each state, equal in all layers so that layers can be stacked."""
+    """Return the width of each state, equal in all layers so that states can be stacked."""
     by_layer = {tuple(size(s.width, layer, hidden_size) for s in cell.states) for layer in sizes}
     if len(by_layer) > 1:
         raise CellError(

@@ -2,18 +2,25 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from nas.nn.stacking import Stacking
+from nas.errors import CellError
+
+Stacking = Literal["plain", "residual", "norm", "residual_norm"]
+"""How each layer above the first is joined to the one below. With "norm" it reads rows of mean 0
+and variance 1, without gain and bias (Ba et al. 2016); with "residual" its input, not normalised,
+is added to its output (He et al. 2016; both are the pre-norm of Xiong et al. 2020). None has
+parameters."""
+STACKINGS: tuple[Stacking, ...] = get_args(Stacking)
 
 ADDED = {"added": True}
-"""Metadata of fields that the first studies did not have; see `described`."""
+"""The metadata of fields that the first studies did not have; see `described`."""
 
 
 def described(data: Any) -> dict[str, Any]:
-    """The fields of a dataclass, nested, without added ones that have their default.
+    """Return the fields of a dataclass, nested, without added ones that have their default.
 
-    So seeds and digests of what was possible before a field was added stay what they were.
+    So seeds and digests of data from before a field was added do not change.
     """
     plain = dataclasses.asdict(data)
     for field in dataclasses.fields(data):
@@ -38,6 +45,17 @@ class Settings:
     dropout: float = 0.0
     """Probability of dropping a value between layers and before the output layer."""
     momentum: float = dataclasses.field(default=0.0, metadata=ADDED)
-    """Of sgd, in [0, 1)."""
+    """The momentum of sgd, in [0, 1)."""
     stacking: Stacking = dataclasses.field(default="plain", metadata=ADDED)
-    """What stands between layers."""
+    """How layers are joined; see `Stacking`."""
+
+
+def described_stacking(stacking: Stacking) -> dict[str, str]:
+    """Return the stacking for the description of a model; plain ones go without."""
+    return {} if stacking == "plain" else {"stacking": stacking}
+
+
+def check_stacking(name: str) -> None:
+    """Raise CellError if there is no such way to stack layers."""
+    if name not in STACKINGS:
+        raise CellError(f'stacking must be one of {", ".join(STACKINGS)}, got "{name}".')

@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Literal
 
 from nas.errors import UserError, check_fields
-from nas.nn.settings import ADDED, Settings
-from nas.nn.stacking import Stacking
+from nas.nn.settings import ADDED, Settings, Stacking
 from nas.tasks.base import Task
 
 

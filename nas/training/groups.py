@@ -15,8 +15,8 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from nas.cell.cell import Cell
 from nas.cell.count import size
-from nas.nn.attention_stack import StackedAttentionModel
-from nas.nn.stack import Stacked, StackedModel
+from nas.nn.attention_members import AttentionMembers
+from nas.nn.members import Members, SequenceMembers
 from nas.protocol.evaluation import Bar, Veto
 from nas.tasks.base import Metric, Task
 from nas.training.halving import rungs, survivors
@@ -210,10 +210,10 @@ def _veto(work: Work, runs: list[Run], veto: Veto) -> None:
             _veto(work, half, veto)
 
 
-def model_of(work: Work, runs: Sequence[Run], dropouts: Sequence[float]) -> Stacked:
+def model_of(work: Work, runs: Sequence[Run], dropouts: Sequence[float]) -> Members:
     """A model of the size of these runs."""
     settings, interface = runs[0].settings, work.task.interface
-    kind = StackedModel if interface.attention is None else StackedAttentionModel
+    kind = SequenceMembers if interface.attention is None else AttentionMembers
     sizes = (runs[0].hidden_size, settings.num_layers)
     with torch.device(
         work.device
@@ -221,7 +221,7 @@ def model_of(work: Work, runs: Sequence[Run], dropouts: Sequence[float]) -> Stac
         return kind(work.cell, interface, *sizes, dropouts, stacking=settings.stacking)
 
 
-def _fresh(work: Work, runs: Sequence[Run]) -> Stacked:
+def _fresh(work: Work, runs: Sequence[Run]) -> Members:
     """The model of the runs before their first step."""
     model = model_of(work, runs, [run.settings.dropout for run in runs])
     scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]

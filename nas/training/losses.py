@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nas.compile.stacked import aligned, is_aligned
-from nas.nn.stack import head as layer_of
+from nas.nn.members import head as layer_of
 from nas.tasks.base import Head
 from nas.training.heads import HEADS
 from nas.training.windows import TensorWindow

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from nas.nn.stack import StackedStates
+from nas.nn.members import MemberStates
 from nas.protocol.evaluation import Epoch
 from nas.training.groups import Work, model_of
 from nas.training.losses import measure
@@ -35,7 +35,7 @@ def _totals(work: Work, run: Run) -> Totals:
     for name, view in model.member_state(0).items():
         view.copy_(run.best_weights[name])
     total = Totals(1)
-    state: StackedStates | None = None
+    state: MemberStates | None = None
     for window in windows_of(work.task, "test", work.seed):
         here = window.to(device)
         y, state = model.outputs(here.inputs, None if here.fresh else state)

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from nas.nn.stack import Stacked, StackedStates
+from nas.nn.members import Members, MemberStates
 from nas.protocol.evaluation import Epoch
 from nas.tasks.base import Task
 from nas.training.losses import losses, measure
@@ -26,14 +26,14 @@ from nas.training.windows import Batch, TensorWindow, Totals
 class Training(pl.LightningModule):
     """Trains runs of one cell, width, depth and optimizer; `runs` are those that still train."""
 
-    def __init__(self, model: Stacked, task: Task, runs: Sequence[Run]) -> None:
+    def __init__(self, model: Members, task: Task, runs: Sequence[Run]) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.task, self.runs = model, task, list(runs)
         settings = [run.settings for run in runs]
         self.optimizer = StackedOptimizer(list(model.parameters()), settings)
-        self.state: StackedStates | None = None
-        self.train_state: StackedStates | None = None
+        self.state: MemberStates | None = None
+        self.train_state: MemberStates | None = None
         self.train_total = Totals(len(self.runs))
         self.clock_s = 0.0
 
@@ -67,7 +67,7 @@ class Training(pl.LightningModule):
         if self.runs:
             self.optimizer.step(norms)
 
-    def _outputs(self, window: TensorWindow) -> tuple[Tensor, StackedStates]:
+    def _outputs(self, window: TensorWindow) -> tuple[Tensor, MemberStates]:
         return self.model.outputs(window.inputs, None if window.fresh else self.state)
 
     def on_validation_epoch_start(self) -> None:

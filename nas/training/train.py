@@ -20,8 +20,7 @@ from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.budget import count_params, forward_flops, solve_width
 from nas.nn.model import described_interface
-from nas.nn.settings import Settings, described
-from nas.nn.stacking import described_stacking
+from nas.nn.settings import Settings, described, described_stacking
 from nas.protocol.evaluation import DEVICE, Bar, Evaluation, Outcome, Result, Veto
 from nas.tasks.base import Task
 from nas.training.groups import Work, train_runs

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.nn.stack import Stacked
+from nas.nn.members import Members
 
 MOST_STEPS = 100
 """Far enough to see a state grow that is carried on from window to window."""
@@ -37,7 +37,7 @@ class _Findings:
     """That of the outputs of the second half of the steps by the states at its start."""
 
 
-def vetoes(model: Stacked, seeds: Sequence[int], n_steps: int) -> list[str]:
+def vetoes(model: Members, seeds: Sequence[int], n_steps: int) -> list[str]:
     """Why each member of a fresh model should not be trained; empty for those that should.
 
     The inputs, symbols or standard normal features, are drawn from generators of the members'
@@ -76,7 +76,7 @@ def _reason(found: _Findings, n_steps: int) -> tuple[str, bool]:
 
 
 def _findings(
-    model: Stacked, generators: Sequence[torch.Generator], n_steps: int
+    model: Members, generators: Sequence[torch.Generator], n_steps: int
 ) -> list[_Findings]:
     """Step all members over random inputs, and go back once."""
     first = n_steps // 2
@@ -95,7 +95,7 @@ def _findings(
     return [_Findings(*one) for one in zip(*found, strict=True)]
 
 
-def _inputs(model: Stacked, generators: Sequence[torch.Generator], n_steps: int) -> Tensor:
+def _inputs(model: Members, generators: Sequence[torch.Generator], n_steps: int) -> Tensor:
     """Embedded random inputs, (members, steps * streams, width), to take gradients by."""
     count, device, n = n_steps * N_STREAMS, model.embedding.device, model.interface.inputs
     if model.interface.tokens:
@@ -127,7 +127,7 @@ def _largest(tensors: Iterable[Tensor]) -> list[float]:
     return largest
 
 
-def _move(model: Stacked, generators: Sequence[torch.Generator]) -> None:
+def _move(model: Members, generators: Sequence[torch.Generator]) -> None:
     """Move every parameter of every member a little at random."""
     for parameter in model.parameters():
         for one, generator in zip(parameter, generators, strict=True):

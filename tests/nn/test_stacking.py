@@ -13,10 +13,10 @@ from nas.errors import CellError
 from nas.export.graph import to_onnx
 from nas.export.plain import classes
 from nas.nn.loading import read
+from nas.nn.members import SequenceMembers
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
-from nas.nn.stack import StackedModel
-from nas.nn.stacking import STACKINGS, Stacking
+from nas.nn.settings import STACKINGS, Stacking
 from nas.protocol.evaluation import Evaluation
 from nas.training.train import run
 from nas.zoo import ZOO
@@ -87,7 +87,8 @@ def test_one_layer_is_the_same_in_every_stacking() -> None:
 @pytest.mark.parametrize("stacking", STACKINGS)
 def test_members_give_what_models_give(stacking: Stacking, backend: Backend) -> None:
     """With dropout, whose generators are alike."""
-    model = StackedModel(ZOO["lstm"], SYMBOLS, H, LAYERS, [0.0, 0.4], backend, stacking)
+    sizes, options = (SYMBOLS, H, LAYERS), {"backend": backend, "stacking": stacking}
+    model = SequenceMembers(ZOO["lstm"], *sizes, [0.0, 0.4], **options)
     model.reset_parameters((1.0, 2.0), (5, 6))
     tokens = torch.randint(SYMBOLS, (6, 2), generator=seeded())
     scores, _ = model(tokens, None)

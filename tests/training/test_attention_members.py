@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nas.compile.backend import Backend
 from nas.errors import UserError
 from nas.nn.attention import AttentionModel
-from nas.nn.attention_stack import StackedAttentionModel
+from nas.nn.attention_members import AttentionMembers
 from nas.nn.budget import count_params, solve_width
 from nas.nn.settings import Settings
 from nas.tasks.base import AttentionForm
@@ -37,9 +37,9 @@ def stacked(
     layers: int = 2,
     backend: Backend = "auto",
     dropouts: Sequence[float] = (0.0, 0.0, 0.0),
-) -> StackedAttentionModel:
+) -> AttentionMembers:
     cell = CLOCKED if name == "clocked" else ZOO[name]
-    members = StackedAttentionModel(cell, interface(form), WIDTH, layers, dropouts, backend)
+    members = AttentionMembers(cell, interface(form), WIDTH, layers, dropouts, backend=backend)
     members.reset_parameters(SCALES, SEEDS)
     return members
 
@@ -108,12 +108,12 @@ def test_on_the_cpu_a_member_does_not_depend_on_the_others(form: AttentionForm, 
     """To the bit: scores, states, gradients and dropout, among 20 and after others have left."""
     dropouts = [0.3 * (k % 3) for k in range(20)]
 
-    def built() -> StackedAttentionModel:
-        made = StackedAttentionModel(ZOO["lstm"], interface(form), width, 2, dropouts)
+    def built() -> AttentionMembers:
+        made = AttentionMembers(ZOO["lstm"], interface(form), width, 2, dropouts)
         made.reset_parameters([1.4] * 20, range(20))
         return made
 
-    def results(members: StackedAttentionModel) -> list[Tensor]:
+    def results(members: AttentionMembers) -> list[Tensor]:
         scores, states = members(window(), None)
         found = gradients(list(scores), members)
         return [scores.detach(), *(s.detach() for layer in states for s in layer), *found]
@@ -137,7 +137,7 @@ def test_all_members_in_one_operation_give_what_each_gives_in_turn(
     members = stacked("gru", form)
     in_turn, _ = members(window(), None)
     expected = gradients(list(in_turn), members)
-    monkeypatch.setattr(StackedAttentionModel, "_parts", lambda _, tensor: tensor)
+    monkeypatch.setattr(AttentionMembers, "_parts", lambda _, tensor: tensor)
     at_once, _ = members(window(), None)
     close(at_once, in_turn)
     for ours, theirs in zip(gradients(list(at_once), members), expected, strict=True):

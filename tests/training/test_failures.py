@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import nas.training.groups
-from nas.nn.stack import StackedModel
+from nas.nn.members import SequenceMembers
 from nas.training.module import Training
 from nas.training.train import train
 from nas.training.windows import TensorWindow, WindowData
@@ -139,9 +139,9 @@ def test_a_stack_is_freed_before_the_next_begins(
 ) -> None:
     """Without waiting for the garbage collector; after memory ran out, too."""
     stacks: list[weakref.ref[Any]] = []
-    original, update = nas.training.groups.StackedModel, Training._update
+    original, update = nas.training.groups.SequenceMembers, Training._update
 
-    def watched(*given: Any, **options: Any) -> StackedModel:
+    def watched(*given: Any, **options: Any) -> SequenceMembers:
         assert not [stack for stack in stacks if stack()], "at most one at a time"
         model = original(*given, **options)
         stacks.append(weakref.ref(model))
@@ -154,7 +154,7 @@ def test_a_stack_is_freed_before_the_next_begins(
             raise RuntimeError(FULL[0])
         update(self, window)
 
-    monkeypatch.setattr(nas.training.groups, "StackedModel", watched)
+    monkeypatch.setattr(nas.training.groups, "SequenceMembers", watched)
     monkeypatch.setattr(Training, "_update", limited)
     gc.disable()
     try:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.nn.budget import count_params, solve_width
+from nas.nn.members import SequenceMembers
 from nas.nn.model import SequenceModel
 from nas.nn.settings import Settings
-from nas.nn.stack import StackedModel
 from nas.tasks.base import (
     ERROR,
     LOSS,
@@ -249,7 +249,7 @@ def test_the_width_fills_the_budget(head: Head) -> None:
 def test_a_member_alone_is_a_sequence_model() -> None:
     """The stacked model's scores are those of its members' own weights."""
     ends = Interface(3, 2, "gaussian", tokens=False)
-    stacked = StackedModel(LSTM, ends, 5, 2, [0.0] * 3)
+    stacked = SequenceMembers(LSTM, ends, 5, 2, [0.0] * 3)
     x = torch.randn(7, 4, 3, generator=seeded())
     together, _ = stacked(x, None)
     for k in range(3):

@@ -62,7 +62,7 @@ def test_settings_together_give_what_each_gives_alone(count: int) -> None:
 
 
 def test_the_eager_backend_gives_each_what_it_gives_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.nn.stack.choose", lambda *_: eager.run_layer)
+    monkeypatch.setattr("nas.nn.rnn.choose", lambda *_: eager.run_layer)
     assert trained(TASK, many(5), "gru") == in_turn(TASK, many(5), "gru")
 
 

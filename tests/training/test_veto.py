@@ -12,9 +12,9 @@ from torch import Tensor
 import nas.training.groups
 from nas.cell import Cell, Value, linear, log, relu, scalar, sigmoid, sin, tanh, trace
 from nas.nn.budget import solve_width
+from nas.nn.members import SequenceMembers
 from nas.nn.model import SequenceModel
 from nas.nn.settings import Settings
-from nas.nn.stack import StackedModel
 from nas.protocol.evaluation import Bar, Evaluation
 from nas.tasks import Memorization
 from nas.training.train import run, train
@@ -79,9 +79,9 @@ HOPELESS = {
 
 def fresh(
     cell: Cell, scales: Sequence[float], num_layers: int = 1, width: int = 16
-) -> tuple[StackedModel, list[int]]:
+) -> tuple[SequenceMembers, list[int]]:
     seeds = list(range(len(scales)))
-    model = StackedModel(cell, SYMBOLS, width, num_layers, [0.5] * len(scales))
+    model = SequenceMembers(cell, SYMBOLS, width, num_layers, [0.5] * len(scales))
     model.reset_parameters(scales, seeds)
     return model, seeds
 
@@ -161,7 +161,7 @@ def test_a_member_is_vetoed_alone_as_among_others(function: Callable[..., Any]) 
     cell, scales = trace(function), (0.3, 1.0, 2.8)
     together = vetoes(*fresh(cell, scales), 100)
     for k, scale in enumerate(scales):
-        model = StackedModel(cell, SYMBOLS, 16, 1, [0.0])
+        model = SequenceMembers(cell, SYMBOLS, 16, 1, [0.0])
         model.reset_parameters([scale], [k])
         assert vetoes(model, [k], 100) == [together[k]]
 
@@ -241,7 +241,7 @@ def test_a_stack_that_memory_does_not_hold_is_looked_at_in_halves(
     expected = train(ZOO["irnn"], LONG, MANY, SEED, veto="end")
     sizes: list[int] = []
 
-    def small(model: StackedModel, seeds: Sequence[int], n_steps: int) -> list[str]:
+    def small(model: SequenceMembers, seeds: Sequence[int], n_steps: int) -> list[str]:
         sizes.append(len(seeds))
         if len(seeds) > 1:
             raise MemoryError
@@ -267,7 +267,7 @@ def test_no_known_cell_is_vetoed_that_could_be_trained(name: str) -> None:
     """On the paper's grid none is, but for the IRNN from init scale 1.4 on, which then diverges."""
     for num_layers in (1, 2, 3, 4):
         width = solve_width(ZOO[name], 40, Settings(25_000, num_layers))
-        model = StackedModel(ZOO[name], 40, width, num_layers, [0.0] * 18)
+        model = SequenceMembers(ZOO[name], 40, width, num_layers, [0.0] * 18)
         model.reset_parameters(SCALES * 3, range(18))
         reasons = vetoes(model, range(18), MOST_STEPS)
         vetoed = {scale for scale, reason in zip(SCALES * 3, reasons, strict=True) if reason}

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from nas.cell import Cell, loads
 from nas.compile.backend import Backend
+from nas.nn.members import MemberStates, SequenceMembers
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import States
-from nas.nn.stack import StackedModel, StackedStates
 from nas.zoo import ZOO
 from tests.compile.test_reference import EVERYTHING
 from tests.tensors import seeded
@@ -32,8 +32,8 @@ def stacked(
     layers: int = 2,
     backend: Backend = "auto",
     dropouts: Sequence[float] = (0.0, 0.0, 0.0),
-) -> StackedModel:
-    model = StackedModel(cell, SYMBOLS, WIDTH, layers, dropouts, backend)
+) -> SequenceMembers:
+    model = SequenceMembers(cell, SYMBOLS, WIDTH, layers, dropouts, backend=backend)
     model.reset_parameters(SCALES, SEEDS)
     return model
 
@@ -96,7 +96,7 @@ def test_members_give_what_models_give(name: str, backend: Backend) -> None:
             assert_same(ours[label][k], gradient)
 
 
-def names(model: StackedModel) -> list[str]:
+def names(model: SequenceMembers) -> list[str]:
     """Of the parameters, as a `SequenceModel` calls them."""
     plain = {
         "embedding": "embedding.weight",
@@ -123,7 +123,7 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, **OTHER_KERNEL_64)
 
 
-def assert_same_states(ours: StackedStates, k: int, theirs: States) -> None:
+def assert_same_states(ours: MemberStates, k: int, theirs: States) -> None:
     for place, state in enumerate(as_list(theirs)):
         for layer, expected in enumerate(state):
             assert_same(ours[layer][place][k], expected)
@@ -135,12 +135,12 @@ def test_on_the_cpu_a_member_does_not_depend_on_the_others(width: int, backend: 
     """To the bit: logits, states, gradients and dropout, among 20 and after others have left."""
     dropouts = [0.3 * (k % 3) for k in range(20)]
 
-    def built() -> StackedModel:
-        model = StackedModel(ZOO["lstm"], SYMBOLS, width, 2, dropouts, backend)
+    def built() -> SequenceMembers:
+        model = SequenceMembers(ZOO["lstm"], SYMBOLS, width, 2, dropouts, backend=backend)
         model.reset_parameters([1.4] * 20, range(20))
         return model
 
-    def results(model: StackedModel, state: StackedStates | None) -> list[Tensor]:
+    def results(model: SequenceMembers, state: MemberStates | None) -> list[Tensor]:
         logits, states = model(tokens(), state)
         found = gradients(members(logits), model)
         return [logits.detach(), *(s.detach() for layer in states for s in layer), *found]

@@ -1,0 +1,205 @@
+"""K members of a network as one module: what a batched training run trains."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nas.cell.cell import Cell
+from nas.compile.backend import Backend
+from nas.compile.reference import EagerCell
+from nas.compile.rows import Rows, Tokens
+from nas.compile.stacked import StackedCell, aligned, stacked, traced_aligned
+from nas.nn.model import Network, SequenceModel
+from nas.nn.rnn import RNN, Layers
+from nas.nn.settings import Stacking
+from nas.tasks.base import Interface
+
+MemberStates = list[list[Tensor]]
+"""By layer, the states of a cell, each (members, batch, width)."""
+
+
+class RNNMembers(Layers):
+    """The layers of K `RNN`s that run in one direction.
+
+    Args:
+        rnn: one of them; only its sizes are used.
+    """
+
+    def __init__(self, rnn: RNN, members: int, backend: Backend) -> None:
+        super().__init__(rnn.cell, rnn.hidden_size, backend, rnn.stacking)
+        self.layers = nn.ModuleList()
+        for layer in rnn.layers:
+            assert isinstance(layer, EagerCell)
+            self.layers.append(StackedCell(rnn.cell, layer.sizes[0], rnn.hidden_size, members))
+
+    def run(
+        self,
+        x: Tensor | Tokens,
+        rows: Rows,
+        state: MemberStates | None,
+        dropped: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, MemberStates]:
+        """Run all steps of all layers, x (K, rows of all steps, width) to y likewise; return the
+        states after the last step too. `dropped` is applied between layers."""
+        if not state:
+            like = x.table if isinstance(x, Tokens) else x
+            state = [self._starts(layer, like, rows.batch) for layer in self.layers]
+        return self.run_layers(x, rows, state, dropped)
+
+    def _starts(self, layer: nn.Module, like: Tensor, batch: int) -> list[Tensor]:
+        assert isinstance(layer, StackedCell)
+        return [
+            like.new_full((len(like), batch, layer.sizes[1 + i]), state.initial)
+            for i, state in enumerate(self.cell.states)
+        ]
+
+
+class Members(nn.Module, ABC):
+    """Networks that share a cell, sizes and inputs, and differ in weights and dropout.
+
+    With K members, time T, batch B, and V outputs: tokens (T, B), or features (T, B, inputs), to
+    scores (K, T, B, V). On the CPU a member's values do not depend, by a single bit, on the other
+    members.
+
+    Args:
+        dropouts: probability of each member, below 1, of dropping a value after a layer.
+    """
+
+    NETWORK: ClassVar[type[Network]]
+    """The class of a member."""
+    rnn: RNNMembers
+    """The layers that read."""
+    embedding: nn.Parameter
+    head_weight: nn.Parameter
+    head_bias: nn.Parameter
+
+    def __init__(
+        self,
+        cell: Cell,
+        interface: Interface | int,
+        hidden_size: int,
+        num_layers: int,
+        dropouts: Sequence[float],
+        *,
+        backend: Backend = "auto",
+        stacking: Stacking = "plain",
+    ) -> None:
+        super().__init__()
+        members, sizes = len(dropouts), (hidden_size, num_layers)
+        with torch.device("meta"):  # only sizes are used; nothing is drawn or held
+            network = self.NETWORK(cell, interface, *sizes, dropout=0.0, stacking=stacking)
+        self._template = (network,)  # in a tuple, so that its parameters are not this module's
+        self.interface = network.interface
+        self.hidden_size, self.maps = hidden_size, tuple(network.maps)
+        self.dropouts = list(dropouts)
+        for name, parameter in network.named_parameters():
+            if name.split(".")[0] not in network.RNNS:
+                zeros = torch.zeros(members, *parameter.shape)
+                self.register_parameter(_own(name), nn.Parameter(zeros))
+        for name in network.RNNS:
+            rnn = network.get_submodule(name)
+            assert isinstance(rnn, RNN)
+            self.add_module(name, RNNMembers(rnn, members, backend))
+        self.reset_parameters([1.0] * members, range(members))
+
+    @property
+    def members(self) -> int:
+        """The number of members, K."""
+        return len(self.dropouts)
+
+    @abstractmethod
+    def outputs(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
+        """Return the output layer's inputs, (K, T * B, width), and the states at the end."""
+
+    def forward(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
+        y, state = self.outputs(inputs, state)
+        members = zip(y, self.head_weight, self.head_bias, strict=True)
+        scores = torch.stack([head(*member) for member in members])
+        return scores.view(self.members, *inputs.shape[:2], -1), state
+
+    def run_layers(
+        self, x: Tensor | Tokens, n_steps: int, batch: int, state: MemberStates | None
+    ) -> tuple[Tensor, MemberStates]:
+        """Run the layers that read on embedded inputs, (K, T * B, width)."""
+        return self.rnn.run(x, _rows(n_steps, batch), state, self.dropped)
+
+    @torch.no_grad()
+    def reset_parameters(self, init_scales: Sequence[float], seeds: Sequence[int]) -> None:
+        """Draw member k as its `reset_parameters` does with a generator of seeds[k].
+
+        Its dropout then draws from a generator of the same seed.
+        """
+        device = self.embedding.device
+        member = copy.deepcopy(self._template[0]).to_empty(device=device)
+        for k, (init_scale, seed) in enumerate(zip(init_scales, seeds, strict=True)):
+            member.reset_parameters(init_scale, torch.Generator(device).manual_seed(seed))
+            drawn = member.state_dict()
+            for name, view in self.member_state(k).items():
+                view.copy_(drawn[name])
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def dropped(self, y: Tensor) -> Tensor:
+        """Drop values as torch's dropout does, with a generator for each member."""
+        if not self.training or not any(self.dropouts):
+            return y
+        mask = torch.ones_like(y)
+        for kept, dropout, generator in zip(mask, self.dropouts, self.generators, strict=True):
+            if dropout:
+                kept.bernoulli_(1 - dropout, generator=generator).div_(1 - dropout)
+        return y * mask
+
+    def member_state(self, k: int) -> dict[str, Tensor]:
+        """Return the state_dict of member k alone, as views."""
+        network, parameters = self._template[0], dict(self.named_parameters())
+        return {
+            name: parameters[name if name in parameters else _own(name)].detach()[k]
+            for name in network.state_dict()
+        }
+
+    @torch.no_grad()
+    def keep(self, indices: Sequence[int]) -> None:
+        """Keep these members, in this order, and drop the others."""
+        for module in self.modules():
+            if isinstance(module, StackedCell):
+                module.keep(indices)
+        for own in self.parameters(recurse=False):
+            own.data, own.grad = own.data[list(indices)], None
+        self.dropouts = [self.dropouts[k] for k in indices]
+        self.generators = [self.generators[k] for k in indices]
+
+
+class SequenceMembers(Members):
+    """Members that are `SequenceModel`s."""
+
+    NETWORK: ClassVar[type[Network]] = SequenceModel
+
+    def outputs(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
+        n_steps, batch = inputs.shape[:2]
+        y, state = self.run_layers(self._embedded(inputs.flatten(0, 1)), n_steps, batch, state)
+        return self.dropped(y), state
+
+    def _embedded(self, rows: Tensor) -> Tensor | Tokens:
+        if self.interface.tokens:
+            return Tokens(self.embedding, rows)
+        maps = (traced_aligned(matrix) for matrix in self.embedding.unbind())
+        return stacked(nn.functional.linear(rows, matrix) for matrix in maps)
+
+
+def head(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply one member's output layer: y (rows, width) to scores (rows, outputs)."""
+    return nn.functional.linear(aligned(y), aligned(weight), bias)
+
+
+def _own(name: str) -> str:
+    """Return the name here of a parameter that stands beside the layers."""
+    return name.replace(".", "_") if name.startswith("head.") else name.removesuffix(".weight")
+
+
+@lru_cache(maxsize=64)
+def _rows(n_steps: int, batch: int) -> Rows:
+    return Rows((batch,) * n_steps)
