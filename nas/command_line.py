@@ -218,6 +218,21 @@ def _listed(owner: type, name: str, values: Sequence[str]) -> str:
     return f"[{', '.join(parts)}]"
 
 
+def split_config(arguments: Sequence[str]) -> tuple[list[str], str]:
+    """The other arguments, and the value of --config; empty if it is not given."""
+    rest, source = [], ""
+    given = iter(arguments)
+    for argument in given:
+        name, equals, value = argument.partition("=")
+        if name != "--config":
+            rest.append(argument)
+            continue
+        source = value if equals else next(given, "")
+        if not source or source.startswith("--"):
+            raise UserError("--config needs a value, got none.")
+    return rest, source
+
+
 KINDS = {
     "int": "a whole number",
     "float": "a number",

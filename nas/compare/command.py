@@ -12,7 +12,15 @@ from typing import Any
 
 import jsonargparse
 
-from nas.command_line import check_file, fields_of, flags, guarded, instantiate, parser_of
+from nas.command_line import (
+    check_file,
+    fields_of,
+    flags,
+    guarded,
+    instantiate,
+    parser_of,
+    split_config,
+)
 from nas.compare.config import CompareConfig, cells_of
 from nas.errors import HIDDEN, UserError, hidden
 from nas.resources import find, is_comparison, names
@@ -72,11 +80,11 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
     rest, cells = list(arguments), []
     while rest and not rest[0].startswith("-"):
         cells.append(rest.pop(0))
-    rest, source = _without_config(rest)
+    rest, source = split_config(rest)
     given = list(flags(CompareConfig, rest, ALIASES))
     asks_help = any(flag.startswith("--help") for flag in given)
     if not asks_help:
-        given = [*_from_config(source), *given]
+        given = [*_from_config(source or DEFAULT), *given]
     if cells:
         given.append(f"--cells={json.dumps(cells)}")
     values: dict[str, Any] = instantiate(_parser(), given)
@@ -89,21 +97,6 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
         config = dataclasses.replace(config, study=_study_name(config.cells))
     config.check()
     return config
-
-
-def _without_config(arguments: Sequence[str]) -> tuple[list[str], str]:
-    """The other arguments, and what --config says."""
-    rest, source = [], DEFAULT
-    given = iter(arguments)
-    for argument in given:
-        name, equals, value = argument.partition("=")
-        if name != "--config":
-            rest.append(argument)
-            continue
-        source = value if equals else next(given, "")
-        if not source or source.startswith("--"):
-            raise UserError("--config needs a value, got none.")
-    return rest, source
 
 
 def _from_config(source: str) -> Iterator[str]:
@@ -128,7 +121,7 @@ def shared(search: SearchConfig) -> Iterator[str]:
 
 
 def _study_name(cells: Sequence[str]) -> str:
-    """Of the cells; the same command finds its study again."""
+    """A name made of the cells, so that the same command finds its study again."""
     words = [re.sub(r"[^\w.-]+", "_", Path(cell).stem or cell) for cell in cells]
     name = "_".join(["compare", *words])
     if len(name) > LONGEST_NAME:
@@ -140,5 +133,5 @@ def _study_name(cells: Sequence[str]) -> str:
 def _parser() -> jsonargparse.ArgumentParser:
     described = DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT)
     parser = parser_of(CompareConfig, "python -m nas.compare", USAGE, described)
-    parser.add_argument("--config", action="config", help="what is said above")
+    parser.add_argument("--config", action="config", help="an experiment or a file, see above")
     return parser

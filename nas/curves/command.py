@@ -10,7 +10,7 @@ from typing import Any
 import jsonargparse
 
 from nas.cell.cell import Cell
-from nas.command_line import flags, guarded, instantiate, parser_of
+from nas.command_line import check_file, flags, guarded, instantiate, parser_of, split_config
 from nas.curves.config import CurvesConfig
 from nas.errors import UserError
 from nas.resources import curves, find, is_curves
@@ -72,9 +72,10 @@ def parse(arguments: Sequence[str]) -> CurvesConfig:
         UserError: in one sentence, for anything wrong with the arguments or the file.
         SystemExit: after --help and --print_config.
     """
-    given = list(flags(CurvesConfig, _found(arguments), ALIASES))
-    # A file is what flags are laid over, wherever it stands.
-    given.sort(key=lambda flag: not flag.startswith("--config="))
+    rest, source = split_config(arguments)
+    given = list(flags(CurvesConfig, rest, ALIASES))
+    if source:
+        given.insert(0, f"--config={_file(source)}")
     values: dict[str, Any] = instantiate(_parser(), given)
     config = CurvesConfig(**values)
     if config.tasks.use == ("all",):
@@ -83,31 +84,19 @@ def parse(arguments: Sequence[str]) -> CurvesConfig:
     return config
 
 
-def _found(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with the path of the experiment that --config names."""
-    rest = list(arguments)
-    for place, argument in enumerate(rest):
-        name, equals, value = argument.partition("=")
-        if name == "--config":
-            if not equals and place + 1 < len(rest) and not rest[place + 1].startswith("--"):
-                rest[place + 1] = _file(rest[place + 1])
-            elif value:
-                rest[place] = f"--config={_file(value)}"
-    return rest
-
-
-def _file(source: str) -> str:
+def _file(source: str) -> Path:
     path = find("experiments", source)
     if not is_curves(path):
         raise UserError(
             f"{source} draws no learning curves: a file of this command has the fields cells and "
             "out."
         )
-    return str(path)
+    check_file(CurvesConfig, path)
+    return path
 
 
 def _all(tasks: TasksConfig) -> TasksConfig:
-    """Those whose data can be had; of the others it is told why not."""
+    """The tasks whose data are here or can be fetched; print why others are left out."""
     use = []
     for name in TASKS:
         if name in OWN_DATA:
@@ -125,5 +114,5 @@ def _all(tasks: TasksConfig) -> TasksConfig:
 def _parser() -> jsonargparse.ArgumentParser:
     described = DESCRIPTION.format(experiments=", ".join(curves()))
     parser = parser_of(CurvesConfig, "python -m nas.curves", USAGE, described)
-    parser.add_argument("--config", action="config", help="what is said above")
+    parser.add_argument("--config", action="config", help="an experiment or a file, see above")
     return parser

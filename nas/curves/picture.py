@@ -77,9 +77,9 @@ def _levels(panel: Axes, on: OnTask) -> None:
     if on.goal is not None:
         label = f"solved: {metric.shown(on.goal)}"
         panel.axhline(on.goal, color="C2", linewidth=0.8, label=label, zorder=1)
-    for one, style in zip(simple[:-1], styles, strict=False):
-        label = f"{one.name}: {metric.shown(one.value)}"
-        panel.axhline(one.value, color="k", linewidth=1, linestyle=style, label=label, zorder=1)
+    for level, style in zip(simple[:-1], styles, strict=False):
+        label = f"{level.name}: {metric.shown(level.value)}"
+        panel.axhline(level.value, color="k", linewidth=1, linestyle=style, label=label, zorder=1)
     for blind in simple[-1:]:
         label = f"{blind.name}: {metric.shown(blind.value)}"
         low, high = panel.get_ylim()

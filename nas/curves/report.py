@@ -1,6 +1,6 @@
 """Learning curves as a table: text, Markdown, JSON; and which picture shows a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from nas.report.files import json_text, png_of, write_files
 from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
 from nas.tasks.base import Metric, Task
-from nas.tasks.levels import levels_of
 
 NOTE = (
     "The metric is the best epoch's on validation, of the setting that solved the task in the "
@@ -39,43 +38,29 @@ HEADINGS = (
 LOOPS = {"c": "compiled", "eager": "eager", "": "-"}
 
 
-def told(rows: Sequence[Row], goals: Mapping[str, float | None], seed: int) -> list[OnTask]:
-    """Each task with its rows and levels."""
-    tasks = {row.task.name: row.task for row in rows}
-    return [
-        OnTask(
-            task,
-            tuple(row for row in rows if row.task.name == name),
-            levels_of(task, seed),
-            goals[name],
-        )
-        for name, task in tasks.items()
-    ]
-
-
 def sentence(on: OnTask) -> str:
-    """What became of all cells on a task, in one line."""
+    """How all cells did on a task, in one line."""
     task, n = on.task, len(on.rows)
     cells = f"{n} cell{'' if n == 1 else 's'}"
-    said = []
+    parts = []
     if on.goal is not None:
         solvers = [row for row in on.rows if row.epochs_to_solve is not None]
         bound = "at least" if task.metric.higher_is_better else "at most"
         what = f"{task.metric.name} {bound} {on.goal:.4g} on validation"
-        said.append(f"{len(solvers)} of {cells} solved it ({what})")
+        parts.append(f"{len(solvers)} of {cells} solved it ({what})")
         if solvers and solvers[0].epochs_to_solve is not None:
             steps = _steps(task, solvers[0].epochs_to_solve)
-            said[-1] += f", {solvers[0].name} first, after {steps} minibatches"
+            parts[-1] += f", {solvers[0].name} first, after {steps} minibatches"
     if on.levels.baseline is not None:
         simple = on.levels.baseline
         n_better = sum(on.beats(row) for row in on.rows)
-        said.append(
+        parts.append(
             f"{n_better} of {cells} passed the simple baseline ({simple.name}, "
             f"{task.metric.shown(simple.value)})"
         )
     if on.levels.why:
-        said.append(on.levels.missing)
-    return f"{task.name}: {'; '.join(said)}."
+        parts.append(on.levels.missing)
+    return f"{task.name}: {'; '.join(parts)}."
 
 
 def cells_of(on: OnTask, row: Row) -> list[str]:
@@ -87,14 +72,10 @@ def cells_of(on: OnTask, row: Row) -> list[str]:
         row.name,
         task.name,
         f"{task.metric.unit}, {direction} is better",
-        _mean(task.metric, row.best, [one.outcome.best for one in row.runs]),
-        _mean(task.metric, row.test, [one.outcome.test for one in row.runs]),
+        _mean(task.metric, row.best, [run.outcome.best for run in row.runs]),
+        _mean(task.metric, row.test, [run.outcome.test for run in row.runs]),
         "-" if levels.chance is None else task.metric.shown(levels.chance),
-        "; ".join(
-            f"{one.name} {task.metric.shown(one.value)}"
-            for one in (levels.baseline, *levels.others)
-            if one is not None
-        )
+        "; ".join(f"{name} {task.metric.shown(value)}" for name, value in _simple(on).items())
         or "-",
         _solved(on, row),
         _steps(task, row.epochs_to_solve) if row.epochs_to_solve is not None else "-",
@@ -104,6 +85,12 @@ def cells_of(on: OnTask, row: Row) -> list[str]:
         f"{row.seconds:.0f}",
         _setting(run) if run else "; ".join(sorted(set(row.trouble))),
     ]
+
+
+def _simple(on: OnTask) -> dict[str, float]:
+    """What the simple predictors reach, by name."""
+    known = (on.levels.baseline, *on.levels.others)
+    return {level.name: level.value for level in known if level is not None}
 
 
 def _mean(metric: Metric, mean: float | None, values: Sequence[float | None]) -> str:
@@ -165,11 +152,7 @@ def plain(tasks: Sequence[OnTask]) -> dict[str, Any]:
             "version": on.task.version,
             "batches_per_epoch": on.task.batches_per_epoch,
             "blind_guess": on.levels.chance,
-            "simple_baselines": {
-                one.name: one.value
-                for one in (on.levels.baseline, *on.levels.others)
-                if one is not None
-            },
+            "simple_baselines": _simple(on),
             "goal": on.goal,
             "cells": {row.name: _plain(on.task, row) for row in on.rows},
         }

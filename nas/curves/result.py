@@ -1,4 +1,4 @@
-"""From finished trainings to what is told of a cell on a task."""
+"""From finished trainings to the numbers of each cell on each task."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,12 @@ from nas.nn.settings import Settings
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import best_outcome
 from nas.tasks.base import Task
-from nas.tasks.levels import Levels
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A cell on a task with one seed; all settings are trained in one go."""
-
-    name: str
-    task: Task
-    evaluation: Evaluation
+from nas.tasks.levels import Levels, levels_of
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is shown of one seed: the run with one of the settings."""
+    """The run that stands for a seed: the one with the best setting."""
 
     seed: int
     settings: Settings
@@ -80,14 +71,10 @@ def deviation(values: Sequence[float | None]) -> float | None:
 
 def evaluations(
     cells: Sequence[Cell], tasks: Sequence[Task], points: Sequence[Sequence[Settings]], seeds: range
-) -> list[Asked]:
-    """All that is to be trained, task after task; `points` are the settings of each task."""
+) -> list[Evaluation]:
+    """All evaluations, task after task, each of all settings; `points` are those of each task."""
     return [
-        Asked(
-            cell.name,
-            task,
-            Evaluation(str(cell), cell.key, task, tuple(settings), seed, measure_test=True),
-        )
+        Evaluation(str(cell), cell.key, task, tuple(settings), seed, measure_test=True)
         for task, settings in zip(tasks, points, strict=True)
         for cell in cells
         for seed in seeds
@@ -129,33 +116,41 @@ def shown(
     return Run(seed, settings[place], best, epochs[place])
 
 
-def rows(asked: Sequence[Asked], finished: Mapping[str, Finished], share: float) -> list[Row]:
-    """A row for each task and cell of which all seeds are finished, the best of a task first."""
-    groups: dict[tuple[str, str], list[Asked]] = {}
-    for one in asked:
-        groups.setdefault((one.task.name, one.evaluation.key), []).append(one)
-    found: dict[str, list[Row]] = {}
-    for (task, _), group in groups.items():
-        of_task = found.setdefault(task, [])
-        if all(one.evaluation.digest() in finished for one in group):
-            of_task.append(_row(group, finished, share))
-    return [row for of_task in found.values() for row in sorted(of_task, key=_order)]
+def rows(
+    asked: Sequence[Evaluation],
+    names: Mapping[str, str],
+    kept: Mapping[str, Finished],
+    share: float,
+) -> list[Row]:
+    """A row for each task and cell of which all seeds are finished, the best of a task first.
+
+    `names` are the cells' names by key, `kept` has the finished evaluations by digest.
+    """
+    groups: dict[tuple[str, str], list[Evaluation]] = {}
+    for evaluation in asked:
+        groups.setdefault((evaluation.task.name, evaluation.key), []).append(evaluation)
+    by_task: dict[str, list[Row]] = {}
+    for (task, key), group in groups.items():
+        of_task = by_task.setdefault(task, [])
+        if all(evaluation.digest() in kept for evaluation in group):
+            of_task.append(_row(names[key], group, kept, share))
+    return [row for of_task in by_task.values() for row in sorted(of_task, key=_order)]
 
 
-def _row(group: Sequence[Asked], finished: Mapping[str, Finished], share: float) -> Row:
+def _row(name: str, group: Sequence[Evaluation], kept: Mapping[str, Finished], share: float) -> Row:
     task = group[0].task
     runs, trouble, seconds, backends = [], [], 0.0, []
-    for one in group:
-        known = finished[one.evaluation.digest()]
-        outcomes = known.evaluated.outcomes
+    for evaluation in group:
+        finished = kept[evaluation.digest()]
+        outcomes = finished.evaluated.outcomes
         seconds += sum(outcome.cost.wall_s for outcome in outcomes)
-        backends.append(known.backend)
-        run = shown(task, one.evaluation.seed, known.evaluated.settings, outcomes, share)
+        backends.append(finished.backend)
+        run = shown(task, evaluation.seed, finished.evaluated.settings, outcomes, share)
         if run is None:
             trouble.append(_how(outcomes[0]))
         else:
             runs.append(run)
-    return Row(group[0].name, task, tuple(runs), tuple(trouble), max(backends), seconds)
+    return Row(name, task, tuple(runs), tuple(trouble), max(backends), seconds)
 
 
 def _how(outcome: Outcome) -> str:
@@ -187,3 +182,17 @@ class OnTask:
         """Whether a cell is better than the simple predictor."""
         simple, best = self.levels.baseline, row.best
         return bool(simple and best is not None and self.task.metric.better(best, simple.value))
+
+
+def by_task(rows: Sequence[Row], share: float, seed: int) -> list[OnTask]:
+    """Each task with its rows and what needs no network."""
+    tasks = {row.task.name: row.task for row in rows}
+    return [
+        OnTask(
+            task,
+            tuple(row for row in rows if row.task.name == name),
+            levels_of(task, seed),
+            goal(task, share),
+        )
+        for name, task in tasks.items()
+    ]

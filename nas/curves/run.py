@@ -10,8 +10,8 @@ from pathlib import Path
 from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.curves.config import CurvesConfig
-from nas.curves.report import lines, told, write
-from nas.curves.result import Asked, evaluations, goal, rows, shown
+from nas.curves.report import lines, write
+from nas.curves.result import by_task, evaluations, rows, shown
 from nas.curves.store import Store, open_store
 from nas.errors import UserError
 from nas.protocol.config import ProtocolConfig
@@ -32,10 +32,10 @@ from nas.workers.local import n_cores
 class Learning(Staged):
     """Trains each given cell on every task with every seed, and rejects none."""
 
-    asked: tuple[Asked, ...]
+    asked: tuple[Evaluation, ...]
 
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
-        yield tuple(one.evaluation for one in self.asked if one.evaluation.key == key)
+        yield tuple(evaluation for evaluation in self.asked if evaluation.key == key)
         return Judgement("trained", {}, {}, None, 0.0)
 
 
@@ -63,7 +63,7 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
     asked = made.protocol.asked
     with open_store(folder) as store:
         _note_configuration(config, folder)
-        todo = [one for one in asked if one.evaluation.digest() not in store.kept]
+        todo = [evaluation for evaluation in asked if evaluation.digest() not in store.kept]
         print(_description(config, asked, todo), flush=True)
         try:
             used_up = _train(made, store, todo) if todo else ""
@@ -77,8 +77,9 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
                 f"larger one it goes on: {command} --time_budget TIME"
             )
             return 0
-        goals = {task.name: goal(task, config.solved) for task in config.drawn}
-        on_tasks = told(rows(asked, store.kept, config.solved), goals, config.seed)
+        names = {cell.key: cell.name for cell in cells}
+        finished = rows(asked, names, store.kept, config.solved)
+        on_tasks = by_task(finished, config.solved, config.seed)
         print("\n".join(lines(on_tasks)))
         print("Written: " + ", ".join(str(path) for path in write(on_tasks, folder)))
     return 0
@@ -94,11 +95,14 @@ def _note_configuration(config: CurvesConfig, folder: Path) -> None:
         raise UserError(f"{folder / 'config.yaml'} cannot be written: {error.strerror}.") from None
 
 
-def _description(config: CurvesConfig, asked: Sequence[Asked], todo: Sequence[Asked]) -> str:
+def _description(
+    config: CurvesConfig, asked: Sequence[Evaluation], todo: Sequence[Evaluation]
+) -> str:
     """How much is to be trained, in one line."""
-    n_cells = len({one.evaluation.key for one in asked})
+    n_cells = len({evaluation.key for evaluation in asked})
     counts = {"cell": n_cells, "task": len(config.drawn), "seed": config.seeds}
-    n_runs, done = sum(len(one.evaluation.settings) for one in todo), len(asked) - len(todo)
+    n_runs = sum(len(evaluation.settings) for evaluation in todo)
+    done = len(asked) - len(todo)
     return (
         " x ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())
         + f": {n_runs:,} training runs"
@@ -106,7 +110,7 @@ def _description(config: CurvesConfig, asked: Sequence[Asked], todo: Sequence[As
     )
 
 
-def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Asked]) -> str:
+def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Evaluation]) -> str:
     """Train all of it; the budget that was used up first, empty if none was."""
     config, began = plan.config, time.monotonic()
     workers = crew(
@@ -128,8 +132,8 @@ def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Asked]) -> str
     return coordinator.used_up
 
 
-def _kept(store: Store, asked: Sequence[Asked]) -> str:
-    done = sum(one.evaluation.digest() in store.kept for one in asked)
+def _kept(store: Store, asked: Sequence[Evaluation]) -> str:
+    done = sum(evaluation.digest() in store.kept for evaluation in asked)
     return f"{done} of {len(asked)} trainings are finished and kept in {store.path}."
 
 

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from nas.curves.picture import GREY, figure_of
-from nas.curves.report import HEADINGS, NOTE, OnTask, cells_of, lines, markdown, told, write
-from nas.curves.result import Row, Run, goal
+from nas.curves.report import HEADINGS, NOTE, OnTask, cells_of, lines, markdown, write
+from nas.curves.result import Row, Run, by_task, goal
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.tasks import Adding, Music, Parity, Words
@@ -215,7 +215,7 @@ def test_files_say_the_same(tmp_path: Path) -> None:
 
 def test_levels_are_the_tasks_own() -> None:
     task = Parity(epochs=2, validation_batches=3)
-    (on,) = told([row(task, "lstm", (outcome_of(task, (0.5,)), None))], {"parity": 0.995}, seed=0)
+    (on,) = by_task([row(task, "lstm", (outcome_of(task, (0.5,)), None))], 0.99, seed=0)
     assert on.levels.chance == task.chance()
     assert on.levels.baseline == task.baseline(0)
     assert on.goal == 0.995

@@ -2,10 +2,11 @@
 
 import pytest
 
-from nas.curves.result import Asked, Row, evaluations, goal, rows, shown
+from nas.curves.result import Row, evaluations, goal, shown
+from nas.curves.result import rows as rows_of
 from nas.curves.store import Finished
 from nas.nn.settings import Settings
-from nas.protocol.evaluation import Outcome
+from nas.protocol.evaluation import Evaluation, Outcome
 from nas.study.visit import Evaluated
 from nas.tasks import TASKS, Adding, CopyMemory, Memorization, Parity, Text
 from nas.tasks.base import Task
@@ -82,37 +83,40 @@ def test_a_run_without_a_metric_is_never_shown() -> None:
     assert shown(Parity(), 0, SETTINGS, (FAILED,) * 3, 0.99) is None
 
 
-def asked(task: Task, *names: str, seeds: range = range(1)) -> list[Asked]:
+def asked(task: Task, *names: str, seeds: range = range(1)) -> list[Evaluation]:
     return evaluations([ZOO[name] for name in names], [task], [SETTINGS[:1]], seeds)
 
 
 def finished(
-    given: list[Asked], outcomes: dict[tuple[str, int], Outcome], backend: str = "c"
+    given: list[Evaluation], outcomes: dict[tuple[str, int], Outcome], backend: str = "c"
 ) -> dict[str, Finished]:
     """Of the cells and seeds that have an outcome."""
     return {
-        one.evaluation.digest(): Finished(
-            one.evaluation.cell,
-            backend,
-            Evaluated.of(one.evaluation, (outcomes[one.name, one.evaluation.seed],), ""),
+        one.digest(): Finished(
+            one.cell, backend, Evaluated.of(one, (outcomes[ZOO.named(one.key), one.seed],), "")
         )
         for one in given
-        if (one.name, one.evaluation.seed) in outcomes
+        if (ZOO.named(one.key), one.seed) in outcomes
     }
+
+
+def rows(given: list[Evaluation], kept: dict[str, Finished], share: float) -> list[Row]:
+    names = {one.key: str(ZOO.named(one.key)) for one in given}
+    return rows_of(given, names, kept, share)
 
 
 def test_each_cell_task_and_seed_is_one_evaluation_that_is_measured_on_test() -> None:
     tasks, cells = (Parity(), Adding()), [ZOO["lstm"], ZOO["rnn"]]
     found = evaluations(cells, tasks, [SETTINGS, SETTINGS[:1]], range(3, 5))
-    assert [(one.task.name, one.name, one.evaluation.seed) for one in found] == [
+    assert [(one.task.name, ZOO.named(one.key), one.seed) for one in found] == [
         (task, cell, seed)
         for task in ("parity", "adding")
         for cell in ("lstm", "rnn")
         for seed in (3, 4)
     ]
-    assert [len(one.evaluation.settings) for one in found] == [3] * 4 + [1] * 4
-    assert all(one.evaluation.measure_test for one in found)
-    assert len({one.evaluation.digest() for one in found}) == 8
+    assert [len(one.settings) for one in found] == [3] * 4 + [1] * 4
+    assert all(one.measure_test for one in found)
+    assert len({one.digest() for one in found}) == 8
 
 
 def test_means_are_over_seeds_and_the_median_is_of_epochs() -> None:

@@ -207,7 +207,7 @@ def test_a_full_disk_is_told(
 
 def test_the_loop_is_told_as_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     config = CurvesConfig(cells=("rnn",))
-    evaluation = plan(config, [ZOO["rnn"]]).protocol.asked[0].evaluation
+    evaluation = plan(config, [ZOO["rnn"]]).protocol.asked[0]
     outcomes = made_up.run(evaluation).outcomes
     monkeypatch.setenv("NAS_BACKEND", "eager")
     assert backend_of(evaluation, outcomes) == "eager"
@@ -273,5 +273,5 @@ def curves(folder: Path) -> dict[str, Any]:
 
 
 def test_results_of_workers_are_results() -> None:
-    evaluation = plan(CurvesConfig(), [ZOO["lstm"]]).protocol.asked[0].evaluation
+    evaluation = plan(CurvesConfig(), [ZOO["lstm"]]).protocol.asked[0]
     assert isinstance(made_up.run(evaluation), Result)
