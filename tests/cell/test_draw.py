@@ -1,5 +1,6 @@
 """Pictures of cells: what is drawn, where it stands, and that both writers agree."""
 
+import functools
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -20,7 +21,6 @@ from nas.cell.picture.layout import Layout, crossings, place
 from nas.cell.picture.write import Arrow, Line, Picture, Shape, Text, svg, write_png
 from nas.errors import UserError
 from nas.zoo import ZOO
-from tests.known import known_cells
 
 STRANGE = """
 def strange(x, h, c=1, x_old: input = 0, s: 1 = 0, *, below):
@@ -40,7 +40,14 @@ def walked() -> Iterator[Cell]:
 
 
 CELLS = [*ZOO.values(), loads(STRANGE), *walked()]
-each_cell = pytest.mark.parametrize("cell", known_cells(CELLS))
+each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+drawn_once = functools.cache(picture)
+written_once = functools.cache(Cell.svg)
+
+
+@functools.cache
+def laid_out(cell: Cell) -> Layout:
+    return place(parts_of(cell))
 
 
 def described(parts: tuple[Part, ...], i: int) -> str:
@@ -130,7 +137,7 @@ def middle_parts(layout: Layout) -> list[int]:
 
 @each_cell
 def test_lines_run_to_the_right_and_slots_keep_apart(cell: Cell) -> None:
-    layout = place(parts_of(cell))
+    layout = laid_out(cell)
     grid = layout.grid
     for a, b in grid.lines:
         assert grid.slots[b].layer == grid.slots[a].layer + 1
@@ -144,7 +151,7 @@ def test_lines_run_to_the_right_and_slots_keep_apart(cell: Cell) -> None:
 
 @each_cell
 def test_states_leave_where_they_enter_and_x_is_lowest(cell: Cell) -> None:
-    layout = place(parts_of(cell))
+    layout = laid_out(cell)
     at = {
         (grid_part.kind, grid_part.port): layout.heights[i]
         for i in middle_parts(layout)
@@ -160,12 +167,12 @@ CROSSINGS = {"lstm": 0, "lstm_peephole": 1, "gru": 2, "mgu": 2, "mut3": 2, "lstm
 
 
 def test_few_lines_cross() -> None:
-    assert {name: place(parts_of(ZOO[name])).n_crossings for name in CROSSINGS} == CROSSINGS
+    assert {name: laid_out(ZOO[name]).n_crossings for name in CROSSINGS} == CROSSINGS
 
 
 def test_few_lines_cross_in_all_known_cells() -> None:
     """Three a cell; the state spaces of s4d (85), mamba and s5 and rwkv_4 have half of them."""
-    assert sum(place(parts_of(cell)).n_crossings for cell in ZOO.values()) <= 423
+    assert sum(laid_out(cell).n_crossings for cell in ZOO.values()) <= 423
 
 
 def test_no_two_neighbours_would_better_change_places() -> None:
@@ -186,7 +193,7 @@ def check_neighbours(layout: Layout) -> None:
 @pytest.mark.parametrize("name", ["ugrnn", "mgu", "lstm_nig", "gru"])
 def test_no_order_at_all_has_fewer_crossings(name: str) -> None:
     """All orders of a layer, one layer after another, with the fewest crossings up to there."""
-    layout = place(parts_of(ZOO[name]))
+    layout = laid_out(ZOO[name])
     grid, order = layout.grid, layout.order
     best = {order[0]: 0}
     for k, layer in enumerate(order[1:], start=1):
@@ -218,7 +225,7 @@ def boxes(drawn: Picture) -> list[Shape]:
 
 @each_cell
 def test_nothing_overlaps_and_all_is_on_the_paper(cell: Cell) -> None:
-    drawn = picture(cell)
+    drawn = drawn_once(cell)
     shapes = boxes(drawn)
     for k, one in enumerate(shapes):
         for other in shapes[:k]:
@@ -237,7 +244,7 @@ def test_nothing_overlaps_and_all_is_on_the_paper(cell: Cell) -> None:
 @each_cell
 def test_no_line_runs_through_a_box(cell: Cell) -> None:
     """Straight pieces; curves lie between two layers, where nothing stands."""
-    drawn = picture(cell)
+    drawn = drawn_once(cell)
     for line in (one for one in drawn.drawn if isinstance(one, Line)):
         at = line.start
         for piece in line.pieces:
@@ -264,7 +271,7 @@ def test_every_wire_arrives(cell: Cell) -> None:
     wires = sum(len(part.wires) for part in parts if part.kind in ("layer", "point"))
     below = sum(part.kind == "input" and not part.port.startswith("state") for part in parts)
     outputs = sum(part.kind == "output" for part in parts)
-    arrows = [one for one in picture(cell).drawn if isinstance(one, Arrow)]
+    arrows = [one for one in drawn_once(cell).drawn if isinstance(one, Arrow)]
     assert len(arrows) == wires + below + outputs
 
 
@@ -285,7 +292,7 @@ def test_the_mark_of_a_subtraction_is_at_what_is_subtracted() -> None:
 
 @each_cell
 def test_the_svg_is_whole(cell: Cell) -> None:
-    text = cell.svg()
+    text = written_once(cell)
     root = ET.fromstring(text)
     space = "{http://www.w3.org/2000/svg}"
     assert [child.tag for child in root][:2] == [f"{space}title", f"{space}desc"]
@@ -294,7 +301,7 @@ def test_the_svg_is_whole(cell: Cell) -> None:
     assert str(cell).strip() in root[1].text
     assert not re.search(r"href|url\(", text), "self-contained"
     tags = Counter(child.tag.removeprefix(space) for child in root)
-    drawn = Counter(type(one).__name__ for one in picture(cell).drawn)
+    drawn = Counter(type(one).__name__ for one in drawn_once(cell).drawn)
     assert tags["path"] == drawn["Line"]
     assert tags["text"] == drawn["Text"]
     assert tags["rect"] == drawn["Shape"] + 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import nas
 from nas.cell import from_json, to_json
@@ -13,7 +13,6 @@ from nas.errors import CellError
 from tests.strategies import cells
 
 
-@settings(max_examples=150, deadline=None)
 @given(cells())
 def test_json_round_trip(cell):
     text = json.dumps(to_json(cell), allow_nan=False)  # strict JSON: inf is written as a string

@@ -4,7 +4,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import nas
@@ -28,7 +28,6 @@ def assert_same_values(one: Trace, other: Trace) -> None:
             np.testing.assert_allclose(value, other_value, **EXACT_ALGEBRA)
 
 
-@settings(max_examples=250, deadline=None)
 @given(cells(finite=True), st.integers(0, 10**6), st.integers(1, 12))
 def test_every_form_of_a_cell_has_its_key_and_its_values(cell, seed, n_rules):
     form = rewrite(cell, Random(seed), n_rules)

@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.cell import OPS, Cell, Node, arrange, canonical_form, node
@@ -105,7 +105,6 @@ def _reshared(cell: Cell, nodes: list[Node], rng: Random) -> Cell:
     return replace(cell, nodes=tuple(nodes))
 
 
-@settings(max_examples=250, deadline=None)
 @given(cells(8, finite=True), st.integers(0, 10**6))
 def test_a_mutant_with_the_same_key_computes_the_same(cell, seed):
     cell = named(cell)

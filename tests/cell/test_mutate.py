@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.cell import Cell, dumps, loads, verify
@@ -47,7 +47,6 @@ def test_zoo_cells_are_put_together_as_they_were(name: str) -> None:
     assert put_together(take_apart(ZOO[name]), name, ZOO[name].doc) == ZOO[name]
 
 
-@settings(max_examples=150, deadline=None)
 @given(cells())
 def test_taking_apart_and_putting_together_keeps_the_key_but_for_sums_of_biases(cell: Cell) -> None:
     again = put_together(take_apart(cell), cell.name, cell.doc)
@@ -261,7 +260,6 @@ def test_limits_are_kept() -> None:
 # Laws.
 
 
-@settings(max_examples=200, deadline=None)
 @given(descendants(), SEEDS)
 def test_a_mutant_is_a_valid_cell_and_the_parent_is_untouched(cell: Cell, seed: int) -> None:
     before = dumps(cell)
@@ -276,7 +274,6 @@ def test_a_mutant_is_a_valid_cell_and_the_parent_is_untouched(cell: Cell, seed: 
     assert mutate(cell, seed) == mutant
 
 
-@settings(max_examples=100, deadline=None)
 @given(cells(), SEEDS)
 def test_any_cell_has_a_valid_mutant_or_a_clear_error(cell: Cell, seed: int) -> None:
     """Cells of every op and width, most of which have idle parts themselves."""

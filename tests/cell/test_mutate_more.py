@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.cell import Cell, dumps, loads
@@ -167,7 +167,6 @@ def test_which_known_cells_have_too_many_states(name: str) -> None:
     assert broken_rule(ZOO[name], ALL) == (reason if name in MANY_STATES else "")
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(WITHIN), st.integers(0, 5), st.integers(0, 2**32))
 def test_laws_with_all_operators(name: str, n: int, seed: int) -> None:
     cell = ZOO[name]

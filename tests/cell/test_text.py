@@ -3,7 +3,7 @@
 import textwrap
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import nas
 from nas.cell import Cell, arrange, dumps, loads, node
@@ -11,20 +11,17 @@ from nas.errors import CellError
 from tests.strategies import cells
 
 
-@settings(max_examples=200, deadline=None)
 @given(cells())
 def test_text_round_trip(cell):
     assert loads(dumps(cell)) == cell
 
 
-@settings(max_examples=100, deadline=None)
 @given(cells())
 def test_printed_text_reads_back_as_the_same_text(cell):
     text = dumps(cell)
     assert dumps(loads(text)) == text
 
 
-@settings(max_examples=100, deadline=None)
 @given(cells())
 def test_arranging_an_arranged_cell_changes_nothing(cell):
     assert arrange(cell) == cell

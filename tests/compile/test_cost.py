@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.cell import OPS, Cell, loads
@@ -102,7 +102,6 @@ def test_products_are_those_that_torch_counts(name: str) -> None:
     assert (forward, backward) == torch_products(ZOO[name], H, H)
 
 
-@settings(max_examples=100, deadline=None)
 @given(cells())
 def test_no_cell_costs_more_forward_than_its_nodes(cell: Cell) -> None:
     """Equal expressions count once; independent blocks of the loop are one matrix."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from nas.cell import Cell
 from nas.compile import passes
@@ -120,7 +120,6 @@ def test_the_error_names_the_pass_the_node_and_the_cell() -> None:
         passes_verify.verify(wrong, "hoisting", PASSES[4].holds)
 
 
-@settings(max_examples=200, deadline=None)
 @given(cells(25))
 def test_every_pass_is_right_on_any_cell(cell: Cell) -> None:
     assert [step for step, _ in steps(start(cell, 8))] == list(PASSES)

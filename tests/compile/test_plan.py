@@ -1,7 +1,7 @@
 """What a time loop has to do: stages, what is hoisted, what is left out, and where columns lie."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import nas
 from nas.cell import Cell, loads
@@ -134,7 +134,6 @@ def test_dead_code_is_left_out() -> None:
     assert "exp" not in ops(plan, tuple(plan.live))
 
 
-@settings(max_examples=200, deadline=None)
 @given(cells())
 def test_every_value_of_the_loop_has_one_place(cell: Cell) -> None:
     plan = make_plan(cell, input_size(cell), HIDDEN_SIZE, 4)
@@ -146,7 +145,6 @@ def test_every_value_of_the_loop_has_one_place(cell: Cell) -> None:
     assert set(plan.depth) <= plan.live
 
 
-@settings(max_examples=200, deadline=None)
 @given(cells())
 def test_every_value_is_there_before_it_is_read(cell: Cell) -> None:
     plan = make_plan(cell, input_size(cell), HIDDEN_SIZE, 4)
@@ -162,7 +160,6 @@ def test_every_value_is_there_before_it_is_read(cell: Cell) -> None:
     assert known >= set(plan.outputs)
 
 
-@settings(max_examples=200, deadline=None)
 @given(cells())
 def test_products_are_all_that_the_maps_read(cell: Cell) -> None:
     plan = make_plan(cell, input_size(cell), HIDDEN_SIZE, 4)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -83,7 +83,6 @@ def test_a_cell_with_every_kind_of_node_equals_the_interpreter(bias):
     assert_equals_interpreter(EVERYTHING, bias=bias)
 
 
-@settings(max_examples=150, deadline=None)
 @given(cells(), st.booleans(), st.integers(0, 999))
 def test_any_cell_equals_the_interpreter(cell, bias, seed):
     assert_equals_interpreter(cell, bias=bias, seed=seed)
@@ -119,7 +118,6 @@ def n_masked_out(cell: Cell, size: int) -> int:
     return total
 
 
-@settings(max_examples=100, deadline=None)
 @given(cells(), st.booleans())
 def test_n_params_counts_the_parameters_that_matter(cell, bias):
     size = input_size(cell)
@@ -230,7 +228,6 @@ def test_names_of_parameters_do_not_collide():
     assert_equals_interpreter(cell)
 
 
-@settings(max_examples=100, deadline=None)
 @given(cells())
 def test_every_parameter_has_a_name_of_its_own(cell):
     labels = list(parameter_labels(cell).values())

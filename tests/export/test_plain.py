@@ -148,7 +148,7 @@ def test_brackets_stand_where_they_must(text: str) -> None:
 
 
 @given(cells(finite=True))
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_any_cell_gives_the_same(cell: Cell) -> None:
     assert_same(cell, input_size(cell), HIDDEN_SIZE)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
@@ -35,7 +35,6 @@ def genotypes(draw: st.DrawFn) -> Genotype:
     return replace(genotype, concat=tuple(sorted({*genotype.loose_ends, *more})))
 
 
-@settings(max_examples=40, deadline=None)
 @given(genotypes(), st.randoms(use_true_random=False))
 def test_a_genotype_comes_back_from_its_cell(genotype: Genotype, random: Random) -> None:
     """Under other numbers of the nodes, since many genotypes are one cell."""
@@ -144,7 +143,6 @@ def test_the_contract_in_small_spaces() -> None:
     check_space(Genotypes("one", 1, ("relu",), ("relu",), "all"))
 
 
-@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from([DARTS, ENAS]))
 def test_points_are_recurrent_cells_inside(random: Random, space: Genotypes) -> None:
     params = {f"activation_{k}": random.choice(space.activations) for k in range(space.nodes + 1)}

@@ -9,7 +9,7 @@ from random import Random
 
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
@@ -280,7 +280,6 @@ def test_a_recipe_must_fit_with_the_activations_that_are_not_left() -> None:
     assert possible(Rules(), last, 1, 2), "one node more, for the last one is a linear map"
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([1, 2, 3]), st.sampled_from([3, 7, 14]))
 def test_what_is_drawn_is_possible(seed: int, states: int, nodes: int) -> None:
     recipe = drawn(Rules(), states, nodes, Genes(seed))
