@@ -11,7 +11,7 @@ from nas.nn.settings import described
 from nas.study.config import StudyConfig
 from nas.study.leaderboard import BASELINES
 from nas.tasks.base import Task
-from nas.workers.cluster import device_kind
+from nas.workers.config import device_kind
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.lookup import unique_cells
 

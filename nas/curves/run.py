@@ -23,8 +23,8 @@ from nas.session.plan import Plan
 from nas.session.progress import clock
 from nas.study.config import seconds
 from nas.study.visit import Visit
-from nas.workers.choose import crew
-from nas.workers.cluster import ClusterConfig
+from nas.workers.start import start_workers
+from nas.workers.config import ClusterConfig
 from nas.workers.local import n_cores
 
 
@@ -113,7 +113,7 @@ def _description(
 def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Evaluation]) -> str:
     """Train all of it; the budget that was used up first, empty if none was."""
     config, began = plan.config, time.monotonic()
-    workers = crew(
+    workers = start_workers(
         min(config.workers or n_cores(), len(todo)),
         seconds("evaluation_time_limit", config.evaluation_time_limit),
         config.evaluation_memory_limit_gb,

@@ -15,7 +15,7 @@ from nas.spaces import load_space
 from nas.spaces.base import Space
 from nas.study.config import RunConfig, SearchConfig, StudyConfig, definition, protocol_of
 from nas.study.leaderboard import BASELINES
-from nas.workers.choose import check_crew
+from nas.workers.start import check_available
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.lookup import unique_cells
 from nas.zoo.tracking import check_tracking_uri
@@ -77,7 +77,7 @@ def check_machine(config: StudyConfig) -> None:
     Raises:
         UserError: naming what is missing.
     """
-    check_crew(config.workers, config.devices)
+    check_available(config.workers, config.devices)
     if config.tracking_uri not in ("", "off"):
         check_tracking_uri(config.tracking_uri)
 

@@ -18,8 +18,8 @@ from nas.study.lock import lock
 from nas.study.provenance import provenance
 from nas.study.storage_errors import Retrying, storage_errors_explained
 from nas.study.study import Study, open_study
-from nas.workers.choose import crew
 from nas.workers.local import Workers
+from nas.workers.start import start_workers
 
 Config = TypeVar("Config", bound=StudyConfig, covariant=True)
 
@@ -71,7 +71,7 @@ def open_session(plan: Plan[Config]) -> Iterator[Session[Config]]:
         study.set_attr("provenance", provenance())
         began, spent_s = time.monotonic(), float(study.attrs.get("spent_s", 0.0))
         budget_s = seconds("time_budget", config.time_budget)
-        workers = crew(
+        workers = start_workers(
             config.workers,
             seconds("evaluation_time_limit", config.evaluation_time_limit),
             config.evaluation_memory_limit_gb,

@@ -18,7 +18,7 @@ from nas.samplers.evolution import EvolutionConfig
 from nas.spaces.base import Space
 from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
-from nas.workers.cluster import ClusterConfig, check_devices, check_workers, device_kind
+from nas.workers.config import ClusterConfig, check_devices, check_workers, device_kind
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -99,7 +99,7 @@ class SearchConfig(StudyConfig):
     """Candidates to draw, given cells not counted."""
     run_budget: Annotated[int, "at least 0"] = 0
     """Begin no candidate once this many training runs are spent, given cells and runs that failed
-    included; 0: no limit. What is in flight by then is finished."""
+    included; 0: no limit. Candidates that are in flight by then are finished."""
     include: tuple[str, ...] = ()
     """Cells to measure on every task beside GRU and LSTM: zoo names or .cell files."""
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
@@ -143,7 +143,7 @@ def protocol_of(config: SearchConfig) -> Staged:
 
 
 def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """What the outcomes of a study depend on: another definition is another study."""
+    """All that the outcomes of a study depend on: another definition is another study."""
     tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
     if config.protocol.filters:
         tasks["filter"] = config.tasks.memorization

@@ -31,9 +31,9 @@ class Row:
     ratios: dict[str, float]
     stage: str
     n_params: int
-    """Of its largest model."""
+    """Parameters of its largest model."""
     seconds: float
-    """Spent on training it."""
+    """Training time."""
     visit: "Visit"
 
     @property
@@ -59,13 +59,13 @@ def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row
 
 
 def _cost_by_key(visits: "Sequence[Visit]") -> dict[str, tuple[int, float]]:
-    """Of each cell the parameters of its largest model and its training time, over all visits."""
-    found: dict[str, tuple[int, float]] = {}
+    """The parameters of each cell's largest model and its training time, over all visits."""
+    costs: dict[str, tuple[int, float]] = {}
     for visit in visits:
-        for one in visit.summaries():
-            n_params, wall_s = found.get(visit.key, (0, 0.0))
-            found[visit.key] = max(n_params, one.n_params), wall_s + one.wall_s
-    return found
+        for summary in visit.summaries():
+            n_params, wall_s = costs.get(visit.key, (0, 0.0))
+            costs[visit.key] = max(n_params, summary.n_params), wall_s + summary.wall_s
+    return costs
 
 
 def kind_of(visit: "Visit", baselines: Sequence[str]) -> str:
@@ -96,7 +96,7 @@ def winner(rows: Sequence[Row]) -> Row | None:
 
 
 def verdict(rows: Sequence[Row], n_settings: int) -> str:
-    """Whether anything beat the GRU on this budget, and what that does not say."""
+    """A sentence on whether anything beat the GRU on this budget, and one on its limits."""
     best = winner(rows)
     budget = f"on this budget ({n_settings} setting{'s' if n_settings > 1 else ''} a task, 1 seed)"
     if best is None:
@@ -120,44 +120,44 @@ def verdict(rows: Sequence[Row], n_settings: int) -> str:
 
 
 def shortened(text: str) -> str:
-    """In one line."""
+    """A text in one line of at most `LONGEST_REASON` characters."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def n_runs(visits: "Sequence[Visit | None]") -> int:
     """Training runs that a study has spent."""
-    return sum(one.n_runs for visit in visits if visit for one in visit.all_summaries())
+    return sum(s.n_runs for visit in visits if visit for s in visit.all_summaries())
 
 
 def set_aside(visits: "Sequence[Visit | None]") -> Iterator[str]:
     """The candidates that are never tried again, with the reason of each; nothing if none is."""
-    found = {v.key: v for v in visits if v and v.judgement and v.judgement.set_aside}
-    if not found:
+    last = {v.key: v for v in visits if v and v.judgement and v.judgement.set_aside}
+    if not last:
         return
-    some = "1 candidate was" if len(found) == 1 else f"{len(found):,} candidates were"
+    some = "1 candidate was" if len(last) == 1 else f"{len(last):,} candidates were"
     yield f"{some} set aside, because each try ended a worker; they are not tried again:"
-    for visit in list(found.values())[:MOST_NAMED]:
+    for visit in list(last.values())[:MOST_NAMED]:
         assert visit.judgement is not None
         yield f"  {visit.name} on {visit.judgement.stage}: {shortened(visit.judgement.set_aside)}"
-    if len(found) > MOST_NAMED:
-        yield f"  and {len(found) - MOST_NAMED:,} more"
+    if len(last) > MOST_NAMED:
+        yield f"  and {len(last) - MOST_NAMED:,} more"
 
 
 def reasons(drawn: "Sequence[Visit]") -> list[tuple[int, str]]:
     """How many judged candidates were rejected for each reason, with the message of one of them
     where a run failed; worst first."""
-    found: Counter[tuple[int, str]] = Counter()
+    counts: Counter[tuple[int, str]] = Counter()
     examples: dict[tuple[int, str], Visit] = {}
     for visit in drawn:
         if visit.judgement is not None and visit.judgement.score is None:
             reason = _reason(visit)
-            found[reason] += 1
+            counts[reason] += 1
             examples[reason] = visit
-    order = sorted(found, key=lambda reason: (reason[0], -found[reason], reason))
+    order = sorted(counts, key=lambda reason: (reason[0], -counts[reason], reason))
     return [
-        (found[one], one[1] + (_message(examples[one]) if one[0] < len(FAILURES) else ""))
-        for one in order
+        (counts[key], key[1] + (_message(examples[key]) if key[0] < len(FAILURES) else ""))
+        for key in order
     ]
 
 
@@ -178,15 +178,15 @@ def _reason(visit: "Visit") -> tuple[int, str]:
 
 
 def _statuses(visit: "Visit", stage: str) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for one in visit.summaries():
-        if one.task == stage:
-            found.update(one.statuses)
-    return found
+    counts: Counter[str] = Counter()
+    for summary in visit.summaries():
+        if summary.task == stage:
+            counts.update(summary.statuses)
+    return counts
 
 
 def _message(visit: "Visit") -> str:
-    """What the last such run said."""
+    """The message of the first failed run of the stage that rejected a candidate."""
     assert visit.judgement is not None
     for evaluated in visit.evaluated.values():
         for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():

@@ -18,11 +18,11 @@ from nas.study.storage_errors import WRONG, reason_of, storage_faults, unansweri
 LOCK = ".lock"
 """File in the study's folder that its coordinator holds."""
 LOCK_WAIT_S = 0.5
-"""So long a coordinator tries for it: `is_locked` may hold it for an instant."""
+"""Seconds that a coordinator tries for it: `is_locked` may hold it for an instant."""
 
 
 def is_locked(folder: Path, name: str = "", storage: str = "") -> bool:
-    """Whether a coordinator holds the study; one that begins just now waits for the answer.
+    """Whether a coordinator holds the study; one that begins at this moment waits for the answer.
 
     Raises:
         UserError: if the storage does not answer.
@@ -37,7 +37,7 @@ def is_locked(folder: Path, name: str = "", storage: str = "") -> bool:
     files = [folder / LOCK]
     if file := _database(storage):  # its coordinator may have another folder
         files += [_beside(file, name), file.with_name(LOCK)]
-    return any(_is_held(one) for one in files)
+    return any(_is_held(file) for file in files)
 
 
 def _is_held(file: Path) -> bool:
@@ -48,7 +48,7 @@ def _is_held(file: Path) -> bool:
         tried.acquire(timeout=0)
     except Timeout:
         return True
-    except OSError:  # another user's: then it cannot be told
+    except OSError:  # another user's file, which may be held or not
         return False
     tried.release()
     return False
@@ -60,8 +60,8 @@ def lock(folder: Path, name: str, storage: str = "") -> Iterator[Callable[[], No
 
     With an SQLite file elsewhere as its `storage`, a second lock lies beside that file, for a study
     of this name may be begun from another folder. With PostgreSQL it is an advisory lock, which is
-    lost when the connection is: what is yielded is to be called before writing, and takes it again
-    or raises (`AdvisoryLock.check`).
+    lost with its connection: the function that is yielded takes it again or raises, and is to be
+    called before writing (`AdvisoryLock.check`).
 
     Raises:
         UserError: if the folder cannot be written, another coordinator holds the study, or the
@@ -102,19 +102,17 @@ def _beside(file: Path, name: str) -> Path:
 
 def _database(url: str) -> Path | None:
     """The file of an SQLite URL."""
-    place = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
-    return Path(place[1].removeprefix("file:")) if place else None
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
+    return Path(match[1].removeprefix("file:")) if match else None
 
 
 @contextmanager
 def held(file: Path, what: str, another: str, where: str, option: str) -> Iterator[None]:
     """Hold a lock file for the process.
 
-    `what` another process may be running, and `another` is what to use instead; `where` may not be
-    writable, and `option` chooses another place.
-
     Raises:
-        UserError: with these words.
+        UserError: that another process runs `what`, and to use `another`; or that `where` cannot be
+            written, and to choose another with `option`.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

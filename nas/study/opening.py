@@ -27,7 +27,7 @@ NO_STUDIES = (optuna.exceptions.StorageInternalError, RuntimeError)
 
 
 def load_or_create(name: str, url: str, retrying: Retrying | None = None) -> optuna.Study:
-    """A study to be written; without `retrying`, a database server is waited for as is usual."""
+    """A study to be written; by default, a database server is waited for `LIMIT_S` seconds."""
     try:
         storage = open_storage(url, retrying=retrying)
         return optuna.create_study(

@@ -127,7 +127,7 @@ def _with_inputs(text: str, file: Path) -> tuple[str, dict[str, Path]]:
             return source
         if not path.is_file():
             logger.warning(
-                "%s is not in %s: it is not where the configuration says, seen from here.",
+                "%s is not in %s: it is not at the path in the configuration, from this folder.",
                 path,
                 file,
             )

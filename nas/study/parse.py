@@ -1,6 +1,5 @@
 """From the command line to a checked configuration, before anything slow is imported."""
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -50,9 +49,7 @@ def parse(arguments: Sequence[str], *, check: bool = True) -> SearchConfig:
         check_file(SearchConfig, path)
         given.insert(0, f"--config={path}")
     values: dict[str, Any] = instantiate(_parser(), given)
-    config = SearchConfig(**values)
-    if not config.study:
-        config = dataclasses.replace(config, study=_study_name(path, source))
+    config = SearchConfig(**{**values, "study": values["study"] or _study_name(path, source)})
     if check:
         config.check()
     return config

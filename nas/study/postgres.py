@@ -1,4 +1,4 @@
-"""What PostgreSQL needs: connections whose loss is noticed, and the lock of a study.
+"""PostgreSQL: connections whose loss is noticed, and the lock of a study.
 
 The lock is an advisory one, held by a connection of its own: it goes with that connection, so a
 coordinator that crashes releases it at once, and one whose machine is cut off within half a minute.
@@ -21,12 +21,12 @@ CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""How the client notices that a server is gone (libpq; seconds, the last one milliseconds)."""
+"""Options by which the client notices that a server is gone (libpq; seconds, the last one ms)."""
 SERVER = "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; " \
     "SET tcp_keepalives_count = 3"  # fmt: skip
-"""How the server notices that a client is gone, which else takes it two hours."""
+"""Statements by which the server notices that a client is gone, which else takes two hours."""
 TAKE_WAIT_S = 2.0
-"""So long a lock is tried for: the server may not yet know that who held it is gone."""
+"""Seconds to try for a lock: the server may not know yet that its last holder is gone."""
 PAUSE_S = 0.1
 
 OWN = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
@@ -73,12 +73,13 @@ class AdvisoryLock:
     """The lock of one study in one database; any thread may check it."""
 
     def __init__(self, url: str, name: str) -> None:
-        """Whatever SQLAlchemy raises for a URL comes through."""
+        """Raises whatever SQLAlchemy raises for a URL."""
         import sqlalchemy
 
         self._name, self._key = name, key_of(name)
         self._token = secrets.token_hex(8)
-        """Noted in the database: who lost the lock for a while must know that nobody had it."""
+        """Noted in the database, so that a coordinator that lost the lock for a while knows whether
+        another had it."""
         self._engine = sqlalchemy.create_engine(
             url,
             poolclass=sqlalchemy.pool.NullPool,
@@ -134,13 +135,13 @@ class AdvisoryLock:
             return connection.exec_driver_sql(HOLDER.format(key=self._key)).first() is not None
 
     def release(self) -> None:
-        """Let go; a server that does not answer has done so."""
+        """Release the lock; with a server that does not answer, it is gone already."""
         with self._mutex:
             self._drop()
             self._engine.dispose()
 
     def _taken(self, *, first: bool) -> bool:
-        """Whether it could be taken, by one who had it never or who had it last."""
+        """Whether the lock could be taken, for the first time or by its last holder."""
         connection = self._engine.connect()
         taken = False
         try:

@@ -1,4 +1,4 @@
-"""What a result came from: versions, machine, git revision. Kept with every study."""
+"""The origin of a result: versions, machine, git revision; kept with every study."""
 
 import importlib.metadata
 import platform
@@ -10,17 +10,17 @@ PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "recurren
 
 
 def provenance() -> dict[str, str]:
-    """Versions of what decides a result, and the revision of the code where it is known."""
-    found = {
+    """Versions of all that decides a result, and the revision of the code where it is known."""
+    versions = {
         "python": sys.version.split()[0],
         "machine": f"{platform.system()} {platform.machine()}",
     }
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found | _revision()
+            versions[package] = "unknown"
+    return versions | _revision()
 
 
 def _revision() -> dict[str, str]:

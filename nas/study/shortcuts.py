@@ -1,8 +1,8 @@
-"""What the shortcuts of a search saved, and whether they can be trusted.
+"""The savings of a search's shortcuts, and their errors.
 
-A first look is trusted if it ranks candidates as the end of training does. That is known of those
-that were not cut, which are the better ones, and of audited candidates, which are a fair sample
-(`Asking.is_audited`): those that the look would have rejected, and what became of them.
+A first look can be trusted if it ranks candidates as the end of training does. Both ranks are known
+of candidates that were not cut, which are the better ones, and of audited candidates, which are a
+fair sample (`Asking.is_audited`): among these are some that the look would have rejected wrongly.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from nas.tasks.base import Task
 
 @dataclass(frozen=True)
 class LookReport:
-    """What the first look at one task did, and how it agrees with the end of training."""
+    """Counts of the first look at one task, and its agreement with the end of training."""
 
     task: str
     n_cut: int
@@ -38,7 +38,7 @@ class LookReport:
 
 @dataclass(frozen=True)
 class VetoReport:
-    """What the veto did."""
+    """Counts of the veto."""
 
     n_runs: int
     """Training runs that were not begun."""
@@ -50,7 +50,7 @@ class VetoReport:
 
 @dataclass(frozen=True)
 class Savings:
-    """What training took, and what it would have taken without shortcuts, at most."""
+    """FLOPs of training, and those that shortcuts saved, at most."""
 
     flops: float
     saved_flops: float
@@ -71,7 +71,7 @@ def looks(protocol: Staged, visits: Iterable[Visit]) -> list[LookReport]:
 
 
 def _reference(visits: Sequence[Visit]) -> Reference | None:
-    """That of the first given cell, the GRU."""
+    """The reference of the first given cell, the GRU."""
     first = next((v for v in visits if v.kind == "given" and v.judgement), None)
     return Reference.of(first.judgement) if first and first.judgement else None
 
@@ -87,36 +87,36 @@ def _look(protocol: Staged, task: Task, reference: Reference, drawn: Sequence[Vi
             whole.append((visit.key, judgement))
     bar = task.metric.at_ratio(protocol.config.first_look_ratio, reference.looks[task.name])
     audited = [judgement for key, judgement in whole if protocol.is_audited(key)]
-    doubted = [one for one in audited if task.metric.better(bar, one.looks[task.name])]
-    passed = [one for one in doubted if one.ratios[task.name] >= protocol.config.pass_ratio]
+    doubted = [j for j in audited if task.metric.better(bar, j.looks[task.name])]
+    passed = [j for j in doubted if j.ratios[task.name] >= protocol.config.pass_ratio]
     correlation = _rank_correlation(task, [judgement for _, judgement in whole])
     counts = (len(audited), len(doubted), len(passed))
     return LookReport(task.name, n_cut, len(whole), correlation, *counts)
 
 
 def _rank_correlation(task: Task, judgements: Sequence[Judgement]) -> float | None:
-    early = [one.looks[task.name] for one in judgements]
-    late = [one.best[task.name] for one in judgements]
+    early = [judgement.looks[task.name] for judgement in judgements]
+    late = [judgement.best[task.name] for judgement in judgements]
     if len(set(early)) < 2 or len(set(late)) < 2 or len(early) < 3:
         return None
     return float(spearmanr(early, late).statistic)
 
 
 def vetoes(protocol: Staged, visits: Iterable[Visit]) -> VetoReport | None:
-    """Of all candidates; None where the protocol has no veto."""
+    """A report on the veto of all candidates; None where the protocol has none."""
     if not protocol.config.veto:
         return None
     visits = list(visits)
     reference = _reference(visits)
     n_runs = n_noted = n_wrong = 0
     for visit in visits:
-        n_runs += sum(one.statuses.get("vetoed", 0) for one in visit.summaries())
+        n_runs += sum(s.statuses.get("vetoed", 0) for s in visit.summaries())
         if visit.kind == "given" or not protocol.is_audited(visit.key):
             continue
         for evaluated in visit.evaluated.values():
-            doubted = [one for one in evaluated.outcomes if one.doubt]
+            doubted = [outcome for outcome in evaluated.outcomes if outcome.doubt]
             n_noted += len(doubted)
-            n_wrong += sum(_passes(protocol, evaluated.task, one, reference) for one in doubted)
+            n_wrong += sum(_passes(protocol, evaluated.task, o, reference) for o in doubted)
     return VetoReport(n_runs, n_noted, n_wrong)
 
 
@@ -125,7 +125,7 @@ def _passes(protocol: Staged, name: str, outcome: Outcome, reference: Reference 
         return False
     if protocol.filter is not None and name == protocol.filter.name:
         return outcome.best >= protocol.config.filter_accuracy
-    task = next((one for one in protocol.tasks if one.name == name), None)
+    task = next((task for task in protocol.tasks if task.name == name), None)
     if task is None or reference is None:
         return False
     ratio = task.metric.ratio(outcome.best, reference.best[name])
@@ -133,41 +133,41 @@ def _passes(protocol: Staged, name: str, outcome: Outcome, reference: Reference 
 
 
 def savings(visits: Iterable[Visit]) -> Savings:
-    """Of all runs."""
-    summaries = [one for visit in visits for one in visit.all_summaries()]
-    return Savings(sum(one.flops for one in summaries), sum(one.saved_flops for one in summaries))
+    """The savings of all runs."""
+    summaries = [summary for visit in visits for summary in visit.all_summaries()]
+    return Savings(sum(s.flops for s in summaries), sum(s.saved_flops for s in summaries))
 
 
 def lines(protocol: Staged, visits: Sequence[Visit]) -> list[str]:
-    """What people are told, a line each; none where no shortcut was taken."""
-    found = []
-    for one in looks(protocol, visits):
+    """The reports as lines of text; none where no shortcut was taken."""
+    result = []
+    for look in looks(protocol, visits):
         known = "too few to tell how it agrees with the end of training"
-        if one.rank_correlation is not None:
+        if look.rank_correlation is not None:
             known = (
-                f"rank correlation with the end of training {one.rank_correlation:.2f} over "
-                f"{one.n_whole:,} candidates that were not cut"
+                f"rank correlation with the end of training {look.rank_correlation:.2f} over "
+                f"{look.n_whole:,} candidates that were not cut"
             )
-        found.append(
-            f"first look at {one.task}: {one.n_cut:,} candidates cut; {known}; "
-            f"{_audit(one.n_audited, 'candidates', one.n_doubted, one.n_wrong)}"
+        result.append(
+            f"first look at {look.task}: {look.n_cut:,} candidates cut; {known}; "
+            f"{_audit(look.n_audited, 'candidates', look.n_doubted, look.n_wrong)}"
         )
     veto = vetoes(protocol, visits)
     if veto is not None:
         audit = _audit(None, "candidates' runs", veto.n_noted, veto.n_wrong)
-        found.append(f"veto: {veto.n_runs:,} runs not begun; {audit}")
+        result.append(f"veto: {veto.n_runs:,} runs not begun; {audit}")
     spent = savings(visits)
     if spent.saved_flops:
         share = spent.saved_flops / (spent.saved_flops + spent.flops)
-        found.append(
+        result.append(
             f"shortcuts saved {spent.saved_flops:.2g} FLOPs at most, {share:.0%} of what training "
             "would have taken without them"
         )
-    return found
+    return result
 
 
 def _audit(n_audited: int | None, what: str, n_doubted: int, n_wrong: int) -> str:
-    """What a shortcut would have ended of what was audited, None for what is not counted."""
+    """How many of the audited a shortcut would have ended; None: their number is not known."""
     of = "" if n_audited is None else f"{n_audited:,} "
     wrongly = f", {n_wrong:,} of them wrongly" if n_doubted else ""
     return f"of {of}audited {what} it would have ended {n_doubted:,}{wrongly}"

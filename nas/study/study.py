@@ -55,14 +55,14 @@ class Study:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        """What is known of the study as a whole: configuration, versions, time spent."""
+        """Attributes of the study as a whole: configuration, versions, time spent."""
         return self._study.user_attrs
 
     def set_attr(self, name: str, value: Any) -> None:
         self._study.set_user_attr(name, value)
 
     def note_configuration(self, values: Mapping[str, Any]) -> None:
-        """Keep what the study is run with, in its folder and, to open it elsewhere, its storage.
+        """Keep the configuration in the study's folder and, to open it elsewhere, its storage.
 
         Raises:
             UserError: if the folder cannot be written.
@@ -156,7 +156,7 @@ class Study:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without looking for garbage: among millions of objects that stay, it takes half the time."""
+    """Switch off the garbage collector, which takes half the time among millions of objects."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -171,7 +171,7 @@ def _visit(
 ) -> "Visit | None":
     """A stored trial; None if the cell had not been stored when the coordinator died.
 
-    `own` are the digests of its evaluations. Studies of before there were summaries have none.
+    `own` are the digests of its evaluations. The oldest studies have no summaries of them.
     """
     attrs = trial.user_attrs
     if "cell" not in attrs:
@@ -222,7 +222,7 @@ def open_study(
 ) -> Study:
     """Open a study, or begin it, in a storage URL (empty: SQLite in the study's folder).
 
-    `definition` is what the outcomes depend on; a study that was begun with another is refused.
+    `definition` is all that the outcomes depend on; a study that was begun with another is refused.
     `retrying` repeats operations on a database server that does not answer.
 
     Raises:
@@ -232,7 +232,7 @@ def open_study(
     if not storage and _is_emptied(folder):
         raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
     study = load_or_create(name, url_of(folder, storage), retrying)
-    # Through JSON, so that what was stored compares equal with what is given.
+    # Through JSON, so that the stored definition compares equal with the given one.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")
     if stored is None:
@@ -256,7 +256,7 @@ def _difference(was: Any, now: Any, path: str = "") -> tuple[str, Any, Any] | No
     if isinstance(was, dict) and isinstance(now, dict):
         for name in [*was, *(n for n in now if n not in was)]:
             inner = f"{path}.{name}" if path else name
-            if found := _difference(was.get(name), now.get(name), inner):
-                return found
+            if difference := _difference(was.get(name), now.get(name), inner):
+                return difference
         return None
     return None if was == now else (path, was, now)

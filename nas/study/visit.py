@@ -1,8 +1,8 @@
-"""A trial as the search sees it, and what is stored with it.
+"""A visit: a trial of Optuna as the search sees it, with its evaluations.
 
-Outcomes with their curves are most of a study. What is asked of all visits at once, such as their
-cost, is in summaries; the outcomes themselves are read when they are wanted (`Archive`), so that a
-study of 10,000 candidates opens in seconds and stays small in memory.
+Outcomes with their curves are most of a study. Numbers that are needed of all visits at once, such
+as their cost, are in summaries; the outcomes themselves are read when they are needed (`Archive`),
+so that a study of 10,000 candidates opens in seconds and stays small in memory.
 """
 
 import threading
@@ -19,9 +19,9 @@ Kind = Literal["given", "drawn"]
 EVALUATION = "evaluation "
 """Prefix of the user attribute that holds an evaluation's outcomes; its digest follows."""
 SUMMARY = "summary "
-"""Prefix of the one that holds its summary."""
+"""Prefix of the user attribute that holds an evaluation's summary."""
 RECENT = 64
-"""Evaluations that are kept in memory after they were read: those of a few candidates."""
+"""Evaluations in the in-memory cache: those of a few candidates."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Evaluated:
     fidelity: float
     outcomes: tuple[Outcome, ...]
     key: str = ""
-    """Of the cell, where it is not the trial's own: the reference on a later visit's settings."""
+    """Key of the cell, if it is not the trial's own: the reference on a later visit's settings."""
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Evaluated":
-        settings = tuple(Settings(**one) for one in data["settings"])
-        outcomes = tuple(Outcome.from_json(one) for one in data["outcomes"])
+        settings = tuple(Settings(**fields) for fields in data["settings"])
+        outcomes = tuple(Outcome.from_json(fields) for fields in data["outcomes"])
         return Evaluated(**{**data, "settings": settings, "outcomes": outcomes})
 
     @staticmethod
@@ -59,20 +59,20 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is asked of many evaluations at once."""
+    """Numbers of an evaluation that are needed of many at once."""
 
     task: str
     key: str
     """As in `Evaluated`."""
     n_params: int
-    """Of the largest model."""
+    """Parameters of the largest model."""
     wall_s: float
     """Training time of all runs."""
     flops: float
     statuses: dict[str, int]
-    """How many runs ended how."""
+    """Number of runs by their status."""
     saved_flops: float = 0.0
-    """What runs that were cut or vetoed did not take, at most."""
+    """FLOPs that runs which were cut or vetoed saved, at most."""
 
     @property
     def n_runs(self) -> int:
@@ -93,17 +93,17 @@ class Summary:
 
 
 class Archive(Mapping[str, Evaluated]):
-    """Every finished evaluation by digest, read when it is asked for; any thread may ask."""
+    """Every finished evaluation by digest, read when it is needed, by any thread."""
 
     def __init__(self, read: Callable[[int, str], dict[str, Any]]) -> None:
-        """`read` gives what is stored with a trial (its id) for a digest."""
+        """`read` gives the stored fields of an evaluation for its trial's id and its digest."""
         self._read = read
         self._trials: dict[str, int] = {}
         self._recent: dict[str, Evaluated] = {}
         self._lock = threading.Lock()
 
     def place(self, digest: str, trial_id: int) -> None:
-        """Note with which trial an evaluation lies."""
+        """Note the trial that holds an evaluation."""
         self._trials[digest] = trial_id
 
     def __getitem__(self, digest: str) -> Evaluated:
@@ -115,7 +115,7 @@ class Archive(Mapping[str, Evaluated]):
         return evaluated
 
     def keep(self, digest: str, evaluated: Evaluated) -> None:
-        """Have it at hand for a while."""
+        """Keep it in the in-memory cache."""
         with self._lock:
             self._recent[digest] = evaluated
             while len(self._recent) > RECENT:
@@ -129,7 +129,7 @@ class Archive(Mapping[str, Evaluated]):
 
 
 class Shelf(Mapping[str, Evaluated]):
-    """The evaluations of one visit, in an archive; their summaries are at hand."""
+    """The evaluations of one visit, in an archive; their summaries are in memory."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
@@ -174,9 +174,9 @@ class Visit:
     told: bool = False
     """Whether the sampler may see the result."""
     beside: Mapping[str, Evaluated] = field(default_factory=dict)
-    """The same of the reference, which a later visit compares with on fresh settings."""
+    """Evaluations of the reference, with which a later visit compares on fresh settings."""
     turn: int = 0
-    """Counts the visits of a cell that were asked for to try it on fresh settings."""
+    """Number of the visit among those of a cell that try it on fresh settings."""
     parent: int | None = None
     """The trial whose cell was mutated, if there is one."""
     n_draws: int = 1
@@ -186,7 +186,7 @@ class Visit:
     of all."""
 
     def attributes(self) -> dict[str, Any]:
-        """What is stored when a visit begins. The cell comes last: it says that all is there."""
+        """The attributes to store when a visit begins; the cell comes last and completes them."""
         names = ["kind", "name", "key", "parent", "n_draws", "turn", "cell"]
         if self.settings:
             names.insert(0, "settings")
@@ -195,32 +195,32 @@ class Visit:
     def tasks(self) -> dict[str, str]:
         """The task of each of the cell's own evaluations, by digest."""
         if isinstance(self.evaluated, Shelf):
-            return {digest: one.task for digest, one in self.evaluated.summaries.items()}
-        return {digest: one.task for digest, one in self.evaluated.items()}
+            return {digest: summary.task for digest, summary in self.evaluated.summaries.items()}
+        return {digest: evaluated.task for digest, evaluated in self.evaluated.items()}
 
     def summaries(self) -> list[Summary]:
-        """Of the cell's own evaluations."""
+        """Summaries of the cell's own evaluations."""
         return _summaries(self.evaluated)
 
     def all_summaries(self) -> list[Summary]:
-        """Those of the reference on a later visit's settings included."""
+        """Summaries that include those of the reference on a later visit's settings."""
         return [*_summaries(self.evaluated), *_summaries(self.beside)]
 
 
 def _summaries(evaluated: Mapping[str, Evaluated]) -> list[Summary]:
     if isinstance(evaluated, Shelf):
         return list(evaluated.summaries.values())
-    return [Summary.of(one) for one in evaluated.values()]
+    return [Summary.of(evaluation) for evaluation in evaluated.values()]
 
 
 def joined(parts: Sequence[Mapping[str, Evaluated]]) -> Mapping[str, Evaluated]:
     """A copy of all evaluations of several visits; those that lie in an archive stay there."""
     shelves = [part for part in parts if isinstance(part, Shelf)]
     if not shelves or len(shelves) < len(parts):
-        return {digest: one for part in parts for digest, one in part.items()}
+        return {digest: evaluated for part in parts for digest, evaluated in part.items()}
     return Shelf.joining(shelves)
 
 
 def stored_as(digest: str, evaluated: Evaluated) -> dict[str, Any]:
-    """The user attributes of a finished evaluation, for `TrialStorage.together`."""
+    """The user attributes of a finished evaluation."""
     return {EVALUATION + digest: evaluated, SUMMARY + digest: Summary.of(evaluated)}

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 THREADS = "OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS VECLIB_MAXIMUM_THREADS".split()
 START_LIMIT_S = 300.0  # imports, perhaps from a slow disk; they count in no evaluation's time
-READY_S = 0.05  # between two looks whether a worker has begun
+READY_S = 0.05  # between two checks whether a worker has begun
 _LAUNCH = threading.Lock()  # os.environ, which a launch changes for a moment, is global
 
 
@@ -39,15 +39,15 @@ class Workers(ABC):
     """
 
     n_slots: int
-    """Evaluations that run at once; on a cluster, now."""
+    """Evaluations that run at once; on a cluster, at this moment."""
 
     @property
     def busy_s(self) -> float:
-        """Time that evaluations took so far, with what a worker did before and after training."""
+        """Seconds that evaluations took so far, with a worker's time before and after training."""
         return 0.0
 
     def slot_s(self, elapsed_s: float) -> float:
-        """Time that slots were there for evaluations, `elapsed_s` after the first was."""
+        """Seconds of all slots, `elapsed_s` seconds after the first was there."""
         return self.n_slots * elapsed_s
 
     @abstractmethod
@@ -91,6 +91,7 @@ class LocalWorkers(Workers):
         self,
         n: int,
         run: str = "nas.training.train:run",
+        *,
         time_limit_s: float = 3600.0,
         memory_limit_bytes: int | None = None,
         max_tries: int = 3,
@@ -157,7 +158,7 @@ class LocalWorkers(Workers):
         finally:
             worker.busy_s, worker.began = worker.busy_s + time.monotonic() - started, None
             self._idle.append(worker)
-        own = [one for one in faults if not one.machine]
+        own = [fault for fault in faults if not fault.machine]
         if fault.machine and not (fault.retry and own):
             raise SearchError(
                 f"evaluations cannot be run, {fault.message}{tries}. Once that is mended, the same "
@@ -214,7 +215,7 @@ def _death(exit_code: int) -> str:
 def _interrupts_put_off() -> Iterator[None]:
     """Let signals that Python handles wait for the end of the block.
 
-    A launch cut short leaves a child that reads its orders from a closed pipe, and says so in a
+    A launch that is cut short leaves a child that reads its orders from a closed pipe, and prints a
     traceback. A mask does not prevent it: any other thread takes the signal, and the main one runs
     the handler.
     """
@@ -222,14 +223,14 @@ def _interrupts_put_off() -> Iterator[None]:
     handlers = {}
     try:
         if threading.current_thread() is threading.main_thread():  # no other runs handlers
-            for one in (signal.SIGINT, signal.SIGTERM):
-                if callable(handler := signal.getsignal(one)):
-                    handlers[one] = handler
-                    signal.signal(one, lambda number, _: came.append(number))
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if callable(handler := signal.getsignal(number)):
+                    handlers[number] = handler
+                    signal.signal(number, lambda number, _: came.append(number))
         yield
     finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         for number in came:
             signal.raise_signal(number)
 
@@ -273,7 +274,7 @@ class _Worker:
     def _start(self) -> None:
         self.n_served = 0
         self.pool = ProcessPool(1, 0, prepare, self._arguments, _Context())
-        with contextlib.suppress(OSError, RuntimeError):  # the next evaluation meets it and says it
+        with contextlib.suppress(OSError, RuntimeError):  # the next evaluation meets and reports it
             _ = self.pool.active  # starts the process
 
     def replace(self) -> None:
@@ -282,7 +283,7 @@ class _Worker:
         self._start()
 
     def wait(self, time_limit_s: float) -> "Result | Fault":
-        """Wait for the result, for ever neither for the worker to be ready nor for it to end.
+        """Wait for the result, with a limit for the start of the worker and one for the evaluation.
 
         Pebble's own limit follows the wall clock: one that is set forward would end what has just
         begun. It also needs a lock, which a stopped worker may hold.

@@ -1,7 +1,7 @@
-"""What runs inside a worker process: the watch over it, and one evaluation after another.
+"""The inside of a worker process: the watch over it, and one evaluation after another.
 
-Whatever goes wrong with an evaluation is a `Fault`. What is wrong with the machine, such as a full
-disk, is said so: it would meet any evaluation and must not be held against the one that met it.
+Whatever goes wrong with an evaluation is a `Fault`. A fault of the machine, such as a full disk, is
+marked as one: any evaluation would meet it, so it must not count against a cell.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ WATCH_S = 0.05  # memory fills at about 5 GB/s, so a limit may be passed by 0.25
 MEMORY_EXIT_CODE = 86
 STATM = Path("/proc/self/statm")
 KILLED_FIRST = Path("/proc/self/oom_score_adj")
-"""Where Linux reads whom to end first when memory runs out, from -1000 to 1000, the first."""
+"""The file with a process's rank among those that Linux ends when memory runs out; 1000: first."""
 MACHINE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk is full",
@@ -34,7 +34,7 @@ MACHINE = {
     errno.ENFILE: "too many files are open",
     errno.EMFILE: "too many files are open",
 }
-"""Errors of the system that are not the evaluation's."""
+"""Errors of the machine, by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Fault:
 
 
 def prepare(run: str, coordinator: int, memory_limit_bytes: int | None, device: str) -> None:
-    """What a worker does first; `run` is imported, which takes seconds."""
+    """Make a worker process ready; importing `run` takes seconds."""
     os.environ[DEVICE] = device or "cpu"
     with contextlib.suppress(OSError):  # not Linux
         KILLED_FIRST.write_text("500")  # before the coordinator and what else the user runs
     threading.Thread(target=_watch, args=(coordinator, memory_limit_bytes), daemon=True).start()
-    with contextlib.suppress(Exception):  # each evaluation meets it again and says it
+    with contextlib.suppress(Exception):  # each evaluation meets it again and reports it
         pkgutil.resolve_name(run)
 
 
 def _watch(coordinator: int, memory_limit_bytes: int | None) -> None:
-    """End this process when its coordinator has ended, however it did, or at its memory limit.
+    """End this process when its coordinator has ended in whatever way, or at its memory limit.
 
     Not by PR_SET_PDEATHSIG: it follows the THREAD that launched the worker, which may end long
     before its process, comes too late if that died before it was set, and macOS has none.

@@ -32,7 +32,7 @@ def made(time_limit_s: float = TIME_LIMIT_S) -> Workers:
     """Workers with the two slots of the cluster, which no others may hold."""
     from nas.workers.ray import RayWorkers
 
-    workers = RayWorkers(ADDRESS, RUN, time_limit_s)
+    workers = RayWorkers(ADDRESS, RUN, time_limit_s=time_limit_s)
     if not eventually(lambda: workers.n_slots == 2, JOIN_S):
         workers.close(wait=False)
         raise AssertionError(f"{workers.n_slots} slots are there, not 2")

@@ -91,7 +91,7 @@ def test_other_versions_are_refused(connected: Cluster, monkeypatch: pytest.Monk
     from nas.workers.ray import RayWorkers
     from nas.workers.slot import versions
 
-    monkeypatch.setattr("nas.workers.slots.versions", lambda: {**versions(), "torch": "1.0.0"})
+    monkeypatch.setattr("nas.workers.ray.versions", lambda: {**versions(), "torch": "1.0.0"})
     with RayWorkers(ADDRESS, RUN) as workers:
         with pytest.raises(
             SearchError, match=r"cannot be used, it has torch 2\.[\d.]+, not 1\.0\.0 "

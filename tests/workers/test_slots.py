@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas.workers.cluster import ClusterConfig
+from nas.workers.config import ClusterConfig
 
 OLD, GOOD = "01" * 28, "02" * 28
 """Ray's ids of nodes are 28 bytes."""
@@ -61,7 +61,7 @@ class _MadeUpActor:
         self._ray, self._node = ray, node
         self.greet = self
 
-    def remote(self, *given: Any) -> Any:
+    def remote(self, **given: Any) -> Any:
         if given:
             return self
         future: Future[Any] = Future()
@@ -75,15 +75,15 @@ class _MadeUpActor:
 def slots_of(ray: MadeUpRay, patch: pytest.MonkeyPatch, n_slots: int) -> Any:
     """The slots, whose events are handled at once."""
     pytest.importorskip("ray")
-    import nas.workers.slots
+    import nas.workers.ray
 
     def when_done(future: Future[Any], handle: Callable[[Future[Any]], None]) -> None:
         future.add_done_callback(handle)
 
-    patch.setattr(nas.workers.slots, "ray", ray)
-    patch.setattr(nas.workers.slots, "versions", lambda: {"torch": "2.0"})
+    patch.setattr(nas.workers.ray, "ray", ray)
+    patch.setattr(nas.workers.ray, "versions", lambda: {"torch": "2.0"})
     cluster = ClusterConfig(slots=n_slots)
-    return nas.workers.slots.Slots(("run",), cluster, 60.0, when_done, lambda tasks, why: None)
+    return nas.workers.ray.Slots({"run": "run"}, cluster, 60.0, when_done)
 
 
 def test_a_refused_node_takes_no_slot_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_a_refused_node_takes_no_slot_from_the_others(monkeypatch: pytest.Monkey
     ray.other_versions = {OLD}
     slots = slots_of(ray, monkeypatch, 1)
     for _ in range(3):
-        slots.look()
+        slots.refresh()
     assert [slot.node for slot in slots] == [GOOD]
     assert slots.n_ready == 1
     assert slots.fault == ""
@@ -102,12 +102,12 @@ def test_what_does_not_fit_is_asked_for_and_waits(monkeypatch: pytest.MonkeyPatc
     ray = MadeUpRay(OLD)
     slots = slots_of(ray, monkeypatch, 3)
     for _ in range(3):
-        slots.look()
+        slots.refresh()
     assert ray.n_asked == {OLD: 1, "": 2}
     assert slots.n_ready == 1
     ray.alive.append(GOOD)
     ray.put(GOOD)
-    slots.look()
+    slots.refresh()
     assert sorted(str(slot.node) for slot in slots) == [OLD, GOOD, "None"]
     assert slots.n_ready == 2
 
@@ -118,14 +118,14 @@ def test_what_comes_to_a_refused_node_is_asked_for_again_when_another_joins(
     ray = MadeUpRay(OLD)
     ray.other_versions = {OLD}
     slots = slots_of(ray, monkeypatch, 1)
-    slots.look()
-    slots.look()
+    slots.refresh()
+    slots.refresh()
     assert "it has torch 1.0, not 2.0" in slots.fault
     ray.put(OLD)
     for _ in range(3):
-        slots.look()
+        slots.refresh()
     assert ray.n_asked == {OLD: 1, "": 1}, "not for ever"
     ray.alive.append(GOOD)
-    slots.look()
+    slots.refresh()
     assert [slot.node for slot in slots] == [GOOD]
     assert slots.fault == ""

@@ -26,7 +26,7 @@ LIMIT_BYTES = 200_000_000
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalWorkers]:
     """Two workers for all tests that leave them usable, which is thereby tested as well."""
-    with LocalWorkers(2, RUN, TIME_LIMIT_S) as workers:
+    with LocalWorkers(2, RUN, time_limit_s=TIME_LIMIT_S) as workers:
         yield workers
 
 

@@ -1,17 +1,18 @@
-"""Which workers a command has: processes of this machine, or slots of a cluster."""
+"""Workers are started as a configuration says: processes of this machine, or slots of a cluster."""
 
 import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from nas.errors import UserError, hidden
 from nas.tasks.base import Task
-from nas.workers.cluster import ClusterConfig, address_of, travelling
+from nas.workers.config import ClusterConfig, address_of, travelling
 from nas.workers.local import Workers
 
 
-def crew(
+def start_workers(
     workers: int | str,
     time_limit_s: float | None,
     memory_limit_gb: float,
@@ -25,30 +26,21 @@ def crew(
     Raises:
         UserError: if there is no such cluster.
     """
-    from nas.workers.local import LocalWorkers, n_cores  # here: as tests replace it
+    from nas.workers.local import LocalWorkers, n_cores  # here, as tests replace it
 
-    limit_s = time_limit_s or 3600.0
-    limit_bytes = int(memory_limit_gb * 2**30) if memory_limit_gb else None
+    limits: dict[str, Any] = {
+        "time_limit_s": time_limit_s or 3600.0,
+        "memory_limit_bytes": int(memory_limit_gb * 2**30) if memory_limit_gb else None,
+    }
     if isinstance(workers, int):
-        return LocalWorkers(
-            workers or len(devices) or n_cores(),
-            time_limit_s=limit_s,
-            memory_limit_bytes=limit_bytes,
-            devices=devices,
-        )
+        return LocalWorkers(workers or len(devices) or n_cores(), devices=devices, **limits)
     from nas.workers.ray import RayWorkers
 
     carried = travelling(cluster, tasks)
-    return RayWorkers(
-        address_of(workers),
-        time_limit_s=limit_s,
-        memory_limit_bytes=limit_bytes,
-        cluster=cluster,
-        carried=carried,
-    )
+    return RayWorkers(address_of(workers), cluster=cluster, carried=carried, **limits)
 
 
-def check_crew(workers: int | str, devices: Sequence[str] = ()) -> None:
+def check_available(workers: int | str, devices: Sequence[str] = ()) -> None:
     """Raise UserError if what the workers need is not installed, or a device is not there."""
     if isinstance(workers, str) and devices:
         raise UserError(

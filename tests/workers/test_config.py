@@ -12,8 +12,14 @@ from nas.spaces import load_space
 from nas.study.config import definition
 from nas.study.parse import parse
 from nas.tasks import Arithmetic, Csv, Text
-from nas.workers.choose import check_crew, crew
-from nas.workers.cluster import ClusterConfig, address_of, room, travelling
+from nas.workers.config import (
+    ClusterConfig,
+    address_of,
+    check_available,
+    room,
+    start_workers,
+    travelling,
+)
 from nas.workers.local import LocalWorkers
 
 
@@ -81,14 +87,14 @@ def test_without_ray_it_is_said_what_to_install(
     assert main(["quickstart", "--workers", "ray:auto"]) == 2
     said = "needs Ray: pip install -c constraints.txt -e '.[cluster]'"
     assert capsys.readouterr().err == f"nas.search: --workers ray:auto {said}\n"
-    check_crew(2)
+    check_available(2)
 
 
 @pytest.mark.parametrize("address", ["ray:{}", "ray://{}"])
 def test_where_nothing_listens_it_is_said_at_once(address: str) -> None:
     pytest.importorskip("ray")
     with pytest.raises(UserError, match=r"no Ray cluster at .*127\.0\.0\.1:9 .*ray start --head"):
-        crew(address.format("127.0.0.1:9"), None, 0.0, ClusterConfig(), ())
+        start_workers(address.format("127.0.0.1:9"), None, 0.0, ClusterConfig(), ())
 
 
 def test_files_below_the_working_directory_travel(
@@ -142,7 +148,7 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_kept(
 
 def test_devices_are_of_this_machine() -> None:
     with pytest.raises(UserError, match=r"on a cluster, cluster\.gpus says how many GPUs"):
-        check_crew("ray:auto", ("cuda:0",))
+        check_available("ray:auto", ("cuda:0",))
 
 
 def test_a_study_on_gpus_is_another_one() -> None:

@@ -1,4 +1,4 @@
-"""Where a cluster is and what a slot of it takes, without Ray: a configuration, read once."""
+"""The configuration of a Ray cluster and its slots, read without Ray."""
 
 import re
 from collections.abc import Mapping, Sequence
