@@ -2,6 +2,8 @@
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,24 +24,14 @@ from nas.study.storage_errors import (
     unanswering,
 )
 
-NO_STUDIES = (optuna.exceptions.StorageInternalError, RuntimeError)
-"""Optuna's errors where a database has other tables than its own."""
-
 
 def load_or_create(name: str, url: str, retrying: Retrying | None = None) -> optuna.Study:
     """A study to be written; by default, a database server is waited for `LIMIT_S` seconds."""
-    try:
+    with _foreign_tables_explained(url, read_only=False):
         storage = open_storage(url, retrying=retrying)
         return optuna.create_study(
             study_name=name, storage=storage, direction="maximize", load_if_exists=True
         )
-    except NO_STUDIES as error:
-        reason = reason_of(url, error)
-        _raise_known(url, reason)
-        raise UserError(
-            f"storage {hidden(url)} does not hold studies of this Optuna: {reason}; "
-            "choose another with --storage, or another --study name."
-        ) from None
 
 
 def load(name: str, url: str) -> optuna.Study:
@@ -48,7 +40,7 @@ def load(name: str, url: str) -> optuna.Study:
     Raises:
         UserError: if it is not there, with the nearest name that is.
     """
-    try:
+    with _foreign_tables_explained(url, read_only=True):
         storage = open_storage(url, read_only=True)
         names = optuna.get_all_study_names(storage)
         if not names:
@@ -56,9 +48,19 @@ def load(name: str, url: str) -> optuna.Study:
         if name not in names:
             raise UserError(unknown("study", name, names))
         return optuna.load_study(study_name=name, storage=storage)
-    except NO_STUDIES as error:
+
+
+@contextmanager
+def _foreign_tables_explained(url: str, *, read_only: bool) -> Iterator[None]:
+    """Turn Optuna's errors for a database with other tables than its own into one sentence."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        reason = reason_of(url, error)
+        _raise_known(url, reason, read_only=read_only)
         raise UserError(
-            f"storage {hidden(url)} does not hold studies of this Optuna: {reason_of(url, error)}."
+            f"storage {hidden(url)} does not hold studies of this Optuna: {reason}; "
+            "choose another with --storage, or another --study name."
         ) from None
 
 
@@ -94,7 +96,7 @@ def open_storage(
         raise unanswering(url, reason) from None
 
 
-def _raise_known(url: str, reason: str, *, read_only: bool = False) -> None:
+def _raise_known(url: str, reason: str, *, read_only: bool) -> None:
     """Raise an error for a database that is damaged or cannot be written now."""
     if re.search(DAMAGE, reason):
         raise damaged(url, reason) from None

@@ -122,9 +122,17 @@ class Study:
 
     def _visit_of(self, trial: optuna.Trial, cell: Cell, kind: Kind) -> Visit:
         trial_id = self._trial_id(trial.number)
-        about = (trial.number, trial_id, kind, cell.name, str(cell), cell.key)
-        shelves = Shelf(self.cache), Shelf(self.cache)
-        return Visit(*about, dict(trial.params), shelves[0], beside=shelves[1])
+        return Visit(
+            trial.number,
+            trial_id,
+            kind,
+            name=cell.name,
+            cell=str(cell),
+            key=cell.key,
+            params=dict(trial.params),
+            evaluated=Shelf(self.cache),
+            beside=Shelf(self.cache),
+        )
 
     def store(self, visit: Visit, evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> None:
         """Keep the outcomes of a finished evaluation with its trial."""
@@ -186,18 +194,18 @@ def _visit(
         trial.number,
         trial_id,
         attrs["kind"],
-        attrs["name"],
-        attrs["cell"],
-        attrs["key"],
-        dict(trial.params),
-        evaluated,
-        Judgement(**attrs["judgement"]) if "judgement" in attrs else None,
-        trial.state == TrialState.COMPLETE,
-        beside,
-        attrs.get("turn", 0),
-        attrs.get("parent"),
-        attrs.get("n_draws", 1),
-        attrs.get("settings", {}),
+        name=attrs["name"],
+        cell=attrs["cell"],
+        key=attrs["key"],
+        params=dict(trial.params),
+        evaluated=evaluated,
+        judgement=Judgement(**attrs["judgement"]) if "judgement" in attrs else None,
+        told=trial.state == TrialState.COMPLETE,
+        beside=beside,
+        turn=attrs.get("turn", 0),
+        parent=attrs.get("parent"),
+        n_draws=attrs.get("n_draws", 1),
+        settings=attrs.get("settings", {}),
     )
 
 

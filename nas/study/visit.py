@@ -132,20 +132,13 @@ class Shelf(Mapping[str, Evaluated]):
     """The evaluations of one visit, in an archive; their summaries are in memory."""
 
     def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+        self.archive = archive
         self.summaries: dict[str, Summary] = {}
-
-    @staticmethod
-    def joining(shelves: "Sequence[Shelf]") -> "Shelf":
-        joint = Shelf(shelves[0]._archive)
-        for shelf in shelves:
-            joint.summaries |= shelf.summaries
-        return joint
 
     def __getitem__(self, digest: str) -> Evaluated:
         if digest not in self.summaries:
             raise KeyError(digest)
-        return self._archive[digest]
+        return self.archive[digest]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.summaries)
@@ -218,7 +211,10 @@ def joined(parts: Sequence[Mapping[str, Evaluated]]) -> Mapping[str, Evaluated]:
     shelves = [part for part in parts if isinstance(part, Shelf)]
     if not shelves or len(shelves) < len(parts):
         return {digest: evaluated for part in parts for digest, evaluated in part.items()}
-    return Shelf.joining(shelves)
+    joint = Shelf(shelves[0].archive)
+    for shelf in shelves:
+        joint.summaries |= shelf.summaries
+    return joint
 
 
 def stored_as(digest: str, evaluated: Evaluated) -> dict[str, Any]:
