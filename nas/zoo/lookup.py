@@ -1,4 +1,4 @@
-"""`nas.cell(...)`: a cell from whatever names it."""
+"""`nas.cell(...)`: a cell from a name, a text, a file, MLflow or another project's form."""
 
 import json
 import tempfile
@@ -19,12 +19,12 @@ def cell(source: "Cell | str | Path | Mapping[str, object]") -> Cell:
     A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file. A cell of
     MLflow is `models:/NAME@ALIAS` or `models:/NAME/VERSION`, or `runs:/ID` for a recorded run.
 
-    Of other projects it reads a recipe of NAS-Bench-NLP, as a mapping or as JSON; a genotype of
+    Forms of other projects are a recipe of NAS-Bench-NLP, as a mapping or as JSON; a genotype of
     DARTS as text, `Genotype(recurrent=[…], concat=…)`; and an arc of ENAS, `enas: 0 0 0 …` in the
     form of its authors' code or `enas_lm: 0 2 1 …` in that of google-research.
 
     Raises:
-        CellError: if nothing is found, with the nearest name, or the cell breaks a rule.
+        CellError: with the nearest name if there is no such cell, or if the cell breaks a rule.
     """
     if isinstance(source, Cell):
         return source
@@ -34,8 +34,8 @@ def cell(source: "Cell | str | Path | Mapping[str, object]") -> Cell:
     if isinstance(source, str):
         if text.lstrip().startswith("{"):
             return _from_json("cell text", text)
-        if found := imported_text(text):
-            return _known(found)
+        if foreign := imported_text(text):
+            return _known(foreign)
         if "\n" in text or text.lstrip().startswith("def "):
             return loads(text)
     if text in ZOO:
@@ -73,8 +73,8 @@ def _from_file(path: Path) -> Cell:
     try:
         if path.suffix == ".json":
             return _from_json(f"cell file {path}", text)
-        found = imported_text(text) if path.suffix != ".cell" else None
-        return _known(found) if found else loads(text)
+        foreign = imported_text(text) if path.suffix != ".cell" else None
+        return _known(foreign) if foreign else loads(text)
     except CellError as error:
         named = str(error).startswith("cell file")
         raise CellError(str(error) if named else f"{path}: {error}") from None

@@ -1,8 +1,8 @@
-"""Cells of the literature that are not in the zoo, and why: what a cell cannot say, or who knows.
+"""Cells of the literature that are not in the zoo, and the reason for each.
 
-A cell's states are rows of features; what meets them is elementwise, a row operation, or a matrix
-of its own. So a state that is a matrix, a matrix that two maps share, or a choice of which steps
-to take do not fit.
+A cell's states are rows of features; operations on them are elementwise, on rows, or matrices of
+their own. A state that is a matrix, a matrix that two maps share, or a choice of the steps to take
+does not fit.
 """
 
 MATRIX = "its state is a matrix, to which outer products are added"
@@ -41,4 +41,4 @@ MISSING: dict[str, str] = {
     "NTM, DNC (Graves et al. 2014, 2016)": "it addresses a memory, a matrix",
     "Comfi-FastGRNN": "we know of no text or code from which its equations can be checked",
 }
-"""By name, the reason."""
+"""The reason for each cell by its name."""

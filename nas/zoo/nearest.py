@@ -1,8 +1,8 @@
 """The known cell that is nearest to a cell, and the difference in words.
 
-The difference is a list of edits (`nas.cell.edits.py`) after which both cells have one
-key, so it is all of the difference; they are found by a beam search along the distance of cells.
-Where none is found, only a number of operations is said.
+The difference is a list of edits (`nas/cell/edits.py`) after which both cells have one key, so it
+is the whole difference. A beam search along the distance of cells finds them; where it finds none,
+the difference is a number of operations.
 """
 
 from collections.abc import Iterable
@@ -19,24 +19,25 @@ CANDIDATES = 6
 BEAM = 5
 MOST_EDITS = 4
 MOST_TERMS = 24
-"""Terms by which cells may differ that are searched: a gate with its product is six."""
+"""Most terms by which cells differ that the search compares: a gate with its product is six."""
 MOST_NODES = 120_000
-"""Nodes of pairs that are looked at, some 3 s. Where known cells differ in few edits, half of that
-finds them."""
-SURE_KEY = 1e-12
+"""Most nodes of pairs that a search visits, some 3 s. Half of that finds the edits of known cells
+that differ in few."""
+SAME = 1e-12
+"""Distance below which it is worth comparing keys."""
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """A known cell, and what a cell has that it has not."""
+    """A known cell, and the difference of another cell from it."""
 
     name: str
     distance: float
-    """From 0 to 1, that of `nas/cell/distance.py`."""
+    """The distance of `nas/cell/distance.py`, from 0 to 1."""
     difference: tuple[str, ...]
     """Edits that make the known cell this one; empty if both have one key."""
     is_all: bool = True
-    """Whether these are all differences; else the one sentence is a number of operations."""
+    """Whether the edits are the whole difference; else one sentence has numbers of operations."""
 
     def __str__(self) -> str:
         if not self.difference:
@@ -46,7 +47,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A known cell on its way to a cell, which comes towards it."""
+    """A known cell and a cell, each changed towards the other by the edits in `words`."""
 
     name: str
     known: Cell
@@ -59,8 +60,8 @@ class _Pair:
 def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
     """The nearest known cell: one of the same key, else one from which few edits lead to the cell.
 
-    Of the nearest by distance, the one with the fewest edits is taken, and the nearest itself if no
-    edits were found. `among` are names of the zoo, all of them by default.
+    Of the nearest cells by distance, the result has the fewest edits, or is the nearest itself if
+    the search finds no edits. `among` are names of the zoo, all of them by default.
     """
     names = [name for name in ZOO if among is None or name in set(among)]
     for name in names:
@@ -72,8 +73,8 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
     first = pairs[0]
     near = [pair for pair in pairs[:CANDIDATES] if sum(_more_and_fewer(pair)) <= MOST_TERMS]
     starts = {pair.name: pair for pair in near}
-    if found := _search(list(starts.values())):
-        return Nearest(found.name, starts[found.name].distance, found.words)
+    if solved := _search(list(starts.values())):
+        return Nearest(solved.name, starts[solved.name].distance, solved.words)
     return Nearest(first.name, first.distance, (_count(first),), is_all=False)
 
 
@@ -89,26 +90,26 @@ def _pair(
 
 
 def _search(beam: list[_Pair]) -> _Pair | None:
-    """The first pair whose cells have one key, after as few edits as may be."""
-    seen: set[tuple[int, int]] = set()
+    """The first pair whose cells have one key, after as few edits as possible."""
+    visited: set[tuple[int, int]] = set()
     n_nodes = 0
     for _ in range(MOST_EDITS):
         children: list[_Pair] = []
-        for child in (child for pair in beam for child in _children(pair, seen)):
+        for child in (child for pair in beam for child in _children(pair, visited)):
             children.append(child)
             n_nodes += len(child.known.nodes) + len(child.cell.nodes)
             if n_nodes > MOST_NODES:
                 return None
         children.sort(key=lambda pair: (pair.distance, len("; ".join(pair.words))))
         for child in children:
-            if child.distance < SURE_KEY and child.known.key == child.cell.key:
+            if child.distance < SAME and child.known.key == child.cell.key:
                 return child
         beam = children[:BEAM]
     return None
 
 
-def _children(pair: _Pair, seen: set[tuple[int, int]]) -> Iterable[_Pair]:
-    """Pairs that are an edit further, of either cell."""
+def _children(pair: _Pair, visited: set[tuple[int, int]]) -> Iterable[_Pair]:
+    """The pairs after one more edit, of either cell."""
     one, other = pair.features
     sides = [(True, edit) for edit in edits(pair.known, pair.cell)]
     sides += [(False, edit) for edit in edits(pair.cell, pair.known) if edit.undone]
@@ -116,17 +117,17 @@ def _children(pair: _Pair, seen: set[tuple[int, int]]) -> Iterable[_Pair]:
         new = features(edit.cell)
         both = (new, other) if is_known else (one, new)
         mark = (hash(frozenset(both[0].items())), hash(frozenset(both[1].items())))
-        if mark in seen:
+        if mark in visited:
             continue
-        seen.add(mark)
+        visited.add(mark)
         words = (*pair.words, edit.made if is_known else edit.undone)
         cells = (edit.cell, pair.cell) if is_known else (pair.known, edit.cell)
         yield _pair(pair.name, *cells, *both, words)
 
 
 def _more_and_fewer(pair: _Pair) -> tuple[int, int]:
-    """How many operations the cell has that the known one has not, whatever they read; and back."""
-    known, cell = (features(one, rounds=0) for one in (pair.known, pair.cell))
+    """Numbers of operations that only the cell and only the known cell has, whatever they read."""
+    known, cell = (features(side, rounds=0) for side in (pair.known, pair.cell))
     return (cell - known).total(), (known - cell).total()
 
 

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs and registered models: tracking URIs, client, files by name."""
+"""Access to MLflow, which keeps runs and registered models: tracking URIs, client, files."""
 
 import logging
 import os
@@ -22,21 +22,20 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def check_tracking_uri(uri: str) -> None:
-    """Refuse a tracking URI that MLflow cannot use, without importing it; empty is the default.
+    """Refuse a tracking URI that MLflow cannot use, without importing MLflow; empty is the default.
 
     Raises:
         UserError: with what to use instead.
     """
-    if not uri:
+    match = re.match(r"([a-z0-9]+)(\+\w+)?://.", uri)
+    scheme, driver = (match[1], match[2]) if match else ("", None)
+    if uri in ("", "databricks") or scheme in DATABASES[1:]:
         return
-    scheme = re.match(r"([a-z0-9]+)(\+\w+)?://.", uri)
-    if scheme and scheme[1] in ("http", "https", "databricks") and not scheme[2]:
+    if scheme in ("http", "https", "databricks") and not driver:
         return
-    if uri == "databricks" or (scheme and scheme[1] in DATABASES[1:]):
-        return
-    if scheme and scheme[1] == "sqlite" and re.match(r"[^:]+:///[^:?]", uri):
-        return
-    if scheme and scheme[1] == "sqlite":
+    if scheme == "sqlite":
+        if re.match(r"[^:]+:///[^:?]", uri):
+            return
         raise UserError(f'tracking_uri is sqlite:///PATH, got "{uri}".')
     if uri.startswith("file:") or ("://" not in uri and not re.fullmatch(r"\w+:.*", uri)):
         raise UserError(
@@ -44,27 +43,27 @@ def check_tracking_uri(uri: str) -> None:
             f"{DEFAULT_URI}, or the URL of a server."
         )
     raise UserError(
-        f"tracking_uri {hidden(uri)} is none that MLflow knows: use {DEFAULT_URI}, "
+        f"tracking_uri {hidden(uri)} has no scheme that MLflow knows: use {DEFAULT_URI}, "
         "postgresql://…, mysql://…, mssql://…, http://…, https://… or databricks."
     )
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record is kept."""
+    """The place of a record."""
 
     uri: str
     artifacts: str | None = None
-    """Where artifacts go; None: where the server says."""
+    """URI of the artifacts; None if the server decides."""
     database: Path | None = None
-    """The SQLite file."""
+    """The SQLite file, if it is one."""
 
 
 def place(uri: str, directory: Path) -> Place:
     """Resolve a tracking URI, empty for the default; relative paths are inside `directory`.
 
-    Artifacts of a database go to mlartifacts beside it. MLflow's own default, mlruns, would be
-    taken for a file store if it ever held one.
+    Artifacts of a database go to mlartifacts beside it: MLflow would take its own default, mlruns,
+    for a file store if it ever held one.
     """
     uri = uri or DEFAULT_URI
     scheme = uri.split(":", 1)[0]
@@ -94,7 +93,7 @@ QUIET = {
 
 @contextmanager
 def initialising(database: Path | None) -> Iterator[None]:
-    """Hold a fresh SQLite database while its tables are made: two processes would break it."""
+    """Lock a SQLite database while MLflow makes its tables, which two processes would break."""
     if database is None:
         yield
         return
@@ -104,21 +103,20 @@ def initialising(database: Path | None) -> Iterator[None]:
 
 
 FOLDER = "model"
-"""Of a model's files among the artifacts of its run."""
-
-
+"""The folder of a model's files among the artifacts of its run."""
 DATA = f"{FOLDER}/data/cell"
-"""Of the weights and the cell, which MLflow puts among a model's files."""
+"""The folder of the weights and the cell among a model's files."""
 
 
 def fetch(source: str, folder: Path, only: str = "", uri: str = "") -> Path:
-    """Copy the files of a model or run of MLflow to `folder`; returns where they lie together.
+    """Copy the weights of a model or run of MLflow into `folder`, and return their own folder.
 
-    `source` is `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/ID`; with `only`, the file
-    of that name. MLflow is where MLFLOW_TRACKING_URI says, else in the working directory.
+    `source` is `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `runs:/ID`. With `only`, copy the
+    file of that name instead. An empty `uri` means MLFLOW_TRACKING_URI, else a database in the
+    working directory.
 
     Raises:
-        UserError: if there is no such thing, or no such file in it.
+        UserError: if MLflow has no such model or run, or it has no such file.
     """
     where = current_place(uri)
     if where.database is not None and not where.database.exists():
@@ -144,12 +142,12 @@ def fetch(source: str, folder: Path, only: str = "", uri: str = "") -> Path:
 
 
 def _run_of(source: str, client: "MlflowClient") -> str:
-    if found := re.fullmatch(r"runs:/(\w+)", source):
-        return str(client.get_run(found[1]).info.run_id)
-    if found := re.fullmatch(r"models:/([^/@]+)@([^/@]+)", source):
-        version = client.get_model_version_by_alias(found[1], found[2])
-    elif found := re.fullmatch(r"models:/([^/@]+)/(\d+)", source):
-        version = client.get_model_version(found[1], found[2])
+    if run := re.fullmatch(r"runs:/(\w+)", source):
+        return str(client.get_run(run[1]).info.run_id)
+    if alias := re.fullmatch(r"models:/([^/@]+)@([^/@]+)", source):
+        version = client.get_model_version_by_alias(alias[1], alias[2])
+    elif number := re.fullmatch(r"models:/([^/@]+)/(\d+)", source):
+        version = client.get_model_version(number[1], number[2])
     else:
         raise UserError(
             "a cell of MLflow is models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID, "
@@ -161,6 +159,7 @@ def _run_of(source: str, client: "MlflowClient") -> str:
 
 
 def current_place(uri: str) -> Place:
+    """The place of a tracking URI; if that is empty, of MLFLOW_TRACKING_URI or the default."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     check_tracking_uri(uri)
     return place(uri, Path.cwd())
@@ -168,7 +167,7 @@ def current_place(uri: str) -> Place:
 
 @contextmanager
 def open_client(where: Place) -> "Iterator[MlflowClient]":
-    """MLflow's client, quiet; whatever MLflow refuses inside the block is one sentence.
+    """MLflow's client without its log; an error of MLflow inside the block becomes one sentence.
 
     Raises:
         UserError: with MLflow's reason.
@@ -178,7 +177,7 @@ def open_client(where: Place) -> "Iterator[MlflowClient]":
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
-    # The tables of a fresh database are no news.
+    # MLflow and alembic would log each table of a fresh database.
     for name, level in (("mlflow", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
         logging.getLogger(name).setLevel(level)
     logging.getLogger("alembic").setLevel(logging.CRITICAL)

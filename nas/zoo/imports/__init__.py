@@ -1,7 +1,7 @@
-"""Cells that other projects wrote down in a form of their own.
+"""Cells in the forms of other projects.
 
-A form is a file here that makes a cell of it, and a line in `imported` (and in `imported_text`, if
-it has a form that is not JSON).
+To add a form, write a file here that makes a cell of it, and a line in `imported` (and in
+`imported_text`, if it has a form that is not JSON).
 """
 
 import re
@@ -18,11 +18,11 @@ __all__ = ["Genotype", "darts", "imported", "imported_text", "read_arc", "read_r
 def imported(data: Mapping[str, object]) -> Cell:
     """Make a cell of a mapping, as JSON gives one.
 
-    It is a recipe of NAS-Bench-NLP, a line of its logs, `{"recurrent": [["tanh", 0], …], "concat":
-    [1, …]}` of DARTS, or `{"enas": [0, 0, …]}` or `{"enas_lm": [0, 0, …]}`, an arc of ENAS.
+    The mapping is a recipe of NAS-Bench-NLP, a line of its logs, `{"recurrent": [["tanh", 0], …],
+    "concat": [1, …]}` of DARTS, or an arc of ENAS, `{"enas": [0, …]}` or `{"enas_lm": [0, …]}`.
 
     Raises:
-        CellError: if it is none of these, or breaks a rule of its form.
+        CellError: if the mapping is none of these, or breaks a rule of its form.
     """
     if data and set(data) <= {"recurrent", "concat"}:
         return traced(darts(data.get("recurrent"), data.get("concat")))
@@ -31,7 +31,7 @@ def imported(data: Mapping[str, object]) -> Cell:
             return traced(read_arc(data[form], form))
     if isinstance(entry := data.get("recipe", data.get("recepie")), str) or _is_recipe(entry):
         return read_entry(data)
-    if not any(isinstance(one, Mapping) and {"op", "input"} & set(one) for one in data.values()):
+    if not any(isinstance(v, Mapping) and {"op", "input"} & set(v) for v in data.values()):
         raise CellError(
             'a cell as a mapping has "format": "nas.cell/1", or is a recipe of NAS-Bench-NLP, '
             '{"h_new_0": {"op": …, "input": […]}, …}, or has one of the fields recurrent and '
@@ -41,10 +41,10 @@ def imported(data: Mapping[str, object]) -> Cell:
 
 
 def imported_text(text: str) -> Cell | None:
-    """Make a cell of `Genotype(recurrent=[…], concat=…)` or `enas: 0 0 …`; None if it is neither.
+    """Make a cell of `Genotype(recurrent=[…], concat=…)` or `enas: 0 0 …`; None of other text.
 
     Raises:
-        CellError: if it breaks a rule of its form.
+        CellError: if the text breaks a rule of its form.
     """
     if re.match(r"\s*(\w+\s*=\s*)?Genotype\s*\(", text):
         return traced(read_genotype(text))

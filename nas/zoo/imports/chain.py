@@ -1,8 +1,9 @@
 """From a cell back to the genotype that gives it, however the cell is written.
 
 In the canonical form every node k of a genotype is one product, of its gate and of f(a) - s_p, and
-its value s_k is the sum of h, this product and those of the nodes that it continues. So products in
-what a node reads are its ancestors, and the coefficients of the output tell which are averaged.
+its value s_k is the sum of h, this product and those of the nodes that it continues. So the
+products in a node's argument are its ancestors, and the coefficients of the output tell which nodes
+are averaged.
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,14 @@ from nas.errors import CellError
 from nas.zoo.imports.genotype import Genotype, traced
 
 ACTIVATION_OF = {"tanh": "tanh", "sigmoid": "sigmoid", "max": "relu"}
-"""By the label of its term; relu(a) is max(a, 0) there."""
+"""Activations by the labels of their terms; relu(a) is max(a, 0) there."""
 
 
 @dataclass(frozen=True)
 class _Product:
     activation: str
     ancestors: frozenset[int]
-    """Terms of the products in what it reads."""
+    """Terms of the products in the node's argument."""
 
 
 def genotype_of(cell: Cell) -> Genotype | None:
@@ -31,10 +32,10 @@ def genotype_of(cell: Cell) -> Genotype | None:
     products: dict[int, _Product] = {}
     for term, (label, _) in enumerate(rows):
         if label == "product":
-            found = _product(rows, term)
-            if found is None:
+            product = _product(rows, term)
+            if product is None:
                 return None
-            products[term] = found
+            products[term] = product
     order = sorted(products, key=lambda term: (len(products[term].ancestors), term))
     place = {term: k for k, term in enumerate(order)}
     parents = [
@@ -63,7 +64,7 @@ def _parts(rows: Terms, term: int) -> dict[int, float]:
 
 
 def _product(rows: Terms, term: int) -> _Product | None:
-    """A node, if the product is sigmoid(…) times f(…) - s_p; what it is not shows in the key."""
+    """A node, if the product looks like sigmoid(…) times f(…) - s_p; the key decides in the end."""
     factors = [factor for _, factor in rows[term][1]]
     gates = [f for f in factors if rows[f][0] == "sigmoid"]
     rest = [f for f in factors if rows[f][0].startswith("sum ")]

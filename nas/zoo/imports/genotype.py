@@ -7,7 +7,7 @@ The first node reads x and the state, every other one a node before it, its pred
 
 and the new state is the mean of some of them. No linear map has a bias. The published code keeps
 both matrices of a node in one, gate first in DARTS (quark0/darts, rnn/model.py), gate last in ENAS
-(melodyguan/enas, google-research/enas_lm); here they are two, so that makes no difference.
+(melodyguan/enas, google-research/enas_lm); here they are two, so the order makes no difference.
 """
 
 import ast
@@ -27,7 +27,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "enas": ("tanh", "relu", "identity", "sigmoid"),
     "enas_lm": ("tanh", "relu", "sigmoid", "identity"),
 }
-"""The two forms of an ENAS arc: what each number of a function means."""
+"""The two forms of an ENAS arc: the function of each number."""
 PAPERS = {
     "darts": "Liu, Simonyan & Yang 2019, arXiv:1806.09055: a genotype of DARTS.",
     "enas": "Pham et al. 2018, arXiv:1802.03268: an arc of ENAS, as github.com/melodyguan/enas.",
@@ -38,7 +38,7 @@ Step = Callable[[Value, Value], Value]
 
 @dataclass(frozen=True)
 class Genotype:
-    """Which function each node applies, which node it continues, and which are averaged."""
+    """The function and the predecessor of each node, and the nodes whose mean is the new state."""
 
     recurrent: tuple[tuple[str, int], ...]
     """(activation, predecessor) of the nodes 1, 2, …; a predecessor is the number of a node."""
@@ -47,7 +47,7 @@ class Genotype:
     first: str = "tanh"
     """Activation of node 0."""
     form: str = "darts"
-    """Where it comes from, a name in PAPERS."""
+    """Its source, a name in PAPERS."""
 
     @property
     def loose_ends(self) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ class Genotype:
         return tuple(k for k in range(len(self.recurrent) + 1) if k not in continued)
 
     def checked(self) -> "Genotype":
-        """Itself, if it is one.
+        """Return the genotype if it is sound.
 
         Raises:
             CellError: naming the node, the rule and the value.
@@ -105,8 +105,8 @@ def step(genotype: Genotype) -> Step:
             _name(nodes[k], k)
         first, *rest = (nodes[k] for k in genotype.concat)
         total = first
-        for one in rest:
-            total = total + one
+        for node in rest:
+            total = total + node
         return total / len(genotype.concat) if rest else total
 
     cell.__doc__ = PAPERS[genotype.form]
@@ -162,10 +162,10 @@ def _whole(value: object, what: str) -> int:
 
 
 def read_genotype(text: str) -> Genotype:
-    """A genotype from its line of Python, which is read and not run.
+    """A genotype from its line of Python, which is parsed and never executed.
 
     Raises:
-        CellError: if it is no such line, or breaks a rule.
+        CellError: if the text is no such line, or the genotype breaks a rule.
     """
     try:
         tree = ast.parse(text.strip()).body
@@ -191,22 +191,22 @@ def _literal(value: ast.expr) -> object:
         if isinstance(value, ast.Call) and ast.unparse(value.func) == "range":
             numbers = [_whole(ast.literal_eval(arg), "range") for arg in value.args]
             return list(range(*numbers)) if max(map(abs, numbers)) < 1000 else None
-        found: object = ast.literal_eval(value)
+        literal: object = ast.literal_eval(value)
     except (TypeError, ValueError):
         raise CellError(
             f"DARTS genotype: fields are lists of literals or range(…), got {ast.unparse(value)}."
         ) from None
-    return found
+    return literal
 
 
 def read_arc(arc: object, form: str) -> Genotype:
-    """An arc of ENAS; the two forms look alike and mean different cells, so `form` says which.
+    """A genotype from an arc of ENAS; the two forms look alike but mean different cells.
 
     "enas": f0 p1 f1 p2 f2 …, node 0 has a function too and the output is the mean of all loose
     ends. "enas_lm": p1 f1 p2 f2 …, node 0 is tanh and the output is the mean of the nodes 1, 2, ….
 
     Raises:
-        CellError: if it is none.
+        CellError: if the arc has another form or breaks a rule.
     """
     functions = FORMS[form]
     numbers = _numbers(arc, form)
@@ -231,10 +231,8 @@ def _numbers(arc: object, form: str) -> list[int]:
     parts = arc.replace(",", " ").split() if isinstance(arc, str) else arc
     if isinstance(parts, Mapping) or not isinstance(parts, Iterable):
         raise CellError(f"{form} arc: it is a list of whole numbers, got {arc!r}.")
-    found = []
+    parts = list(parts)
     for part in parts:
-        text = str(part)
-        if isinstance(part, bool) or not (text.isascii() and text.isdecimal()):
+        if isinstance(part, bool) or not (str(part).isascii() and str(part).isdecimal()):
             raise CellError(f"{form} arc: it has whole numbers from 0, got {part!r}.")
-        found.append(int(text))
-    return found
+    return [int(str(part)) for part in parts]

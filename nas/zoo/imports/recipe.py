@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas.cell import Cell, Node, arrange, node, renamed
-from nas.cell.graph import make_node
+from nas.cell.graph import make_node, reachable
 from nas.errors import CellError, unknown
 
 OPERATIONS = {
@@ -27,9 +27,9 @@ OPERATIONS = {
     "activation_sigm": "sigmoid",
     "activation_leaky_relu": "leaky_relu",
 }
-"""The benchmark's operations, by the op of the cell language; a slope of 0.01 is both's default."""
+"""Ops of the cell language by the benchmark's operations; both have a default slope of 0.01."""
 N_INPUTS = {"blend": 3, "mul": 2, "add": 2, "tanh": 1, "sigmoid": 1, "leaky_relu": 1}
-"""How many inputs a node reads; a linear one reads one or more."""
+"""Number of inputs of a node; a linear one has one or more."""
 OLD_STATE = re.compile(r"h_prev_(0|[1-9]\d*)")
 NEW_STATE = re.compile(r"h_new_(0|[1-9]\d*)")
 PAPER = "Klyuchnikov et al. 2020, arXiv:2006.07116"
@@ -40,7 +40,7 @@ class Made:
     """A node of a recipe."""
 
     op: str
-    """Of the cell language."""
+    """An op of the cell language."""
     inputs: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ def read_recipe(recipe: Mapping[str, object]) -> Cell:
 
     Raises:
         CellError: naming the node, the rule and the value: an unknown operation or input, a wrong
-            number of inputs, a cycle, states that are not numbered 0, 1, …, and what nothing uses.
+            number of inputs, a cycle, states that are not numbered 0, 1, …, or a needless node.
     """
     return cell_of({str(name): _made(str(name), spec) for name, spec in recipe.items()})
 
@@ -85,7 +85,7 @@ def _made(name: str, spec: object) -> Made:
     op, inputs = spec["op"], spec["input"]
     if op not in OPERATIONS:
         raise CellError(f"{where}: {unknown('operation', str(op), OPERATIONS)}")
-    if not isinstance(inputs, list | tuple) or not all(isinstance(one, str) for one in inputs):
+    if not isinstance(inputs, list | tuple) or not all(isinstance(name, str) for name in inputs):
         raise CellError(f"{where} has a list of names as its input, got {str(inputs)[:80]}.")
     return Made(OPERATIONS[str(op)], tuple(inputs))
 
@@ -105,7 +105,7 @@ def cell_of(recipe: Recipe) -> Cell:
     nodes: list[Node] = [node("input", name="x")]
     nodes += [node("state", name=leaf) for leaf in leaves[1:]]
     for name in order:
-        inputs = [place[one] for one in recipe[name].inputs]
+        inputs = [place[read] for read in recipe[name].inputs]
         nodes.append(make_node(recipe[name].op, inputs, {}, re.sub(r"\W", "_", name)))
     new_states = tuple(place[f"h_new_{k}"] for k in range(n_states))
     doc = f"A recipe of NAS-Bench-NLP, {PAPER}."
@@ -114,7 +114,7 @@ def cell_of(recipe: Recipe) -> Cell:
 
 
 def _n_states(recipe: Recipe) -> int:
-    numbers = sorted(int(found[1]) for name in recipe if (found := NEW_STATE.fullmatch(name)))
+    numbers = sorted(int(new[1]) for name in recipe if (new := NEW_STATE.fullmatch(name)))
     if not numbers:
         raise CellError(
             'NAS-Bench-NLP recipe: no node is a new state; the first is called "h_new_0".'
@@ -138,19 +138,19 @@ def _check_nodes(recipe: Recipe, leaves: list[str]) -> None:
             needs = expected or "at least 1"
             inputs = "inputs" if (expected or 1) > 1 else "input"
             raise CellError(f"{where} ({made.op}) reads {needs} {inputs}, got {len(made.inputs)}.")
-        for one in made.inputs:
-            if one in recipe or one in leaves:
+        for read in made.inputs:
+            if read in recipe or read in leaves:
                 continue
-            if found := OLD_STATE.fullmatch(one):
+            if state := OLD_STATE.fullmatch(read):
                 raise CellError(
-                    f'{where} reads the state "{one}", but no node is its new value; add '
-                    f'"h_new_{found[1]}".'
+                    f'{where} reads the state "{read}", but no node is its new value; add '
+                    f'"h_new_{state[1]}".'
                 )
-            raise CellError(f"{where} reads {unknown('node', one, [*recipe, *leaves])}")
+            raise CellError(f"{where} reads {unknown('node', read, [*recipe, *leaves])}")
 
 
 def _in_order(recipe: Recipe) -> list[str]:
-    """The names so that every node comes after what it reads; else as they are given."""
+    """The names in their order, but every node after its inputs."""
     order: list[str] = []
     done: set[str] = set()
     for root in recipe:
@@ -171,27 +171,21 @@ def _in_order(recipe: Recipe) -> list[str]:
             elif name in recipe and name not in done:
                 path.append(name)
                 wanted.append((name, True))
-                wanted += [(one, False) for one in reversed(recipe[name].inputs)]
+                wanted += [(read, False) for read in reversed(recipe[name].inputs)]
     return order
 
 
 def used(recipe: Recipe) -> set[str]:
-    """The names that the new states depend on, and the new states."""
-    found: set[str] = set()
-    wanted = [name for name in recipe if NEW_STATE.fullmatch(name)]
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found.add(name)
-            wanted += recipe[name].inputs if name in recipe else ()
-    return found
+    """The new states and the names that they depend on."""
+    new_states = filter(NEW_STATE.fullmatch, recipe)
+    return reachable(new_states, lambda name: recipe[name].inputs if name in recipe else ())
 
 
 def _check_use(recipe: Recipe, leaves: list[str]) -> None:
-    """What is not used would count for nothing here, and does count in the benchmark's sizes."""
-    reached = used(recipe)
+    """Refuse needless nodes: they would count for nothing here, but count in the benchmark."""
+    needed = used(recipe)
     for name in [*recipe, *leaves]:
-        if name not in reached:
+        if name not in needed:
             what = f'the input "{name}"' if name in leaves else f'node "{name}"'
             raise CellError(
                 f"NAS-Bench-NLP recipe: no new state depends on {what}; "
@@ -200,7 +194,7 @@ def _check_use(recipe: Recipe, leaves: list[str]) -> None:
 
 
 def recipe_of(cell: Cell) -> Recipe | None:
-    """The recipe that a cell is written as; None if it has other operations than recipes have.
+    """The recipe of a cell as it is written; None if it has operations that recipes have not.
 
     The states and new states get the names that recipes give them, and other nodes `node_0`, ….
     """
