@@ -36,7 +36,7 @@ def test_uris_that_mlflow_takes_pass(uri: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("nonsense://me:secret@x", "nonsense://…@x is none that MLflow knows"),
+        ("nonsense://me:secret@x", "nonsense://…@x has no scheme that MLflow knows"),
         ("http+unix://x", "none that MLflow knows"),
         ("http://", "none that MLflow knows"),
         ("file:///data/mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
