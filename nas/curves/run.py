@@ -23,9 +23,9 @@ from nas.session.plan import Plan
 from nas.session.progress import clock
 from nas.study.config import seconds
 from nas.study.visit import Visit
-from nas.workers.start import start_workers
 from nas.workers.config import ClusterConfig
 from nas.workers.local import n_cores
+from nas.workers.start import start_workers
 
 
 @dataclass(frozen=True)

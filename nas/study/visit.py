@@ -187,23 +187,21 @@ class Visit:
 
     def tasks(self) -> dict[str, str]:
         """The task of each of the cell's own evaluations, by digest."""
-        if isinstance(self.evaluated, Shelf):
-            return {digest: summary.task for digest, summary in self.evaluated.summaries.items()}
-        return {digest: evaluated.task for digest, evaluated in self.evaluated.items()}
+        return {digest: summary.task for digest, summary in _summaries(self.evaluated).items()}
 
     def summaries(self) -> list[Summary]:
         """Summaries of the cell's own evaluations."""
-        return _summaries(self.evaluated)
+        return list(_summaries(self.evaluated).values())
 
     def all_summaries(self) -> list[Summary]:
         """Summaries that include those of the reference on a later visit's settings."""
-        return [*_summaries(self.evaluated), *_summaries(self.beside)]
+        return [*self.summaries(), *_summaries(self.beside).values()]
 
 
-def _summaries(evaluated: Mapping[str, Evaluated]) -> list[Summary]:
+def _summaries(evaluated: Mapping[str, Evaluated]) -> Mapping[str, Summary]:
     if isinstance(evaluated, Shelf):
-        return list(evaluated.summaries.values())
-    return [Summary.of(evaluation) for evaluation in evaluated.values()]
+        return evaluated.summaries
+    return {digest: Summary.of(evaluation) for digest, evaluation in evaluated.items()}
 
 
 def joined(parts: Sequence[Mapping[str, Evaluated]]) -> Mapping[str, Evaluated]:

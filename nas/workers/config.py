@@ -15,7 +15,7 @@ ADDRESS = re.compile(r"ray:(auto|(//)?[^\s/@]+:\d+)")
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """For --workers ray:…: what an evaluation is given, and what travels to it."""
+    """For --workers ray:…: the resources of an evaluation, and the files that travel to it."""
 
     cpus: Annotated[float, "positive"] = 1.0
     """CPUs that an evaluation is given; it trains in one thread."""
@@ -60,21 +60,21 @@ def check_devices(devices: Sequence[str]) -> None:
 
 
 def device_kind(devices: Sequence[str], cluster: ClusterConfig) -> dict[str, str]:
-    """What a study's outcomes depend on of it; nothing for the CPU, as in the first studies."""
+    """The devices in a study's definition; nothing for the CPU, as in the first studies."""
     on_gpus = cluster.gpus > 0 or any(name.startswith("cuda") for name in devices)
     return {"device": "cuda"} if on_gpus else {}
 
 
 def address_of(workers: str) -> str:
-    """What Ray calls the cluster: "auto", HOST:PORT, or ray://HOST:PORT."""
+    """Ray's name of the cluster: "auto", HOST:PORT, or ray://HOST:PORT."""
     return workers if workers.startswith("ray://") else workers.removeprefix("ray:")
 
 
 def travelling(config: ClusterConfig, tasks: Sequence[Task]) -> list[str]:
-    """The paths of what travels to the workers, relative to the working directory.
+    """The paths of files that travel to the workers, relative to the working directory.
 
-    A task's data file does if it is named by a relative path that stays below; another one must
-    be on every node. Workers compare the content of either with the coordinator's.
+    A task's data file travels if its path is relative and stays below; another one must be on every
+    node. Workers compare the content of either with the coordinator's.
     """
     own = [t.path for t in tasks if isinstance(t, Text | Words | Csv | Arrays)]
     return [*config.files, *(path for path in own if _stays_below(path) and Path(path).is_file())]
@@ -90,8 +90,9 @@ def room(resources: Mapping[str, float], cluster: ClusterConfig) -> int:
 
 
 def _stays_below(path: str) -> bool:
-    place = Path(path)
-    return not (not path or place.is_absolute() or path.startswith("~") or ".." in place.parts)
+    parts = Path(path).parts
+    is_relative = bool(path) and not Path(path).is_absolute() and not path.startswith("~")
+    return is_relative and ".." not in parts
 
 
 def _check_travels(name: str) -> None:

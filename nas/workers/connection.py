@@ -1,4 +1,4 @@
-"""This process's connection to a Ray cluster, and what travels over it: code, files, variables."""
+"""This process's connection to a Ray cluster; code, files and variables travel over it."""
 
 import logging
 import os
@@ -14,10 +14,11 @@ from nas.errors import UserError, hidden
 from nas.resources import PACKAGE
 
 STAYS = ("NAS_CACHE_DIR", "NAS_DATA_DIR")
-"""Places on this machine."""
-KNOCK_S = 10.0
+"""Variables that name folders of this machine, and do not travel."""
+ANSWER_S = 10.0
+"""Seconds to wait for an answer before Ray is asked, which would try for minutes."""
 AWAY_S = 30.0
-"""A head that cannot be reached for so long is lost: after 60 s Ray ends this process."""
+"""Seconds until a head that cannot be reached is lost; after 60 s Ray would end this process."""
 WAYS_IN = (
     "start one with `ray start --head`, or give its address, ray:HOST:PORT on one of its nodes, "
     "ray://HOST:PORT elsewhere"
@@ -42,10 +43,10 @@ def connect(address: str, carried: Sequence[str] = ()) -> bool:
         travels = {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__"], "env_vars": own}
         if carried:
             travels["working_dir"] = folder
-        # In a job that was submitted with files of its own: what travels with it here goes first.
+        # In a job that was submitted with files of its own, those that travel here go first.
         os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
-            _knock(address)
+            _check_listening(address)
             ray.init(address, runtime_env=travels, log_to_driver=False, logging_level=logging.ERROR)
         except (RuntimeError, OSError, ValueError) as error:
             ray.shutdown()
@@ -65,9 +66,9 @@ def head_of(address: str) -> tuple[str, int]:
 
 
 def check_head(head: tuple[str, int]) -> None:
-    """Make sure that somebody listens at the cluster's head; to be asked before Ray is.
+    """Make sure that somebody listens at the cluster's head; to be called before Ray's functions.
 
-    Ray 2.60 ends the process that asks a head which is dead or is a new one, in C++ and with a
+    Ray 2.60 ends a process whose head is dead or is a new one, in C++ and with a
     stack of calls (rpc_client.h:204 after 60 s, global_state_accessor.cc:111 at once).
 
     Raises:
@@ -80,14 +81,14 @@ def check_head(head: tuple[str, int]) -> None:
         raise ConnectionError(f"its head, {head[0]}:{head[1]}, does not answer: {reason}") from None
 
 
-def _knock(address: str) -> None:
-    """Raise OSError if nothing listens there: Ray itself would try for minutes."""
+def _check_listening(address: str) -> None:
+    """Raise OSError if nothing listens at the address."""
     if address == "auto":
         noted = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
         address = os.environ.get("RAY_ADDRESS") or (noted.read_text() if noted.exists() else "")
     host, _, port = address.removeprefix("ray://").strip("/\n").rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
 
 
 def _copy(source: Path, target: Path) -> None:
