@@ -43,7 +43,7 @@ def check_tracking_uri(uri: str) -> None:
             f"{DEFAULT_URI}, or the URL of a server."
         )
     raise UserError(
-        f"tracking_uri {hidden(uri)} has no scheme that MLflow knows: use {DEFAULT_URI}, "
+        f"tracking_uri {hidden(uri)} is not a URI that MLflow knows: use {DEFAULT_URI}, "
         "postgresql://…, mysql://…, mssql://…, http://…, https://… or databricks."
     )
 

@@ -36,13 +36,13 @@ def test_uris_that_mlflow_takes_pass(uri: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("nonsense://me:secret@x", "nonsense://…@x has no scheme that MLflow knows"),
-        ("http+unix://x", "none that MLflow knows"),
-        ("http://", "none that MLflow knows"),
+        ("nonsense://me:secret@x", "nonsense://…@x is not a URI that MLflow knows"),
+        ("http+unix://x", "is not a URI that MLflow knows"),
+        ("http://", "is not a URI that MLflow knows"),
         ("file:///data/mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
         ("./mlruns", "file store, which MLflow 3 no longer accepts: use sqlite:///"),
         ("mlruns", "file store"),
-        ("sqlite:mlflow.db", "none that MLflow knows"),
+        ("sqlite:mlflow.db", "is not a URI that MLflow knows"),
         ("sqlite://mlflow.db", "is sqlite:///PATH"),
         ("sqlite:///:memory:", "is sqlite:///PATH"),
     ],
