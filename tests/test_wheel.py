@@ -51,6 +51,12 @@ def test_presets_and_spaces_are_found(installed: Path, tmp_path: Path) -> None:
     assert "space: gates" in done.stdout
 
 
+def test_a_cell_is_exported(installed: Path, tmp_path: Path) -> None:
+    done = run(installed, tmp_path, "-m", "nas.export", "gru", "out.py")
+    assert done.returncode == 0, done.stderr
+    assert "class Gru(nn.Module):" in (tmp_path / "out.py").read_text()
+
+
 def test_search_runs_in_an_empty_directory(installed: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path)
     search = ("-m", "tests.fake_training", str(config), "--tracking-uri", "off")

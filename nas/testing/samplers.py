@@ -4,7 +4,7 @@ Every check runs small studies as the coordinator does: a sampler is made anew f
 trial n is drawn when the results of trials 0 … n - IN_FLIGHT, and no others, have been told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import optuna
 from optuna import Study
@@ -25,9 +25,9 @@ N_TURNS = 3
 SIZE = 8
 """Input and hidden size at which the toy counts parameters."""
 TOY = EvolutionConfig(list_size=10, population=15, tournament=5)
-"""Selection that is felt within so few trials."""
+"""Selection that shows within so few trials."""
 LEAST_GAIN = 1.1
-"""How much better the last third of a learner's candidates must be than that of random ones."""
+"""Factor by which the last third of a learner's candidates must beat that of random ones."""
 
 Make = Callable[[int], BaseSampler]
 Value = Callable[[Cell], float]
@@ -35,12 +35,12 @@ Drawn = list[tuple[Params, Cell]]
 
 
 def many_parameters(cell: Cell) -> float:
-    """The toy: the more parameters a cell has, the better."""
+    """The toy objective: the more parameters a cell has, the better."""
     return float(cell.n_params(SIZE, SIZE))
 
 
 def few_parameters(cell: Cell) -> float:
-    """The toy turned round."""
+    """The opposite objective."""
     return -many_parameters(cell)
 
 
@@ -52,20 +52,26 @@ def check_sampler(name: str, space: Space, *, learns: bool = True) -> None:
     """
     make = find_sampler(name, space, TOY, N_TURNS)
     with quiet():
-        drawn = run(make, space, seed=0)
-        keys = keys_of(drawn)
-        _require(name, run(make, space, seed=0) == drawn, "the same seed must give the same cells.")
-        _require(name, keys_of(run(make, space, seed=1)) != keys, "another seed must give others.")
-        n_unique = len(set(keys))
-        _require(
-            name, n_unique > N_TRIALS // 2, f"cells must differ, got {n_unique} of {N_TRIALS}."
-        )
-        for params, cell in drawn:
-            _require(name, space.contains(cell), f"cells must be in the space, got {params}.")
-        _check_window(name, make, space)
-        _check_resume(name, make, space)
-        if learns:
-            _check_learning(name, make, space)
+        for message in _broken_rules(make, space, learns):
+            raise AssertionError(f"sampler {name}: {message}")
+
+
+def _broken_rules(make: Make, space: Space, learns: bool) -> Iterator[str]:
+    drawn = run(make, space, seed=0)
+    keys = keys_of(drawn)
+    if run(make, space, seed=0) != drawn:
+        yield "the same seed must give the same cells."
+    if keys_of(run(make, space, seed=1)) == keys:
+        yield "another seed must give others."
+    if (n_unique := len(set(keys))) <= N_TRIALS // 2:
+        yield f"cells must differ, got {n_unique} of {N_TRIALS}."
+    for params, cell in drawn:
+        if not space.contains(cell):
+            yield f"cells must be in the space, got {params}."
+    yield from _in_window(make, space)
+    yield from _in_resume(make, space)
+    if learns:
+        yield from _in_learning(make, space)
 
 
 def run(
@@ -76,7 +82,7 @@ def run(
     n_trials: int = N_TRIALS,
     untold: Value | None = None,
 ) -> Drawn:
-    """What a small study draws; `untold` values are known of judged trials that are not told."""
+    """The draws of a small study; trials that are judged but not told have `untold` values."""
     study = optuna.create_study(direction="maximize")
     drawn: Drawn = []
     for number in range(n_trials):
@@ -109,21 +115,22 @@ def _propose(trial: Trial, space: Space) -> tuple[Params, Cell]:
 
 
 def _judge(study: Study, number: int, score: float) -> None:
-    """Store what the coordinator stores of a judged trial, told or not."""
+    """Store a judgement as the coordinator does, whether the trial is told or not."""
     trial_id = study.get_trials(deepcopy=False)[number]._trial_id
     study._storage.set_trial_user_attr(trial_id, "judgement", {"score": score, "value": score})
 
 
-def _check_window(name: str, make: Make, space: Space) -> None:
-    """Results that were not told change nothing, told ones at most what comes after them."""
+def _in_window(make: Make, space: Space) -> Iterator[str]:
+    """Change the results that the sampler was not told, which must change nothing."""
     n = N_TRIALS // 2
     drawn = run(make, space, 0, n_trials=n)
     other = run(make, space, 0, n_trials=n, untold=few_parameters)
-    _require(name, drawn == other, "results that were not told must not change the candidates.")
+    if drawn != other:
+        yield "results that were not told must not change the candidates."
 
 
-def _check_resume(name: str, make: Make, space: Space) -> None:
-    """A trial that is drawn in another process, or that a crash cut short, is the same."""
+def _in_resume(make: Make, space: Space) -> Iterator[str]:
+    """Draw trials in another process, or once more after a crash: they must be the same."""
     for number in (0, IN_FLIGHT + 1, N_TRIALS // 2):
         study = _study_before(make, space, number)
         trials, attrs = study.get_trials(), study._storage.get_study_system_attrs(study._study_id)
@@ -134,12 +141,11 @@ def _check_resume(name: str, make: Make, space: Space) -> None:
             for attr, kept in attrs.items():
                 again._storage.set_study_system_attr(again._study_id, attr, kept)
             resumed = _cut_short(again, make, space, number, n_choices)
-            _require(
-                name,
-                resumed == (params, cell),
-                f"trial {number}, begun again after {n_choices} choices, must be {params}, got "
-                f"{resumed[0]}.",
-            )
+            if resumed != (params, cell):
+                yield (
+                    f"trial {number}, begun again after {n_choices} choices, must be {params}, got "
+                    f"{resumed[0]}."
+                )
 
 
 def _study_before(make: Make, space: Space, number: int) -> Study:
@@ -182,26 +188,18 @@ class _Dying(Trial):
         return super()._suggest(name, distribution)
 
 
-def _check_learning(name: str, make: Make, space: Space) -> None:
-    random = find_sampler("random", space)
+def _in_learning(make: Make, space: Space) -> Iterator[str]:
     ours, theirs = (
-        sum(_last_third(run(one, space, seed, n_trials=N_LEARNING)) for seed in range(N_SEEDS))
-        for one in (make, random)
+        sum(_last_third(run(m, space, seed, n_trials=N_LEARNING)) for seed in range(N_SEEDS))
+        for m in (make, find_sampler("random", space))
     )
-    _require(
-        name,
-        ours > LEAST_GAIN * theirs,
-        f"its last candidates must have {LEAST_GAIN} times the parameters of random ones, got "
-        f"{ours / N_SEEDS:.0f} and {theirs / N_SEEDS:.0f}.",
-    )
+    if not ours > LEAST_GAIN * theirs:
+        yield (
+            f"its last candidates must have {LEAST_GAIN} times the parameters of random ones, got "
+            f"{ours / N_SEEDS:.0f} and {theirs / N_SEEDS:.0f}."
+        )
 
 
 def _last_third(drawn: Drawn) -> float:
     last = [many_parameters(cell) for _, cell in drawn[-len(drawn) // 3 :]]
     return sum(last) / len(last)
-
-
-def _require(name: str, holds: bool, message: str) -> None:
-    """Not an `assert`, which `python -O` leaves out."""
-    if not holds:
-        raise AssertionError(f"sampler {name}: {message}")

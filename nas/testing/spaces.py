@@ -30,23 +30,27 @@ def check_space(space: Space, start_cells: Iterable[Cell] = ()) -> None:
     `start_cells` are cells that must be inside. The checks draw with Optuna's random sampler and
     with its TPE sampler, both in memory and from fixed seeds.
     """
-    _check_identity(space)
+    for message in _broken_rules(space, start_cells):
+        raise AssertionError(f"space {space.name}: {message}")
+
+
+def _broken_rules(space: Space, start_cells: Iterable[Cell]) -> Iterator[str]:
+    yield from _in_identity(space)
     for cell in start_cells:
-        _check_start(space, cell)
+        yield from _in_start(space, cell)
     with quiet():
         draws = _draws(space)
         for sampler in SAMPLERS:
             trials = _trials(space, sampler())
-            again = _trials(space, sampler())
-            name = type(sampler()).__name__
-            _require(space, trials == again, f"{name} must give the same cells from the same seed.")
+            if trials != _trials(space, sampler()):
+                yield f"{type(sampler()).__name__} must give the same cells from the same seed."
             draws += trials
     for params, cell in {str(params): (params, cell) for params, cell in draws}.values():
         check_recurrent(cell)
-        _check_proposed(space, params, cell)
-    size = space.size()
-    n_found = len({cell.key for _, cell in draws})
-    _require(space, size is None or n_found <= size, f"size() is {size}, but {n_found} were drawn.")
+        yield from _in_proposed(space, params, cell)
+    size, n_drawn = space.size(), len({cell.key for _, cell in draws})
+    if size is not None and n_drawn > size:
+        yield f"size() is {size}, but {n_drawn} were drawn."
 
 
 def check_recurrent(cell: Cell) -> None:
@@ -72,61 +76,52 @@ def check_recurrent(cell: Cell) -> None:
 
 def _below(cell: Cell, roots: list[int]) -> set[int]:
     """The nodes that the roots need within one step, and the roots."""
-    found: set[int] = set()
-    wanted = list(roots)
-    while wanted:
-        index = wanted.pop()
-        if index not in found:
-            found.add(index)
-            wanted.extend(cell.nodes[index].args)
-    return found
+    needed: set[int] = set()
+    todo = list(roots)
+    while todo:
+        index = todo.pop()
+        if index not in needed:
+            needed.add(index)
+            todo.extend(cell.nodes[index].args)
+    return needed
 
 
-def _require(space: Space, holds: bool, message: str) -> None:
-    """Not an `assert`, which `python -O` leaves out."""
-    if not holds:
-        raise AssertionError(f"space {space.name}: {message}")
-
-
-def _check_identity(space: Space) -> None:
+def _in_identity(space: Space) -> Iterator[str]:
     copy = pickle.loads(pickle.dumps(space))
-    _require(space, copy == space, "a pickled copy must equal the space.")
-    _require(
-        space,
-        copy.version == space.version,
-        f"version must depend on the contents alone, got {space.version} and then {copy.version}.",
-    )
-    text = space.describe()
-    _require(space, bool(text) and "\n" not in text, f"describe() must be one line, got {text!r}.")
-    size = space.size()
-    _require(
-        space,
-        size is None or (size > 0 and any(s in text for s in (str(size), f"{size:,}"))),
-        f"size() must be positive and describe() must say it, got {size} and {text!r}.",
-    )
-
-
-def _check_start(space: Space, cell: Cell) -> None:
-    _require(space, space.contains(cell), f"the start cell {cell.name} must be inside.")
-    params = space.params_of(cell)
-    if params is not None:
-        proposed = space.propose(FixedTrial(params))
-        _require(
-            space,
-            proposed.key == cell.key,
-            f"params_of({cell.name}) must give that cell, got {params} and\n{proposed}",
+    if copy != space:
+        yield "a pickled copy must equal the space."
+    if copy.version != space.version:
+        yield (
+            f"version must depend on the contents alone, got {space.version} and then "
+            f"{copy.version}."
         )
+    text, size = space.describe(), space.size()
+    if not text or "\n" in text:
+        yield f"describe() must be one line, got {text!r}."
+    if size is not None and (size <= 0 or not any(s in text for s in (str(size), f"{size:,}"))):
+        yield f"size() must be positive and describe() must say it, got {size} and {text!r}."
 
 
-def _check_proposed(space: Space, params: Params, cell: Cell) -> None:
-    _require(space, loads(dumps(cell)) == cell, f"the text must give the cell again:\n{cell}")
+def _in_start(space: Space, cell: Cell) -> Iterator[str]:
+    if not space.contains(cell):
+        yield f"the start cell {cell.name} must be inside."
+    if (params := space.params_of(cell)) is not None:
+        proposed = space.propose(FixedTrial(params))
+        if proposed.key != cell.key:
+            yield f"params_of({cell.name}) must give that cell, got {params} and\n{proposed}"
+
+
+def _in_proposed(space: Space, params: Params, cell: Cell) -> Iterator[str]:
+    if loads(dumps(cell)) != cell:
+        yield f"the text must give the cell again:\n{cell}"
     again = space.propose(FixedTrial(params))
-    _require(space, again == cell, f"{params} must always give\n{cell}got\n{again}")
-    _require(space, space.contains(cell), f"what is proposed must be inside:\n{cell}")
-    found = space.params_of(cell)
-    if found is not None:
-        key = space.propose(FixedTrial(found)).key
-        _require(space, key == cell.key, f"params_of must give the cell, got {found} for\n{cell}")
+    if again != cell:
+        yield f"{params} must always give\n{cell}got\n{again}"
+    if not space.contains(cell):
+        yield f"a proposed cell must be inside:\n{cell}"
+    if (found := space.params_of(cell)) is not None:
+        if space.propose(FixedTrial(found)).key != cell.key:
+            yield f"params_of must give the cell, got {found} for\n{cell}"
 
 
 def _draws(space: Space) -> Drawn:
@@ -140,7 +135,7 @@ def _draws(space: Space) -> Drawn:
 
 
 def _trials(space: Space, sampler: BaseSampler) -> Drawn:
-    """The cells of a small study whose objective any sampler can learn from: few parameters."""
+    """The cells of a small study whose objective any sampler can learn: few parameters."""
     drawn: Drawn = []
 
     def objective(trial: optuna.Trial) -> float:

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import pickle
-from collections.abc import Callable, Hashable, Set
+from collections.abc import Callable, Hashable, Iterator, Set
 from typing import get_args
 
 import numpy as np
@@ -12,16 +12,16 @@ from nas.tasks.base import Split, Task, Window
 
 SEED, OTHER_SEED = 0, 1
 N_GUESSES = 400_000
-"""Blind guesses, at least, that `chance()` is measured by: at 1/27 a deviation of 0.0003."""
+"""Fewest blind guesses that measure `chance()`: at 1/27 a deviation of 0.0003."""
 DEVIATIONS = 5.0
-"""A right chance level is rejected once in two million checks."""
+"""Standard deviations that are allowed: a right chance is refused once in two million checks."""
 
 Examples = Callable[[list[Window]], Set[Hashable]]
 
 
 def columns(windows: list[Window]) -> set[bytes]:
     """Each stream from one fresh start to the next, up to its last scored step, as one example."""
-    found: set[bytes] = set()
+    examples: set[bytes] = set()
     runs: list[list[Window]] = []
     for window in windows:
         if window.fresh:
@@ -33,18 +33,17 @@ def columns(windows: list[Window]) -> set[bytes]:
         scored = np.concatenate([window.scored for window in run])
         for i in np.flatnonzero(scored.any(0)).tolist():
             end = int(np.flatnonzero(scored[:, i])[-1]) + 1
-            found.add(inputs[:end, i].tobytes() + targets[:end, i].tobytes())
-    return found
+            examples.add(inputs[:end, i].tobytes() + targets[:end, i].tobytes())
+    return examples
 
 
 def steps(windows: list[Window]) -> set[bytes]:
-    """Each scored step as one example: for data of which no two steps are equal, such as
-    measurements, so that splits by time are seen to share none."""
-    found: set[bytes] = set()
+    """Each scored step as one example, for data without two equal steps, such as measurements."""
+    examples: set[bytes] = set()
     for window in windows:
         pairs = zip(window.inputs[window.scored], window.targets[window.scored], strict=True)
-        found |= {one.tobytes() + other.tobytes() for one, other in pairs}
-    return found
+        examples |= {inputs.tobytes() + target.tobytes() for inputs, target in pairs}
+    return examples
 
 
 def texts(windows: list[Window], symbols: str) -> list[str]:
@@ -54,7 +53,7 @@ def texts(windows: list[Window], symbols: str) -> list[str]:
 
 
 def pieces(windows: list[Window], symbols: str, end: str) -> set[str]:
-    """The examples of streams whose every example ends with `end`, without what is cut off."""
+    """The whole examples of streams in which each example ends with `end`."""
     return {piece for text in texts(windows, symbols) for piece in text.split(end)[:-1]}
 
 
@@ -67,18 +66,17 @@ def check_task(task: Task, examples: Examples = columns) -> None:
     such as `lambda windows: pieces(windows, symbols, end="\\n")`, and for measurements `steps`.
     """
     task.check()
-    for split in get_args(Split):
-        _check_windows(task, split)
-    _check_identity(task)
-    _check_seeds(task)
-    _check_splits(task, examples)
-    _check_levels(task)
-
-
-def _require(task: Task, holds: bool, message: str) -> None:
-    """Not an `assert`, which `python -O` leaves out."""
-    if not holds:
+    for message in _broken_rules(task, examples):
         raise AssertionError(f"{task.name}: {message}")
+
+
+def _broken_rules(task: Task, examples: Examples) -> Iterator[str]:
+    for split in get_args(Split):
+        yield from _in_windows(task, split)
+    yield from _in_identity(task)
+    yield from _in_seeds(task)
+    yield from _in_splits(task, examples)
+    yield from _in_levels(task)
 
 
 def _epoch(task: Task, split: Split, seed: int = SEED, epoch: int = 0) -> list[Window]:
@@ -97,32 +95,33 @@ def _same(one: list[Window], other: list[Window]) -> bool:
     )
 
 
-def _check_windows(task: Task, split: Split) -> None:
+def _in_windows(task: Task, split: Split) -> Iterator[str]:
     windows = _epoch(task, split)
     if split == "train":
         rule, holds = "exactly batches_per_epoch", len(windows) == task.batches_per_epoch
     else:
         rule, holds = "1 to validation_batches", 1 <= len(windows) <= task.validation_batches
-    _require(task, holds, f"the {split} split must have {rule} windows, got {len(windows)}.")
-    _require(task, windows[0].fresh, f"the first {split} window must be fresh.")
+    if not holds:
+        yield f"the {split} split must have {rule} windows, got {len(windows)}."
+    if not windows[0].fresh:
+        yield f"the first {split} window must be fresh."
     for i, window in enumerate(windows):
-        _check_arrays(task, window, f"{split} window {i}", split)
-        _check_sources(task, window, f"{split} window {i}")
+        for message in itertools.chain(_in_arrays(task, window, split), _in_sources(task, window)):
+            yield f"{split} window {i}: {message}"
     for i, (window, after) in enumerate(itertools.pairwise(windows)):
+        if after.fresh or not task.forced:
+            continue
         last = window.scored[-1]
-        _require(
-            task,
-            after.fresh
-            or not task.forced
-            or np.array_equal(after.inputs[0][last], window.targets[-1][last]),
-            f"{split} window {i + 1} carries the state over and must begin with the scored last "
-            f"targets of window {i}.",
-        )
-    n_scored = sum(int(window.scored.sum()) for window in windows)
-    _require(task, n_scored > 0, f"no position of the {split} split is scored.")
+        if not np.array_equal(after.inputs[0][last], window.targets[-1][last]):
+            yield (
+                f"{split} window {i + 1} carries the state over and must begin with the scored "
+                f"last targets of window {i}."
+            )
+    if not any(window.scored.any() for window in windows):
+        yield f"no position of the {split} split is scored."
 
 
-def _check_sources(task: Task, window: Window, where: str) -> None:
+def _in_sources(task: Task, window: Window) -> Iterator[str]:
     if (attention := task.interface.attention) is None:
         return
     divider = int((window.inputs[:, 0] == attention.divider).argmax())
@@ -130,159 +129,125 @@ def _check_sources(task: Task, window: Window, where: str) -> None:
     read = source != attention.padding
     holds = bool(read[-1:].all() and divider and (np.diff(read, axis=0) <= read[1:]).all())
     holds &= bool((rest[0] == attention.divider).all() and (source != attention.divider).all())
-    rule = "be fresh, with sources padded at their start alone, then a divider at one step, and"
-    holds &= window.fresh and not window.scored[:divider].any()
-    _require(task, holds, f"{where}: with attention, windows must {rule} nothing before it scored.")
+    if not holds or not window.fresh or window.scored[:divider].any():
+        yield (
+            "with attention, windows must be fresh, with sources padded at their start alone, then "
+            "a divider at one step, and nothing before it scored."
+        )
 
 
-def _check_arrays(task: Task, window: Window, where: str, split: Split) -> None:
+def _in_arrays(task: Task, window: Window, split: Split) -> Iterator[str]:
     ends, shape = task.interface, window.scored.shape
     n_streams = shape[1] if len(shape) == 2 else 0
-    # Only whole sequences may be fewer, in the last batches of what is held out.
+    # Only whole sequences may be fewer, in the last batches of held-out splits.
     fits = n_streams == task.batch_size or (split != "train" and window.fresh and n_streams)
-    _require(
-        task,
-        len(shape) == 2 and shape[0] >= 1 and bool(fits),
-        f"{where}: scored must have the shape (time, batch_size = {task.batch_size}), got {shape}.",
-    )
+    if len(shape) != 2 or shape[0] < 1 or not fits:
+        yield f"scored must have the shape (time, batch_size = {task.batch_size}), got {shape}."
     is_class = ends.head == "categorical"
-    kinds: dict[str, tuple[type, tuple[int, ...]]] = {
+    marks = {f'mark "{name}"': mark for name, mark in window.marks.items()}
+    arrays = {"inputs": window.inputs, "targets": window.targets, "scored": window.scored, **marks}
+    expected: dict[str, tuple[type, tuple[int, ...]]] = {
         "inputs": (np.int64, shape) if ends.tokens else (np.float32, (*shape, ends.inputs)),
         "targets": (np.int64, shape) if is_class else (np.float32, (*shape, ends.outputs)),
         "scored": (np.bool_, shape),
-        **{f'mark "{name}"': (np.bool_, shape) for name in window.marks},
+        **{name: (np.bool_, shape) for name in marks},
     }
-    arrays = {"inputs": window.inputs, "targets": window.targets, "scored": window.scored}
-    arrays |= {f'mark "{name}"': mark for name, mark in window.marks.items()}
     for name, array in arrays.items():
-        kind, wanted = kinds[name]
-        _require(
-            task,
-            array.shape == wanted,
-            f"{where}: {name} must have the shape {wanted}, got {array.shape}.",
-        )
-        _require(
-            task,
-            array.dtype == kind,
-            f"{where}: {name} must have the dtype {kind.__name__}, got {array.dtype}.",
-        )
-    _check_values(task, window, where)
+        dtype, array_shape = expected[name]
+        if array.shape != array_shape:
+            yield f"{name} must have the shape {array_shape}, got {array.shape}."
+        if array.dtype != dtype:
+            yield f"{name} must have the dtype {dtype.__name__}, got {array.dtype}."
+    yield from _in_values(task, window)
 
 
-def _check_values(task: Task, window: Window, where: str) -> None:
+def _in_values(task: Task, window: Window) -> Iterator[str]:
     ends = task.interface
     sizes = {"inputs": ends.inputs} if ends.tokens else {}
     sizes |= {"targets": ends.outputs} if ends.head == "categorical" else {}
     for name in ("inputs", "targets"):
         array = getattr(window, name)
-        size = sizes.get(name)
-        if size is None:
-            _require(
-                task, bool(np.isfinite(array).all()), f"{where}: {name} must be finite numbers."
-            )
-            continue
-        _require(
-            task,
-            0 <= array.min() and array.max() < size,
-            f"{where}: {name} must lie in [0, {size}), got {array.min()} to {array.max()}.",
-        )
-    if ends.head == "bernoulli":
-        _require(
-            task, bool(np.isin(window.targets, (0, 1)).all()), f"{where}: targets must be 0 or 1."
-        )
+        if name not in sizes:
+            if not np.isfinite(array).all():
+                yield f"{name} must be finite numbers."
+        elif not (0 <= array.min() and array.max() < sizes[name]):
+            found = f"{array.min()} to {array.max()}"
+            yield f"{name} must lie in [0, {sizes[name]}), got {found}."
+    if ends.head == "bernoulli" and not np.isin(window.targets, (0, 1)).all():
+        yield "targets must be 0 or 1."
     if task.forced:
         wrong = int((window.targets[:-1] != window.inputs[1:])[window.scored[:-1]].sum())
-        _require(
-            task,
-            wrong == 0,
-            f"{where}: a scored target must be the next input (teacher forcing); {wrong} are not.",
-        )
+        if wrong:
+            yield f"a scored target must be the next input (teacher forcing); {wrong} are not."
 
 
-def _check_identity(task: Task) -> None:
+def _in_identity(task: Task) -> Iterator[str]:
     copy = pickle.loads(pickle.dumps(task))
-    _require(task, copy == task, "a pickled copy must equal the task.")
-    _require(task, hash(copy) == hash(task), "a pickled copy must have the task's hash.")
-    _require(
-        task,
-        copy.version == task.version,
-        f"version must depend on the fields and the data alone, got {task.version} and then "
-        f"{copy.version}.",
-    )
-    other = dataclasses.replace(task, epochs=task.epochs + 1)
-    _require(
-        task,
-        other.version != task.version,
-        f"version must change with every field, got {task.version} for two values of epochs.",
-    )
-
-
-def _check_seeds(task: Task) -> None:
-    for split in get_args(Split):
-        _require(
-            task,
-            _same(_epoch(task, split), _epoch(task, split)),
-            f"the same seed and epoch must give the same {split} data.",
+    if copy != task:
+        yield "a pickled copy must equal the task."
+    if hash(copy) != hash(task):
+        yield "a pickled copy must have the task's hash."
+    if copy.version != task.version:
+        yield (
+            f"version must depend on the fields and the data alone, got {task.version} and then "
+            f"{copy.version}."
         )
+    if dataclasses.replace(task, epochs=task.epochs + 1).version == task.version:
+        yield f"version must change with every field, got {task.version} for two values of epochs."
+
+
+def _in_seeds(task: Task) -> Iterator[str]:
+    for split in get_args(Split):
+        if not _same(_epoch(task, split), _epoch(task, split)):
+            yield f"the same seed and epoch must give the same {split} data."
     train = _epoch(task, "train")
-    _require(
-        task,
-        not _same(train, _epoch(task, "train", OTHER_SEED)),
-        f"seeds {SEED} and {OTHER_SEED} must give different train data.",
-    )
-    _require(
-        task,
-        not _same(train, _epoch(task, "train", epoch=1)),
-        "epochs 0 and 1 must give different train data.",
-    )
+    if _same(train, _epoch(task, "train", OTHER_SEED)):
+        yield f"seeds {SEED} and {OTHER_SEED} must give different train data."
+    if _same(train, _epoch(task, "train", epoch=1)):
+        yield "epochs 0 and 1 must give different train data."
     held_out: tuple[Split, ...] = ("validation", "test")
     for split in held_out:
-        _require(
-            task,
-            _same(_epoch(task, split), _epoch(task, split, epoch=1)),
-            f"the {split} split must not depend on the epoch.",
-        )
+        if not _same(_epoch(task, split), _epoch(task, split, epoch=1)):
+            yield f"the {split} split must not depend on the epoch."
 
 
-def _check_splits(task: Task, examples: Examples) -> None:
-    """All splits against each other, over two seeds, since any two runs must be comparable."""
-    found: dict[str, set[Hashable]] = {}
+def _in_splits(task: Task, examples: Examples) -> Iterator[str]:
+    """Compare all splits over two seeds, since any two runs must be comparable."""
+    of_split: dict[str, set[Hashable]] = {}
     for split in get_args(Split):
-        found[split] = set()
+        of_split[split] = set()
         for seed in (SEED, OTHER_SEED):
             for epoch in (0, 1) if split == "train" else (0,):
-                found[split] |= examples(_epoch(task, split, seed, epoch))
-    for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
-        shared = found[one] & found[other]
-        _require(
-            task,
-            not shared,
-            f"no example may be in two splits, {len(shared)} of {len(found[other])} are in "
-            f"{one} and {other}, such as {next(iter(shared), None)!r}.",
-        )
+                of_split[split] |= examples(_epoch(task, split, seed, epoch))
+    for one, other in itertools.combinations(of_split, 2):
+        if shared := of_split[one] & of_split[other]:
+            yield (
+                f"no example may be in two splits, {len(shared)} of {len(of_split[other])} are in "
+                f"{one} and {other}, such as {next(iter(shared))!r}."
+            )
 
 
-def _check_levels(task: Task) -> None:
+def _in_levels(task: Task) -> Iterator[str]:
     chance = task.chance()
     measured, deviation = _blind(task)
-    _require(
-        task,
-        abs(chance - measured) <= DEVIATIONS * deviation + 1e-9,
-        f"chance() must be the {task.metric.name} of blind guesses, which is {measured:.4f} "
-        f"+- {deviation:.4f} on validation, got {chance:.4f}.",
-    )
+    if not abs(chance - measured) <= DEVIATIONS * deviation + 1e-9:
+        yield (
+            f"chance() must be the {task.metric.name} of blind guesses, which is {measured:.4f} "
+            f"+- {deviation:.4f} on validation, got {chance:.4f}."
+        )
     baseline = task.baseline(SEED)
-    _require(
-        task,
-        not task.metric.better(chance, than=baseline.value),
-        f'the baseline "{baseline.name}" must not be worse than chance, got {task.metric.name} '
-        f"{baseline.value:.4f} against {chance:.4f}.",
-    )
+    if task.metric.better(chance, than=baseline.value):
+        yield (
+            f'the baseline "{baseline.name}" must not be worse than chance, got '
+            f"{task.metric.name} {baseline.value:.4f} against {chance:.4f}."
+        )
 
 
 def _blind(task: Task) -> tuple[float, float]:
-    """The metric of a predictor that is uniform over classes or bits, or gives the number 0, and
-    its standard deviation."""
+    """The metric of blind guesses and its standard deviation.
+
+    A guess is uniform over classes or bits, or the number 0.
+    """
     ends, random = task.interface, np.random.default_rng(SEED)
     windows = _epoch(task, "validation")
     counts = [

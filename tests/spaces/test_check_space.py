@@ -74,7 +74,7 @@ BROKEN = {
     "seed": "RandomSampler must give the same cells from the same seed.",
     "fixed": "must always give\ndef ",
     "text": "the text must give the cell again:\ndef ",
-    "contains": "what is proposed must be inside:\ndef ",
+    "contains": "a proposed cell must be inside:\ndef ",
     "params": "params_of must give the cell, got {",
     "few": r"size\(\) is 3, but \d\d+ were drawn.",
     "none": r"size\(\) must be positive and describe\(\) must say it, got 0",
