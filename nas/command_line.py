@@ -1,7 +1,7 @@
-"""From a command line and a YAML file to a dataclass of any command's configuration.
+"""From a command line and a YAML file to the dataclass of a command's configuration.
 
-Every field is a flag, by its dotted name; a group of fields is a dataclass inside. What is wrong is
-one sentence that names the field.
+Every field is a flag, by its dotted name; a group of fields is a dataclass inside. jsonargparse
+reads the values; an error is one sentence that names the field.
 """
 
 import dataclasses
@@ -53,10 +53,10 @@ def parser_of(
 
 
 def instantiate(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[str, object]:
-    """The values of all fields, groups as dataclasses, from what `flags` yields.
+    """The values of all fields, groups as dataclasses, from the flags that `flags` yields.
 
     Raises:
-        UserError: in one sentence, for anything that does not fit.
+        UserError: for a value that does not fit its field.
         SystemExit: after --help and --print_config.
     """
     try:
@@ -74,10 +74,10 @@ Config = TypeVar("Config", bound="DataclassInstance")
 def parse_flags(
     default: Config, prog: str, description: str, arguments: Sequence[str], skip: Sequence[str] = ()
 ) -> Config:
-    """The default configuration with what flags change; fields to skip have none.
+    """The default configuration with the changes that flags make; skipped fields have no flag.
 
     Raises:
-        UserError: in one sentence, for anything that does not fit.
+        UserError: for an unknown flag, or a value that does not fit its field.
         SystemExit: after --help.
     """
     parser = parser_of(type(default), prog, f"{prog} [--FIELD VALUE ...]", description, skip)
@@ -109,22 +109,19 @@ def _is_group(owner: type, name: str) -> bool:
     return is_dataclass(fields_of(owner)[name])
 
 
-def _is_list(owner: type, name: str) -> bool:
-    return get_origin(fields_of(owner)[name]) is tuple
-
-
 def _unknown_field(owner: type, name: str) -> UserError:
-    """Say so, with the field that has this last name, else the nearest one of its group."""
+    """An error that offers the field with the same last name, else the most similar field."""
     group, _, last = name.rpartition(".")
-    beside = [known for known in fields_of(owner) if known.rpartition(".")[0] == group]
-    near = [known for known in fields_of(owner) if known.rpartition(".")[2] == last]
+    fields = list(fields_of(owner))
+    beside = [known for known in fields if known.rpartition(".")[0] == group]
+    near = [known for known in fields if known.rpartition(".")[2] == last]
     near = near or difflib.get_close_matches(name, beside, n=1, cutoff=0.7)
-    near = near or difflib.get_close_matches(name, fields_of(owner), n=1, cutoff=0.6)
+    near = near or difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
     guess = f' Did you mean "{near[0]}"?' if near else ""
     return UserError(f'no field "{name}" in the configuration.{guess} --help lists all fields.')
 
 
-def _needs_fields(owner: type, name: str, value: object) -> UserError:
+def _group_without_fields(owner: type, name: str, value: object) -> UserError:
     first = next(known for known in fields_of(owner) if known.startswith(f"{name}."))
     return UserError(f'{name} is a group of fields, such as {first}, got "{value}".')
 
@@ -167,7 +164,7 @@ def _check_keys(owner: type, node: yaml.MappingNode, prefix: str) -> None:
         seen.add(name)
         if _is_group(owner, name):
             if not isinstance(value, yaml.MappingNode):
-                raise _needs_fields(owner, name, value.value)
+                raise _group_without_fields(owner, name, value.value)
             _check_keys(owner, value, f"{name}.")
 
 
@@ -175,7 +172,7 @@ def _check_keys(owner: type, node: yaml.MappingNode, prefix: str) -> None:
 
 
 def flags(owner: type, arguments: Sequence[str], aliases: Mapping[str, str]) -> Iterator[str]:
-    """Arguments as jsonargparse reads them: one --field=value each, a list as YAML."""
+    """Arguments in the form --field=value, with a list as YAML, as jsonargparse reads them."""
     rest = list(arguments)
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
@@ -194,25 +191,25 @@ def flags(owner: type, arguments: Sequence[str], aliases: Mapping[str, str]) -> 
 def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str:
     if name not in fields_of(owner) and name != "config":
         raise _unknown_field(owner, name)
-    several = name != "config" and _is_list(owner, name)
+    is_list = name != "config" and get_origin(fields_of(owner)[name]) is tuple
     if not values:
-        raise UserError(f"{flag} needs {'at least one' if several else 'a'} value, got none.")
-    if several:
+        raise UserError(f"{flag} needs {'at least one' if is_list else 'a'} value, got none.")
+    if is_list:
         return f"--{name}={_listed(owner, name, values)}"
     if len(values) > 1:
         raise UserError(f"{flag} takes one value, got {len(values)}: {' '.join(values)}.")
     if name == "config":
         check_file(owner, Path(values[0]))
     elif _is_group(owner, name):
-        raise _needs_fields(owner, name, values[0])
+        raise _group_without_fields(owner, name, values[0])
     return f"--{name}={values[0]}"
 
 
 def _listed(owner: type, name: str, values: Sequence[str]) -> str:
-    """Several values, or one with commas, as a YAML list; what is one already stays."""
+    """Values, which may have commas between them, as a YAML list; a YAML list stays."""
     if values[0].startswith("["):
         return " ".join(values)
-    parts = [part for one in values for part in one.split(",") if part]
+    parts = [part for value in values for part in value.split(",") if part]
     if get_args(fields_of(owner)[name])[0] is str:
         return json.dumps(parts)
     return f"[{', '.join(parts)}]"
@@ -256,24 +253,20 @@ def readable(message: str) -> str:
     return f"{fields[-1]} {rule}." if fields else f"{rule}."
 
 
-def _expected(found: re.Match[str]) -> str:
-    kind = KINDS.get(found[1]) or re.sub(r"Literal\[(.*)\]", r"one of \1", found[1])
-    return f'must be {kind}, got "{found[2]}"'
+def _expected(match: re.Match[str]) -> str:
+    kind = KINDS.get(match[1]) or re.sub(r"Literal\[(.*)\]", r"one of \1", match[1])
+    return f'must be {kind}, got "{match[2]}"'
 
 
 # --- how a command ends ---
 
 EXIT_FAILED = 1
-
-
 EXIT_WRONG_USAGE = 2
-
-
 EXIT_INTERRUPTED = 130
 
 
 def guarded(command: str, main: Callable[[], int]) -> int:
-    """Run a command; what the user did wrong is one sentence and exit code 2, no traceback."""
+    """Run a command; a user's mistake is one sentence and exit code 2, without a traceback."""
     try:
         return main()
     except UserError as error:
@@ -289,22 +282,22 @@ def guarded(command: str, main: Callable[[], int]) -> int:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is finished is kept.
+    """Let SIGTERM end a command as Ctrl-C does, which keeps all finished work.
 
-    A second one ends the process at once, as a kill would: what is stored is whole, and workers end
-    with it. As one more exception it could come while the workers are being ended, and the process
-    would then wait for all of their work.
+    A second signal ends the process at once, as a kill would: the storage is whole, and workers end
+    with the process. As a second exception it could arrive while the workers are being ended, and
+    the process would then wait for all of their work.
     """
 
     def end_at_once(number: int, frame: object) -> None:
-        with suppress(Exception):  # it may be in the middle of writing
+        with suppress(Exception):  # the signal may interrupt a write
             sys.stdout.flush()
         os.write(2, b"Ended at once; the same command goes on.\n")
         os._exit(EXIT_INTERRUPTED)
 
     def interrupt(number: int, frame: object) -> None:
-        for one in before:
-            signal.signal(one, end_at_once)
+        for trapped in before:
+            signal.signal(trapped, end_at_once)
         raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """Something that the user gave is wrong; the message says what and what to do."""
+    """A wrong input of the user; the message names it and the remedy."""
 
 
 class CellError(UserError):
@@ -89,11 +89,11 @@ def _lies_in(range_: re.Match[str], number: float) -> bool:
 
 
 class SearchError(RuntimeError):
-    """The search cannot go on; what is finished is kept. Commands exit with code 1."""
+    """The search cannot go on; finished work is kept. Commands exit with code 1."""
 
 
 HIDDEN = "//…@"
-"""Stands where a URI had credentials."""
+"""The mark in place of a URI's credentials."""
 
 
 DATABASE = r"\b(postgresql|mysql|mariadb|mssql|oracle)(\+\w+)?:$"
@@ -106,16 +106,16 @@ def hidden(text: str) -> str:
     return re.sub(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret))=[^&\s]*", r"\1=…", text)
 
 
-def _hidden_user(found: re.Match[str]) -> str:
-    is_name = re.fullmatch(r"//[\w.~%-]+@", found[0])
-    return found[0] if is_name and re.search(DATABASE, found.string[: found.start()]) else HIDDEN
+def _hidden_user(match: re.Match[str]) -> str:
+    is_name = re.fullmatch(r"//[\w.~%-]+@", match[0])
+    return match[0] if is_name and re.search(DATABASE, match.string[: match.start()]) else HIDDEN
 
 
 def refuse_credentials(name: str, url: str) -> None:
-    """Refuse a URL with a password in it: lists of processes show all that a command was given.
+    """Refuse a URL with a password in it, since lists of processes show all arguments.
 
     Raises:
-        UserError: with the way in which the password is to be given.
+        UserError: with the right way to give the password.
     """
     if hidden(url) == url:
         return

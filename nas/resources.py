@@ -1,4 +1,4 @@
-"""Where the data of `nas` lies: beside the package in a checkout, inside it in a wheel."""
+"""The places of data files: beside the package in a checkout, inside it in a wheel."""
 
 import re
 from pathlib import Path
@@ -19,8 +19,8 @@ def folder(kind: Kind) -> Path:
 def names(kind: Kind) -> list[str]:
     """The spaces or experiments that come with `nas`."""
     pattern = "*.yaml" if kind == "search_spaces" else "*/config.yaml"
-    found = folder(kind).glob(pattern)
-    return sorted(path.stem if kind == "search_spaces" else path.parent.name for path in found)
+    paths = folder(kind).glob(pattern)
+    return sorted(path.stem if kind == "search_spaces" else path.parent.name for path in paths)
 
 
 def is_comparison(path: Path) -> bool:
@@ -34,7 +34,7 @@ def is_curves(path: Path) -> bool:
 
 
 def _has(path: Path, field: str) -> bool:
-    """Whether a file has a field, not of a group; False if it cannot be read."""
+    """Whether a file has this field outside of all groups; False if it cannot be read."""
     try:
         text = path.read_bytes().decode("utf-8", "replace")
     except OSError:
@@ -65,7 +65,7 @@ def find(kind: Kind, source: str) -> Path:
         for file in (path / "config.yaml", path, named):
             if file.is_file():
                 return file
-    except OSError as error:  # a name that no file can have
+    except OSError as error:  # no file can have this name
         raise UserError(f"{what} {source} cannot be read: {error.strerror}.") from None
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"{what} file {source}: no such file.")
