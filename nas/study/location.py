@@ -57,7 +57,7 @@ def find_study(name: str, storage: str = "", studies: str = "studies") -> Opened
     from nas.study.lock import is_locked
     from nas.study.study import read_study
 
-    study = read_study(folder.name, folder, storage)
+    study = read_study(folder.name, folder, url_of(folder, storage))
     running = is_locked(folder, folder.name, storage)
     return OpenedStudy(folder.name, folder, study, running, config)
 

@@ -27,6 +27,7 @@ from nas.study.storage_errors import (
 
 def load_or_create(name: str, url: str, retrying: Retrying | None = None) -> optuna.Study:
     """A study to be written; by default, a database server is waited for `LIMIT_S` seconds."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _foreign_tables_explained(url, read_only=False):
         storage = open_storage(url, retrying=retrying)
         return optuna.create_study(
@@ -40,6 +41,7 @@ def load(name: str, url: str) -> optuna.Study:
     Raises:
         UserError: if it is not there, with the nearest name that is.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _foreign_tables_explained(url, read_only=True):
         storage = open_storage(url, read_only=True)
         names = optuna.get_all_study_names(storage)

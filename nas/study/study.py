@@ -209,14 +209,8 @@ def _visit(
     )
 
 
-def read_study(name: str, folder: Path, storage: str) -> Study:
-    """Open a study only to read it; it may be running.
-
-    Raises:
-        UserError: if it is not there, or the storage does not answer.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = url_of(folder, storage)
+def read_study(name: str, folder: Path, url: str) -> Study:
+    """Open a study only to read it; it may be running."""
     with storage_errors_explained(url):
         return Study(name, folder, load(name, url))
 
@@ -236,7 +230,6 @@ def open_study(
     Raises:
         UserError: if the storage does not answer or the definition differs.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not storage and _is_emptied(folder):
         raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
     study = load_or_create(name, url_of(folder, storage), retrying)

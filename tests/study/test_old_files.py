@@ -127,9 +127,10 @@ def test_old_curves_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyP
         made.append(Inline(work=made_up.run))
         return made[-1]
 
-    monkeypatch.setattr("nas.curves.run.LocalWorkers", workers)
-    monkeypatch.setattr("nas.curves.run.backend_of", lambda evaluation, outcomes: "c")
-    monkeypatch.setattr("nas.curves.picture.draw", lambda on, path: None)
+    monkeypatch.setattr("nas.workers.local.LocalWorkers", workers)
+    monkeypatch.setattr("nas.curves.store.backend_of", lambda evaluation, outcomes: "c")
+    monkeypatch.setattr("nas.curves.picture.figure_of", lambda on: None)
+    monkeypatch.setattr("nas.curves.report.png_of", lambda figure: b"")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(DATA / "curves", "curves")
     before = json.loads(Path("curves/curves.json").read_text())["memorization"]["cells"]
