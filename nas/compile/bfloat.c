@@ -1,8 +1,7 @@
 /* The products of gemm.c with bfloat16 factors and float32 sums, on processors that have them: two terms an
    instruction. Factors of neighbouring terms lie in one 32-bit word, the first in its lower half. Vectors
    hold as many words as floats, so that panels take half of their room. */
-#if defined(__AVX512BF16__) && !defined(DOUBLE)
-typedef unsigned words __attribute__((vector_size(64), aligned(4)));
+#ifdef HALVES
 typedef short halves __attribute__((vector_size(32), aligned(2)));
 #define ROUNDED 3 /* tiles of rows that are rounded at a time */
 
@@ -19,38 +18,6 @@ INLINE real value_of(unsigned short a) {
   union { unsigned word; real value; } both = {(unsigned)a << 16};
   return both.value;
 }
-INLINE vec dot(vec sum, words a, words b) {
-  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-  return sum;
-}
-INLINE words word_at(const unsigned *p) { return *p - (words){}; }
-
-INLINE void tile_of_halves(int m, int v, index_t pairs, const unsigned *a, index_t lda, const unsigned *panel,
-                           const real *init, index_t ldi, real *c, index_t ldc) {
-  vec sum[HIGH][2];
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < v; j++) sum[i][j] = splat(0);
-  for (index_t l = 0; l < pairs; l++, panel += v * LANES) {
-    words b0 = *(const words *)panel, b1 = v > 1 ? *(const words *)(panel + LANES) : b0;
-#pragma GCC unroll 10
-    for (int i = 0; i < m; i++) {
-      words s = word_at(a + i * lda + l);
-      sum[i][0] = dot(sum[i][0], b0, s);
-      if (v > 1) sum[i][1] = dot(sum[i][1], b1, s);
-    }
-  }
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < v; j++)
-      store(c + i * ldc + j * LANES, load(init + i * ldi + j * LANES) + sum[i][j]);
-}
-
-static void rows_of_halves(index_t high, int v, index_t pairs, const unsigned *a, index_t lda,
-                           const unsigned *panel, const real *init, index_t ldi, real *c, index_t ldc) {
-#define HALVES_2(h) tile_of_halves(h, 2, pairs, a, lda, panel, init, ldi, c, ldc)
-#define HALVES_1(h) tile_of_halves(h, 1, pairs, a, lda, panel, init, ldi, c, ldc)
-  if (v > 1) TILES(HALVES_2)
-  else TILES(HALVES_1)
-}
 
 void nas_gemm_b16(index_t m, index_t k, index_t n, const real *a, index_t lda, const real *panels,
                   const real *init, index_t ldi, real *c, index_t ldc) {
@@ -65,16 +32,11 @@ void nas_gemm_b16(index_t m, index_t k, index_t n, const real *a, index_t lda, c
         __asm__("vcvtneps2bf16 %1, %0" : "=v"(h) : "v"(given));
         *(halves *)(rows + i * ld + l / 2) = h;
       }
-    const unsigned *panel = (const unsigned *)panels;
-    for (index_t j = 0; j < n; j += 2 * LANES) {
-      int v = n - j > LANES ? 2 : 1;
-      for (index_t tiles = (some + HIGH - 1) / HIGH, i = 0; tiles; tiles--) {
-        index_t high = (some - i + tiles - 1) / tiles;
-        rows_of_halves(high, v, pairs, rows + i * ld, ld, panel, init + i * ldi + j, ldi, c + i * ldc + j, ldc);
-        i += high;
-      }
-      panel += pairs * v * LANES;
-    }
+    const real *panel = panels;
+    index_t j = 0;
+    for (; j + LANES < n; j += 2 * LANES, panel += pairs * 2 * LANES)
+      rows_of(1, 2, some, pairs, (const real *)rows, ld, panel, init + j, ldi, c + j, ldc);
+    if (j < n) rows_of(1, 1, some, pairs, (const real *)rows, ld, panel, init + j, ldi, c + j, ldc);
     m -= some, a += some * lda, init += some * ldi, c += some * ldc;
   }
 }
@@ -133,39 +95,9 @@ void nas_pack_back_b16(index_t k, index_t padded_k, index_t rows, index_t first,
   }
 }
 
-INLINE void outer_halves(int m, int v, index_t pairs, const unsigned *a, const unsigned *panel, index_t add,
-                         real *c, index_t ldc, index_t some) {
-  vec sum[WIDE / 2][2];
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < v; j++) sum[i][j] = splat(0);
-  for (index_t l = 0; l < pairs; l++, panel += v * LANES, a += WIDE) {
-    words b0 = *(const words *)panel, b1 = v > 1 ? *(const words *)(panel + LANES) : b0;
-#pragma GCC unroll 8
-    for (int i = 0; i < m; i++) {
-      words s = word_at(a + i);
-      sum[i][0] = dot(sum[i][0], b0, s);
-      if (v > 1) sum[i][1] = dot(sum[i][1], b1, s);
-    }
-  }
-  for (int i = 0; i < m; i++)
-    for (int j = 0; j < v; j++) {
-      real *to = c + i * ldc + j * LANES;
-      if ((j + 1) * LANES <= some)
-        store(to, add ? load(to) + sum[i][j] : sum[i][j]);
-      else
-        for (index_t l = 0; j * LANES + l < some; l++) to[l] = add ? to[l] + sum[i][j][l] : sum[i][j][l];
-    }
-}
-
-static void outer_row_of_halves(index_t high, index_t pairs, index_t k, const unsigned *a,
-                                const unsigned *panels, index_t add, real *c, index_t ldc) {
-  for (index_t j = 0; j < k; j += 2 * LANES, panels += pairs * 2 * LANES) {
-    index_t some = k - j;
-#define OUTER_HALVES_2(h) outer_halves(h, 2, pairs, a, panels, add, c + j, ldc, some)
-#define OUTER_HALVES_1(h) outer_halves(h, 1, pairs, a, panels, add, c + j, ldc, some)
-    if (some > LANES) HALF_TILES(OUTER_HALVES_2)
-    else HALF_TILES(OUTER_HALVES_1)
-  }
+static void outer_row_of_halves(index_t high, index_t pairs, index_t k, const unsigned *a, const real *panels,
+                                index_t add, real *c, index_t ldc) {
+  outer_columns(1, high, pairs, k, (const real *)a, WIDE, panels, add, c, ldc);
 }
 
 void nas_outer_b16(index_t n, index_t k, const real *sums, index_t lds, const real *value, index_t ldv,
@@ -190,10 +122,10 @@ void nas_outer_b16(index_t n, index_t k, const real *sums, index_t lds, const re
           *(words *)(packed + i / 2 * WIDE) = two_rows(sums + (l + i) * lds + first, lds, i + 1 < piece, LANES);
         index_t rows = end - first < WIDE ? end - first : WIDE, high = (rows + 1) / 2;
         real *c = map->c + (first - map->column) * map->ldc;
-        outer_row_of_halves(high, pairs, k, packed, (unsigned *)scratch, l > 0, c, map->ldc);
+        outer_row_of_halves(high, pairs, k, packed, scratch, l > 0, c, map->ldc);
         c += high * map->ldc;
         if (rows > high)
-          outer_row_of_halves(rows - high, pairs, k, packed + high, (unsigned *)scratch, l > 0, c, map->ldc);
+          outer_row_of_halves(rows - high, pairs, k, packed + high, scratch, l > 0, c, map->ldc);
       }
     }
   }

@@ -6,18 +6,33 @@
 #define HIGH 10
 #define PIECE 128
 
-INLINE void tile(int m, int v, index_t k, const real *a, index_t lda, const real *panel,
+/* Factors are floats or, with `half`, bfloat16: two terms in a 32-bit word that lies where a float would. */
+typedef unsigned words __attribute__((vector_size(64), aligned(4)));
+#if defined(__AVX512BF16__) && !defined(DOUBLE)
+#define HALVES
+INLINE vec dot(vec sum, words a, words b) {
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
+#else
+#define dot(sum, a, b) (sum)
+#endif
+INLINE vec factors(int half, const real *p) { return half ? (vec)*(const words *)p : load(p); }
+INLINE vec plus_product(int half, vec sum, const real *a, vec b) {
+  return half ? dot(sum, (words)b, *(const unsigned *)a - (words){}) : sum + *a * b;
+}
+
+INLINE void tile(int half, int m, int v, index_t k, const real *a, index_t lda, const real *panel,
                  const real *init, index_t ldi, real *c, index_t ldc) {
   vec sum[HIGH][2];
   for (int i = 0; i < m; i++)
     for (int j = 0; j < v; j++) sum[i][j] = splat(0);
   for (index_t l = 0; l < k; l++, panel += v * LANES) {
-    vec b0 = load(panel), b1 = v > 1 ? load(panel + LANES) : b0;
+    vec b0 = factors(half, panel), b1 = v > 1 ? factors(half, panel + LANES) : b0;
 #pragma GCC unroll 10
     for (int i = 0; i < m; i++) {
-      real s = a[i * lda + l];
-      sum[i][0] += s * b0;
-      if (v > 1) sum[i][1] += s * b1;
+      sum[i][0] = plus_product(half, sum[i][0], a + i * lda + l, b0);
+      if (v > 1) sum[i][1] = plus_product(half, sum[i][1], a + i * lda + l, b1);
     }
   }
   for (int i = 0; i < m; i++)
@@ -32,11 +47,11 @@ INLINE void tile(int m, int v, index_t k, const real *a, index_t lda, const real
     case 9: call(9); break; default: call(10); \
   }
 
-INLINE void rows_of(int v, index_t m, index_t k, const real *a, index_t lda, const real *panel,
+INLINE void rows_of(int half, int v, index_t m, index_t k, const real *a, index_t lda, const real *panel,
                     const real *init, index_t ldi, real *c, index_t ldc) {
   for (index_t tiles = (m + HIGH - 1) / HIGH; tiles; tiles--) {
     index_t high = (m + tiles - 1) / tiles;
-#define TILE(h) tile(h, v, k, a, lda, panel, init, ldi, c, ldc)
+#define TILE(h) tile(half, h, v, k, a, lda, panel, init, ldi, c, ldc)
     TILES(TILE)
     m -= high, a += high * lda, init += high * ldi, c += high * ldc;
   }
@@ -45,8 +60,8 @@ INLINE void rows_of(int v, index_t m, index_t k, const real *a, index_t lda, con
 INLINE void columns_of(int v, index_t m, index_t k, const real *a, index_t lda, const real *panel,
                        const real *init, index_t ldi, real *c, index_t ldc) {
   for (; k > PIECE; k -= PIECE, a += PIECE, panel += PIECE * v * LANES, init = c, ldi = ldc)
-    rows_of(v, m, PIECE, a, lda, panel, init, ldi, c, ldc);
-  rows_of(v, m, k, a, lda, panel, init, ldi, c, ldc);
+    rows_of(0, v, m, PIECE, a, lda, panel, init, ldi, c, ldc);
+  rows_of(0, v, m, k, a, lda, panel, init, ldi, c, ldc);
 }
 
 /* c[m][n] = init[m][n] + a[m][k] b[k][n]; n a multiple of LANES; ldi = 0 repeats one row of init. */
@@ -66,18 +81,17 @@ void gemm(index_t m, index_t k, index_t n, const real *a, index_t lda, const rea
   }
 
 /* `m` rows of a gradient: c[i][j] += sum over n rows of a[l][i] b[l][j], of which `some` columns are there. */
-INLINE void outer_tile(int m, int v, index_t n, const real *a, index_t lda, const real *panel, index_t add,
-                       real *c, index_t ldc, index_t some) {
+INLINE void outer_tile(int half, int m, int v, index_t n, const real *a, index_t lda, const real *panel,
+                       index_t add, real *c, index_t ldc, index_t some) {
   vec sum[WIDE / 2][2];
   for (int i = 0; i < m; i++)
     for (int j = 0; j < v; j++) sum[i][j] = splat(0);
   for (index_t l = 0; l < n; l++, panel += v * LANES, a += lda) {
-    vec b0 = load(panel), b1 = v > 1 ? load(panel + LANES) : b0;
+    vec b0 = factors(half, panel), b1 = v > 1 ? factors(half, panel + LANES) : b0;
 #pragma GCC unroll 10
     for (int i = 0; i < m; i++) {
-      real s = a[i];
-      sum[i][0] += s * b0;
-      if (v > 1) sum[i][1] += s * b1;
+      sum[i][0] = plus_product(half, sum[i][0], a + i, b0);
+      if (v > 1) sum[i][1] = plus_product(half, sum[i][1], a + i, b1);
     }
   }
   for (int i = 0; i < m; i++)
@@ -91,15 +105,20 @@ INLINE void outer_tile(int m, int v, index_t n, const real *a, index_t lda, cons
 }
 
 /* All columns of up to WIDE / 2 rows. */
-static void outer_row(index_t high, index_t n, index_t k, const real *a, index_t lda, const real *panels,
-                      index_t add, real *c, index_t ldc) {
+INLINE void outer_columns(int half, index_t high, index_t n, index_t k, const real *a, index_t lda,
+                          const real *panels, index_t add, real *c, index_t ldc) {
   for (index_t j = 0; j < k; j += 2 * LANES, panels += n * 2 * LANES) {
     index_t some = k - j;
-#define OUTER_2(h) outer_tile(h, 2, n, a, lda, panels, add, c + j, ldc, some)
-#define OUTER_1(h) outer_tile(h, 1, n, a, lda, panels, add, c + j, ldc, some)
+#define OUTER_2(h) outer_tile(half, h, 2, n, a, lda, panels, add, c + j, ldc, some)
+#define OUTER_1(h) outer_tile(half, h, 1, n, a, lda, panels, add, c + j, ldc, some)
     if (some > LANES) HALF_TILES(OUTER_2)
     else HALF_TILES(OUTER_1)
   }
+}
+
+static void outer_row(index_t high, index_t n, index_t k, const real *a, index_t lda, const real *panels,
+                      index_t add, real *c, index_t ldc) {
+  outer_columns(0, high, n, k, a, lda, panels, add, c, ldc);
 }
 
 /* The gradients of the maps that read one value: of each, c = (gradients of its sums)^T (the value), over
