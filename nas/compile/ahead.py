@@ -3,8 +3,8 @@
     from nas.compile.ahead import compile_ahead
     compile_ahead([(cell, 64, 64, torch.float32) for cell in cells])
 
-A run for one loop spends a part of its time on starting, on what all loops share and on linking;
-and several runs can go on at once.
+A compiler run for a single loop spends part of its time on starting, on the text that all loops
+share and on linking; and several compilers can run at once.
 """
 
 import logging
@@ -23,7 +23,7 @@ from nas.compile.native import CompilerError
 Layer = tuple[Cell, int, int, torch.dtype]
 """A cell, its input size, its hidden size, and float32 or float64."""
 TOGETHER = 32
-"""Most loops in a run of the compiler: they take it some 3 s, of a limit of 60."""
+"""The most loops in a run of the compiler, which takes some 3 s for them, of a limit of 60."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 def compile_ahead(layers: Iterable[Layer], jobs: int = 0) -> int:
     """Compile the loops of layers that are not in the cache; return how many.
 
-    `nas.RNN` then finds them there, in this process and in others. `jobs` is how many compilers
-    run at once, 0 for one a core. Without a working compiler or a cache that can be written there
-    is one warning; so there is if a loop does not compile, and what is left is then compiled when
-    it is first used.
+    `nas.RNN` then finds them there, in this process and in others. `jobs` compilers run at once; 0
+    means one for each core. The function logs a single warning if there is no working compiler, if
+    the cache cannot be written, or if a loop does not compile; the remaining loops are then
+    compiled when they are first used.
 
     Raises:
         CellError: if a cell cannot have the sizes.
@@ -69,7 +69,7 @@ def _missing(layers: Iterable[Layer]) -> dict[bool, list[str]]:
 
 
 def _split(sources: Sequence[str], jobs: int) -> list[list[str]]:
-    """Groups of about one size, as many as there are jobs, or more if there are many sources."""
+    """Groups of about equal size, as many as there are jobs, or more if there are many sources."""
     n_groups = min(len(sources), max(jobs, -(-len(sources) // TOGETHER)))
     return [list(sources[k::n_groups]) for k in range(n_groups)]
 

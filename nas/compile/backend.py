@@ -34,7 +34,9 @@ def check_backend(name: str) -> None:
 
 
 def usual() -> Backend:
-    """What "auto" means: the variable NAS_BACKEND, which workers of a search inherit, or "auto".
+    """The backend that "auto" stands for: that of the variable NAS_BACKEND, or "auto".
+
+    The workers of a search inherit the variable.
 
     Raises:
         CellError: if it names no backend.
@@ -47,7 +49,7 @@ def usual() -> Backend:
 
 
 def trained_on(cell: Cell, width: int) -> Literal["c", "eager"]:
-    """What "auto" means for a layer that reads and gives this width, on the CPU in float32."""
+    """The backend of "auto" for a layer of this input and hidden size, on the CPU in float32."""
     if usual() == "eager":
         return "eager"
     try:
@@ -65,11 +67,11 @@ def choose(
 ) -> RunLayer:
     """The function that runs `layer` on `x` and `states`.
 
-    "auto" is C for float32 and float64 on the CPU, and eager elsewhere, or where no compiler works,
-    with one warning; unless the variable NAS_BACKEND says what it is.
+    "auto" is C for float32 and float64 on the CPU. It is eager elsewhere and, after a warning,
+    where no compiler works. The variable NAS_BACKEND overrides it.
 
     Raises:
-        CellError: if "c" is asked for and cannot be had.
+        CellError: if the backend is "c" and cannot run the layer.
     """
     if backend == "auto":
         backend = usual()
@@ -112,5 +114,5 @@ def _obstacle(layer: EagerCell | StackedCell, x: Tensor | Tokens, states: Sequen
 
 @cache
 def _warn(reason: str) -> None:
-    """Say once a process that cells run slowly, and why."""
+    """Log, once in a process, why cells run slowly."""
     logger.warning("cells run on the slow eager backend: %s", reason)

@@ -1,4 +1,4 @@
-"""Where the buffers of a call lie: one block of memory each way, cut the same for equal shapes."""
+"""The memory of a call: a block for each pass, divided alike for calls of equal shapes."""
 
 import functools
 import threading
@@ -24,7 +24,7 @@ REVERSE, TOKENS = 4, 10
 
 
 class Shape(NamedTuple):
-    """What decides how much memory a call takes, beside its plan."""
+    """The sizes of a call that, with its plan, decide how much memory it takes."""
 
     rows: Rows
     n_inputs: int
@@ -37,8 +37,7 @@ class Shape(NamedTuple):
 
 
 class Layout:
-    """The buffers of a plan for a shape of call, and the part of its table of pointers that is
-    known without the call."""
+    """The buffers of a plan for calls of one shape, and their part of the table of pointers."""
 
     def __init__(self, plan: Plan, source: Source, shape: Shape, itemsize: int) -> None:
         self.total = shape.rows.total
@@ -64,9 +63,9 @@ class Layout:
         itemsize: int,
         buffers: Iterable[tuple[Buffer, int]],
     ) -> tuple[int, NDArray[np.int64]]:
-        """The size of a block; 1 where a slot points into it, and how many bytes behind its start.
+        """The size of a block; which slots point into it, and how many bytes behind its start.
 
-        Buffers begin on cache lines, so that whole vectors stay within one.
+        Buffers begin on cache lines, so that a vector never crosses a line.
         """
         pointers = np.zeros((2, members, self._n_slots), dtype=np.int64)
         inside, first = pointers
@@ -144,7 +143,7 @@ _lock = threading.Lock()
 
 
 def block_of(size: int, like: Tensor) -> Tensor:
-    """Memory for `size` values, not cleared; that of an earlier call if nothing refers to it.
+    """Memory for `size` values, not cleared: that of an earlier call if nothing refers to it.
 
     A fresh block of some megabytes costs a page fault every 4 KiB, which took a tenth of the time
     of an LSTM of 128 units.
@@ -165,6 +164,6 @@ def block_of(size: int, like: Tensor) -> Tensor:
 
 
 def _is_free(whole: Tensor) -> bool:
-    """Whether the pool alone refers to a block: its tensor, and the storage asked about here."""
+    """Whether only the pool refers to a block: by its tensor, and by `storage` here."""
     storage = whole.untyped_storage()
     return int(torch._C._storage_Use_Count(storage._cdata)) <= 2

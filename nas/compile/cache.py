@@ -1,8 +1,8 @@
-"""Compiled libraries on disk, found by a hash of what they are made of.
+"""Compiled libraries on disk, named by a hash of their source, compiler and processor.
 
-A library is moved into place under its name, so that processes may store the same at once; its own
-hash stands at its end, so that one that a full disk or a power cut left half written is not loaded.
-One that holds many loops has a name for each, which are links to one file.
+Processes may store the same library at once: a finished file is moved to its name. A library ends
+with a hash of its content, so that a file that a full disk or a power cut left half written is not
+loaded. A library of many loops has a name for each loop; the names are links to one file.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CACHED = 10_000
-"""Most loops in the cache, some 20 KB each; then a tenth of them, the least recently used, goes."""
+"""The most loops in the cache, of some 20 KB each; then the least recently used tenth goes."""
 
 
 def cache_folder() -> Path | None:
-    """Where compiled loops are kept: NAS_CACHE_DIR, else the user's cache folder; None without."""
+    """The folder of compiled loops: NAS_CACHE_DIR, else in the user's cache folder, if any."""
     if given := os.environ.get("NAS_CACHE_DIR"):
         return Path(given)
     if given := os.environ.get("XDG_CACHE_HOME"):
@@ -28,13 +28,13 @@ def cache_folder() -> Path | None:
 
 
 def place(digest: str) -> Path | None:
-    """Where the library of this hash is or would be; None without a cache."""
+    """The path of the library with this hash, whether it exists or not; None without a cache."""
     folder = cache_folder()
     return folder / f"loop-{digest}.so" if folder else None
 
 
 def is_whole(path: Path) -> bool:
-    """Whether an undamaged library is at the place; it then counts as used now."""
+    """Whether there is an undamaged library at the path; this counts as a use of it."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -47,7 +47,7 @@ def is_whole(path: Path) -> bool:
 
 
 def store(made: Path, paths: Sequence[Path]) -> bool:
-    """Put a library, followed by its hash, at places of one folder; False where it cannot be."""
+    """Write a library and its hash to paths in one folder; return whether that succeeded."""
     folder = paths[0].parent
     part, link = (folder / f"loop-{os.urandom(8).hex()}.{kind}" for kind in ("part", "link"))
     try:
@@ -59,16 +59,16 @@ def store(made: Path, paths: Sequence[Path]) -> bool:
             link.replace(path)
         part.replace(paths[0])
     except OSError:
-        for rest in (part, link):
+        for temporary in (part, link):
             with contextlib.suppress(OSError):
-                rest.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
         return False
     _bound(folder)
     return True
 
 
 def _link(file: Path, name: Path) -> None:
-    """Another name for a file; a copy on a file system that has no links."""
+    """Give a file another name, or copy it on a file system without links."""
     try:
         name.hardlink_to(file)
     except OSError:
@@ -76,11 +76,11 @@ def _link(file: Path, name: Path) -> None:
 
 
 def _bound(folder: Path) -> None:
-    """Keep the cache bounded; other processes may do the same at once."""
+    """Remove old libraries from a full cache; other processes may do the same at once."""
     with contextlib.suppress(OSError):
-        found = list(folder.glob("loop-*"))
-        if len(found) <= CACHED:
+        paths = list(folder.glob("loop-*"))
+        if len(paths) <= CACHED:
             return
-        found.sort(key=lambda path: path.stat().st_mtime)
-        for path in found[: -(CACHED - CACHED // 10)]:
+        paths.sort(key=lambda path: path.stat().st_mtime)
+        for path in paths[: -(CACHED - CACHED // 10)]:
             path.unlink(missing_ok=True)

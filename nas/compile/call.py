@@ -1,6 +1,5 @@
-"""One call of a loop over a sequence: what the C code is given, and the tensors that it fills."""
+"""A call of a loop over a sequence: the arguments of the C code, and the tensors that it fills."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from nas.compile.buffers import REVERSE, TOKENS, Layout, Shape, block_of
 from nas.compile.emit import Source
-from nas.compile.emit.code import Buffer
+from nas.compile.emit.code import Buffer, Role
 from nas.compile.hoist import padded as padded_to
 from nas.compile.plan import Plan
 from nas.compile.rows import Rows
@@ -19,25 +18,12 @@ from nas.compile.rows import Rows
 CFunction = Callable[[int, int], None]
 ROWS_A_THREAD = 4
 MULTIPLIED = 2_000_000
-"""Weights times rows from which a second thread is worth its start, some 30 microseconds."""
-
-
-@functools.lru_cache(maxsize=256)
-def learned(plan: Plan) -> tuple[int, ...]:
-    """Nodes of the loop with a matrix or a vector."""
-    return (*(t.node for stage in plan.stages for t in stage.targets), *plan.diagonals)
-
-
-@functools.lru_cache(maxsize=256)
-def biased(plan: Plan) -> tuple[int, ...]:
-    """Nodes of the loop that may have a bias."""
-    targets = [t.node for stage in plan.stages for t in stage.targets]
-    return tuple(i for i in targets if plan.node(i).op == "linear")
+"""Weights times rows above which a second thread is worth its start, some 30 microseconds."""
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """What a call of a loop is about, without its tensors."""
+    """The sizes and the direction of a call of a loop."""
 
     rows: Rows
     reverse: bool
@@ -59,32 +45,35 @@ class Request:
 
 
 class Loop:
-    """A compiled plan: what it reads and gives, in the order of its arguments and results."""
+    """A compiled plan, with its arguments and results in order."""
 
     def __init__(self, plan: Plan, source: Source, forward: CFunction, backward: CFunction) -> None:
         self.plan, self.source = plan, source
         self.forward, self.backward = forward, backward
         states = plan.state_places
-        self.given = [
-            *(Buffer("input", (i,)) for i in plan.matrix_inputs),
-            *(Buffer("hoisted", (i,)) for i in plan.hoisted),
-            *(Buffer("weight", (i,)) for i in learned(plan)),
-            *(Buffer("bias", (i,)) for i in biased(plan)),
-            *(Buffer("start", (p,)) for p in states),
+        maps = [target.node for stage in plan.stages for target in stage.targets]
+        self.given: list[tuple[Role, int]] = [
+            *(("input", i) for i in plan.matrix_inputs),
+            *(("hoisted", i) for i in plan.hoisted),
+            *(("weight", i) for i in (*maps, *plan.diagonals)),
+            *(("bias", i) for i in maps if plan.node(i).op == "linear"),
+            *(("start", p) for p in states),
         ]
+        """The arguments: their roles, with nodes or the places of states."""
         self.leaving = [
             (place, i)
             for place, i in enumerate(plan.outputs)
             if place not in states and i in plan.depth
         ]
         """Places and nodes of the outputs that the loop computes."""
+        given = [Buffer(role, (i,)) for role, i in self.given]
         results = [Buffer("final", (p,)) for p in states]
         results += [Buffer("output", (place,)) for place, _ in self.leaving]
-        gradients = [buffer._replace(gradient=True) for buffer in results + self.given]
+        gradients = [buffer._replace(gradient=True) for buffer in results + given]
         spare = len(source.slots)  # a place for what the code never reads
-        self.forward_slots = np.array([source.slots.get(b, spare) for b in self.given + results])
+        self.forward_slots = np.array([source.slots.get(b, spare) for b in given + results])
         """Places of pointers: to what is given, to final states, to outputs."""
-        self.backward_slots = np.array([source.slots.get(b, spare) for b in self.given + gradients])
+        self.backward_slots = np.array([source.slots.get(b, spare) for b in given + gradients])
         """To what is given, to gradients of results, to gradients of what is given."""
         self.n_states = len(states)
         self.macs = sum(
@@ -109,16 +98,16 @@ class Loop:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """A loop with all that it reads."""
+    """A loop with its arguments."""
 
     loop: Loop
     request: Request
     tokens: Tensor | None
     tensors: Sequence[Tensor | None]
-    """What is given, in the loop's order; the last is a state."""
+    """The arguments, in the order of `Loop.given`; the last is a state."""
 
     def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
-        """The memory of a forward pass; final states, and what else leaves the loop."""
+        """The memory of a forward pass; its final states and other outputs."""
         loop, plan, lead = self.loop, self.loop.plan, self.request.lead
         like, layout = self._layout(keep)
         memory = block_of(layout.size, like)
@@ -136,7 +125,7 @@ class Call:
     def backward(
         self, memory: Tensor, gradients: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Gradients of what a forward pass was given, where they are wanted."""
+        """The gradients of the arguments of a forward pass, where they are wanted."""
         loop, plan = self.loop, self.loop.plan
         like, layout = self._layout(keep=True)
         back = block_of(layout.back_size, like)
@@ -146,8 +135,8 @@ class Call:
             if given is not None and plan.sizes[i] != plan.padded(i):
                 coming[k] = padded_to(given, plan.padded(i))
         results = [
-            self._gradient(buffer, tensor) if want or buffer.role == "hoisted" else None
-            for buffer, tensor, want in zip(loop.given, self.tensors, wanted, strict=True)
+            self._gradient(role, tensor) if want or role == "hoisted" else None
+            for (role, _), tensor, want in zip(loop.given, self.tensors, wanted, strict=True)
         ]
         table = layout.table(memory, back)
         self._point(table, loop.backward_slots, (*self.tensors, *coming, *results))
@@ -165,13 +154,13 @@ class Call:
         tokens = self.tokens is not None
         return like, self.loop.layout(self.request, like, keep=keep, tokens=tokens)
 
-    def _gradient(self, buffer: Buffer, tensor: Tensor | None) -> Tensor | None:
-        """Where a gradient is to be written."""
+    def _gradient(self, role: Role, tensor: Tensor | None) -> Tensor | None:
+        """A tensor for the gradient of an argument."""
         if tensor is None:
             return None
-        if buffer.role == "hoisted":  # written whether it is wanted or not, and not in every row
+        if role == "hoisted":  # written whether it is wanted or not, and not in every row
             return torch.zeros_like(tensor)
-        if buffer.role == "input":  # written in whole vectors
+        if role == "input":  # written in whole vectors
             return tensor.new_empty((*tensor.shape[:-1], self.loop.plan.whole(tensor.shape[-1])))
         # Not empty_like, which keeps the strides of members that lie apart.
         return tensor.new_empty(tensor.shape)

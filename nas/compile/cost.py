@@ -1,8 +1,8 @@
 """What a plan costs: floating-point operations of a step, and bytes.
 
-Counted is what the backend executes, 2 for a multiply-add: equal expressions once, a product of
-independent blocks in the loop as the whole matrix that it is. Functions count as in the op table,
-padding not at all.
+The count is that of the operations that the backend executes, 2 for a multiply-add. Equal
+expressions count once, and a product of independent blocks in the loop counts as that of a whole
+matrix. Functions count as in the op table; padding does not count.
 """
 
 import ast
@@ -24,9 +24,9 @@ class Work:
     """Floating-point operations."""
 
     products: float
-    """Of matrices with vectors."""
+    """Products of matrices with vectors."""
     pointwise: float
-    """Of elementwise and row operations."""
+    """Elementwise and row operations."""
 
     @property
     def total(self) -> float:
@@ -35,18 +35,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one step of one sequence costs, a row: operations by where they are executed."""
+    """The cost of a step of a sequence: operations by where they are executed, and bytes."""
 
     loop: Work
-    """Forward, inside the loop: what a step waits for."""
+    """Forward, inside the loop: the next step waits for it."""
     loop_back: Work
-    """Backward, inside the loop: gradients of its values, and what is computed again for them."""
+    """Backward, inside the loop: gradients of its values, and values computed again for them."""
     loop_matrices: float
     """Gradients of the loop's matrices, for which no step waits."""
     hoisted: Work
-    """Forward, of what depends on no state; for tokens, it is done once a symbol."""
+    """Forward, for values that depend on no state; for tokens, once for each symbol."""
     hoisted_back: Work
-    """Gradients of what depends on no state, and of the matrices that read it."""
+    """Gradients of values that depend on no state, and of the matrices that read them."""
     weight_bytes: int
     """Matrices that a step of the loop reads, once for the whole batch, in whole vectors."""
     kept_bytes: int
@@ -65,7 +65,7 @@ class Cost:
     def sequence(self, rows: int, inputs: int | None = None, *, backward: bool = True) -> float:
         """Operations of a batch of sequences with `rows` steps together.
 
-        `inputs` is how many rows what is hoisted has: all of them, or one for each symbol.
+        `inputs` is the number of rows of hoisted values: all rows, or one for each symbol.
         """
         loop, hoisted = self.loop.total, self.hoisted.total
         if backward:
@@ -76,7 +76,7 @@ class Cost:
 
 def cost_of(plan: Plan, *, value_bytes: int = 4, x_is_data: bool = True) -> Cost:
     """Operations and bytes of a step; x that is data needs no gradient."""
-    moving = _differentiable(plan, x_is_data)
+    moving, values = _differentiable(plan, x_is_data), Values(plan)
     in_loop = [i for i in sorted(plan.depth) if plan.node(i).op not in MATRIX_OPS]
     before = [i for i in sorted(plan.live) if i not in plan.depth]
     pieces = list(_loop_products(plan))
@@ -94,7 +94,7 @@ def cost_of(plan: Plan, *, value_bytes: int = 4, x_is_data: bool = True) -> Cost
         loop_back=Work(
             multiplied,
             sum(_pointwise_back(plan, i) for i in in_loop)
-            + sum(_pointwise(plan, i) for i in computed_again(plan))
+            + sum(_pointwise(plan, i) for i in sorted(values.again))
             + _additions(plan),
         ),
         loop_matrices=sum(piece.flops for piece in in_steps if piece.learned),
@@ -104,7 +104,7 @@ def cost_of(plan: Plan, *, value_bytes: int = 4, x_is_data: bool = True) -> Cost
             sum(_pointwise_back(plan, i, moving) for i in before if i in moving),
         ),
         weight_bytes=value_bytes * sum(panels),
-        kept_bytes=value_bytes * _row_of_kept(plan),
+        kept_bytes=value_bytes * _row_of_kept(plan, values),
         parameter_bytes=value_bytes * plan.cell.n_params(size[0], plan.hidden_size),
     )
 
@@ -120,9 +120,8 @@ def computed_again(plan: Plan) -> tuple[int, ...]:
     return tuple(sorted(Values(plan).again))
 
 
-def _row_of_kept(plan: Plan) -> int:
+def _row_of_kept(plan: Plan, values: Values) -> int:
     """Values in memory for each row: states, whole stages, and what regions keep."""
-    values = Values(plan)
     states = sum(plan.padded(p) for p in plan.state_places)
     sums = sum(stage.columns for s, stage in enumerate(plan.stages) if values.stage_is_kept(s))
     others = values.kept - values.state_of.keys()  # a value that is a new state lies there
@@ -157,13 +156,13 @@ def _hoisted_products(plan: Plan, i: int) -> Iterator[_Piece]:
 
 def _differentiable(plan: Plan, x_is_data: bool) -> set[int]:
     """Nodes that the backward pass computes a gradient of."""
-    found: set[int] = set()
+    nodes: set[int] = set()
     for i in sorted(plan.live):
         n = plan.node(i)
         leaf = n.op in ("state", "vertical") or (n.op == "input" and not x_is_data)
-        if leaf or is_learned(n) or found.intersection(n.args):
-            found.add(i)
-    return found
+        if leaf or is_learned(n) or nodes.intersection(n.args):
+            nodes.add(i)
+    return nodes
 
 
 def _pointwise(plan: Plan, i: int) -> float:
@@ -172,7 +171,8 @@ def _pointwise(plan: Plan, i: int) -> float:
 
 
 def _pointwise_back(plan: Plan, i: int, moving: set[int] | None = None) -> float:
-    """The loop makes gradients of all arguments but constants, autograd of those that need one."""
+    """The loop computes gradients of all arguments but constants; autograd, with `moving`, only of
+    those that need one."""
     n, total = plan.node(i), 0.0
     for k, formula in enumerate(derivatives(n.op)):
         if k == len(n.args):

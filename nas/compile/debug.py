@@ -1,11 +1,11 @@
-"""What the compiler made of a cell, on stderr: the variable NAS_DEBUG says what is wanted.
+"""Prints what the compiler makes of a cell to stderr; the variable NAS_DEBUG chooses.
 
     NAS_DEBUG=passes    what each pass did
     NAS_DEBUG=plan      stages, products, regions, and what a step costs
     NAS_DEBUG=source    the generated C
     NAS_DEBUG=passes,plan,source
 
-A value is called as in the cell's text, or by the number of its node: %7.
+A value has its name in the cell's text, or the number of its node: %7.
 """
 
 import os
@@ -24,10 +24,10 @@ CHOICES = ("passes", "plan", "source")
 
 
 def show(plan: Plan, source: str, value_bytes: int) -> None:
-    """Print what NAS_DEBUG asks for of a plan that is about to be compiled.
+    """Print the texts that NAS_DEBUG names for a plan that is about to be compiled.
 
     Raises:
-        UserError: if it asks for something else.
+        UserError: if it names anything else.
     """
     given = os.environ.get(VARIABLE)
     if not given:
@@ -56,7 +56,7 @@ def _title(plan: Plan) -> str:
 
 
 def passes_text(plan: Plan) -> str:
-    """What each pass did on the way to a plan, a line for each node that it touched."""
+    """The changes by each pass, a line for each node that it touched."""
     before = unplanned(plan.cell, plan.sizes, plan.lanes)
     lines = [f"passes of {_title(plan)}"]
     for step, after in steps(before):
@@ -93,7 +93,7 @@ def _hoisted(plan: Plan) -> list[int]:
 
 
 def plan_text(plan: Plan, value_bytes: int) -> str:
-    """A plan in the order in which a step runs it, and what a step costs."""
+    """A plan in the order in which a step runs it, and the cost of a step."""
     lines = [f"plan of {_title(plan)}"]
     lines += [f"hoisted: {_equation(plan, i)}" for i in _hoisted(plan)]
     for s, region in enumerate(plan.regions):

@@ -2,18 +2,20 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from nas.cell.ops import FIXED
-from nas.compile.emit.values import is_vector
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell, Operand
 from nas.compile.rows import Rows
 from nas.compile.stacked import StackedCell, parts_of, stacked, traced_aligned
+
+SQUARE = ("block_diagonal", "masked", "skew", *FIXED)
+"""Maps whose matrix is made of their weight, or of none."""
 
 
 def padded(value: Tensor, width: int) -> Tensor:
@@ -22,8 +24,7 @@ def padded(value: Tensor, width: int) -> Tensor:
     return F.pad(value, (0, missing)) if missing else value
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
+class Inputs(NamedTuple):
     """What a layer reads beside its states; for members, tensors with a leading dimension."""
 
     x: Tensor
@@ -37,7 +38,7 @@ class Inputs:
     def alone(self) -> "list[Inputs]":
         """What each member reads."""
         parts = parts_of((self.x, *self.verticals), len(self.x), traced_aligned)
-        return [replace(self, x=x, verticals=verticals) for x, *verticals in parts]
+        return [self._replace(x=x, verticals=verticals) for x, *verticals in parts]
 
 
 class Hoist:
@@ -50,33 +51,34 @@ class Hoist:
 
     def __init__(self, plan: Plan, layer: EagerCell | StackedCell, inputs: Inputs) -> None:
         self.plan, self.layer, self.inputs = plan, layer, inputs
+        self._alone = _Values(plan, layer, inputs) if isinstance(layer, EagerCell) else None
 
     def matrix_input(self, i: int) -> Tensor:
         """A value that a matrix multiplies, one row for every row of x."""
-        return self.inputs.x if i == 0 else self._each(lambda values: values.matrix_input(i))
+        return self.inputs.x if i == 0 else self._each(_Values.matrix_input, i)
 
     def operand(self, i: int) -> Tensor:
         """A value as the loop reads it: padded, and a single row if it is the same for all."""
-        return self._each(lambda values: values.operand(i))
+        return self._each(_Values.operand, i)
 
     def rows_of(self, i: int) -> Tensor:
         """A value with one row for every row of the sequence."""
-        return self._each(lambda values: values.rows_of(i))
+        return self._each(_Values.rows_of, i)
 
     def weight(self, i: int) -> Tensor:
         """The matrix of a map as (width, sum of its arguments' widths), or a learned vector."""
-        if self.plan.node(i).op in ("block_diagonal", "masked", "skew", *FIXED):
-            return self._each(lambda values: values.square(i))
+        if self.plan.node(i).op in SQUARE:
+            return self._each(_Values.square, i)
         return self.layer.weight_at(i)
 
-    def _each(self, compute: "Callable[[_Values], Tensor]") -> Tensor:
-        results = map(compute, self._values)
-        return next(results) if isinstance(self.layer, EagerCell) else stacked(results)
+    def _each(self, compute: "Callable[[_Values, int], Tensor]", i: int) -> Tensor:
+        if self._alone is not None:
+            return compute(self._alone, i)
+        return stacked(compute(member, i) for member in self._members)
 
     @functools.cached_property
-    def _values(self) -> "list[_Values]":
-        if isinstance(self.layer, EagerCell):
-            return [_Values(self.plan, self.layer, self.inputs)]
+    def _members(self) -> "list[_Values]":
+        assert isinstance(self.layer, StackedCell)
         members = zip(self.layer.alone(traced_aligned), self.inputs.alone(), strict=True)
         return [_Values(self.plan, member, inputs) for member, inputs in members]
 
@@ -86,8 +88,8 @@ class _Values:
 
     def __init__(self, plan: Plan, layer: EagerCell, inputs: Inputs) -> None:
         self.plan, self.layer, self.inputs, self.x = plan, layer, inputs, inputs.x
-        verticals = enumerate(inputs.verticals, start=1 + len(plan.cell.states))
-        self.values: dict[int, Operand] = {0: inputs.x, **dict(verticals)}
+        self.values: dict[int, Operand] = {0: inputs.x}
+        self.values.update(enumerate(inputs.verticals, start=1 + len(plan.cell.states)))
 
     def value(self, i: int) -> Operand:
         if i not in self.values:
@@ -114,7 +116,7 @@ class _Values:
 
     def operand(self, i: int) -> Tensor:
         value = self.value(i)
-        if is_vector(self.plan, i):
+        if i in self.plan.vectors:
             row = value if isinstance(value, Tensor) else self.x.new_tensor(value)
             row = row[0] if row.dim() == 2 else row  # a linear map of parameters has equal rows
             return padded(row.expand(self.plan.sizes[i]), self.plan.padded(i)).contiguous()

@@ -1,13 +1,13 @@
-"""A layer's time loop as one call of generated C each way.
+"""A layer's time loop as a call of generated C, forward and backward.
 
-The loop is one autograd function of the parameters as they are, of hoisted values and of the
-initial states. All buffers of a call lie in one block of memory, so that a call costs a few torch
-operations, however many values the cell has. Members of a stacked layer are gone through in C.
+The loop is one autograd function of parameters, hoisted values and initial states. All buffers of
+a call lie in one block of memory, so that a call costs a few torch operations, however many values
+the cell has. C also loops over the members of a stacked layer.
 """
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nas.cell.cell import Cell
 from nas.compile import debug, native
-from nas.compile.call import Call, Loop, Request, biased, learned
+from nas.compile.call import Call, Loop, Request
 from nas.compile.emit import Source, emit, takes_bfloat16
 from nas.compile.hoist import Hoist, Inputs
 from nas.compile.native import CompilerError
@@ -30,9 +30,9 @@ LANES = {torch.float32: 16, torch.float64: 8}
 
 
 def compiled(cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype) -> Loop:
-    """The loop of a layer; compiled, or loaded from the cache, when it is first asked for.
+    """The loop of a layer, compiled or loaded from the cache at its first use.
 
-    With `torch.set_float32_matmul_precision("medium")` products of float32 have bfloat16 factors
+    With `torch.set_float32_matmul_precision("medium")`, products of float32 have bfloat16 factors
     and float32 sums, on processors that have an instruction for it.
 
     Raises:
@@ -50,14 +50,14 @@ def source_of(
     """The plan of a layer's loop, and the C that `compiled` compiles.
 
     Raises:
-        CompilerError: without a working C compiler, where it decides what the C is.
+        CompilerError: without a working C compiler, where the C depends on it.
     """
     plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
     return plan, emit(plan, bfloat16=_rounds(dtype) and takes_bfloat16(plan))
 
 
 def _rounds(dtype: torch.dtype) -> bool:
-    """Whether factors are to be rounded to bfloat16."""
+    """Whether products round their factors to bfloat16."""
     medium = dtype == torch.float32 and torch.get_float32_matmul_precision() == "medium"
     return medium and native.has_bfloat16()
 
@@ -66,9 +66,9 @@ def _rounds(dtype: torch.dtype) -> bool:
 def _compiled(
     cell: Cell, input_size: int, hidden_size: int, dtype: torch.dtype, rounds: bool
 ) -> Loop | str:
-    """The loop, or why there is none: what failed is not tried again for every batch.
+    """The loop, or the reason why there is none, so that no batch tries again what failed.
 
-    `rounds` only tells apart what `source_of` gives at different times.
+    `rounds` is part of the key, since `source_of` depends on it.
     """
     plan, source = source_of(cell, input_size, hidden_size, dtype)
     debug.show(plan, source.text, dtype.itemsize)
@@ -98,12 +98,17 @@ def run_layer(
     if isinstance(x, Tokens):
         x, tokens = (x.table, x.places()) if _folds(layer.cell, x) else (x.rows(), None)
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
-    plan, request = loop.plan, Request(rows, reverse, tuple(x.shape[:-2]), x.shape[-2])
+    lead = () if isinstance(layer, EagerCell) else (layer.members,)
+    plan, request = loop.plan, Request(rows, reverse, lead, x.shape[-2])
     hoist = Hoist(plan, layer, Inputs(x, tokens, rows, verticals, reverse))
-    given = [hoist.matrix_input(i) for i in plan.matrix_inputs]
-    given += [hoist.operand(i) for i in plan.hoisted]
-    given += [hoist.weight(i) for i in learned(plan)]
-    tensors = (*given, *(layer.bias_of(i) for i in biased(plan)), *states)
+    read: dict[str, Callable[[int], Tensor | None]] = {
+        "input": hoist.matrix_input,
+        "hoisted": hoist.operand,
+        "weight": hoist.weight,
+        "bias": layer.bias_of,
+        "start": lambda place: states[place - 1],
+    }
+    tensors = [read[role](i) for role, i in loop.given]
     result = iter(_run(loop, request, tokens, tensors))
     finals = [next(result) for _ in states]
     leaving = [
@@ -128,7 +133,7 @@ def _run(
 
 
 def _whole(tensor: Tensor | None, request: Request) -> Tensor | None:
-    """A tensor as C reads it: without gaps, but for those between members."""
+    """A tensor as C reads it: contiguous, or with contiguous members."""
     if tensor is None or tensor.is_contiguous():
         return tensor
     if request.lead and tensor[0].is_contiguous():
@@ -137,7 +142,7 @@ def _whole(tensor: Tensor | None, request: Request) -> Tensor | None:
 
 
 def _folds(cell: Cell, tokens: Tokens) -> bool:
-    """Whether what is hoisted depends on the symbol alone, and symbols are fewer than rows."""
+    """Whether hoisted values depend on the symbol alone, and symbols are fewer than rows."""
     clocked = any(n.op in ("step", "vertical") for n in cell.nodes)
     return not clocked and tokens.table.shape[-2] < tokens.index.shape[0]
 

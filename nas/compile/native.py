@@ -1,8 +1,8 @@
-"""C source to functions: the machine's compiler, and how to do without.
+"""Compiles C source and loads its functions.
 
-A library is found in the cache by the hash of its source, the compiler's version and the
-processor's flags, and compiled elsewhere if it is not there. What a source defines bears its hash
-in its name, so that one library can hold many sources.
+The cache holds a library under a hash of its source, the compiler's version and the processor's
+flags; a library that is not there is compiled. The names that a source defines end with its hash,
+so that a library can hold many sources.
 """
 
 import _ctypes
@@ -27,12 +27,12 @@ from nas.compile import cache
 
 FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -shared -fPIC -w".split()
 LOOP_FLAGS = "-O2 -fno-tree-pre -fno-gcse -fno-tree-vrp -fno-thread-jumps -fira-region=one".split()
-"""For all but the products, where most time is spent. Compared with -O3, loops are as fast to
-within half a per cent and compiled in half of the time (GCC 12); with -O1 they are 3 % slower."""
+"""Flags for all C but the products, where most time is spent. Compared with -O3, loops are as fast
+to within half a per cent and compile in half of the time (GCC 12); with -O1 they are 3 % slower."""
 COMPILE_LIMIT_S = 60.0
 HERE = Path(__file__).parent
 FORMAT = 1
-"""Of libraries: raised when the names of what they hold change."""
+"""The version of libraries, raised when the names in them change."""
 PRODUCTS = ("prelude.c", "gemm.c", "bfloat.c")
 ADVICE = "apt-get install gcc, or set CC to the command of a C compiler"
 DEFINED = re.compile(r"^(?:(?:static|const) )*(?!extern|static|const)\w+ (\w+)[\[(]", re.MULTILINE)
@@ -40,14 +40,14 @@ DEFINED = re.compile(r"^(?:(?:static|const) )*(?!extern|static|const)\w+ (\w+)[\
 
 
 class Library:
-    """Loaded C; unloaded with the last reference to it or to a function of it.
+    """A loaded library, unloaded with the last reference to it or to one of its functions.
 
-    ctypes.CDLL never unloads, and a process that has met some 10,000 cells would have no memory
-    map left.
+    ctypes.CDLL never unloads, and a process that has compiled some 10,000 cells would have no
+    memory map left.
     """
 
     def __init__(self, path: Path, mode: int, suffix: str) -> None:
-        """Load; OSError if it cannot be. `suffix` stands behind the names of functions."""
+        """Load a library, or raise OSError; the names of its functions end with `suffix`."""
         self._suffix = suffix
         self._handle = _ctypes.dlopen(str(path), mode)
         # Not at exit: other threads may still be in the code.
@@ -66,11 +66,11 @@ class Library:
 
 
 class CompilerError(RuntimeError):
-    """There is no working C compiler; the message says what to install or what it said."""
+    """There is no working C compiler; the message quotes it or says what to install."""
 
 
 def compiler() -> tuple[str, ...]:
-    """The command of the C compiler: that of the variable CC, else cc, gcc or clang.
+    """The command of the C compiler: the variable CC, else cc, gcc or clang.
 
     Raises:
         CompilerError: if there is none.
@@ -106,9 +106,9 @@ def compile_together(sources: Sequence[str], double: bool) -> None:
         CompilerError: if they cannot be compiled, or the cache cannot be written.
     """
     prelude, command = _ready(double)
-    found = {_digest(prelude + source, double, command): source for source in sources}
-    text = prelude + "".join(_named(source, digest) for digest, source in found.items())
-    places = [place for digest in found if (place := cache.place(digest))]
+    digests = {_digest(prelude + source, double, command): source for source in sources}
+    text = prelude + "".join(_named(source, digest) for digest, source in digests.items())
+    places = [place for digest in digests if (place := cache.place(digest))]
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             made = _compile(text, double, command, Path(folder), LOOP_FLAGS)
@@ -119,7 +119,7 @@ def compile_together(sources: Sequence[str], double: bool) -> None:
 
 
 def is_cached(source: str, double: bool) -> bool:
-    """Whether a source's library is in the cache; it then counts as used now.
+    """Whether a source's library is in the cache; this counts as a use of it.
 
     Raises:
         CompilerError: without a working C compiler.
@@ -130,7 +130,7 @@ def is_cached(source: str, double: bool) -> bool:
 
 
 def has_bfloat16() -> bool:
-    """Whether there are products with bfloat16 factors: a matter of the processor.
+    """Whether the processor has products with bfloat16 factors.
 
     Raises:
         CompilerError: without a working C compiler.
@@ -143,7 +143,7 @@ def has_bfloat16() -> bool:
 
 
 def _ready(double: bool) -> tuple[str, tuple[str, ...]]:
-    """The text before every loop and the compiler's command, once the products are loaded."""
+    """Load the products; return the text before every loop, and the compiler's command."""
     _loaded(double)
     return _text("prelude.c"), compiler()
 
@@ -162,9 +162,9 @@ def _text(name: str) -> str:
 
 @functools.cache
 def _products(source: str, double: bool, command: tuple[str, ...]) -> Library | str:
-    """Matrix products, which loops find by name, or why a compiler does not work.
+    """Matrix products, which loops find by name, or the reason why a compiler does not work.
 
-    Either is found out once: a compiler that hangs must not do so for every cell.
+    The result is cached, since a compiler that hangs must not do so for every cell.
     """
     try:
         digest = _digest(source, double, command)
@@ -182,7 +182,7 @@ def _digest(source: str, double: bool, command: tuple[str, ...]) -> str:
 
 
 def _named(source: str, digest: str) -> str:
-    """A source in which all that it defines bears its hash, behind the names."""
+    """A source with its hash at the end of all names that it defines."""
     names = [str(name) for name in DEFINED.findall(source)]
     before = "".join(f"#define {name} {name}_{digest}\n" for name in names)
     after = "".join(f"#undef {name}\n" for name in names)
@@ -190,14 +190,14 @@ def _named(source: str, digest: str) -> str:
 
 
 def _mark(digest: str) -> str:
-    """What a library holds for each of its sources, by which one under a wrong name is seen."""
+    """A symbol for a source, by which `_load_stored` refuses a library under a wrong name."""
     return f"const char nas_{digest} = 1;\n"
 
 
 def _load(
     text: str, digest: str, double: bool, command: tuple[str, ...], *, products: bool = False
 ) -> Library:
-    """Names of loops bear their hash; those of products can be found by every loop."""
+    """Load a library, compiled if the cache lacks it; loops see the names of products."""
     mode, suffix = (ctypes.RTLD_GLOBAL, "") if products else (ctypes.RTLD_LOCAL, f"_{digest}")
     place = cache.place(digest)
     try:
@@ -215,7 +215,7 @@ def _load(
 
 
 def _load_stored(path: Path, digest: str, suffix: str, mode: int) -> Library | None:
-    """The library at a place of the cache, if there is a whole one that loads."""
+    """The library at a path of the cache, if it is undamaged and loads."""
     if not cache.is_whole(path):
         return None
     try:
@@ -228,15 +228,15 @@ def _load_stored(path: Path, digest: str, suffix: str, mode: int) -> Library | N
 
 @functools.cache
 def _machine(command: tuple[str, ...]) -> str:
-    """What decides the code beside its source: the compiler and the processor."""
+    """The compiler and the processor, which decide the code beside its source."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-        said = _run([*command, "--version"], Path(place))
+        version = _run([*command, "--version"], Path(place))
     flags = ""
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = info.read_text().splitlines()
         flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{said} {platform.machine()} {flags} {' '.join([*FLAGS, *LOOP_FLAGS])}"
+    return f"{version} {platform.machine()} {flags} {' '.join([*FLAGS, *LOOP_FLAGS])}"
 
 
 def _compile(
@@ -252,7 +252,7 @@ def _compile(
 
 
 def _run(command: list[str], place: Path) -> str:
-    """What a command prints; it runs in `place` and is killed with its children if it hangs."""
+    """The output of a command run in `place`; a command that hangs is killed with its children."""
     name = command[0]
     try:
         process = subprocess.Popen(
@@ -270,7 +270,7 @@ def _run(command: list[str], place: Path) -> str:
         raise CompilerError(f"the C compiler {name} does not run: {error}; {ADVICE}") from None
     with process:
         try:
-            said, _ = process.communicate(timeout=COMPILE_LIMIT_S)
+            output, _ = process.communicate(timeout=COMPILE_LIMIT_S)
         except BaseException as error:  # an interrupt too: the compiler would go on without us
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -281,7 +281,7 @@ def _run(command: list[str], place: Path) -> str:
                 f"the C compiler {name} was killed after {COMPILE_LIMIT_S:.0f} s: {ADVICE}"
             ) from None
     if process.returncode:
-        lines = [line.strip() for line in said.splitlines() if line.strip()] or ["no message"]
+        lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no message"]
         first = next((line for line in lines if "error" in line), lines[0])
         raise CompilerError(f"the C compiler {name} failed ({first[:300]}): {ADVICE}")
-    return said
+    return output

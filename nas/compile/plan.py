@@ -1,8 +1,8 @@
-"""What a layer's time loop has to do: the part of a cell that depends on its states, in stages.
+"""The work of a layer's time loop: the part of a cell that depends on its states, in stages.
 
 A step is: region 0 (elementwise), stage 1 (matrix products), region 1, stage 2, … The number of
 stages is that of a step's dependent matrix products. `make_plan` in `nas/compile/passes` makes
-one, `nas/compile/cost.py` says what it costs; `NAS_DEBUG=plan` prints one.
+a plan, `nas/compile/cost.py` counts its cost; `NAS_DEBUG=plan` prints it.
 """
 
 from dataclasses import dataclass
@@ -52,18 +52,18 @@ class Stage:
 class Plan:
     """The loop of one layer for given sizes; `lanes` is how many values a vector holds.
 
-    Nodes have the numbers that they have in the cell, by which parameters are found. A node that
-    is not live is never asked for: `outputs` and `args` name the one that has its value.
+    Nodes keep their numbers in the cell, which lead to their parameters. Nothing refers to a node
+    that is not live: `outputs` and `args` name the node that has its value.
     """
 
     cell: Cell
     sizes: tuple[int, ...]
-    """Of each node, how many features its value has."""
+    """The number of features of each node's value."""
     lanes: int
     nodes: tuple[Node, ...]
-    """What is computed at the place of each node of the cell."""
+    """The operation at the place of each node of the cell."""
     same: tuple[int, ...]
-    """Of each node, the one that has its value: itself, or an earlier one."""
+    """For each node, the node that has its value: itself, or an earlier one."""
     live: frozenset[int]
     """Nodes that an output depends on, equal ones once."""
     depth: dict[int, int]
@@ -86,7 +86,7 @@ class Plan:
         return -(-width // self.lanes) * self.lanes
 
     def node(self, i: int) -> Node:
-        """What is computed at a place; a number that was folded is a `constant`."""
+        """The operation at the place of a node; a folded number is a `constant`."""
         return self.nodes[i]
 
     def args(self, i: int) -> tuple[int, ...]:
@@ -103,18 +103,18 @@ class Plan:
 
     @property
     def hidden_size(self) -> int:
-        """That of the cell; 1 where no value has it."""
-        found = (self.sizes[i] for i, width in enumerate(self.cell.widths) if width == "hidden")
-        return next(found, 1)
+        """The cell's hidden size; 1 where no value has it."""
+        sizes = (self.sizes[i] for i, width in enumerate(self.cell.widths) if width == "hidden")
+        return next(sizes, 1)
 
-    @property
+    @cached_property
     def state_places(self) -> range:
         """The places of the states: among the nodes, and of the new ones among the outputs."""
         return range(1, 1 + len(self.cell.states))
 
     @property
     def dependent_stages(self) -> int:
-        """How many matrix products of a step wait for one another."""
+        """The number of matrix products of a step that wait for one another."""
         return len(self.stages)
 
     def loop_args(self, i: int) -> tuple[int, ...]:
@@ -148,6 +148,16 @@ class Plan:
         return tuple(sorted(i for i in read if self.node(i).op != "constant"))
 
     @cached_property
+    def vectors(self) -> frozenset[int]:
+        """Hoisted values that are one row for all steps: they depend on parameters alone."""
+        vectors: set[int] = set()
+        for i in sorted(self.live - self.depth.keys()):
+            by_row = self.node(i).op in ("input", "vertical", "step")
+            if not by_row and vectors.issuperset(self.args(i)):
+                vectors.add(i)
+        return frozenset(vectors)
+
+    @cached_property
     def read_in_loop(self) -> frozenset[int]:
         """Hoisted values that an operation of the loop reads."""
         return frozenset(arg for i in self.depth for arg in self._hoisted_args(i))
@@ -157,6 +167,6 @@ class Plan:
 
 
 def unplanned(cell: Cell, sizes: tuple[int, ...], lanes: int) -> Plan:
-    """What the first pass is given: every node as the cell has it, none with a place."""
+    """The plan before the first pass: every node as the cell has it, none with a place."""
     everything = tuple(range(len(cell.nodes)))
     return Plan(cell, sizes, lanes, cell.nodes, everything, frozenset(everything), {}, (), ())

@@ -1,7 +1,7 @@
-"""The eager reference: one torch function an op. Slow and plain, it is the oracle of every backend.
+"""The eager reference: a torch function for each op. It is slow, and the oracle of every backend.
 
-`EagerCell` holds the parameters of one layer in one direction under names made from the cell's
-text, so that a state_dict does not depend on the backend that runs it.
+`EagerCell` holds the parameters of a layer in one direction under names made from the cell's text,
+so that a state_dict does not depend on the backend that runs it.
 """
 
 import math
@@ -73,12 +73,12 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def of_numbers(n: Node, args: Sequence[float]) -> float:
-    """What an operation makes of numbers alone: in float64, whatever a module's dtype."""
+    """The result of an operation on numbers, in float64, whatever a module's dtype."""
     return float(FUNCTIONS[n.op](*map(_tensor, args), *(value for _, value in n.attrs)))
 
 
 class EagerCell(nn.Module):
-    """One step of a cell with its parameters, one torch function an op.
+    """A step of a cell with its parameters, a torch function for each op.
 
     Weights are drawn from U[-s, s] with s = init_scale / sqrt(hidden_size) and biases start at the
     value that the cell gives them (0 unless it says otherwise).
@@ -203,7 +203,7 @@ class EagerCell(nn.Module):
         )
 
     def square(self, i: int, n: Node, x: Tensor) -> Tensor:
-        """The matrix that a square map multiplies with, made of its weight if it has one."""
+        """The matrix of a square map, made of its weight if it has one."""
         if n.op in FIXED:
             return x.new_tensor(fixed_matrix(n, self.sizes[i]))
         weight = self.weight_at(i)
@@ -211,8 +211,8 @@ class EagerCell(nn.Module):
             return weight * block_mask(n, weight)
         return weight + n.number("transpose") * weight.mT
 
-    # By attribute where they are no plain parameters (a module's own look-up takes twice as long):
-    # parametrizations replace them.
+    # Parametrizations replace parameters by attributes. A module's own look-up of plain parameters
+    # takes twice as long.
 
     def weight_at(self, i: int) -> Tensor:
         """The weight of a node."""
@@ -230,7 +230,7 @@ class EagerCell(nn.Module):
         return getattr(self, name, None) if bias is None else bias
 
     def row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
-        """A value as (batch, width), where constants and learned leaves are smaller."""
+        """A value as (batch, width); constants and learned leaves are smaller."""
         shape = (*x.shape[:-1], width or self.sizes[index])
         row = _tensor(value, x)
         return row if row.shape == shape else row.expand(shape)

@@ -1,4 +1,4 @@
-"""The shape of a batch of sequences: how many of them each step has."""
+"""The shape of a batch of sequences: the number of sequences at each step."""
 
 import functools
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ LayerOutput = tuple[Tensor, list[Tensor], list[Tensor]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Sequences at each step, never more than at the step before: a packed batch shrinks.
+    """The number of sequences at each step, which never grows: a packed batch shrinks.
 
     A layer's values are tensors (rows of all steps, width), step after step.
     """
 
     counts: tuple[int, ...]
     first: int = field(default=0, compare=False)
-    """The index of the first step; memory is cut alike whatever it is."""
+    """The index of the first step, on which no layout of memory depends."""
 
     def __hash__(self) -> int:
         return self._hash
@@ -54,7 +54,7 @@ class Rows:
 
     @functools.cached_property
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Counts, and the first row of each step, as C arrays."""
+        """The counts, and the first row of each step, as C arrays."""
         offsets, total = [], 0
         for count in self.counts:
             offsets.append(total)
@@ -62,7 +62,7 @@ class Rows:
         return np.array(self.counts, dtype=np.int64), np.array(offsets, dtype=np.int64)
 
     def steps(self, like: Tensor, reverse: bool) -> Tensor:
-        """The index of each row's step, counted in its sequence as it is read, as a column."""
+        """The index of each row's step in the order in which its sequence is read, as a column."""
         counts = torch.tensor(self.counts, device=like.device)
         index = torch.arange(len(self.counts), device=like.device).repeat_interleave(counts)
         if reverse:
@@ -92,7 +92,7 @@ class Tokens:
         return self.table.dtype
 
     def places(self) -> Tensor:
-        """`index` as C reads it, without a check of its own: 64 bits, in range.
+        """`index` in 64 bits and in range, since C does not check it.
 
         Raises:
             CellError: if a symbol is not in the table.

@@ -11,7 +11,7 @@ from nas.cell.ops import OPS
 from nas.compile.emit.code import STEPS, Place, Writer, fill, gemm, load, loop, store
 from nas.compile.emit.formula import Printer, derivatives
 from nas.compile.emit.gradients import Gradients, running
-from nas.compile.emit.values import Group, is_vector
+from nas.compile.emit.values import Group
 from nas.compile.plan import Product, Stage
 
 SOURCE = """
@@ -157,7 +157,7 @@ class Backward:
             return self._sums(s).column(target.column)
         if i in self.values.group_of:
             return Place(self.at("value", i, gradient=True), "from", width)
-        if is_vector(plan, i):
+        if i in plan.vectors:
             return self._running(i)
         return Place(self.at("hoisted", i, gradient=True), "o", width)
 
@@ -169,7 +169,7 @@ class Backward:
 
     def _adds(self, i: int) -> bool:
         """Whether a contribution is added to what is there; the first of a step is not."""
-        adds = i in self.written or (i not in self.plan.depth and is_vector(self.plan, i))
+        adds = i in self.written or (i not in self.plan.depth and i in self.plan.vectors)
         self.written.add(i)
         return adds
 

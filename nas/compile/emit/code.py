@@ -6,7 +6,7 @@ from textwrap import indent
 from typing import Literal, NamedTuple
 
 from nas.compile.emit.formula import Printer, result
-from nas.compile.emit.values import ARGUMENTS, Values, is_vector
+from nas.compile.emit.values import ARGUMENTS, Values
 from nas.compile.plan import Plan, Product, Target
 
 STEPS = """
@@ -192,7 +192,7 @@ class Writer:
             return Place(self.at("state", values.state_of[i]), "after", width)
         if i in values.group_of:
             return Place(self.at("value", i), "q" if i in values.kept else "from", width)
-        if is_vector(plan, i):
+        if i in plan.vectors:
             return Place(self.at("hoisted", i))
         return Place(self.at("hoisted", i), "o", width)
 

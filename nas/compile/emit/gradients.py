@@ -6,7 +6,6 @@ Threads share the columns of sums for matrices and biases, then the rows for inp
 from collections.abc import Iterator
 
 from nas.compile.emit.code import Place, Writer, fill, gemm
-from nas.compile.emit.values import is_vector
 from nas.compile.plan import Plan, Stage
 
 PIECE = 128
@@ -69,7 +68,7 @@ def running(plan: Plan) -> dict[int, int]:
 
     Each thread sums the gradients of these vectors for itself.
     """
-    vectors = [i for i in plan.hoisted if is_vector(plan, i)]
+    vectors = [i for i in plan.hoisted if i in plan.vectors]
     return {i: plan.padded(i) for i in (*plan.diagonals, *vectors)}
 
 

@@ -14,13 +14,6 @@ ARGUMENTS = ("a", "b", "c")
 """What formulas call the arguments of an operation."""
 
 
-def is_vector(plan: Plan, i: int) -> bool:
-    """Whether a hoisted value is one row for all steps: it depends on parameters alone."""
-    return plan.node(i).op not in ("input", "vertical", "step") and all(
-        is_vector(plan, arg) for arg in plan.args(i)
-    )
-
-
 class Values:
     """Where the values of a plan's loop live.
 

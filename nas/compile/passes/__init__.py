@@ -1,7 +1,7 @@
-"""The compiler's passes: the list that makes a plan of a cell, each verified when it has run.
+"""The compiler's passes, which turn a cell into a plan; each is verified after it has run.
 
-To add one, write a function `Plan -> Plan` and a line in PASSES, with what holds from then on as
-invariants of `nas/compile/passes/verify.py`. `NAS_DEBUG=passes` prints what each does to a cell.
+To add a pass, write a function `Plan -> Plan` and a line in PASSES with the invariants of
+`nas/compile/passes/verify.py` that hold from then on. `NAS_DEBUG=passes` prints their changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,12 +18,12 @@ from nas.compile.plan import Plan, unplanned
 
 @dataclass(frozen=True)
 class Pass:
-    """One step from a cell to its plan."""
+    """A step from a cell to its plan."""
 
     name: str
     run: Callable[[Plan], Plan]
     holds: tuple[Invariant, ...]
-    """What holds after it and all later passes."""
+    """Invariants of its result and of those of all later passes."""
 
 
 PASSES: tuple[Pass, ...] = (
@@ -63,7 +63,7 @@ def make_plan(cell: Cell, input_size: int, hidden_size: int, lanes: int) -> Plan
 
 
 def steps(plan: Plan) -> Iterator[tuple[Pass, Plan]]:
-    """Each pass with what it gives, verified."""
+    """Each pass with its result, verified."""
     held: list[Invariant] = list(verify.ALWAYS)
     for step in PASSES:
         plan = step.run(plan)

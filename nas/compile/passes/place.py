@@ -1,4 +1,4 @@
-"""Passes that give every node its place: before the loop, in a stage, or in a region."""
+"""Passes that place every node before the loop, in a stage, or in a region."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from nas.compile.plan import MATRIX_OPS, Plan, Product, Stage, Target
 
 
 def hoist(plan: Plan) -> Plan:
-    """What depends on no state leaves the loop; the rest gets its depth."""
+    """Values that depend on no state leave the loop; the others get their depth."""
     depth: dict[int, int] = {}
     for i in sorted(plan.live):
         if plan.node(i).op == "state":
@@ -59,8 +59,8 @@ def _products(plan: Plan, arg: int, targets: Sequence[Target]) -> list[Product]:
 
 def group_regions(plan: Plan) -> Plan:
     """Elementwise and row operations are computed as soon as the stage below them is."""
-    found: list[list[int]] = [[] for _ in range(len(plan.stages) + 1)]
+    regions: list[list[int]] = [[] for _ in range(len(plan.stages) + 1)]
     for i in sorted(plan.depth):
         if plan.node(i).op not in MATRIX_OPS and plan.node(i).op != "state":
-            found[plan.depth[i]].append(i)
-    return replace(plan, regions=tuple(tuple(region) for region in found))
+            regions[plan.depth[i]].append(i)
+    return replace(plan, regions=tuple(map(tuple, regions)))

@@ -1,7 +1,7 @@
-"""Passes that make a cell smaller without changing a bit of what it gives.
+"""Passes that make a cell smaller without changing a bit of its results.
 
-A node may become a constant, or another node may be read in its place. Gradients stay what they
-were too, but for the rounding where those of several uses are summed at another place.
+A node may become a constant, or another node may take its place. Gradients stay the same too, up
+to the rounding where those of several uses are summed at another place.
 """
 
 import math
@@ -14,7 +14,7 @@ from nas.compile.plan import Plan
 from nas.compile.reference import of_numbers
 
 Rule = Callable[[Sequence[Node], int], Node | int]
-"""From all nodes, and the one at hand, to what is computed or read in its place."""
+"""From all nodes and a node's number: a new operation for it, or the number of an equal node."""
 
 SWAPPED = ("add", "mul")
 """Operations whose arguments change places bit for bit; max(0, -0) and max(-0, 0) differ."""
@@ -22,19 +22,19 @@ SWAPPED = ("add", "mul")
 
 def remove_dead_code(plan: Plan) -> Plan:
     """Nodes on which no output depends are no longer live."""
-    wanted, seen = list(plan.outputs), set[int]()
-    while wanted:
-        i = wanted.pop()
-        if i not in seen:
-            seen.add(i)
-            wanted.extend(plan.args(i))
-    return replace(plan, live=frozenset(seen))
+    open_nodes, live = list(plan.outputs), set[int]()
+    while open_nodes:
+        i = open_nodes.pop()
+        if i not in live:
+            live.add(i)
+            open_nodes.extend(plan.args(i))
+    return replace(plan, live=frozenset(live))
 
 
 def fold_constants(plan: Plan) -> Plan:
     """An elementwise operation of constants becomes the constant that it gives.
 
-    It is computed as the eager reference does, in float64; either backend rounds it to the dtype
+    The eager reference's functions compute it in float64; either backend rounds it to the dtype
     where it meets a tensor. NaN stays an operation: the language has no such constant.
     """
     return _rewritten(plan, lambda nodes, i: folded(nodes, i) or nodes[i])
@@ -50,11 +50,11 @@ def folded(nodes: Sequence[Node], i: int) -> Node | None:
 
 
 def remove_identities(plan: Plan) -> Plan:
-    """An operation that gives back what it is given is left out."""
+    """An operation that returns its argument unchanged is left out."""
 
     def rule(nodes: Sequence[Node], i: int) -> int:
-        found = identity(nodes, i)
-        return i if found is None else found
+        equal = identity(nodes, i)
+        return i if equal is None else equal
 
     return _rewritten(plan, rule)
 
@@ -91,13 +91,13 @@ def _is(n: Node, value: float) -> bool:
 
 
 def merge_repetitions(plan: Plan) -> Plan:
-    """Equal expressions become one; inputs and what has parameters are always their own."""
+    """Equal expressions become one; inputs and nodes with parameters stay apart."""
     first: dict[object, int] = {}
     return _rewritten(plan, lambda nodes, i: first.setdefault(expression(nodes, i), i))
 
 
 def expression(nodes: Sequence[Node], i: int) -> object:
-    """What a node computes, equal for nodes that compute the same."""
+    """A key of a node's value, equal for nodes that compute the same."""
     n = nodes[i]
     if is_learned(n) or n.op in INPUTS:
         return i
@@ -106,7 +106,7 @@ def expression(nodes: Sequence[Node], i: int) -> object:
 
 
 def _rewritten(plan: Plan, rule: Rule) -> Plan:
-    """Apply a rule to each live node in turn, its arguments being what they became before."""
+    """Apply a rule to each live node in turn, after its arguments."""
     nodes, same = list(plan.nodes), list(plan.same)
     for i in range(len(nodes)):
         if same[i] != i:
@@ -115,9 +115,9 @@ def _rewritten(plan: Plan, rule: Rule) -> Plan:
             args = tuple(same[arg] for arg in nodes[i].args)
             if args != nodes[i].args:
                 nodes[i] = replace(nodes[i], args=args)
-            found = rule(nodes, i)
-            if isinstance(found, Node):
-                nodes[i] = found
+            replacement = rule(nodes, i)
+            if isinstance(replacement, Node):
+                nodes[i] = replacement
             else:
-                same[i] = found
+                same[i] = replacement
     return remove_dead_code(replace(plan, nodes=tuple(nodes), same=tuple(same)))
