@@ -37,7 +37,7 @@ class OpenedStudy:
     study: "Study"
     running: bool
     config: dict[str, Any]
-    """Of the last search; empty if it is not known."""
+    """The fields of the last search's configuration; empty if it is not known."""
 
 
 def find_study(name: str, storage: str = "", studies: str = "studies") -> OpenedStudy:

@@ -126,7 +126,7 @@ def _open_sqlite(url: str, *, read_only: bool) -> StudyStorage:
 
 
 def _open_server(url: str, retrying: Retrying | None) -> StudyStorage:
-    """With few connections: a cluster has one coordinator, and its server other users."""
+    """Open a database server with few connections: it has other users."""
     connect = CONNECT if is_postgres(url) else {"connect_timeout": CONNECT["connect_timeout"]}
     options = {"connect_args": connect, "pool_size": 2, "pool_pre_ping": True}
     database = RDBStorage(url, engine_kwargs=options)

@@ -29,11 +29,11 @@ class LookReport:
     rank_correlation: float | None
     """Spearman's, of the metric at the look and at the end, over those; None for fewer than 3."""
     n_audited: int
-    """Of those, the audited ones."""
+    """How many of those were audited."""
     n_doubted: int
     """Audited ones that the look would have rejected."""
     n_wrong: int
-    """Of these, the ones that passed the task in the end."""
+    """How many of these passed the task in the end."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class VetoReport:
     n_noted: int
     """Runs of audited candidates that it would have stopped."""
     n_wrong: int
-    """Of these, those whose best metric passes the filter or, against the GRU's, the task."""
+    """How many of these have a metric that passes the filter or, against the GRU's, the task."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class StudyStorage(BaseStorage):
     """Optuna's storage; its trials lack the attributes that `EVALUATION` begins."""
 
     def __init__(self, database: RDBStorage, retrying: Retrying | None = None) -> None:
-        """Without `retrying`, an error of the database is raised at once."""
+        """`retrying` repeats operations; without it, an error of the database is raised at once."""
         self.database, self._retrying = database, retrying
         self.engine = database.engine
         self.tables = StudyTables(database.engine)

@@ -37,9 +37,9 @@ REMEDIES = {
 }
 """Remedies by a pattern in the cause's message."""
 DAMAGE = r"malformed|not a database|Expecting|Extra data|decode|Invalid .*character|Unterminated"
-"""In messages about a file that is not what was written."""
+"""A pattern in messages about a file that is not what was written."""
 HOPELESS = r"authentication|password|pg_hba|does not exist|permission denied"
-"""In messages of a server that answers, and will not answer otherwise."""
+"""A pattern in messages of a server that answers, and will give no other answer."""
 WRONG = (optuna.exceptions.StorageInternalError, ImportError, ValueError, TypeError)
 """Optuna's errors where a storage cannot be opened, beside the database's own."""
 

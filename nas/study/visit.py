@@ -63,7 +63,7 @@ class Summary:
 
     task: str
     key: str
-    """As in `Evaluated`."""
+    """Key of the cell, as in `Evaluated`."""
     n_params: int
     """Parameters of the largest model."""
     wall_s: float
@@ -162,7 +162,7 @@ class Visit:
     key: str
     params: dict[str, Any] = field(default_factory=dict)
     evaluated: Mapping[str, Evaluated] = field(default_factory=dict)
-    """By the digest of the evaluation."""
+    """Evaluations of the cell by their digests."""
     judgement: Judgement | None = None
     told: bool = False
     """Whether the sampler may see the result."""

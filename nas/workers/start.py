@@ -56,7 +56,7 @@ def check_available(workers: int | str, devices: Sequence[str] = ()) -> None:
 
 
 def _check_device(device: str) -> None:
-    """In another process, since a coordinator does not import torch."""
+    """Try a device in another process, since a coordinator does not import torch."""
     try_it = f"import torch; torch.zeros(1, device={device!r})"
     done = subprocess.run(
         [sys.executable, "-c", try_it], capture_output=True, text=True, check=False
