@@ -129,7 +129,7 @@ def test_unknown_names(
         (["--settings.learning_rate", "0"], r"learning_rate must be in \(0, inf\), got 0\.0"),
         (["--protocol.fidelity", "2"], r"protocol\.fidelity must be in \(0, 1\], got 2\.0"),
         (["--tasks.text.n_params", "100"], r"n_params must be at least \d+ for cell gru.* got 100"),
-        (["--tracking-uri", "gopher://host"], r"tracking_uri gopher://host is none that MLflow k"),
+        (["--tracking-uri", "gopher://host"], r"tracking_uri gopher://host is not a URI that MLf"),
         (["--tracking-uri", f"foo://{SECRET}@host"], r"tracking_uri foo://…@host has credentials"),
         (
             ["--tracking-uri", f"http://me:{SECRET}@host"],
