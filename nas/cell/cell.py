@@ -1,11 +1,14 @@
 """The cell: its graph, with the functions of this room's other files as methods."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from nas.cell import canon, count, text
-from nas.cell.graph import Graph
+from nas.cell.arrange import arrange
+from nas.cell.graph import Graph, Node
+from nas.errors import CellError
 
 
 class Cell(Graph):
@@ -57,6 +60,29 @@ class Cell(Graph):
 
     def __repr__(self) -> str:
         return f"<Cell {self.name}: {len(self.states)} states, {len(self.nodes)} nodes>"
+
+
+def assemble(name: str, nodes: Sequence[Node], returned: Sequence[int], doc: str) -> Cell:
+    """Make a cell of loose nodes that returns y, the new states and the new verticals.
+
+    Without y in front, the first new state is the output.
+
+    Raises:
+        CellError: if the cell returns too many or too few values, or breaks another rule.
+    """
+    ops = [n.op for n in nodes]
+    n_states, n_verticals = ops.count("state"), ops.count("vertical")
+    if len(returned) == n_states + n_verticals and n_states:
+        returned = [returned[0], *returned]
+    if len(returned) != 1 + n_states + n_verticals:
+        layers = f" and {n_verticals} for the layer above" if n_verticals else ""
+        raise CellError(
+            f"cell {name} has {n_states} states and must return {n_states} new states{layers}, "
+            "with the output before them if it is not the first of them; got "
+            f"{len(returned)} values."
+        )
+    y, *rest = returned
+    return arrange(Cell(name, tuple(nodes), y, tuple(rest[:n_states]), tuple(rest[n_states:]), doc))
 
 
 def renamed(cell: Cell, name: str, doc: str | None = None) -> Cell:

@@ -17,23 +17,24 @@ Colours = tuple[int, ...]
 
 
 def canonical_text(terms: Terms, roots: Sequence[int]) -> str:
-    """A text that is equal for two term graphs exactly if they are equal up to numbering."""
+    """A text that is equal for two term graphs exactly if they are equal up to numbering.
+
+    Every term must be a root or an argument of other terms.
+    """
     graph = _Graph(terms, roots)
     return min(graph.leaves(graph.start))
 
 
 class _Graph:
     def __init__(self, terms: Terms, roots: Sequence[int]) -> None:
-        used = reached(terms, roots)
-        place = {term: k for k, term in enumerate(used)}
-        self.labels = [terms[t][0] for t in used]
-        self.args = [[(edge, place[arg]) for edge, arg in terms[t][1]] for t in used]
-        self.roots = [place[root] for root in roots]
-        self.users: list[list[tuple[str, int]]] = [[] for _ in used]
+        self.labels = [label for label, _ in terms]
+        self.args = [args for _, args in terms]
+        self.roots = roots
+        self.users: list[list[tuple[str, int]]] = [[] for _ in terms]
         for user, args in enumerate(self.args):
             for edge, arg in args:
                 self.users[arg].append((edge, user))
-        outputs = [[k for k, root in enumerate(self.roots) if root == t] for t in range(len(used))]
+        outputs = [[k for k, root in enumerate(roots) if root == t] for t in range(len(terms))]
         rows = zip(self.labels, outputs, strict=True)
         self.start = _ranked([json.dumps(row) for row in rows])
 

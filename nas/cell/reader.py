@@ -1,4 +1,4 @@
-"""From the syntax tree of a function to the nodes of a cell; `nas/cell/text.py` is its door."""
+"""From the text of a cell back to the cell: `loads` reads the text that `text.py` describes."""
 
 import ast
 import difflib
@@ -6,11 +6,9 @@ import math
 import textwrap
 from dataclasses import replace
 
-from nas.cell.arrange import arrange
-from nas.cell.cell import Cell
+from nas.cell.cell import Cell, assemble
 from nas.cell.graph import Node, make_node, node
 from nas.cell.ops import INPUTS, OPS, WIDTHS, AttrValue
-from nas.cell.trace import with_output
 from nas.errors import CellError
 
 INFIX = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
@@ -34,7 +32,7 @@ class _Reader:
         self.names: dict[str, int] = {}
 
     def cell(self) -> Cell:
-        n_states, n_verticals = self._read_signature()
+        self._read_signature()
         body = list(self.function.body)
         doc = ast.get_docstring(self.function) or ""
         if doc or _is_string(body[0]):
@@ -45,12 +43,8 @@ class _Reader:
             self._read_line(line)
         value = body[-1].value
         items = value.elts if isinstance(value, ast.Tuple) else [value]
-        outputs = [self._read(item) for item in items]
-        outputs = with_output(self.function.name, outputs, n_states, n_verticals)
-        states, verticals = outputs[1 : 1 + n_states], outputs[1 + n_states :]
-        nodes = tuple(self.nodes)
-        name = self.function.name
-        return arrange(Cell(name, nodes, outputs[0], tuple(states), tuple(verticals), doc))
+        returned = [self._read(item) for item in items]
+        return assemble(self.function.name, self.nodes, returned, doc)
 
     def _error(self, place: ast.AST, message: str) -> CellError:
         line = getattr(place, "lineno", 1)
@@ -60,7 +54,7 @@ class _Reader:
         self.nodes.append(new)
         return len(self.nodes) - 1
 
-    def _read_signature(self) -> tuple[int, int]:
+    def _read_signature(self) -> None:
         arguments = self.function.args
         if arguments.vararg or arguments.kwarg or arguments.posonlyargs or not arguments.args:
             raise self._error(self.function, "the arguments are x, then the states, by name.")
@@ -83,7 +77,6 @@ class _Reader:
             self._add_input(state, new)
         for vertical in arguments.kwonlyargs:
             self._add_input(vertical, node("vertical", name=vertical.arg))
-        return len(states), len(arguments.kwonlyargs)
 
     def _add_input(self, argument: ast.arg, new: Node) -> None:
         if argument.arg in self.names:
@@ -129,7 +122,7 @@ class _Reader:
         raise self._error(place, self._undefined(place))
 
     def _undefined(self, place: ast.Name) -> str:
-        """Say why a name has no value yet: a cycle, a line too early, or a slip of the pen."""
+        """The reason why a name has no value yet: a cycle, a line too early, or a typing error."""
         lines = {
             target.id: line
             for line in self.function.body
@@ -196,17 +189,17 @@ def _is_string(line: ast.stmt) -> bool:
 
 
 def _cycle(start: str, lines: dict[str, ast.Assign]) -> list[str]:
-    """A path from `start` through the lines that it needs back to itself, or nothing."""
+    """A path from `start` through the lines that it needs back to itself; empty if none."""
     paths = [[start]]
-    seen = set()
+    visited = set()
     while paths:
         path = paths.pop(0)
         for item in ast.walk(lines[path[-1]].value):
             if isinstance(item, ast.Name) and item.id in lines:
                 if item.id == start:
                     return [*path, start]
-                if item.id not in seen:
-                    seen.add(item.id)
+                if item.id not in visited:
+                    visited.add(item.id)
                     paths.append([*path, item.id])
     return []
 

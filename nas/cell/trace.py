@@ -20,15 +20,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from types import FrameType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
-from nas.cell.arrange import arrange
-from nas.cell.cell import Cell
+from nas.cell.cell import Cell, assemble
 from nas.cell.graph import Node, Width, make_node
 from nas.cell.ops import AttrValue
 from nas.errors import CellError
 
-T = TypeVar("T")
 Traced = Callable[..., Any]
 
 
@@ -131,19 +129,11 @@ def trace(function: Traced, name: str = "", doc: str | None = None) -> Cell:
     with _recording(recorder), _naming(recorder, function):
         positional = [v for v, by_name in values.values() if not by_name]
         result = function(*positional, **{k: v for k, (v, by_name) in values.items() if by_name})
-    n_verticals = sum(by_name for _, by_name in values.values())
-    outputs = _outputs(name, result, len(values) - 1 - n_verticals, n_verticals)
+    returned = list(result) if isinstance(result, tuple) else [result]
+    if not all(isinstance(value, Value) for value in returned):
+        raise CellError(f"cell {name} must return values of the cell, got {result!r}.")
     text = inspect.cleandoc(function.__doc__ or "") if doc is None else doc
-    n_states = len(values) - 1 - n_verticals
-    cell = Cell(
-        name,
-        tuple(recorder.nodes),
-        outputs[0].index,
-        tuple(v.index for v in outputs[1 : 1 + n_states]),
-        tuple(v.index for v in outputs[1 + n_states :]),
-        text,
-    )
-    return arrange(cell)
+    return assemble(name, recorder.nodes, [value.index for value in returned], text)
 
 
 def _inputs(
@@ -179,31 +169,6 @@ def _width(annotation: object) -> Width:
         is_type = "." in text or text[:1].isupper()
         return "hidden" if is_type else int(text) if text.isdecimal() else text
     return annotation if isinstance(annotation, int) else "hidden"
-
-
-def _outputs(name: str, result: Any, n_states: int, n_verticals: int) -> list[Value]:
-    values = list(result) if isinstance(result, tuple) else [result]
-    if not all(isinstance(value, Value) for value in values):
-        raise CellError(f"cell {name} must return values of the cell, got {result!r}.")
-    return with_output(name, values, n_states, n_verticals)
-
-
-def with_output(name: str, values: list[T], n_states: int, n_verticals: int) -> list[T]:
-    """The returned values with y in front: the first new state, unless y is among them.
-
-    Raises:
-        CellError: if there are too many or too few.
-    """
-    expected = n_states + n_verticals
-    if len(values) == expected and n_states:
-        return [values[0], *values]
-    if len(values) == expected + 1:
-        return values
-    layers = f" and {n_verticals} for the layer above" if n_verticals else ""
-    raise CellError(
-        f"cell {name} has {n_states} states and must return {n_states} new states{layers}, with "
-        f"the output before them if it is not the first of them; got {len(values)} values."
-    )
 
 
 @contextmanager

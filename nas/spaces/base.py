@@ -83,9 +83,12 @@ class Space(ABC):
         """One line for people: the size and the open choices."""
 
 
-def digest(kind: str, *parts: object) -> str:
-    """The version of a space of this kind, from all that its cells and suggestions depend on."""
-    text = json.dumps(parts, sort_keys=True)
+def digest(kind: str, revision: int, *parts: object) -> str:
+    """The version of a space of this kind, from all that its cells and suggestions depend on.
+
+    Raise the revision whenever the same fields and suggestions would give other cells.
+    """
+    text = json.dumps([revision, *parts], sort_keys=True)
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

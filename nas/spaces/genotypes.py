@@ -21,8 +21,6 @@ from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, traced
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-REVISION = 1
-"""Raised whenever the same fields and suggestions would give other cells."""
 OUTPUTS = ("all", "loose_ends")
 MOST_NODES = 32
 
@@ -47,7 +45,7 @@ class Genotypes(Space):
 
     @property
     def version(self) -> str:
-        return digest("genotypes", REVISION, self.nodes, self.first, self.activations, self.output)
+        return digest("genotypes", 1, self.nodes, self.first, self.activations, self.output)
 
     def propose(self, trial: "BaseTrial") -> Cell:
         first = suggested(trial, "activation_0", self.first)

@@ -23,9 +23,6 @@ from nas.zoo import ZOO
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-REVISION = 1
-"""Raised whenever the same fields and suggestions would give other cells."""
-
 
 @dataclass(frozen=True)
 class Graph(Space):
@@ -62,7 +59,7 @@ class Graph(Space):
     def version(self) -> str:
         rules = {**vars(self.rules), "library": [str(cell) for cell in self.rules.library]}
         start = [str(cell) for cell in self.start]
-        return digest("graph", REVISION, start, self.max_generation, rules)
+        return digest("graph", 1, start, self.max_generation, rules)
 
     def propose(self, trial: "BaseTrial") -> Cell:
         start = self.suggested_start(trial)

@@ -22,8 +22,6 @@ from nas.spaces.graph import Graph
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-REVISION = 1
-"""Raised whenever the same fields and suggestions would give other cells."""
 ORIGINS = ("gates", "graph")
 
 
@@ -46,7 +44,7 @@ class Mixed(Space):
 
     @property
     def version(self) -> str:
-        return digest("mixed", REVISION, self.gates.version, self.graph.version)
+        return digest("mixed", 1, self.gates.version, self.graph.version)
 
     def propose(self, trial: "BaseTrial") -> Cell:
         if trial.suggest_categorical("origin", ORIGINS) == "gates":

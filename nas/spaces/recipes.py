@@ -35,8 +35,6 @@ from nas.zoo.imports.recipe import Recipe, cell_of, recipe_of
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-REVISION = 1
-"""Raised whenever the same fields and suggestions would give other cells."""
 KEPT = 4096
 """Lines whose genes are cached, so that a child costs one change."""
 N_TRIED = 2000
@@ -84,7 +82,7 @@ class Recipes(Space):
     @property
     def version(self) -> str:
         rules = vars(self.rules)
-        return digest("recipes", REVISION, self.states, self.nodes, rules, self.max_generation)
+        return digest("recipes", 1, self.states, self.nodes, rules, self.max_generation)
 
     def propose(self, trial: "BaseTrial") -> Cell:
         states = suggested(trial, "states", self.states)

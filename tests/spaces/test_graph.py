@@ -77,7 +77,7 @@ def test_a_point_is_a_start_cell_and_the_seeds_of_its_mutations() -> None:
 
 
 def test_seeds_mean_the_same_cells_in_every_version_of_python() -> None:
-    """If this changes, studies that are stored mean other cells: raise REVISION."""
+    """If this changes, stored studies mean other cells: raise the revision of the digest."""
     assert str(proposed(point(1, 2, 3))).split('"""\n', 1)[1] == PINNED
 
 

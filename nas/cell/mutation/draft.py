@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
-from nas.cell.arrange import arrange
-from nas.cell.cell import Cell
+from nas.cell.cell import Cell, assemble
 from nas.cell.graph import Node, make_node, node, reachable
 from nas.cell.ops import INPUTS, OPS
 
@@ -134,10 +133,8 @@ def put_together(draft: Draft, name: str, doc: str) -> Cell:
     fused = _with_sums_of_matrices(draft)
     order = fused.in_order(fused.nodes)
     place = {old: new for new, old in enumerate(order)}
-    nodes = tuple(fused.nodes[i].moved(place) for i in order)
-    y, *rest = (place[out] for out in fused.outputs)
-    n_states = len(fused.states)
-    return arrange(Cell(name, nodes, y, tuple(rest[:n_states]), tuple(rest[n_states:]), doc))
+    nodes = [fused.nodes[i].moved(place) for i in order]
+    return assemble(name, nodes, [place[out] for out in fused.outputs], doc)
 
 
 def _with_sums_of_matrices(draft: Draft) -> Draft:

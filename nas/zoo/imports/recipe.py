@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.cell import Cell, Node, arrange, node, renamed
+from nas.cell import Cell, Node, node, renamed
+from nas.cell.cell import assemble
 from nas.cell.graph import make_node, reachable
 from nas.errors import CellError, unknown
 
@@ -107,9 +108,8 @@ def cell_of(recipe: Recipe) -> Cell:
     for name in order:
         inputs = [place[read] for read in recipe[name].inputs]
         nodes.append(make_node(recipe[name].op, inputs, {}, re.sub(r"\W", "_", name)))
-    new_states = tuple(place[f"h_new_{k}"] for k in range(n_states))
-    doc = f"A recipe of NAS-Bench-NLP, {PAPER}."
-    cell = arrange(Cell("recipe", tuple(nodes), new_states[0], new_states, doc=doc))
+    new_states = [place[f"h_new_{k}"] for k in range(n_states)]
+    cell = assemble("recipe", nodes, new_states, f"A recipe of NAS-Bench-NLP, {PAPER}.")
     return renamed(cell, f"recipe_{cell.key[:6]}")
 
 
