@@ -1,4 +1,4 @@
-"""How MLflow serves a registered model: it names this module, which reads tensors and equations.
+"""The loader of registered models: MLflow calls this module, which reads tensors and equations.
 
 A model in the registry holds no code: `mlflow models serve -m models:/NAME@champion --env-manager
 local` needs an environment with nas.
@@ -35,26 +35,25 @@ class Served:
         Raises:
             UserError: if the input has another shape or a token is not in the vocabulary.
         """
-        given = np.asarray(model_input)
+        inputs = np.asarray(model_input)
         ends = None if isinstance(self.module, RNN) else self.module.interface
         if ends is not None and ends.tokens:
             n = ends.inputs
-            if given.ndim != 2 or not given.size or given.min() < 0 or given.max() >= n:
+            if inputs.ndim != 2 or not inputs.size or inputs.min() < 0 or inputs.max() >= n:
                 raise UserError(f"input must be tokens (batch, time) from 0 to {n - 1}.")
-            tokens = torch.from_numpy(given.astype(np.int64)).t()
+            tokens = torch.from_numpy(inputs.astype(np.int64)).t()
             return _by_sequence(self.module(tokens, None)[0])
         width = ends.inputs if ends else self.module.input_size
-        if given.ndim != 3 or given.shape[2] != width or not given.size:
-            raise UserError(f"input must be features (batch, time, {width}), got {given.shape}.")
-        features = torch.from_numpy(given.astype(np.float32)).transpose(0, 1)
+        if inputs.ndim != 3 or inputs.shape[2] != width or not inputs.size:
+            raise UserError(f"input must be features (batch, time, {width}), got {inputs.shape}.")
+        features = torch.from_numpy(inputs.astype(np.float32)).transpose(0, 1)
         return _by_sequence(self.module(features, None)[0])
 
 
 def _by_sequence(outputs: Tensor) -> NDArray[np.float32]:
-    result: NDArray[np.float32] = outputs.transpose(0, 1).numpy()
-    return result
+    return np.asarray(outputs.transpose(0, 1).numpy(), dtype=np.float32)
 
 
 def _load_pyfunc(data_path: str) -> Served:
-    """What MLflow calls with the folder of a model's data."""
+    """The entry point of MLflow, with the folder of a model's data."""
     return Served(Path(data_path))

@@ -1,7 +1,7 @@
 """`python -m nas.show CELL`: a cell's equations, cost, nearest known cell and picture.
 
-To say something more of a cell, add a line to `lines`. `--gallery` writes the page of the known
-cells.
+To print something more about a cell, add a line to `lines`. `--gallery` writes the page of the
+known cells.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from nas.cell.cell import Cell, renamed
 from nas.cell.count import check_sizes, formula
 from nas.command_line import guarded
-from nas.errors import UserError
+from nas.report.files import write_files
 from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.nearest import nearest
@@ -24,6 +24,9 @@ SPEED_SHAPE = (20, 50)
 """Sequences and steps of a minibatch whose speed is measured."""
 ROUNDS = 20
 ROUND_S = 0.02
+STAGES = {0: "no matrix product reads a state", 1: "its matrix products wait for no other"}
+STAGES_MANY = "stages of matrix products, one after the other"
+"""Words for the number of matrix products of a step that wait for one another."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +61,7 @@ def _run(given: argparse.Namespace) -> int:
 def show(
     cell: Cell, input_size: int, hidden_size: int, out: Path | None = None, *, speed: bool = False
 ) -> int:
-    """Print what there is to say of a cell, and write its picture and LaTeX into a folder.
+    """Print a cell, and write its picture and LaTeX into a folder.
 
     Raises:
         UserError: if the cell cannot have these sizes, or a file cannot be written.
@@ -90,7 +93,7 @@ def lines(cell: Cell, input_size: int, hidden_size: int) -> Iterator[str]:
     sizes = f"D = {input_size} and H = {hidden_size}"
     yield f"parameters: {formula(cell)} = {n_params:,} for {sizes}"
     flops, stages = cell.flops(input_size, hidden_size), n_stages(cell, input_size, hidden_size)
-    yield f"a step: {flops:,.0f} FLOPs, {described_stages(stages)}"
+    yield f"a step: {flops:,.0f} FLOPs, {STAGES.get(stages, f'{stages} {STAGES_MANY}')}"
     yield f"known: {known(cell)}"
 
 
@@ -111,27 +114,13 @@ def n_stages(cell: Cell, input_size: int, hidden_size: int) -> int:
     return make_plan(cell, input_size, hidden_size, lanes=1).dependent_stages
 
 
-def described_stages(n: int) -> str:
-    """The number of sequential stages in words."""
-    if n == 0:
-        return "no matrix product reads a state"
-    if n == 1:
-        return "its matrix products wait for no other"
-    return f"{n} stages of matrix products, one after the other"
-
-
 def write(cell: Cell, out: Path) -> None:
     """Write cell.svg, cell.tex and cell.png.
 
     Raises:
         UserError: if a file cannot be written, or matplotlib is not installed.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "cell.svg").write_text(cell.svg(), encoding="utf-8")
-        (out / "cell.tex").write_text(cell.latex(), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}.") from None
+    write_files(out, {"cell.svg": cell.svg(), "cell.tex": cell.latex()}, f"--out {out}")
     cell.png(out / "cell.png")
 
 
@@ -152,8 +141,8 @@ def speed_of(cell: Cell, hidden_size: int) -> str:
     compared = [arm.name for arm in arms.arms[1:] if arms.same_cell]
     ratios = []
     for name in dict.fromkeys((*compared, "nn.LSTM")):
-        found = compare(times[name], times[arms.ours])
-        ratios.append(f"{found.ratio:.2f} times {name}'s ({found.low:.2f} to {found.high:.2f})")
+        by = compare(times[name], times[arms.ours])
+        ratios.append(f"{by.ratio:.2f} times {name}'s ({by.low:.2f} to {by.high:.2f})")
     batch, steps = SPEED_SHAPE
     return (
         f"{', '.join(ratios)}, forward and backward, backend {arms.ours}, {batch} sequences of "
@@ -190,13 +179,10 @@ def write_gallery(folder: Path) -> None:
     Raises:
         UserError: if they cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, cell in ZOO.items():
-            (folder / f"{name}.svg").write_text(cell.svg(), encoding="utf-8")
-        folder.with_suffix(".md").write_text(gallery_page(folder.name), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--gallery {folder} cannot be written: {error.strerror}.") from None
+    name = f"--gallery {folder}"
+    write_files(folder, {f"{key}.svg": cell.svg() for key, cell in ZOO.items()}, name)
+    page = folder.with_suffix(".md")
+    write_files(page.parent, {page.name: gallery_page(folder.name)}, name)
 
 
 def gallery_page(folder: str) -> str:
@@ -214,13 +200,13 @@ def _gallery_row(cell: Cell) -> str:
 
 
 def gallery_section(name: str, folder: str) -> Iterator[str]:
-    """What the page says of a cell: its source, its picture, its nearest relative."""
+    """The section of a cell: its source, its picture, its nearest relative."""
     cell = ZOO[name]
     yield f"## {name}"
     yield " ".join(cell.doc.split())
     yield f"![{name}]({folder}/{name}.svg)"
-    said = known(cell).removeprefix(f"it is {name}; ")
-    yield f"{said[0].upper()}{said[1:]}."
+    relative = known(cell).removeprefix(f"it is {name}; ")
+    yield f"{relative[0].upper()}{relative[1:]}."
 
 
 if __name__ == "__main__":

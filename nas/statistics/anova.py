@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 N_TREES = 64
 N_PLACES = 64
-"""At which marginals are computed."""
+"""Places at which marginals are computed."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +28,24 @@ class Marginal:
     """In [0, 1]."""
     means: tuple[float, ...]
     deviations: tuple[float, ...]
-    """Between trees, which were grown on other samples of the points."""
+    """Standard deviations between trees, each of which was grown on another sample."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of the variance of what the forest predicts over the unit cube; they add up to 1."""
+    """Shares of the variance of the predictions over the unit cube; their sum is 1."""
 
     single: dict[str, float]
-    """What each variable explains alone."""
+    """The share that each variable explains alone."""
     pairs: dict[tuple[str, str], float]
-    """What two explain together beyond what each does alone."""
+    """The share that two explain together, beyond that of each alone."""
     higher: float
-    """What only three and more explain together."""
+    """The share that only three and more explain together."""
     marginals: dict[str, Marginal]
 
     @property
     def interactions(self) -> float:
-        """All that no variable explains alone."""
+        """The share that no variable explains alone."""
         return sum(self.pairs.values()) + self.higher
 
 
@@ -59,14 +59,13 @@ def shares(names: Sequence[str], points: Array, values: Array, seed: int = 0) ->
     assert points.shape == (len(values), len(names))
     assert ((points >= 0) & (points <= 1)).all()
     forest = RandomForestRegressor(n_estimators=N_TREES, random_state=seed).fit(points, values)
-    trees = [_Boxes.of(one.tree_, len(names)) for one in forest.estimators_]
-    varied = [one for one in trees if one.variance > 0]
+    trees = [_Boxes.of(tree.tree_, len(names)) for tree in forest.estimators_]
+    varied = [tree for tree in trees if tree.variance > 0]
     if not varied:
         return None
-    parts = np.array([_parts(one) for one in varied]).mean(axis=0)
-    several = list(combinations(names, 2))
-    single = {name: float(part) for name, part in zip(names, parts, strict=False)}
-    pairs = {two: float(part) for two, part in zip(several, parts[len(names) :], strict=True)}
+    parts = np.array([_parts(tree) for tree in varied]).mean(axis=0)
+    single = dict(zip(names, map(float, parts), strict=False))
+    pairs = dict(zip(combinations(names, 2), map(float, parts[len(names) :]), strict=True))
     curves = {name: _marginal(trees, place) for place, name in enumerate(names)}
     return Shares(single, pairs, max(0.0, 1 - float(parts.sum())), curves)
 
@@ -76,32 +75,32 @@ class _Boxes:
     """A tree as its leaves: a value on each of the boxes that fill the unit cube."""
 
     low: Array
-    """(leaves, variables)."""
+    """The lower corners: (leaves, variables)."""
     high: Array
     values: Array
-    """(leaves,)."""
+    """(leaves,)"""
 
     @staticmethod
     def of(tree: Any, n_variables: int) -> "_Boxes":
-        """From a tree of scikit-learn."""
+        """The leaves of a tree of scikit-learn."""
         leaves: list[tuple[Array, Array, float]] = []
-        left_to_do = [(0, np.zeros(n_variables), np.ones(n_variables))]
-        while left_to_do:
-            node, low, high = left_to_do.pop()
+        stack = [(0, np.zeros(n_variables), np.ones(n_variables))]
+        while stack:
+            node, low, high = stack.pop()
             variable = tree.feature[node]
             if variable < 0:
                 leaves.append((low, high, float(tree.value[node].item())))
                 continue
             below, above = high.copy(), low.copy()
             below[variable] = above[variable] = tree.threshold[node]
-            left_to_do.append((tree.children_left[node], low, below))
-            left_to_do.append((tree.children_right[node], above, high))
+            stack.append((tree.children_left[node], low, below))
+            stack.append((tree.children_right[node], above, high))
         lows, highs, values = zip(*leaves, strict=True)
         return _Boxes(np.array(lows), np.array(highs), np.array(values))
 
     @property
     def sizes(self) -> Array:
-        """Lengths of the edges."""
+        """The lengths of the edges."""
         return self.high - self.low
 
     @property
@@ -113,7 +112,7 @@ class _Boxes:
         return float((self.values - self.mean) ** 2 @ self.sizes.prod(axis=1))
 
     def pieces(self, variable: int) -> tuple[Array, Array]:
-        """The parts of [0, 1] between splits: their lengths, and (leaves, parts) who holds them."""
+        """The parts of [0, 1] between splits: their lengths, and `holds` of their middles."""
         edges = np.unique(np.concatenate([self.low[:, variable], self.high[:, variable]]))
         return np.diff(edges), self.holds(variable, (edges[1:] + edges[:-1]) / 2)
 
@@ -122,18 +121,16 @@ class _Boxes:
         low, high = self.low[:, variable, None], self.high[:, variable, None]
         # A place on an edge is in the lower box, as in the tree; 0 is in the first.
         inside = ((places > low) | ((low == 0) & (places == 0))) & (places <= high)
-        held: Array = inside.astype(np.float64)
-        return held
+        return np.asarray(inside, dtype=np.float64)
 
     def without(self, *variables: int) -> Array:
-        """(leaves,): value times the share of the other variables' space that the box fills."""
+        """Each leaf's value times the share of the other variables' space that its box fills."""
         others = np.delete(self.sizes, variables, axis=1)
-        weighted: Array = self.values * others.prod(axis=1)
-        return weighted
+        return np.asarray(self.values * others.prod(axis=1))
 
 
 def _parts(boxes: _Boxes) -> list[float]:
-    """Shares of the single variables, then of the pairs, in their order."""
+    """The shares of the single variables, then those of the pairs, in their order."""
     n_variables = boxes.low.shape[1]
     mean, total = boxes.mean, boxes.variance
     pieces = [boxes.pieces(variable) for variable in range(n_variables)]
@@ -152,6 +149,6 @@ def _parts(boxes: _Boxes) -> list[float]:
 
 def _marginal(trees: Sequence[_Boxes], variable: int) -> Marginal:
     places = (np.arange(N_PLACES) + 0.5) / N_PLACES
-    curves = np.array([one.without(variable) @ one.holds(variable, places) for one in trees])
+    curves = np.array([tree.without(variable) @ tree.holds(variable, places) for tree in trees])
     means, deviations = curves.mean(axis=0), curves.std(axis=0)
-    return Marginal(*(tuple(map(float, one)) for one in (places, means, deviations)))
+    return Marginal(*(tuple(map(float, line)) for line in (places, means, deviations)))

@@ -1,15 +1,11 @@
-"""What few paired numbers can say: intervals of a mean, a rank test, a correction, a verdict.
+"""Statistics of few paired numbers: intervals of a mean, a rank test, a correction, a verdict.
 
-Intervals for few seeds (`interval`) were chosen by simulation, 2,000 samples each of normal,
-triangular, uniform, Laplace, Student's t with 5 and 3 degrees of freedom, Gumbel, gamma and
-exponential values and of normal ones with outliers. How often an interval of 95 % holds the mean of
-10 values, over these shapes: percentile bootstrap 87 to 91 %, Student's t 91 to 97 % (least where
-values are skewed), studentised bootstrap 92 to 97 % (least where tails are heavy). What is used
-takes each end from the studentised bootstrap where that is farther out than Student's t, and half
-way between the two where it is not: 94 to 97 %; with 5, 7 and 20 values 92 to 97 %. With few values
-some resamples have next to no spread, and such an end can be absurdly far: none is farther than
-1.5 times Student's t, which costs at most a point (of exponential values).
-`tests/statistics/test_stats.py` measures it again.
+`interval` was chosen by simulation, with 2,000 samples each of normal, triangular, uniform,
+Laplace, Student's t (5 and 3 degrees of freedom), Gumbel, gamma and exponential values and of
+normal ones with outliers. A 95 % interval of 10 values holds the true mean in 87 to 91 % of the
+samples with the percentile bootstrap, 91 to 97 % with Student's t (least where values are skewed),
+92 to 97 % with the studentised bootstrap (least where tails are heavy), and 94 to 97 % with
+`interval`; with 5, 7 and 20 values 92 to 97 %. `tests/statistics/test_stats.py` measures it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,20 +15,24 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.errors import counted
+
 Array = NDArray[np.float64]
 RESAMPLES = 2000
 COVERAGE = 0.95
 LEVEL = 0.05
-"""Of a false claim, among all pairs that are corrected together."""
+"""The chance of a false claim, among all pairs that are corrected together."""
 FEWEST = 5
-"""Pairs below which nothing is claimed (Lindauer & Hutter 2020 ask for repetitions; two or three
-seeds hold no interval)."""
+"""Pairs below which no difference is claimed (Lindauer & Hutter 2020 ask for repetitions; two or
+three seeds hold no interval)."""
 FLAT = 1e-9
-"""A resample whose spread is this share of the sample's has none."""
+"""Share of the sample's spread below which a resample counts as one without spread."""
 FARTHEST = 1.5
-"""An end's distance from the mean, at most, in that of Student's t."""
+"""The largest distance of an end from the mean, as a multiple of Student's t: with few values some
+resamples have next to no spread, and such an end could be absurdly far. It costs at most a point of
+coverage, with exponential values."""
 MOST_FLAT = 0.01
-"""Share of resamples without spread above which they say nothing of the tails."""
+"""Share of resamples without spread above which Student's t is used."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,20 @@ def _weights(n: int, seed: int) -> Array:
 
 
 def intervals(samples: Array, seed: int = 0) -> list[Interval]:
-    """Of each column of [many, columns], by the percentile bootstrap: never outside the values.
-
-    For curves over 50 values and more; too narrow for few.
-    """
+    """The interval of each column of [many, columns] by the percentile bootstrap, which never
+    leaves the range of the values. It is meant for 50 rows and more, and too narrow for few."""
     tail = 50 * (1 - COVERAGE)
     low, high = np.percentile(_weights(len(samples), seed) @ samples, [tail, 100 - tail], axis=0)
     means = samples.mean(axis=0)
-    return [Interval(*map(float, one)) for one in zip(means, low, high, strict=True)]
+    return [Interval(*map(float, column)) for column in zip(means, low, high, strict=True)]
 
 
 def interval(values: Sequence[float], seed: int = 0) -> Interval | None:
-    """Of the mean of few values, such as differences paired by seed; None for fewer than 2.
+    """The interval of the mean of few values, such as differences paired by seed; None below 2.
 
     Each end is that of the studentised bootstrap (Efron & Tibshirani 1993, section 12.5), or half
-    way from it to that of Student's t if this is farther out, but no farther than `FARTHEST`; of
-    values that nearly all are equal, whose resamples say nothing, it is that of Student's t.
+    way from it to that of Student's t if this is farther out, but no farther than `FARTHEST`. For
+    values of which nearly all are equal it is that of Student's t.
     """
     from scipy.stats import t
 
@@ -105,19 +103,16 @@ def rank_test(differences: Sequence[float]) -> float:
     """
     from scipy.stats import rankdata
 
-    left = np.array([one for one in differences if one != 0])
-    if not len(left):
+    nonzero = np.array([difference for difference in differences if difference != 0])
+    if not len(nonzero):
         return 1.0
-    ranks = np.rint(2 * rankdata(np.abs(left))).astype(np.int64)  # doubled: shared ones are halves
+    ranks = np.rint(2 * rankdata(np.abs(nonzero))).astype(np.int64)  # doubled: shared are halves
     chances = np.ones(1)
-    for rank in ranks:  # chances[s]: that the positive ones have the doubled rank sum s
-        longer = np.zeros(len(chances) + rank)
-        longer[: len(chances)] += chances / 2
-        longer[rank:] += chances / 2
-        chances = longer
+    for rank in ranks:  # chances[s]: that the positive differences have the doubled rank sum s
+        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
     from_middle = np.abs(2 * np.arange(len(chances)) - ranks.sum())
-    seen = abs(2 * int(ranks[left > 0].sum()) - int(ranks.sum()))
-    return min(1.0, float(chances[from_middle >= seen].sum()))
+    observed = abs(2 * int(ranks[nonzero > 0].sum()) - int(ranks.sum()))
+    return min(1.0, float(chances[from_middle >= observed].sum()))
 
 
 def smallest_p(n: int) -> float:
@@ -126,68 +121,67 @@ def smallest_p(n: int) -> float:
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Corrected p values (Holm 1979): below `LEVEL` for a false one in at most that share of cases.
-
-    Of m, the smallest is multiplied by m, the next by m - 1, …, and none is below one before it.
-    """
-    corrected, largest = {}, 0.0
+    """Corrected p values (Holm 1979): one of them is wrongly below `LEVEL` in at most that share of
+    cases. The smallest of m is multiplied by m, the next by m - 1, …, and none is below the one
+    before it."""
+    corrected, largest = dict(p_values), 0.0
     for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
         largest = max(largest, min(1.0, (len(p_values) - place) * p_values[name]))
         corrected[name] = largest
-    return {name: corrected[name] for name in p_values}
+    return corrected
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What was measured of two cells, paired by seed."""
+    """The difference of two cells, paired by seed."""
 
     first: str
     other: str
     n: int
-    """Pairs."""
+    """The number of pairs."""
     gain: Interval | None
-    """By how much the first is better, whatever the direction of the metric; None for one pair."""
+    """How much better the first is, whatever the direction of the metric; None for one pair."""
     p: float
     corrected: float
-    """By `holm`, over all firsts."""
+    """The p value corrected by `holm`, over all firsts."""
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the test and the interval both say that there is a difference, from enough."""
+        """Whether the test and the interval both show a difference, with enough pairs."""
         enough = self.n >= FEWEST and self.gain is not None
         return enough and self.corrected <= LEVEL and bool(self.gain and self.gain.excludes_zero)
 
 
 def differences(gains: Mapping[str, Sequence[float]], other: str) -> dict[str, Difference]:
-    """Each cell against another one, from what it is better by on each seed; corrected together."""
-    p_values = {name: rank_test(one) for name, one in gains.items()}
+    """Each cell against another one, from its gains by seed; p values are corrected together."""
+    p_values = {name: rank_test(by) for name, by in gains.items()}
     corrected = holm(p_values)
     return {
-        name: Difference(name, other, len(one), interval(one), p_values[name], corrected[name])
-        for name, one in gains.items()
+        name: Difference(name, other, len(by), interval(by), p_values[name], corrected[name])
+        for name, by in gains.items()
     }
 
 
-def verdict(found: Difference, where: str, what: str) -> str:
-    """One sentence; `where` is the task, `what` the metric with its unit."""
-    first, other, gain = found.first, found.other, found.gain
-    seeds = f"n = {found.n} seed{'' if found.n == 1 else 's'}"
-    if gain is None or found.n < FEWEST:
-        return f"{first} and {other} on {where}: no claim from fewer than {FEWEST} seeds ({seeds})."
-    test = f"{seeds}, corrected p = {shown_p(found.corrected)}"
-    if not found.is_claimed:
+def verdict(difference: Difference, task: str, metric: str) -> str:
+    """One sentence; `metric` comes with its unit."""
+    first, other, gain = difference.first, difference.other, difference.gain
+    seeds = f"n = {counted(difference.n, 'seed')}"
+    if gain is None or difference.n < FEWEST:
+        return f"{first} and {other} on {task}: no claim from fewer than {FEWEST} seeds ({seeds})."
+    test = f"{seeds}, corrected p = {shown_p(difference.corrected)}"
+    if not difference.is_claimed:
         return (
-            f"{first} and {other} on {where}: no evidence of a difference ({what} better by "
+            f"{first} and {other} on {task}: no evidence of a difference ({metric} better by "
             f"{gain.mean:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {test})."
         )
     how = "better" if gain.mean > 0 else "worse"
     low, high = sorted((abs(gain.low), abs(gain.high)))
     return (
-        f"{first} is {how} than {other} on {where}: {what} by {abs(gain.mean):.4f} "
+        f"{first} is {how} than {other} on {task}: {metric} by {abs(gain.mean):.4f} "
         f"[{low:.4f}, {high:.4f}] ({test})."
     )
 
 
 def shown_p(p: float) -> str:
-    """To two digits."""
+    """A p value with two digits."""
     return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
