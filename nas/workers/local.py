@@ -32,6 +32,23 @@ READY_S = 0.05  # between two checks whether a worker has begun
 _LAUNCH = threading.Lock()  # os.environ, which a launch changes for a moment, is global
 
 
+class Stopwatch:
+    """Seconds in which it ran, over several times."""
+
+    def __init__(self) -> None:
+        self._stopped_s = 0.0
+        self.since: float | None = None
+        """When it was started last; None while it stands."""
+
+    @property
+    def total_s(self) -> float:
+        return self._stopped_s + (0.0 if self.since is None else time.monotonic() - self.since)
+
+    def run(self, runs: bool) -> None:
+        """Start it, anew if it runs already, or stop it."""
+        self._stopped_s, self.since = self.total_s, time.monotonic() if runs else None
+
+
 class Workers(ABC):
     """Runs evaluations elsewhere, `n_slots` at a time, in the order in which they were submitted.
 
@@ -117,8 +134,7 @@ class LocalWorkers(Workers):
 
     @property
     def busy_s(self) -> float:
-        now = time.monotonic()
-        return sum(w.busy_s + (now - w.began if w.began else 0.0) for w in self._workers)
+        return sum(worker.busy.total_s for worker in self._workers)
 
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
         # Pickled here, so that an evaluation that cannot be (un)pickled does not end a worker.
@@ -142,7 +158,7 @@ class LocalWorkers(Workers):
     def _evaluate(self, evaluation: Evaluation, pickled: bytes) -> Result:
         started = time.monotonic()
         worker = self._idle.pop()
-        worker.began = started
+        worker.busy.run(True)
         faults: list[Fault] = []
         try:
             for n_tries in range(1, self._max_tries + 1):
@@ -156,7 +172,7 @@ class LocalWorkers(Workers):
                 if not fault.retry:
                     break
         finally:
-            worker.busy_s, worker.began = worker.busy_s + time.monotonic() - started, None
+            worker.busy.run(False)
             self._idle.append(worker)
         own = [fault for fault in faults if not fault.machine]
         if fault.machine and not (fault.retry and own):
@@ -266,8 +282,7 @@ class _Worker:
 
     def __init__(self, run: str, memory_limit_bytes: int | None, device: str) -> None:
         self._arguments = (run, os.getpid(), memory_limit_bytes, device)
-        self.busy_s = 0.0
-        self.began: float | None = None
+        self.busy = Stopwatch()
         self.future: Future[Result | Fault] = Future()
         self._start()
 

@@ -23,7 +23,7 @@ from nas.errors import SearchError, hidden
 from nas.protocol.evaluation import Cost, Evaluation, Outcome, Result
 from nas.workers.config import ClusterConfig, room
 from nas.workers.connection import check_head, connect, head_of
-from nas.workers.local import START_LIMIT_S, Workers
+from nas.workers.local import START_LIMIT_S, Stopwatch, Workers
 from nas.workers.slot import Slot, versions
 from nas.workers.worker import one_line
 
@@ -57,21 +57,6 @@ class Task:
         return self.future.running() or self.future.set_running_or_notify_cancel()
 
 
-@dataclass
-class Span:
-    """Time that passed while something was so."""
-
-    total_s: float = 0.0
-    since: float | None = None
-
-    @property
-    def s(self) -> float:
-        return self.total_s + (0.0 if self.since is None else time.monotonic() - self.since)
-
-    def set(self, is_so: bool) -> None:
-        self.total_s, self.since = self.s, time.monotonic() if is_so else None
-
-
 @dataclass(eq=False)
 class RemoteSlot:
     """A slot as the coordinator sees it."""
@@ -82,8 +67,8 @@ class RemoteSlot:
     anywhere: bool
     """Whether it was asked for wherever there is room."""
     task: Task | None = None
-    ready: Span = field(default_factory=Span)
-    busy: Span = field(default_factory=Span)
+    ready: Stopwatch = field(default_factory=Stopwatch)
+    busy: Stopwatch = field(default_factory=Stopwatch)
 
     @property
     def is_ready(self) -> bool:
@@ -92,7 +77,7 @@ class RemoteSlot:
     def take(self, task: Task | None) -> Task | None:
         """Have this task, or none; returns the one before."""
         self.task, before = task, self.task
-        self.busy.set(task is not None)
+        self.busy.run(task is not None)
         return before
 
 
@@ -137,11 +122,11 @@ class Slots:
 
     @property
     def busy_s(self) -> float:
-        return self._dropped_busy_s + sum(slot.busy.s for slot in self)
+        return self._dropped_busy_s + sum(slot.busy.total_s for slot in self)
 
     @property
     def ready_s(self) -> float:
-        return self._dropped_ready_s + sum(slot.ready.s for slot in self)
+        return self._dropped_ready_s + sum(slot.ready.total_s for slot in self)
 
     def refresh(self) -> None:
         """Make slots where there is room, drop those whose node has left or that hang."""
@@ -206,7 +191,7 @@ class Slots:
         elif slot.node in self._refused:
             self.refuse(slot.node, "")
         else:
-            slot.ready.set(True)
+            slot.ready.run(True)
 
     def refuse(self, node: str, why: str) -> None:
         """Use a node no more; its tasks go to others."""
@@ -232,8 +217,8 @@ class Slots:
         self._all.remove(slot)
         if task := slot.take(None):
             self.returned.append((task, loss))
-        self._dropped_busy_s += slot.busy.s
-        self._dropped_ready_s += slot.ready.s
+        self._dropped_busy_s += slot.busy.total_s
+        self._dropped_ready_s += slot.ready.total_s
         try:
             ray.kill(slot.actor)
         except (RayError, ConnectionError, ValueError):  # it is gone, or the connection is
