@@ -5,6 +5,7 @@ import io
 import pkgutil
 import subprocess
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -70,7 +71,10 @@ def finished_here(
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
+        warnings.catch_warnings(),
     ):
+        # A process of its own would print what MLflow's tables warn of, and go on.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
         patch.chdir(folder)
         patch.setenv("NAS_TEST_SLEEP_S", "0")
         for name, value in extra.items():
