@@ -31,11 +31,11 @@ WORKERS = {2: 1.9}
 """Throughput of so many workers as a multiple of one worker's."""
 
 
-def goal(cell: str, against: str, given: Input, mode: Mode, hidden: int) -> float | None:
+def goal(cell: str, against: str, inputs: Input, mode: Mode, hidden: int) -> float | None:
     """The ratio that a row aims at; None if there is none."""
     if mode not in MODES or hidden not in WIDTHS:
         return None
     for row in GOALS:
-        if cell in row.cells and against == row.against and given in row.inputs:
+        if cell in row.cells and against == row.against and inputs in row.inputs:
             return row.ratios[WIDTHS.index(hidden)]
     return None

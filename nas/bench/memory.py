@@ -31,7 +31,7 @@ class Memory:
     steps: int
     torch: str
     peak_bytes: dict[str, int]
-    """By arm."""
+    """Peak of each arm."""
 
 
 def memory(name: str, hidden: int, batch: int, steps: int, times: int) -> Memory:

@@ -1,6 +1,6 @@
 """A report as a picture; matplotlib is imported only for this."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,10 @@ def draw(report: Report, path: Path) -> None:
     lines = len(inputs) + bool(others)
     figure = Figure(figsize=(4.2 * columns, 3.2 * lines), layout="tight")
     panels = figure.subplots(lines, columns, squeeze=False)
-    for line, given in enumerate(inputs):
+    for line, input_kind in enumerate(inputs):
         for column, mode in enumerate(modes):
             panel = panels[line][column]
-            _ratios(panel, report, given, mode)
+            _ratios(panel, report, input_kind, mode)
             if line == column == 0:
                 panel.legend(fontsize="x-small")
     for column, other in enumerate(others):
@@ -39,26 +39,26 @@ def draw(report: Report, path: Path) -> None:
     write_file(path, png_of(figure), f"--png {path}")
 
 
-def _ratios(panel: "Axes", report: Report, given: str, mode: str) -> None:
+def _ratios(panel: "Axes", report: Report, input_kind: str, mode: str) -> None:
     """Lines with quartiles, and the goals as dashes of the same colour."""
-    for label, rows in _curves(report, given, mode).items():
+    for label, rows in _curves(report, input_kind, mode).items():
         ratios = [row.ratios[row.torch] for row in rows]
         # A median of few rounds may lie outside of the quartiles.
         below = [max(0.0, ratio.ratio - ratio.low) for ratio in ratios]
         above = [max(0.0, ratio.high - ratio.ratio) for ratio in ratios]
         widths, values = [row.shape.hidden for row in rows], [ratio.ratio for ratio in ratios]
         drawn = panel.errorbar(widths, values, (below, above), marker="o", capsize=2, label=label)
-        wanted = {row.shape.hidden: row.goals[row.torch] for row in rows if row.torch in row.goals}
-        panel.plot(list(wanted), list(wanted.values()), "--", color=drawn[0].get_color())
+        marks = {row.shape.hidden: row.goals[row.torch] for row in rows if row.torch in row.goals}
+        panel.plot(list(marks), list(marks.values()), "--", color=drawn[0].get_color())
     panel.axhline(1, color="grey", linewidth=0.8)
-    panel.set_title(f"{given}, {mode}", fontsize="medium")
+    panel.set_title(f"{input_kind}, {mode}", fontsize="medium")
     panel.set_ylabel("times as fast as torch's", fontsize="small")
     _by_width(panel, sorted({row.shape.hidden for row in report.rows}))
 
 
-def _curves(report: Report, given: str, mode: str) -> dict[str, list[Row]]:
+def _curves(report: Report, input_kind: str, mode: str) -> dict[str, list[Row]]:
     """The rows of a panel by the label of their line, narrow first."""
-    rows = [row for row in report.rows if (row.input, row.mode) == (given, mode)]
+    rows = [row for row in report.rows if (row.input, row.mode) == (input_kind, mode)]
     several = len({(row.shape.batch, row.shape.steps) for row in rows}) > 1
     threads = len({row.threads for row in rows}) > 1
     curves: dict[str, list[Row]] = {}
@@ -92,8 +92,8 @@ def _mutants(panel: "Axes", report: Report) -> None:
     widths = sorted({mutant.shape.hidden for mutant in report.mutants})
     shares = [[m.share for m in report.mutants if m.shape.hidden == width] for width in widths]
     panel.boxplot(shares, whis=(0, 100))
-    wanted = [goals.MUTANTS.get(width, float("nan")) for width in widths]
-    panel.plot(range(1, 1 + len(widths)), wanted, "--", color="C0")
+    marks = [goals.MUTANTS.get(width, float("nan")) for width in widths]
+    panel.plot(range(1, 1 + len(widths)), marks, "--", color="C0")
     panel.set_xticks(range(1, 1 + len(widths)), labels=[str(width) for width in widths])
     panel.set_xlabel("hidden width", fontsize="small")
     panel.set_title("GFLOP/s of random mutants / the LSTM's", fontsize="medium")
@@ -102,20 +102,28 @@ def _mutants(panel: "Axes", report: Report) -> None:
 def _members(panel: "Axes", report: Report) -> None:
     gains = [compare(part.times_s["in turn"], part.times_s["together"]) for part in report.members]
     labels = [f"H {part.hidden}" for part in report.members]
-    panel.bar(labels, [gain.ratio for gain in gains])
-    panel.axhline(1, color="grey", linewidth=0.8)
-    panel.set_title(f"{report.members[0].members} members: together / in turn", fontsize="medium")
+    title = f"{report.members[0].members} members: together / in turn"
+    _bars(panel, title, labels, [gain.ratio for gain in gains], line=True)
 
 
 def _memory(panel: "Axes", report: Report) -> None:
     labels = [f"{part.cell}\n{part.hidden}, {part.batch}, {part.steps}" for part in report.memory]
     shares = [part.peak_bytes["c"] / part.peak_bytes[part.torch] for part in report.memory]
-    panel.bar(labels, shares)
+    _bars(panel, "peak memory: ours / torch's (H, B, T)", labels, shares, line=True)
     panel.tick_params(axis="x", labelsize="x-small")
-    panel.axhline(1, color="grey", linewidth=0.8)
-    panel.set_title("peak memory: ours / torch's (H, B, T)", fontsize="medium")
 
 
 def _search(panel: "Axes", report: Report) -> None:
-    panel.bar([run.backend for run in report.search], [run.per_minute for run in report.search])
-    panel.set_title("cells judged a minute, quickstart", fontsize="medium")
+    backends = [run.backend for run in report.search]
+    speeds = [run.per_minute for run in report.search]
+    _bars(panel, "cells judged a minute, quickstart", backends, speeds)
+
+
+def _bars(
+    panel: "Axes", title: str, labels: Sequence[str], values: Sequence[float], line: bool = False
+) -> None:
+    """Draw a bar for each value, and a line at 1."""
+    panel.bar(labels, values)
+    if line:
+        panel.axhline(1, color="grey", linewidth=0.8)
+    panel.set_title(title, fontsize="medium")

@@ -90,13 +90,13 @@ def _goals(report: Report) -> Section:
     comparisons: dict[tuple[object, ...], dict[int, list[str]]] = {}
     n_met = n_goals = 0
     for row in report.rows:
-        for arm, wanted in row.goals.items():
+        for arm, goal in row.goals.items():
             ratio = row.ratios[arm].ratio
-            n_met, n_goals = n_met + (ratio >= wanted), n_goals + 1
+            n_met, n_goals = n_met + (ratio >= goal), n_goals + 1
             sizes = (row.shape.batch, row.shape.steps, row.threads)
             by_width = comparisons.setdefault((row.cell, arm, row.input, row.mode, *sizes), {})
-            below = "" if ratio >= wanted else " below"
-            by_width.setdefault(row.shape.hidden, []).append(f"{ratio:.2f}{below} ({wanted:g})")
+            below = "" if ratio >= goal else " below"
+            by_width.setdefault(row.shape.hidden, []).append(f"{ratio:.2f}{below} ({goal:g})")
     rows = [
         (*about, *(" ".join(by_width.get(width, [])) for width in widths))
         for about, by_width in comparisons.items()

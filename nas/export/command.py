@@ -37,9 +37,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--task", default="", help="which weights of a winner that has several")
     made.add_argument("--onnx", metavar="OUT.onnx", default="", help="an ONNX graph, checked")
     made.add_argument("--register", metavar="NAME", default="", help="a model of MLflow")
-    made.add_argument("--alias", default="champion", help="of the registered version (champion)")
+    made.add_argument("--alias", default="champion", help="the version's alias (champion)")
     made.add_argument(
-        "--tracking-uri", default="", help="MLflow's; else MLFLOW_TRACKING_URI or ./mlflow.db"
+        "--tracking-uri", default="", help="MLflow's URI; else MLFLOW_TRACKING_URI or ./mlflow.db"
     )
     fresh = made.add_argument_group(
         "fresh layers", "for --onnx and --register of a cell without weights"
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     fresh.add_argument("--hidden-size", type=int, help="features of a state (32)")
     fresh.add_argument("--num-layers", type=int, help="layers (1)")
     fresh.add_argument("--bidirectional", action="store_true", default=None)
-    fresh.add_argument("--seed", type=int, help="of the weights (0)")
+    fresh.add_argument("--seed", type=int, help="seed of the weights (0)")
     return made
 
 
@@ -59,7 +59,6 @@ def export(given: argparse.Namespace) -> int:
         UserError: if an argument is wrong.
         SearchError: if an ONNX graph was not right.
     """
-    # torch is imported once the arguments are known to be good.
     refuse_credentials("--tracking-uri", given.tracking_uri)
     out, onnx = _out(given.out, ".py"), _out(given.onnx, ".onnx")
     if not (out or onnx or given.register):
@@ -69,7 +68,7 @@ def export(given: argparse.Namespace) -> int:
         raise UserError(
             f"--{_flag(chosen)} is for --onnx and --register; a plain file has any size."
         )
-    from nas.export.source import Sizes, find, module_of
+    from nas.export.source import Sizes, find, module_of  # torch, once the arguments are good
 
     source = find(given.cell, given.task)
     if chosen and source.loaded is not None:
@@ -85,12 +84,10 @@ def export(given: argparse.Namespace) -> int:
         shapes = ", ".join(f"{n_steps} x {batch}" for n_steps, batch in SHAPES)
         print(f"{onnx}: equal to torch within {worst:.0e} at (time x batch) {shapes}.")
     if given.register:
-        from nas.export.source import results_of, weights
-        from nas.record.model import Registration, register
+        from nas.export.source import registration
+        from nas.record.model import register
 
-        metrics, tags = results_of(source)
-        tags |= {} if source.loaded else {"nas.weights": "fresh"}
-        model = Registration(weights(module, described), described, metrics, tags)
+        model = registration(source, module, described)
         version = register(model, given.register, given.alias, given.tracking_uri)
         name = f"models:/{given.register}@{given.alias}"
         print(f'{name}: version {version}; nas.load("{name}") reads it back.')

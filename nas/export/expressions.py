@@ -281,14 +281,14 @@ class _Printer:
     def _row(self, i: int, width: Width | None = None) -> str:
         """A value as (batch, width)."""
         x, own = self.names[0], self.cell.widths[i]
-        wanted = own if width is None else width
+        as_wide = own if width is None else width
         code, binds = self.reference(i)
         if self.kinds[i] == "number":
-            return f"{x}.new_full(({x}.shape[0], {width_code(wanted, x)}), {code})"
-        if self.kinds[i] == "row" and (own != 1 or wanted == 1):
+            return f"{x}.new_full(({x}.shape[0], {width_code(as_wide, x)}), {code})"
+        if self.kinds[i] == "row" and (own != 1 or as_wide == 1):
             return code
         code = code if binds == ATOM else f"({code})"
-        return f"{code}.expand({x}.shape[0], {width_code(wanted, x)})"
+        return f"{code}.expand({x}.shape[0], {width_code(as_wide, x)})"
 
     def outputs(self) -> tuple[str, ...]:
         """Code of all returned values; too long ones get lines of their own."""

@@ -91,8 +91,10 @@ class Network(Graph):
             if lower and "norm" in rnn.stacking:
                 ones = self.constant("ones", np.ones(layer.sizes[0]))
                 read = self.op("LayerNormalization", x, ones, axis=-1, epsilon=1e-5)
-            given = [read, *below[direction]]
-            y, final, below[direction] = self.layer(layer, f"layers.{k}.", given, starts, direction)
+            sequences = [read, *below[direction]]
+            y, final, below[direction] = self.layer(
+                layer, f"layers.{k}.", sequences, starts, direction
+            )
             finals.append(final)
             outputs.append(y)
             if len(outputs) == directions:
@@ -106,7 +108,7 @@ class Network(Graph):
         return x
 
     def layer(
-        self, layer: EagerCell, name: str, given: list[str], starts: list[str], reverse: int
+        self, layer: EagerCell, name: str, sequences: list[str], starts: list[str], reverse: int
     ) -> tuple[str, list[str], list[str]]:
         """Add one Scan, and return y, the final states, and the values for the layer above."""
         from onnx import helper
@@ -120,12 +122,12 @@ class Network(Graph):
         self.nodes.append(
             helper.make_node(
                 "Scan",
-                [*starts, *given],
+                [*starts, *sequences],
                 results,
                 name=f"{name}scan",
                 body=body,
-                num_scan_inputs=len(given),
-                scan_input_directions=[reverse] * len(given),
+                num_scan_inputs=len(sequences),
+                scan_input_directions=[reverse] * len(sequences),
                 scan_output_directions=[reverse] * (len(results) - n_kept),
             )
         )
@@ -146,15 +148,15 @@ class Network(Graph):
         ]
         if isinstance(module, SequenceModel):
             ends = module.interface
-            given = value("x", (*rows, ends.inputs), number)
+            x = value("x", (*rows, ends.inputs), number)
             if ends.tokens:
-                given = value("tokens", rows, TensorProto.INT64)
+                x = value("tokens", rows, TensorProto.INT64)
             y = value(scores_name(module), (*rows, ends.outputs), number)
         else:
-            given = value("x", (*rows, rnn.input_size), number)
+            x = value("x", (*rows, rnn.input_size), number)
             directions = 2 if rnn.bidirectional else 1
             y = value("y", (*rows, directions * rnn.output_size), number)
-        inputs = [given, *(value(f"{name}_0", shape, number) for name, shape in shapes)]
+        inputs = [x, *(value(f"{name}_0", shape, number) for name, shape in shapes)]
         outputs = [y, *(value(f"{name}_n", shape, number) for name, shape in shapes)]
         constants = list(self.constants.values())
         return helper.make_graph(self.nodes, rnn.cell.name, inputs, outputs, constants)

@@ -84,8 +84,8 @@ def _blend(g: Graph, _: Node, a: str, b: str, c: str) -> str:
 
 
 def _gelu(g: Graph, _: Node, a: str) -> str:
-    one = g.op("Add", g.op("Erf", g.op("Mul", a, g.number(math.sqrt(0.5)))), g.number(1.0))
-    return g.op("Mul", g.op("Mul", a, g.number(0.5)), one)
+    twice = g.op("Add", g.op("Erf", g.op("Mul", a, g.number(math.sqrt(0.5)))), g.number(1.0))
+    return g.op("Mul", g.op("Mul", a, g.number(0.5)), twice)
 
 
 def _layer_norm(g: Graph, n: Node, a: str) -> str:

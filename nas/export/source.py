@@ -15,6 +15,7 @@ from nas.nn.attention import AttentionModel
 from nas.nn.loading import RECORDED, Loaded, described_layers, read
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
+from nas.record.model import Registration
 from nas.study.leaderboard import leaderboard
 from nas.study.location import find_study
 from nas.study.parse import parse
@@ -145,6 +146,15 @@ def results_of(source: Source) -> tuple[dict[str, float], dict[str, str]]:
     best = judgement.best if judgement else {}
     metrics |= {f"best.{task}": value for task, value in best.items() if value is not None}
     return metrics, tags | {"nas.study": location.name, "nas.name": row.name}
+
+
+def registration(
+    source: Source, module: RNN | SequenceModel, described: dict[str, Any]
+) -> Registration:
+    """The model with its results, as MLflow's registry keeps it."""
+    metrics, tags = results_of(source)
+    tags |= {} if source.loaded else {"nas.weights": "fresh"}
+    return Registration(weights(module, described), described, metrics, tags)
 
 
 def weights(module: RNN | SequenceModel, described: dict[str, Any]) -> bytes:

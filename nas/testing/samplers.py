@@ -87,9 +87,9 @@ def run(
     drawn: Drawn = []
     for number in range(n_trials):
         if number >= IN_FLIGHT:
-            told = number - IN_FLIGHT
-            _judge(study, told, value(drawn[told][1]))
-            study.tell(told, value(drawn[told][1]))
+            ended = number - IN_FLIGHT
+            _judge(study, ended, value(drawn[ended][1]))
+            study.tell(ended, value(drawn[ended][1]))
         for late in range(max(0, number - IN_FLIGHT + 1), number):
             _judge(study, late, (untold or value)(drawn[late][1]))
         drawn.append(_ask(study, make, space, seed, number))

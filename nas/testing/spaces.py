@@ -119,9 +119,9 @@ def _in_proposed(space: Space, params: Params, cell: Cell) -> Iterator[str]:
         yield f"{params} must always give\n{cell}got\n{again}"
     if not space.contains(cell):
         yield f"a proposed cell must be inside:\n{cell}"
-    if (found := space.params_of(cell)) is not None:
-        if space.propose(FixedTrial(found)).key != cell.key:
-            yield f"params_of must give the cell, got {found} for\n{cell}"
+    if (own := space.params_of(cell)) is not None:
+        if space.propose(FixedTrial(own)).key != cell.key:
+            yield f"params_of must give the cell, got {own} for\n{cell}"
 
 
 def _draws(space: Space) -> Drawn:
