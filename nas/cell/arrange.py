@@ -96,7 +96,7 @@ def free_name(wish: str, taken: Iterable[str], *, is_input: bool = False) -> str
 def _text_order(cell: AnyGraph) -> Sequence[int]:
     """Inputs, then each named node after the unnamed ones in its line, then the returned ones."""
     order: list[int] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
 
     def emit(root: int) -> None:
         stack = [(root, False)]
@@ -104,8 +104,8 @@ def _text_order(cell: AnyGraph) -> Sequence[int]:
             index, ready = stack.pop()
             if ready:
                 order.append(index)
-            elif index not in seen:
-                seen.add(index)
+            elif index not in visited:
+                visited.add(index)
                 stack.append((index, True))
                 stack.extend((arg, False) for arg in reversed(cell.nodes[index].args))
 

@@ -15,8 +15,7 @@ from nas.errors import UserError, unknown
 from nas.spaces.base import Params, Space, digest, suggested
 from nas.spaces.file import check_names, listed, once
 from nas.zoo import ZOO
-from nas.zoo.imports.chain import genotype_of
-from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, traced
+from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, genotype_of, traced
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

@@ -18,8 +18,7 @@ from nas.spaces import Genotypes, load_space
 from nas.spaces.genotypes import forests
 from nas.testing.spaces import check_recurrent, check_space
 from nas.zoo import ZOO
-from nas.zoo.imports.chain import genotype_of
-from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, traced
+from nas.zoo.imports.genotype import ACTIVATIONS, Genotype, genotype_of, traced
 
 DARTS, ENAS = load_space("darts"), load_space("enas")
 SMALL = Genotypes("small", 3, ("tanh", "relu"), ("tanh", "identity"), "loose_ends")
