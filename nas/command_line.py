@@ -34,8 +34,9 @@ class _Parser(jsonargparse.ArgumentParser):
         return re.sub(r"Annotated\[([^']+),(\s+)'([^']*)'\]", r"\1,\2\3", text)
 
 
-def parser_of(
-    owner: type, prog: str, usage: str, description: str, skip: Sequence[str] = ()
+@cache  # reading the docstrings takes a third of a second
+def _parser_of(
+    owner: type, prog: str, usage: str, description: str, skip: tuple[str, ...], reads_files: bool
 ) -> jsonargparse.ArgumentParser:
     """A parser whose flags are the fields of a configuration, explained by their docstrings."""
     # A group's class follows from its field's name, so that its fields are flags like all others.
@@ -49,26 +50,35 @@ def parser_of(
         prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False
     )
     parser.add_class_arguments(owner, skip=set(skip))
+    if reads_files:
+        parser.add_argument("--config", action="config", help="an experiment or a file, see above")
     return parser
 
 
-def instantiate(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[str, object]:
-    """The values of all fields, groups as dataclasses, from the flags that `flags` yields.
-
-    Raises:
-        UserError: for a value that does not fit its field.
-        SystemExit: after --help and --print_config.
-    """
+def _values(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[str, Any]:
     try:
         namespace = parser.parse_args(list(given))
         namespace.pop("config", None)
-        values: dict[str, object] = parser.instantiate(namespace).as_dict()
+        values: dict[str, Any] = parser.instantiate(namespace).as_dict()
     except (jsonargparse.ArgumentError, OSError) as error:
         raise UserError(readable(str(error))) from None
     return values
 
 
 Config = TypeVar("Config", bound="DataclassInstance")
+
+
+def read_config(
+    owner: type[Config], prog: str, usage: str, description: str, given: Sequence[str]
+) -> Config:
+    """The configuration of a command, from the flags that `flags` yields and the file in them.
+
+    Raises:
+        UserError: for a value that does not fit its field.
+        SystemExit: after --help and --print_config.
+    """
+    parser = _parser_of(owner, prog, usage, description, (), reads_files=True)
+    return owner(**_values(parser, given))
 
 
 def parse_flags(
@@ -80,10 +90,10 @@ def parse_flags(
         UserError: for an unknown flag, or a value that does not fit its field.
         SystemExit: after --help.
     """
-    parser = parser_of(type(default), prog, f"{prog} [--FIELD VALUE ...]", description, skip)
+    owner, usage = type(default), f"{prog} [--FIELD VALUE ...]"
+    parser = _parser_of(owner, prog, usage, description, tuple(skip), reads_files=False)
     parser.set_defaults({name: v for name, v in vars(default).items() if name not in skip})
-    values: dict[str, Any] = instantiate(parser, list(flags(type(default), arguments, {})))
-    return dataclasses.replace(default, **values)
+    return dataclasses.replace(default, **_values(parser, list(flags(owner, arguments, {}))))
 
 
 # --- the fields of the configuration, by their dotted names ---

@@ -6,19 +6,15 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import jsonargparse
 
 from nas.command_line import (
     check_file,
     fields_of,
     flags,
     guarded,
-    instantiate,
-    parser_of,
+    read_config,
     split_config,
 )
 from nas.compare.config import CompareConfig, cells_of
@@ -87,8 +83,8 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
         given = [*_from_config(source or DEFAULT), *given]
     if cells:
         given.append(f"--cells={json.dumps(cells)}")
-    values: dict[str, Any] = instantiate(_parser(), given)
-    config = CompareConfig(**values)
+    described = DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT)
+    config = read_config(CompareConfig, "python -m nas.compare", USAGE, described, given)
     if not config.cells:
         raise UserError(
             "name at least one cell to compare with GRU and LSTM: python -m nas.compare mut1."
@@ -127,11 +123,3 @@ def _study_name(cells: Sequence[str]) -> str:
     if len(name) > LONGEST_NAME:
         name = f"{name[:LONGEST_NAME]}_{hashlib.sha256(' '.join(cells).encode()).hexdigest()[:6]}"
     return name
-
-
-@cache  # reading the docstrings takes a third of a second
-def _parser() -> jsonargparse.ArgumentParser:
-    described = DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT)
-    parser = parser_of(CompareConfig, "python -m nas.compare", USAGE, described)
-    parser.add_argument("--config", action="config", help="an experiment or a file, see above")
-    return parser

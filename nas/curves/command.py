@@ -3,14 +3,10 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-import jsonargparse
 
 from nas.cell.cell import Cell
-from nas.command_line import check_file, flags, guarded, instantiate, parser_of, split_config
+from nas.command_line import check_file, flags, guarded, read_config, split_config
 from nas.curves.config import CurvesConfig
 from nas.errors import UserError
 from nas.resources import curves, find, is_curves
@@ -76,8 +72,8 @@ def parse(arguments: Sequence[str]) -> CurvesConfig:
     given = list(flags(CurvesConfig, rest, ALIASES))
     if source:
         given.insert(0, f"--config={_file(source)}")
-    values: dict[str, Any] = instantiate(_parser(), given)
-    config = CurvesConfig(**values)
+    described = DESCRIPTION.format(experiments=", ".join(curves()))
+    config = read_config(CurvesConfig, "python -m nas.curves", USAGE, described, given)
     if config.tasks.use == ("all",):
         config = dataclasses.replace(config, tasks=_all(config.tasks))
     config.check()
@@ -108,11 +104,3 @@ def _all(tasks: TasksConfig) -> TasksConfig:
         else:
             use.append(name)
     return dataclasses.replace(tasks, use=tuple(use))
-
-
-@cache  # reading the docstrings takes a third of a second
-def _parser() -> jsonargparse.ArgumentParser:
-    described = DESCRIPTION.format(experiments=", ".join(curves()))
-    parser = parser_of(CurvesConfig, "python -m nas.curves", USAGE, described)
-    parser.add_argument("--config", action="config", help="an experiment or a file, see above")
-    return parser

@@ -1,14 +1,11 @@
 """From the command line to a checked configuration, before anything slow is imported."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jsonargparse
-
-from nas.command_line import check_file, flags, instantiate, parser_of
+from nas.command_line import check_file, flags, read_config
 from nas.errors import UserError
 from nas.resources import find, is_comparison, is_curves, searches
 from nas.study.config import SearchConfig
@@ -48,8 +45,10 @@ def parse(arguments: Sequence[str], *, check: bool = True) -> SearchConfig:
             )
         check_file(SearchConfig, path)
         given.insert(0, f"--config={path}")
-    values: dict[str, Any] = instantiate(_parser(), given)
-    config = SearchConfig(**{**values, "study": values["study"] or _study_name(path, source)})
+    described = DESCRIPTION.format(experiments=", ".join(searches()))
+    config = read_config(SearchConfig, "python -m nas.search", USAGE, described, given)
+    if not config.study:
+        config = dataclasses.replace(config, study=_study_name(path, source))
     if check:
         config.check()
     return config
@@ -59,15 +58,3 @@ def _study_name(path: Path | None, source: str) -> str:
     assert path is not None, "--help does not come here"
     name = path.resolve().parent.name if path.name == "config.yaml" else path.stem
     return re.sub(r"[^\w.-]+", "_", name) or source
-
-
-@cache  # reading the docstrings takes a third of a second
-def _parser() -> jsonargparse.ArgumentParser:
-    parser = parser_of(
-        SearchConfig,
-        "python -m nas.search",
-        USAGE,
-        DESCRIPTION.format(experiments=", ".join(searches())),
-    )
-    parser.add_argument("--config", action="config", help="what CONFIG says, as a flag")
-    return parser
