@@ -1,7 +1,7 @@
 """What a task is: data, a loss and the metric that is compared, with three splits.
 
 A task is a frozen dataclass whose fields are its configuration. It uses NumPy alone:
-`nas/training/windows.py` turns its windows into tensors. To add a task, write a file like
+`nas/training/window_tensors.py` turns its windows into tensors. To add a task, write a file like
 `memorization.py`, list its class in `nas/tasks/__init__.py` and `nas/tasks/config.py`, and test it
 with `nas.testing.check_task`. Its `interface` says what a model reads and writes, and its windows
 say which positions count:

@@ -1,4 +1,4 @@
-"""The heads: what the output layer's numbers lose, with the gradient, and which of them are right.
+"""The heads: the loss of the output layer's numbers, with its gradient, and which are right.
 
 A new head is a name in `nas.tasks.base.Head` and a row of `HEADS`; the tests compare every row with
 torch's own loss and autograd.
@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from nas.tasks.base import Head
 
 SMALL = 1e-30
-"""Shares below this are near what float32 cannot hold, and their logarithm is found otherwise."""
+"""Shares below this are almost too small for float32: log_softmax gives their logarithm."""
 
 
 @dataclass(frozen=True)
 class HeadFunctions:
-    """Of one member's scores, (scored, outputs), and targets, (scored,) or (scored, outputs)."""
+    """Functions of a member's scores, (scored, outputs), and targets, (scored,) or like scores."""
 
     loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     """The loss, summed over the positions, and its gradient by the scores."""
@@ -63,7 +63,7 @@ def _gaussian(means: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _none_is(means: Tensor, _: Tensor) -> Tensor:
-    """Numbers are near or far, not right."""
+    """Return that no guess is right: numbers are near or far."""
     return torch.zeros(len(means), dtype=torch.bool, device=means.device)
 
 

@@ -15,13 +15,16 @@ from nas.compile.stacked import aligned, is_aligned
 from nas.nn.members import head as layer_of
 from nas.tasks.base import Head
 from nas.training.heads import HEADS
-from nas.training.windows import TensorWindow
+from nas.training.window_tensors import TensorWindow
+
+Layer = tuple[Tensor, Tensor, Tensor]
+"""One member's y, (rows, width), weight and bias of the output layer; or their gradients."""
 
 
 def losses(
     y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head = "categorical"
 ) -> Tensor:
-    """The head's loss, summed over scored positions, a stream of the minibatch: (members,).
+    """Return the head's loss, summed over scored positions, a stream of the minibatch: (members,).
 
     y is (members, rows, width), weight (members, outputs, width), bias (members, outputs).
     """
@@ -34,13 +37,13 @@ def losses(
 def measure(
     y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head = "categorical"
 ) -> tuple[Tensor, Tensor]:
-    """The same losses, and whether each guess is right: (members, scored positions)."""
-    functions, found = HEADS[head], []
+    """Return the same losses, and whether each guess is right: (members, scored positions)."""
+    functions, losses, rights = HEADS[head], [], []
     for rows, *layer in zip(y, weight, bias, strict=True):
         scores = layer_of(_scored(rows, window), *layer)
-        right = functions.right(scores, window.targets)
-        found.append((functions.loss(scores, window.targets)[0] / window.n_streams, right))
-    return torch.stack([loss for loss, _ in found]), torch.stack([right for _, right in found])
+        rights.append(functions.right(scores, window.targets))
+        losses.append(functions.loss(scores, window.targets)[0] / window.n_streams)
+    return torch.stack(losses), torch.stack(rights)
 
 
 def _scored(y: Tensor, window: TensorWindow) -> Tensor:
@@ -52,11 +55,11 @@ class _Losses(torch.autograd.Function):
     def forward(
         ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head
     ) -> Tensor:
-        gradients = [torch.empty_like(of) for of in (y, weight, bias)]
-        members = zip(y, weight, bias, *gradients, strict=True)
-        found = [_differentiate(window, head, *member) for member in members]
+        gradients = [torch.empty_like(tensor) for tensor in (y, weight, bias)]
+        members = zip(zip(y, weight, bias, strict=True), zip(*gradients, strict=True), strict=True)
+        losses = [_differentiate(window, head, *member) for member in members]
         ctx.save_for_backward(*gradients)
-        return torch.stack(found)
+        return torch.stack(losses)
 
     @staticmethod
     @once_differentiable
@@ -68,17 +71,9 @@ class _Losses(torch.autograd.Function):
         return of_y * each, of_weight * each, of_bias * each[:, 0], None, None
 
 
-def _differentiate(
-    window: TensorWindow,
-    head: Head,
-    y: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    of_y: Tensor,
-    of_weight: Tensor,
-    of_bias: Tensor,
-) -> Tensor:
-    """One member's loss; its gradients are written to the last three."""
+def _differentiate(window: TensorWindow, head: Head, member: Layer, gradients: Layer) -> Tensor:
+    """Return one member's loss, and write its gradients."""
+    (y, weight, bias), (of_y, of_weight, of_bias) = member, gradients
     y, weight = _scored(y, window), aligned(weight)
     scores = layer_of(y, weight, bias)
     loss, of_scores = HEADS[head].loss(scores, window.targets)

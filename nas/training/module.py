@@ -1,7 +1,7 @@
 """The Lightning module that trains a stack of runs.
 
-Members end at different times: one that diverges leaves the stack at that step, before it can touch
-anything, one that its schedule stops leaves at the end of that epoch. The gradient is that of the
+Members end at different times: one that diverges leaves the stack at that step, before it changes
+anything; one that its schedule stops leaves at the end of that epoch. The gradient is that of the
 loss summed over the steps of a window and averaged over the minibatch.
 """
 
@@ -18,9 +18,9 @@ from nas.protocol.evaluation import Epoch
 from nas.tasks.base import Task
 from nas.training.losses import losses, measure
 from nas.training.optimizer import StackedOptimizer
-from nas.training.run import Run
 from nas.training.schedule import advance
-from nas.training.windows import Batch, TensorWindow, Totals
+from nas.training.training_run import Run
+from nas.training.window_tensors import Batch, TensorWindow, Totals
 
 
 class Training(pl.LightningModule):
@@ -38,7 +38,7 @@ class Training(pl.LightningModule):
         self.clock_s = 0.0
 
     def configure_optimizers(self) -> None:
-        """None of Lightning's: a step is taken for all members at once."""
+        """Return nothing: `StackedOptimizer` takes a step for all members at once."""
 
     def training_step(self, batch: Batch, _: int) -> None:
         for window in batch:
@@ -96,7 +96,7 @@ class Training(pl.LightningModule):
         self.optimizer.set_rates([run.schedule.rate for run in self.runs])
 
     def _follow(self, place: int, run: Run, epoch: Epoch) -> None:
-        """Add an epoch to a run's curve and do what its schedule says."""
+        """Add an epoch to a run's curve, and follow its schedule."""
         if not math.isfinite(epoch.loss):
             run.diverge()
             return
@@ -124,7 +124,7 @@ class Training(pl.LightningModule):
             self.state = [[tensor[kept] for tensor in layer] for layer in self.state or []]
 
     def start_clock(self) -> None:
-        """Count time from now on."""
+        """Measure time from now on."""
         self.clock_s = time.perf_counter()
 
     def share_time(self) -> None:
@@ -135,6 +135,6 @@ class Training(pl.LightningModule):
         self.clock_s = now
 
     def release(self) -> None:
-        """Let go of all tensors: Lightning's objects refer to one another and to this module."""
+        """Drop all tensors: Lightning's objects refer to one another and to this module."""
         del self.model, self.optimizer
         self.state = self.train_state = None

@@ -18,7 +18,7 @@ ROW = 32
 """Every member begins at a multiple of this many values, two of the widest vectors: no vector
 operation then ends inside a member, where its last values could be rounded in another way."""
 BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = 0.9, 0.999, 1e-8, 0.01
-"""Of AdamW (Loshchilov & Hutter 2019), as torch has them."""
+"""The constants of AdamW (Loshchilov & Hutter 2019), as in torch."""
 
 
 class StackedOptimizer:
@@ -30,13 +30,13 @@ class StackedOptimizer:
     def __init__(self, parameters: Sequence[nn.Parameter], settings: Sequence[Settings]) -> None:
         self.parameters = list(parameters)
         self.kind = settings[0].optimizer
-        assert all(one.optimizer == self.kind for one in settings)
+        assert all(setting.optimizer == self.kind for setting in settings)
         self.n_steps = 0
         self._pack()
-        self.rates = self._column([one.learning_rate for one in settings])
-        self.clip_norms = self._column([one.clip_norm for one in settings])
-        self.momenta = self._column([one.momentum for one in settings])
-        n_moments = {"sgd": int(any(one.momentum for one in settings)), "adamw": 2}[self.kind]
+        self.rates = self._column([setting.learning_rate for setting in settings])
+        self.clip_norms = self._column([setting.clip_norm for setting in settings])
+        self.momenta = self._column([setting.momentum for setting in settings])
+        n_moments = {"sgd": int(self.momenta.any()), "adamw": 2}[self.kind]
         self.moments = [torch.zeros_like(self.values) for _ in range(n_moments)]
 
     def _column(self, values: Sequence[float]) -> Tensor:
@@ -45,7 +45,7 @@ class StackedOptimizer:
 
     @torch.no_grad()
     def _pack(self) -> None:
-        """Lay the parameters into rows, of which they become views."""
+        """Copy the parameters into rows of a matrix, and make them views of it."""
         starts, end = [], 0
         for parameter in self.parameters:
             starts.append(end)
@@ -63,7 +63,7 @@ class StackedOptimizer:
 
     @torch.no_grad()
     def take_gradients(self) -> Tensor:
-        """Move the parameters' gradients here; return the length of each member's, (members,)."""
+        """Move the parameters' gradients here; return the norm of each member's, (members,)."""
         for parameter, place in zip(self.parameters, self.places, strict=True):
             if parameter.grad is not None:  # else it is zero, as it was before
                 self.gradients[:, place].view(parameter.shape).copy_(parameter.grad)

@@ -16,7 +16,7 @@ DECAYS = 4
 
 @dataclass(frozen=True)
 class Schedule:
-    """Where one training run stands after some epochs."""
+    """The state of one training run after some epochs."""
 
     rate: float
     """The learning rate of the next epoch."""
@@ -34,9 +34,9 @@ class Schedule:
 
 
 def advance(schedule: Schedule, value: float, metric: Metric, goal: float | None) -> Schedule:
-    """The schedule after an epoch of this metric; a run that reaches the goal is finished.
+    """Return the schedule after an epoch with this metric; a run that reaches the goal is finished.
 
-    An improvement while the rate falls is kept, and does not stop its fall.
+    An improvement while the rate falls counts as the best, and does not stop the fall.
     """
     better = schedule.best is None or metric.better(value, schedule.best)
     falling = schedule.waited >= PATIENCE

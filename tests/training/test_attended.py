@@ -19,6 +19,7 @@ from nas.tasks.attended import Attended
 from nas.tasks.base import Interface
 from nas.training.train import Member, run, train, train_members
 from nas.zoo import ZOO
+from tests.training.evaluations import evaluation
 
 SEED = 3
 SMALL = {"epochs": 2, "batches_per_epoch": 3, "validation_batches": 2, "batch_size": 4}
@@ -38,7 +39,8 @@ MANY = tuple(
 
 
 def members(task: Task, settings: tuple[Settings, ...], veto: bool = False) -> list[Member]:
-    return train_members(ZOO["gru"], task, settings, SEED, veto="note" if veto else "off")
+    noted = "note" if veto else "off"
+    return train_members(evaluation(ZOO["gru"], task, settings, SEED, veto=noted))
 
 
 @pytest.mark.parametrize("task", [COPY, SUMS], ids=["additive", "general"])

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from nas.errors import UserError
-from nas.protocol.evaluation import Bar, Evaluation, Outcome
+from nas.protocol.evaluation import Bar, Outcome
 from nas.tasks import TASKS, Task
 from nas.tasks.base import ACCURACY, Metric
 from nas.training.train import run, train, train_members
-from nas.training.windows import extent
+from nas.training.window_tensors import extent
 from tests.tasks.own_data import EMBEDDED
+from tests.training.evaluations import evaluation
 from tests.training.plain import ENDLESS, LSTM, SEED, SETTINGS, XML
 
 RATES = (0.001, 2.0, 0.5, 1e38, 0.1, 1.0)
@@ -123,9 +124,9 @@ def test_all_epochs_of_a_task_are_equally_long(name: str) -> None:
 def test_a_worker_looks_as_the_evaluation_says_and_keeps_the_best_weights() -> None:
     task = dataclasses.replace(XML, epochs=4)
     bar = Bar(2, 0.999)
-    evaluation = Evaluation(str(LSTM), LSTM.key, task, tuple(MANY[:3]), SEED, bar=bar)
-    result = run(evaluation)
-    members = train_members(LSTM, task, MANY[:3], SEED, bar=bar)
+    looked = evaluation(LSTM, task, MANY[:3], SEED, bar=bar)
+    result = run(looked)
+    members = train_members(looked)
     assert list(result.outcomes) == [member.outcome for member in members]
     assert {outcome.status for outcome in result.outcomes} == {"cut"}
     best = max(members, key=lambda member: member.outcome.best or 0.0)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-import nas.training.groups
+import nas.training.run_groups
 from nas.nn.members import SequenceMembers
 from nas.training.module import Training
 from nas.training.train import train
-from nas.training.windows import TensorWindow, WindowData
+from nas.training.window_tensors import TensorWindow, WindowData
 from tests.training.plain import LSTM, SEED, SETTINGS, XML, Plain, begun
 
 
@@ -82,7 +82,7 @@ def test_memory_that_runs_out_for_one_run_is_an_outcome(
     def fail(*_: object) -> None:
         raise RuntimeError(f"{message}\nsecond line")
 
-    monkeypatch.setattr(nas.training.groups, "fit", fail)
+    monkeypatch.setattr(nas.training.run_groups, "fit", fail)
     outcomes = train(LSTM, XML, FIVE[:3], SEED)
     assert [(o.status, o.message) for o in outcomes] == [("out of memory", message)] * 3
 
@@ -91,7 +91,7 @@ def test_memory_that_runs_out_in_python_is_an_outcome(monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(nas.training.groups, "fit", fail)
+    monkeypatch.setattr(nas.training.run_groups, "fit", fail)
     (outcome,) = train(LSTM, XML, [SETTINGS], SEED)
     assert (outcome.status, outcome.message) == ("out of memory", "memory ran out")
 
@@ -139,7 +139,7 @@ def test_a_stack_is_freed_before_the_next_begins(
 ) -> None:
     """Without waiting for the garbage collector; after memory ran out, too."""
     stacks: list[weakref.ref[Any]] = []
-    original, update = nas.training.groups.SequenceMembers, Training._update
+    original, update = nas.training.run_groups.SequenceMembers, Training._update
 
     def watched(*given: Any, **options: Any) -> SequenceMembers:
         assert not [stack for stack in stacks if stack()], "at most one at a time"
@@ -154,7 +154,7 @@ def test_a_stack_is_freed_before_the_next_begins(
             raise RuntimeError(FULL[0])
         update(self, window)
 
-    monkeypatch.setattr(nas.training.groups, "SequenceMembers", watched)
+    monkeypatch.setattr(nas.training.run_groups, "SequenceMembers", watched)
     monkeypatch.setattr(Training, "_update", limited)
     gc.disable()
     try:
@@ -169,6 +169,6 @@ def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(training: Training, data: WindowData, n_epochs: int) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(nas.training.groups, "fit", fail)
+    monkeypatch.setattr(nas.training.run_groups, "fit", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         train(LSTM, XML, [SETTINGS], SEED)

@@ -8,7 +8,7 @@ import pytest
 from nas.protocol.evaluation import Epoch, Evaluation, Outcome
 from nas.tasks import Task
 from nas.tasks.base import ACCURACY, LOSS, Metric
-from nas.training.halving import rungs, survivors
+from nas.training.successive_halving import rungs, survivors
 from nas.training.train import run, train
 from tests.training.plain import ENDLESS, LSTM, SEED, SETTINGS, XML
 

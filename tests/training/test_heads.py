@@ -30,10 +30,11 @@ from nas.tasks.base import (
 from nas.training.heads import HEADS
 from nas.training.losses import losses, measure
 from nas.training.train import train, train_members, weight_seed
-from nas.training.windows import to_tensors
+from nas.training.window_tensors import to_tensors
 from nas.zoo import ZOO
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA
+from tests.training.evaluations import evaluation
 
 STEPS, BATCH, WIDTH, OUTPUTS = 5, 3, 4, 6
 LSTM = ZOO["lstm"]
@@ -221,8 +222,8 @@ def test_settings_together_give_what_each_gives_alone(task: Sums) -> None:
         dataclasses.replace(SETTINGS, learning_rate=rate, dropout=dropout, num_layers=layers)
         for rate, dropout, layers in ((0.1, 0.0, 1), (0.3, 0.5, 1), (1e38, 0.0, 1), (0.2, 0.3, 1))
     ]
-    together = train_members(LSTM, task, settings, SEED)
-    assert together == [train_members(LSTM, task, [one], SEED)[0] for one in settings]
+    together = train_members(evaluation(LSTM, task, settings, SEED))
+    assert together == [train_members(evaluation(LSTM, task, [one], SEED))[0] for one in settings]
     assert len({member.outcome.best for member in together}) == 4
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from nas.tasks.base import Window
 from nas.training.losses import losses, measure
-from nas.training.windows import TensorWindow, Totals, to_tensors
+from nas.training.window_tensors import TensorWindow, Totals, to_tensors
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA
 

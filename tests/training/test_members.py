@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import nas.training.groups
 import nas.training.module
+import nas.training.run_groups
 from nas.compile import eager
 from nas.nn.settings import Settings
 from nas.tasks import Task
 from nas.training.module import Training
 from nas.training.train import Member, train, train_members
-from nas.training.windows import TensorWindow
+from nas.training.window_tensors import TensorWindow
 from nas.zoo import ZOO
+from tests.training.evaluations import evaluation
 from tests.training.plain import ADAMW, ENDLESS, LSTM, MOMENTUM, SEED, SETTINGS, XML
 
 TASK = dataclasses.replace(XML, epochs=3)
@@ -42,7 +43,7 @@ def many(count: int) -> list[Settings]:
 
 
 def trained(task: Task, settings: Sequence[Settings], cell: str = "lstm") -> list[Member]:
-    return train_members(ZOO[cell], task, settings, SEED)
+    return train_members(evaluation(ZOO[cell], task, settings, SEED))
 
 
 def in_turn(task: Task, settings: Sequence[Settings], cell: str = "lstm") -> list[Member]:
@@ -147,21 +148,21 @@ def test_a_setting_may_occur_twice() -> None:
 def test_stacks_are_no_larger_than_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [dataclasses.replace(SETTINGS, learning_rate=rate / 10) for rate in range(1, 8)]
     sizes: list[int] = []
-    original = nas.training.groups.fit
+    original = nas.training.run_groups.fit
 
     def watched(training: Training, *rest: object) -> None:
         sizes.append(len(training.runs))
         original(training, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nas.training.groups, "fit", watched)
+    monkeypatch.setattr(nas.training.run_groups, "fit", watched)
     whole = trained(TASK, settings)
-    work = nas.training.groups.Work(LSTM, TASK, SEED)
+    work = nas.training.run_groups.Work(LSTM, TASK, SEED)
     width, n_params = whole[0].outcome.hidden_size, whole[0].outcome.n_params
-    one = nas.training.groups.Run(SETTINGS, 0, width, n_params, 0.0)
-    member = nas.training.groups._member_bytes(work, one)
+    one = nas.training.run_groups.Run(SETTINGS, 0, width, n_params, 0.0)
+    member = nas.training.run_groups._member_bytes(work, one)
     for limit, expected in ((3 * member, [3, 3, 1]), (member // 2, [1] * 7)):
         sizes.clear()
-        monkeypatch.setattr(nas.training.memory, "STACK_BYTES", limit)
+        monkeypatch.setattr(nas.training.device_memory, "STACK_BYTES", limit)
         assert trained(TASK, settings) == whole
         assert sizes == expected
 

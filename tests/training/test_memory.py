@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-import nas.training.groups
-import nas.training.memory
+import nas.training.device_memory
+import nas.training.run_groups
 from nas.nn.settings import Settings
 from nas.tasks import Xml
-from nas.training.memory import SHARE, STACK_BYTES, StackMemory
+from nas.training.device_memory import SHARE, STACK_BYTES, StackMemory
 from nas.training.module import Training
 from nas.training.train import train
 from nas.zoo import ZOO
@@ -22,7 +22,7 @@ GIB = 1 << 30
 def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """GPUs with so much free memory, which are not here."""
     found = {"cuda:0": 8 * GIB, "cuda:1": 2 * GIB}
-    monkeypatch.setattr(nas.training.memory, "free_bytes", lambda device: found[device])
+    monkeypatch.setattr(nas.training.device_memory, "free_bytes", lambda device: found[device])
     return found
 
 
@@ -71,11 +71,11 @@ def test_training_remembers_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) ->
         def too_many(self, device: str, n_members: int, member_bytes: int) -> None:
             super().too_many("cuda:0", n_members, member_bytes)
 
-    monkeypatch.setattr(nas.training.memory, "free_bytes", lambda device: GIB)
+    monkeypatch.setattr(nas.training.device_memory, "free_bytes", lambda device: GIB)
     task = Xml(epochs=1, batches_per_epoch=2, validation_batches=1, n_params=(4000,))
     four = [Settings(4000, learning_rate=0.1 * (1 + n)) for n in range(4)]
     expected = train(ZOO["gru"], task, four, seed=0)
-    monkeypatch.setattr(nas.training.groups, "OF_PROCESS", OnGpu())
+    monkeypatch.setattr(nas.training.run_groups, "OF_PROCESS", OnGpu())
     monkeypatch.setattr(Training, "_update", limited)
     assert train(ZOO["gru"], task, four, seed=0) == expected
     assert sizes[0] == 4

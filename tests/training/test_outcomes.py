@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 import nas
-import nas.training.windows
+import nas.training.window_tensors
 from nas.cell.ops import OPS
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
@@ -19,9 +19,10 @@ from nas.tasks import Task, Text
 from nas.tasks.base import ACCURACY
 from nas.training.module import Training
 from nas.training.train import train, train_members, weight_seed
-from nas.training.windows import Batch
+from nas.training.window_tensors import Batch
 from nas.zoo import ZOO
 from tests.tolerances import OTHER_KERNEL_64
+from tests.training.evaluations import evaluation
 from tests.training.plain import ADAMW, ENDLESS, LSTM, MOMENTUM, SEED, SETTINGS, XML, Plain, begun
 
 
@@ -131,7 +132,7 @@ CHILD = """
 import dataclasses, json, sys
 from nas.protocol.evaluation import Settings
 from nas.tasks import Xml
-from nas.train import run
+from nas.training.train import run
 from nas.protocol.evaluation import Evaluation
 from nas.zoo import ZOO
 import torch
@@ -189,7 +190,7 @@ def test_all_cells_read_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> Non
     read: list[list[tuple[str, list[int]]]] = []
     for cell in (LSTM, ZOO["gru"]):
         for settings in ([SETTINGS], [SETTINGS, MOMENTUM], [ADAMW]):
-            nas.training.windows._windows.cache_clear()
+            nas.training.window_tensors._windows.cache_clear()
             seen.clear()
             train(cell, XML, settings, SEED)
             read.append(list(seen))
@@ -228,7 +229,7 @@ def on_split(plain: Plain, task: Task, weights: dict[str, torch.Tensor], split: 
 def test_the_best_epoch_is_measured_on_the_test_split(task: Task) -> None:
     """A plain model with the weights that validation chose, over the windows of the test split."""
     settings = dataclasses.replace(SETTINGS, n_params=4000)
-    (member,) = train_members(LSTM, task, [settings], SEED, on_test=True)
+    (member,) = train_members(evaluation(LSTM, task, [settings], SEED, measure_test=True))
     weights = safetensors.torch.load(member.weights or b"")
     outcome = member.outcome
     plain = Plain(begun(task, settings, outcome.hidden_size), settings, task)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import nas.training.groups
+import nas.training.run_groups
 from nas.cell import Cell, Value, linear, log, relu, scalar, sigmoid, sin, tanh, trace
 from nas.nn.budget import solve_width
 from nas.nn.members import SequenceMembers
@@ -17,8 +17,8 @@ from nas.nn.model import SequenceModel
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Bar, Evaluation
 from nas.tasks import Memorization
+from nas.training.dead_or_exploding import MOST_STEPS, N_STREAMS, _findings, vetoes
 from nas.training.train import run, train
-from nas.training.veto import MOST_STEPS, N_STREAMS, _findings, vetoes
 from nas.zoo import ZOO
 from tests.tolerances import OTHER_KERNEL_32
 from tests.training.plain import LSTM, SEED, SETTINGS, XML
@@ -247,14 +247,14 @@ def test_a_stack_that_memory_does_not_hold_is_looked_at_in_halves(
             raise MemoryError
         return vetoes(model, seeds, n_steps)
 
-    monkeypatch.setattr(nas.training.groups, "vetoes", small)
+    monkeypatch.setattr(nas.training.run_groups, "vetoes", small)
     assert train(ZOO["irnn"], LONG, MANY, SEED, veto="end") == expected
     assert sorted(sizes) == [1] * 8 + [2] * 4 + [4] * 2
 
     def none(*_: object) -> list[str]:
         raise MemoryError
 
-    monkeypatch.setattr(nas.training.groups, "vetoes", none)
+    monkeypatch.setattr(nas.training.run_groups, "vetoes", none)
     assert train(ZOO["irnn"], LONG, MANY, SEED, veto="end") == train(ZOO["irnn"], LONG, MANY, SEED)
 
 

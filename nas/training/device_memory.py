@@ -1,14 +1,14 @@
-"""How many runs train as one stack: what a device has free, and what was once too much for it.
+"""How many runs train as one stack: a device's free memory, and the sizes that it did not hold.
 
-A process trains on one device after another, so what it learns of a device it keeps to its end.
+A process trains on one device after another, and keeps what it learns of a device to its end.
 """
 
 import torch
 
 STACK_BYTES = 1 << 28
-"""On a CPU a stack is no larger than about this: wide members gain nothing from being many."""
+"""The largest stack on a CPU, about: many wide members are no faster than few."""
 SHARE = 0.4
-"""Of a device's free memory that a stack is planned for: its caches and others' take some too."""
+"""The share of a device's free memory that a stack is planned for: caches take some too."""
 
 
 class StackMemory:
@@ -18,14 +18,14 @@ class StackMemory:
         self._most: dict[str, int] = {}
 
     def members(self, device: str, member_bytes: int) -> int:
-        """Runs of this size that may train as one stack, at least 1."""
+        """Return how many runs of this size may train as one stack, at least 1."""
         limit = min(_planned(device), self._most.get(device, _planned(device)))
         return max(1, limit // member_bytes)
 
     def too_many(self, device: str, n_members: int, member_bytes: int) -> None:
-        """Memory ran out with so many: on a GPU there are half as many at most from now on.
+        """Note that memory ran out: on a GPU there are half as many at most from now on.
 
-        On the CPU it was perhaps other programs' doing, and stacks are small.
+        On the CPU, where stacks are small, other programs may have taken the memory.
         """
         if torch.device(device).type == "cpu":
             return
@@ -38,10 +38,10 @@ def _planned(device: str) -> int:
 
 
 def free_bytes(device: str) -> int:
-    """What a GPU has free for this process, what torch holds and does not use included."""
+    """Return what a GPU has free for this process, unused memory that torch holds included."""
     free = int(torch.cuda.mem_get_info(device)[0])
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 OF_PROCESS = StackMemory()
-"""What this worker has learned."""
+"""The limits of this worker's devices."""

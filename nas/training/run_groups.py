@@ -1,6 +1,6 @@
-"""Runs in groups that can be stacked, each trained by Lightning; cuts are made across all groups.
+"""Runs in groups, each trained as one stack by Lightning; cuts are made across all groups.
 
-What a run gives depends on no other run, so groups may be split to fit into memory.
+The result of a run depends on no other run, so groups may be split to fit into memory.
 """
 
 import logging
@@ -19,22 +19,22 @@ from nas.nn.attention_members import AttentionMembers
 from nas.nn.members import Members, SequenceMembers
 from nas.protocol.evaluation import Bar, Veto
 from nas.tasks.base import Metric, Task
-from nas.training.halving import rungs, survivors
-from nas.training.memory import OF_PROCESS
+from nas.training.dead_or_exploding import vetoes
+from nas.training.device_memory import OF_PROCESS
 from nas.training.module import Training
-from nas.training.run import Run
-from nas.training.veto import vetoes
-from nas.training.windows import WindowData, extent
+from nas.training.successive_halving import rungs, survivors
+from nas.training.training_run import Run
+from nas.training.window_tensors import WindowData, extent
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all runs of an evaluation share."""
+    """The cell, task, seed and device that all runs of an evaluation share."""
 
     cell: Cell
     task: Task
     seed: int
-    """Of the data."""
+    """The seed of the data."""
     device: str = "cpu"
 
 
@@ -64,9 +64,8 @@ def train_runs(
 ) -> None:
     """Train every run to its end. With `halving`, only the best 1/halving pass each rung.
 
-    With a `bar`, none goes on after its epoch if none of all runs has reached it. With `veto`
-    "end", those that are dead or explode at their start do not begin; to halving they are the
-    worst.
+    With a `bar`, no run goes on after its epoch if none has reached it. With `veto` "end", runs
+    that are dead or explode at their start do not begin; halving ranks them last.
     """
     if veto != "off":
         for members in _grouped(work, runs):
@@ -90,7 +89,7 @@ def train_runs(
 
 
 def _look(runs: Sequence[Run], metric: Metric, bar: Bar) -> None:
-    """End all runs unless one has reached the bar; those that ended count with their best."""
+    """End all runs unless one, perhaps ended, has reached the bar."""
     best = [run.schedule.best for run in runs]
     if any(value is not None and not metric.better(bar.value, value) for value in best):
         return
@@ -101,6 +100,7 @@ def _look(runs: Sequence[Run], metric: Metric, bar: Bar) -> None:
 
 
 def _note_savings(work: Work, runs: Sequence[Run], n_epochs: int) -> None:
+    """Note how many tokens each run that was cut or vetoed did not read."""
     for run in runs:
         if run.status in ("cut", "vetoed"):
             n_tokens = n_epochs * extent(work.task, work.seed).n_tokens
@@ -108,7 +108,7 @@ def _note_savings(work: Work, runs: Sequence[Run], n_epochs: int) -> None:
 
 
 def _cut(rivals: list[Run], task: Task, halving: int, epoch: int) -> list[Run]:
-    """End the runs that others are preferred to; a run that has ended by itself keeps its place."""
+    """End all runs but the best; a run that has ended by itself keeps its place."""
     best = [run.schedule.best for run in rivals]
     kept = survivors(best, task.metric, halving)
     for place, run in enumerate(rivals):
@@ -118,7 +118,7 @@ def _cut(rivals: list[Run], task: Task, halving: int, epoch: int) -> list[Run]:
 
 
 def _grouped(work: Work, runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """Runs of one width, depth, stacking and optimizer, as many as a stack may have."""
+    """Yield runs of one width, depth, stacking and optimizer, as many as a stack may have."""
     groups: dict[tuple[int, int, str, str], list[Run]] = {}
     for run in runs:
         settings = run.settings
@@ -131,10 +131,10 @@ def _grouped(work: Work, runs: Sequence[Run]) -> Iterator[list[Run]]:
 
 
 def _member_bytes(work: Work, run: Run) -> int:
-    """About what a member takes: each node's value and gradient, parameters, their moments.
+    """Estimate the bytes of a member: each node's value and gradient, parameters, their moments.
 
-    With attention, three values for each unit of each step of a source at each step that is
-    written, at most half of the steps each.
+    With attention come three values for each unit of each step of a source at each written step,
+    of which each has at most half of all steps.
     """
     width, task = run.hidden_size, work.task
     values = run.settings.num_layers * sum(size(w, width, width) for w in work.cell.widths)
@@ -146,9 +146,9 @@ def _member_bytes(work: Work, run: Run) -> int:
 
 
 def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) -> list[_Group]:
-    """Train a group up to an epoch. If memory runs out, halves of it begin anew.
+    """Train a group up to an epoch, and return it; if memory runs out, its halves begin anew.
 
-    At the end the memory of each stack is freed before the next begins.
+    At the end, the memory of each stack is freed before the next begins.
     """
     try:
         _train(work, group, epoch)
@@ -173,7 +173,7 @@ def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) ->
 
 
 def _is_full(error: BaseException) -> bool:
-    # torch has no class of its own for this on the CPU
+    # On the CPU torch has no exception of its own for this.
     known = ("allocate memory", "out of memory")
     return isinstance(error, MemoryError) or any(text in str(error) for text in known)
 
@@ -189,7 +189,7 @@ def _train(work: Work, group: _Group, epoch: int) -> None:
 
 
 def _veto(work: Work, runs: list[Run], veto: Veto) -> None:
-    """End or note the runs that are not worth beginning; what memory does not hold may train."""
+    """End or note the runs that are not worth beginning; all may train if memory runs out."""
     began = time.perf_counter()
     try:
         seeds = [run.seed for run in runs]
@@ -211,18 +211,16 @@ def _veto(work: Work, runs: list[Run], veto: Veto) -> None:
 
 
 def model_of(work: Work, runs: Sequence[Run], dropouts: Sequence[float]) -> Members:
-    """A model of the size of these runs."""
+    """Make a model of the size of these runs."""
     settings, interface = runs[0].settings, work.task.interface
     kind = SequenceMembers if interface.attention is None else AttentionMembers
     sizes = (runs[0].hidden_size, settings.num_layers)
-    with torch.device(
-        work.device
-    ):  # at once, for the optimizer's parameters are views of one tensor
+    with torch.device(work.device):  # from the start: the optimizer's parameters are views
         return kind(work.cell, interface, *sizes, dropouts, stacking=settings.stacking)
 
 
 def _fresh(work: Work, runs: Sequence[Run]) -> Members:
-    """The model of the runs before their first step."""
+    """Make the model of the runs before their first step."""
     model = model_of(work, runs, [run.settings.dropout for run in runs])
     scales, seeds = [run.settings.init_scale for run in runs], [run.seed for run in runs]
     model.reset_parameters(scales, seeds)
@@ -230,7 +228,7 @@ def _fresh(work: Work, runs: Sequence[Run]) -> Members:
 
 
 def fit(training: Training, data: WindowData, n_epochs: int) -> None:
-    """Let Lightning train for some epochs, fewer if no run is left, where the model is."""
+    """Let Lightning train on the model's device for some epochs, fewer if no run is left."""
     device = training.model.embedding.device
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

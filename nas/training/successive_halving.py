@@ -11,19 +11,19 @@ from nas.tasks.base import Metric
 
 
 def rungs(n_epochs: int, n_runs: int, eta: int) -> list[int]:
-    """The epochs after which runs are cut, in order; none with `eta` 0.
+    """Return the epochs after which runs are cut, in order; none with `eta` 0.
 
-    No more than leave one run, and none before the first epoch.
+    The last cut leaves one run or more, and none comes before the first epoch.
     """
-    found: list[int] = []
+    epochs: list[int] = []
     while eta and n_runs > 1 and n_epochs > 1:
         n_epochs, n_runs = math.ceil(n_epochs / eta), math.ceil(n_runs / eta)
-        found.insert(0, n_epochs)
-    return found
+        epochs.insert(0, n_epochs)
+    return epochs
 
 
 def survivors(values: Sequence[float | None], metric: Metric, eta: int) -> list[int]:
-    """The places of the best 1/eta of the values (rounded up), in order; None is the worst.
+    """Return the places of the best 1/eta of the values (rounded up), in order; None is the worst.
 
     Of equal values the first is preferred.
     """

@@ -1,4 +1,4 @@
-"""The windows of a task as tensors, and what is counted over them."""
+"""The windows of a task as tensors, and sums over them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ WINDOWS_PER_BATCH = 10
 
 @dataclass(frozen=True)
 class TensorWindow:
-    """A `Window` as torch tensors, with what depends on the scored positions worked out once."""
+    """A `Window` as torch tensors, whose targets and marks are those of scored positions alone."""
 
     inputs: Tensor
     """Tokens, (time, batch), or features, (time, batch, inputs)."""
     targets: Tensor
-    """Of the scored positions: classes, (scored,), or bits or numbers, (scored, outputs)."""
+    """Classes, (scored,), or bits or numbers, (scored, outputs)."""
     places: Tensor | None
-    """The scored ones of the time * batch positions, (scored,); None if all are."""
+    """The scored places of the time * batch positions, (scored,); None if all are scored."""
     fresh: bool
     marks: dict[str, Tensor]
     """Which of the scored positions are marked, (scored,) each."""
@@ -58,7 +58,7 @@ class TensorWindow:
 
 
 def to_tensors(window: Window) -> TensorWindow:
-    """The window for torch."""
+    """Turn a window into tensors."""
     scored = window.scored.reshape(-1)
     return TensorWindow(
         torch.from_numpy(window.inputs),
@@ -71,12 +71,12 @@ def to_tensors(window: Window) -> TensorWindow:
 
 @lru_cache(maxsize=64)
 def _windows(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWindow, ...]:
-    """All candidates of a study read the same windows, so a worker makes them once."""
+    """Make an epoch once in a worker: all candidates of a study read the same windows."""
     return tuple(to_tensors(window) for window in task.windows(split, seed, epoch))
 
 
 def windows_of(task: Task, split: Split, seed: int) -> tuple[TensorWindow, ...]:
-    """The windows of a split, of the first epoch if it is the training split."""
+    """Return the windows of a split, of the first epoch if it is the training split."""
     return _windows(task, split, seed, 0)
 
 
@@ -85,15 +85,14 @@ class Extent:
     """How long an epoch of training is."""
 
     n_tokens: int
-    """Symbols, or vectors of features, that are read."""
+    """Symbols, or vectors of features, that a model reads."""
     n_steps: int
-    """The most steps that a state is carried on."""
+    """The most steps over which a state is carried."""
 
 
 @lru_cache(maxsize=64)
 def extent(task: Task, seed: int) -> Extent:
-    """Of the first epoch of a task; other epochs are as long, about so where sequences of several
-    lengths are read."""
+    """Measure the first epoch of a task; others are as long, or about as long if lengths differ."""
     n_tokens, n_steps, most = 0, 0, 0
     for window in _windows(task, "train", seed, 0):
         n_tokens += window.n_tokens
@@ -147,7 +146,7 @@ class Totals:
         self.marked: dict[str, tuple[Tensor, int]] = {}
 
     def add(self, losses: Tensor, window: TensorWindow, right: Tensor | None = None) -> None:
-        """Add a window's losses a stream, (members,), and whether each position was right."""
+        """Add a window's losses for each stream, (members,), and whether each guess was right."""
         self.count += len(window.targets)
         self.loss += losses.detach().to(self.loss) * window.n_streams
         if right is None:
@@ -165,12 +164,12 @@ class Totals:
 
     @property
     def losses(self) -> list[float]:
-        """A scored position, by member."""
+        """The loss of a scored position, by member."""
         return _shares(self.loss, self.count)
 
     @property
     def accuracies(self) -> list[float]:
-        """By member."""
+        """The share of right guesses, by member."""
         return _shares(self.hits, self.count)
 
     @property

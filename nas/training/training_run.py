@@ -1,4 +1,4 @@
-"""What is known of one training run: its settings, and how far it has come."""
+"""One training run: its settings and its progress."""
 
 from dataclasses import dataclass, field
 
@@ -11,22 +11,22 @@ from nas.training.schedule import Schedule
 
 @dataclass
 class Run:
-    """One setting's run, which trains as a member of a stack; it changes as it goes."""
+    """One setting's run, which trains as a member of a stack; training changes it."""
 
     settings: Settings
     seed: int
-    """Of its weights and dropout."""
+    """The seed of its weights and dropout."""
     hidden_size: int
     n_params: int
     flops: float
-    """Of a training step, a symbol."""
+    """Floating-point operations of a training step for one symbol."""
     schedule: Schedule = field(init=False)
     status: Status = "ok"
     message: str = ""
     doubt: str = ""
-    """Why a veto would have ended it."""
+    """Why a veto would have ended it; empty if it would not."""
     ended: bool = False
-    """Whether it trains no more, for whatever reason."""
+    """Whether its training is over, for whatever reason."""
     curve: list[Epoch] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
     test: float | None = None
@@ -35,7 +35,7 @@ class Run:
     steps: int = 0
     tokens: int = 0
     saved_tokens: int = 0
-    """What it would have read up to the last epoch, had it not been cut or vetoed."""
+    """Tokens that it did not read, up to the last epoch, because it was cut or vetoed."""
     wall_s: float = 0.0
     """Its share of the time of the stacks that it was a member of."""
 
@@ -43,13 +43,13 @@ class Run:
         self.begin()
 
     def begin(self) -> None:
-        """Forget all training but the time that it took."""
+        """Begin anew; only the time of the training so far is kept."""
         self.schedule = Schedule(self.settings.learning_rate)
         self.curve, self.best_weights = [], None
         self.steps = self.tokens = 0
 
     def end(self, status: Status, message: str = "") -> None:
-        """Train no more."""
+        """Note that training is over, and why."""
         self.ended, self.status, self.message = True, status, message
 
     def diverge(self) -> None:

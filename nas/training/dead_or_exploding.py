@@ -1,7 +1,7 @@
-"""Which runs are not worth beginning: fresh models that are dead or explode on random inputs.
+"""Fresh models that are dead or explode on random inputs: their runs are not worth beginning.
 
-A model takes as many steps as its task carries a state on. What would only be hard to train is not
-vetoed: the LSTM with forget bias 0 and the tanh RNN lose all gradients over 100 steps, and learn.
+A model takes as many steps as its task carries a state on. A model that is only hard to train gets
+no veto: the LSTM with forget bias 0 and the tanh RNN lose all gradients over 100 steps, and learn.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,57 +13,57 @@ from torch import Tensor
 from nas.nn.members import Members
 
 MOST_STEPS = 100
-"""Far enough to see a state grow that is carried on from window to window."""
+"""Enough to see the growth of a state that is carried from window to window."""
 N_STREAMS = 4
-"""So many sequences that a unit of a ReLU is unlikely to rest in all of them."""
+"""Enough sequences that a ReLU is unlikely to be 0 in all of them."""
 LARGEST = 1e19
-"""Of states, outputs and gradients. Float32 does not hold the square of more (1.8e19), so that the
-norm of a gradient of that size is infinite, and the run would diverge. Of the zoo on the paper's
-grid only the IRNN comes near: it passes at init scales up to 1, diverges within 9 windows of XML
+"""The largest state, output or gradient. Float32 does not hold the square of more (1.8e19): the
+norm of such a gradient is infinite, and the run would diverge. Of the zoo on the paper's grid only
+the IRNN comes near: it passes at init scales up to 1, diverges within 9 windows of XML
 from 0.7 on and within 4 from 1.4 on. All others stay below 100, and their gradients below 1e6."""
 STEP = 0.01
-"""How far each parameter is moved to see whether a dead model comes to life."""
+"""The largest move of each parameter in the test whether a dead model comes to life."""
 
 
 @dataclass(frozen=True)
 class _Findings:
-    """What was seen of a member."""
+    """The measurements of a member."""
 
     size: float
     """The largest absolute value of a state or output."""
     slope: float
     """The largest gradient of the outputs, each with a random weight, by a value of an input."""
     memory: float
-    """That of the outputs of the second half of the steps by the states at its start."""
+    """The largest gradient of the second half's outputs by the states at its start."""
 
 
 def vetoes(model: Members, seeds: Sequence[int], n_steps: int) -> list[str]:
-    """Why each member of a fresh model should not be trained; empty for those that should.
+    """Return why each member of a fresh model should not be trained; "" for those that should.
 
     The inputs, symbols or standard normal features, are drawn from generators of the members'
-    `seeds`, and the answer for a member does not depend on the others. The model is used up. A dead
-    member is only vetoed if it is dead with other parameters near by too: zeros at which a cell
-    starts may hide what a first step of training uncovers (a product with a bias of 0, a learned
-    scale of 0).
+    `seeds`, and the answer for a member does not depend on the others. The model cannot be used
+    afterwards. A dead member is only vetoed if it is dead with other parameters near by too: at
+    zeros with which a cell starts (a bias of 0 in a product, a learned scale of 0) a first step of
+    training may bring it to life.
     """
     model.eval().requires_grad_(False)
     n_steps = max(2, min(n_steps, MOST_STEPS))
     generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]  # not the weights'
-    found = [_reason(one, n_steps) for one in _findings(model, generators, n_steps)]
-    dead = [k for k, (reason, is_dead) in enumerate(found) if reason and is_dead]
+    reasons = [_reason(member, n_steps) for member in _findings(model, generators, n_steps)]
+    dead = [k for k, (reason, is_dead) in enumerate(reasons) if reason and is_dead]
     if dead:
         generators = [generators[k] for k in dead]
         model.keep(dead)
         _move(model, generators)
-        for k, one in zip(dead, _findings(model, generators, n_steps), strict=True):
-            if not _reason(one, n_steps)[1]:
-                found[k] = "", False
-    return [reason for reason, _ in found]
+        for k, member in zip(dead, _findings(model, generators, n_steps), strict=True):
+            if not _reason(member, n_steps)[1]:
+                reasons[k] = "", False
+    return [reason for reason, _ in reasons]
 
 
 def _reason(found: _Findings, n_steps: int) -> tuple[str, bool]:
-    """Why a member is vetoed, if it is, and whether because it is dead."""
-    # Turned so that what is not a number is vetoed.
+    """Return why a member is vetoed, "" if it is not, and whether it is dead."""
+    # Written so that NaN is vetoed.
     if not found.size <= LARGEST:
         return f"a state or output reaches {found.size:.3g} in {n_steps} steps", False
     if not found.slope <= LARGEST:
@@ -78,12 +78,12 @@ def _reason(found: _Findings, n_steps: int) -> tuple[str, bool]:
 def _findings(
     model: Members, generators: Sequence[torch.Generator], n_steps: int
 ) -> list[_Findings]:
-    """Step all members over random inputs, and go back once."""
+    """Step all members over random inputs, and back once for gradients."""
     first = n_steps // 2
     inputs = [_inputs(model, generators, n) for n in (first, n_steps - first)]
     with torch.enable_grad():
         y_first, middle = model.run_layers(inputs[0], first, N_STREAMS, None)
-        # What depends on nothing is no place to take a gradient by; its copy is.
+        # There is no gradient by a tensor without a history; by its copy there is.
         middle = [[_traced(state) for state in layer] for layer in middle]
         y_second, last = model.run_layers(inputs[1], n_steps - first, N_STREAMS, middle)
         y = torch.cat([y_first, y_second], 1)
@@ -91,19 +91,19 @@ def _findings(
         of_middle = [state for layer in middle for state in layer]
         slopes = _gradients((y * weights).sum(), [*inputs, *of_middle])
     sizes = _largest([y, *of_middle, *(state for layer in last for state in layer)])
-    found = (sizes, _largest(slopes[:2]), _largest(slopes[2:]))
-    return [_Findings(*one) for one in zip(*found, strict=True)]
+    columns = (sizes, _largest(slopes[:2]), _largest(slopes[2:]))
+    return [_Findings(*row) for row in zip(*columns, strict=True)]
 
 
 def _inputs(model: Members, generators: Sequence[torch.Generator], n_steps: int) -> Tensor:
-    """Embedded random inputs, (members, steps * streams, width), to take gradients by."""
+    """Draw and embed inputs, (members, steps * streams, width), to take gradients by."""
     count, device, n = n_steps * N_STREAMS, model.embedding.device, model.interface.inputs
     if model.interface.tokens:
-        drawn = [torch.randint(n, (count,), generator=one).to(device) for one in generators]
+        drawn = [torch.randint(n, (count,), generator=random).to(device) for random in generators]
         rows = [table[tokens] for table, tokens in zip(model.embedding, drawn, strict=True)]
     else:
-        drawn = [torch.randn(count, n, generator=one).to(device) for one in generators]
-        rows = [torch.mm(x, one.t()) for one, x in zip(model.embedding, drawn, strict=True)]
+        drawn = [torch.randn(count, n, generator=random).to(device) for random in generators]
+        rows = [torch.mm(x, matrix.t()) for matrix, x in zip(model.embedding, drawn, strict=True)]
     return torch.stack(rows).requires_grad_()
 
 
@@ -112,16 +112,14 @@ def _traced(state: Tensor) -> Tensor:
 
 
 def _gradients(of: Tensor, by: Sequence[Tensor]) -> list[Tensor]:
-    """Zeros where there is no way from one to the other."""
+    """Return gradients, zeros where nothing depends on a tensor."""
     if not of.requires_grad:
-        return [torch.zeros_like(one) for one in by]
-    found = torch.autograd.grad(of, by, allow_unused=True)
-    pairs = zip(by, found, strict=True)
-    return [torch.zeros_like(one) if gradient is None else gradient for one, gradient in pairs]
+        return [torch.zeros_like(tensor) for tensor in by]
+    return list(torch.autograd.grad(of, by, allow_unused=True, materialize_grads=True))
 
 
 def _largest(tensors: Iterable[Tensor]) -> list[float]:
-    """The largest absolute value of each member; not a number if one is not."""
+    """Return the largest absolute value of each member; NaN if one of its values is."""
     each = [tensor.detach().abs().flatten(1).amax(1) for tensor in tensors]
     largest: list[float] = torch.stack(each).amax(0).tolist()
     return largest
@@ -130,6 +128,6 @@ def _largest(tensors: Iterable[Tensor]) -> list[float]:
 def _move(model: Members, generators: Sequence[torch.Generator]) -> None:
     """Move every parameter of every member a little at random."""
     for parameter in model.parameters():
-        for one, generator in zip(parameter, generators, strict=True):
-            step = torch.empty(one.shape).uniform_(-STEP, STEP, generator=generator)
-            one += step.to(one)
+        for part, generator in zip(parameter, generators, strict=True):
+            step = torch.empty(part.shape).uniform_(-STEP, STEP, generator=generator)
+            part += step.to(part)
