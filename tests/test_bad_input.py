@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from nas.search.search import main
+from tests import fake_training
+from tests.inline import Inline
 from tests.privileges import as_a_user, needs_modes
 from tests.studies import finished
 
@@ -19,9 +21,11 @@ SECRET = "s3cret"
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty folder, and no search begins even if bad input is let through."""
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nas.search.run._carry_out", lambda session: None)
+    monkeypatch.setattr(
+        "nas.workers.local.LocalWorkers", lambda *_, **__: Inline(work=fake_training.run)
+    )
 
 
 def contents() -> dict[str, bytes]:
