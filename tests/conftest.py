@@ -3,6 +3,7 @@
 import multiprocessing.process
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ hypothesis.settings.register_profile("default", max_examples=25, deadline=None, 
 hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("default")  # `pytest --hypothesis-profile=ci` takes the other
 
+MEMORY = Path("/dev/shm")
 RUNNING = pytest.StashKey[pytest.Item]()
 
 
@@ -27,14 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set up what must be there before nas, torch and ray are imported.
 
     Ctrl-C can be tested: a shell lets what it starts in the background ignore it, and so would
-    all that the tests start. Tests that run side by side take one core each. And Ray reads its
-    token once, when it is imported: that of tests/cluster is set before, whatever is in ~/.ray.
+    all that the tests start. Tests that run side by side take one core each. Their folders lie in
+    memory, where a database is written without waiting for a disk. And Ray reads its token once,
+    when it is imported: that of tests/cluster is set before, whatever is in ~/.ray.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:  # and torch is not yet imported
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4e9:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     _watch_starts(config)
