@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
-    processes.close_server()
+    processes.close_servers()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,6 @@ is the file descriptor of the socket to its client.
 """
 
 import contextlib
-import functools
 import gc
 import importlib
 import io
@@ -136,16 +135,23 @@ class Server:
         self._process.wait()
 
 
-@functools.cache
-def server() -> Server:
-    """One per process of tests; it ends when its client does."""
-    return Server()
+_SERVERS: dict[str, Server] = {}
+"""Of this process, by the network that they are in; they end when it does."""
 
 
-def close_server() -> None:
-    if server.cache_info().currsize:
-        server().close()
-        server.cache_clear()
+def _server() -> Server:
+    """That of the network that this thread is in: tests/cluster has one of its own."""
+    network = ""
+    with contextlib.suppress(OSError):  # not Linux
+        network = str(Path("/proc/thread-self/ns/net").readlink())
+    if network not in _SERVERS:
+        _SERVERS[network] = Server()
+    return _SERVERS[network]
+
+
+def close_servers() -> None:
+    while _SERVERS:
+        _SERVERS.popitem()[1].close()
 
 
 def start(
@@ -163,7 +169,7 @@ def start(
     """
     python, flag, module, *arguments = command
     if (python, flag) == (sys.executable, "-m") and not fresh and before is None:
-        return server().start(module, arguments, folder, environment)
+        return _server().start(module, arguments, folder, environment)
     return subprocess.Popen(
         command,
         cwd=folder,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,8 @@ from nas.study.leaderboard import leaderboard
 from nas.zoo import ZOO
 from tests.cluster.nodes import ADDRESS, CLIENT_PORT, Cluster
 from tests.cluster.remote import FILES, lay
-from tests.studies import command, environment, essences, run, stored, write_config
+from tests.processes import Running
+from tests.studies import command, essences, launched, run, stored, write_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
@@ -58,15 +58,13 @@ def started(folder: Path) -> Counter[str]:
     return Counter(line.split()[1] for line in lines if line.startswith("start"))
 
 
-def begin(folder: Path) -> "subprocess.Popen[str]":
+def begin(folder: Path) -> Running:
     """A search whose evaluations take a second, when the first ten of them have begun."""
-    process = subprocess.Popen(
+    process = launched(
         command(FAKE, folder / "small.yaml", *WORKERS, *FILES),
-        cwd=folder,
-        env=environment(NAS_TEST_SLEEP_S="1", NAS_TEST_LOG=str(folder / "log")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        folder,
+        NAS_TEST_SLEEP_S="1",
+        NAS_TEST_LOG=str(folder / "log"),
     )
     deadline = time.monotonic() + 120
     while len(started(folder)) < 10:

@@ -16,7 +16,8 @@ from nas.study.opening import open_storage
 from nas.study.study import Study
 from tests.cluster.postgres import Postgres
 from tests.cluster.proxy import between
-from tests.studies import command, environment, essences, run, stored, write_config
+from tests.processes import Running
+from tests.studies import command, essences, launched, run, stored, write_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.process]
 
@@ -46,18 +47,16 @@ def url(postgres: Postgres, request: pytest.FixtureRequest) -> str:
     return postgres.fresh(f"search{abs(hash(request.node.name))}")
 
 
-def begin(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+def begin(folder: Path, *arguments: str) -> Running:
+    return launched(
         command(FAKE, folder / "small.yaml", *arguments),
-        cwd=folder,
-        env=environment(NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S=SLEEP_S),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        folder,
+        NAS_TEST_LOG=str(folder / "log"),
+        NAS_TEST_SLEEP_S=SLEEP_S,
     )
 
 
-def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+def finish(process: Running) -> tuple[str, str]:
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     return output, errors
@@ -69,7 +68,7 @@ def started(folder: Path) -> list[str]:
     return [line.split()[1] for line in lines if line.startswith("start")]
 
 
-def wait_for(folder: Path, n_started: int, process: "subprocess.Popen[str]") -> None:
+def wait_for(folder: Path, n_started: int, process: Running) -> None:
     deadline = time.monotonic() + 60
     while len(started(folder)) < n_started:
         assert process.poll() is None, process.communicate()[1]

@@ -20,8 +20,9 @@ from tests.cluster.test_search import (
     wait_for,
 )
 from tests.cluster.tracking import Gate, Tracking, tracking_at
+from tests.processes import Running
 from tests.record.visits import SQLALCHEMY
-from tests.studies import environment, write_config
+from tests.studies import environment, launched, write_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.process, pytest.mark.timeout(600), SQLALCHEMY]
 
@@ -48,19 +49,18 @@ def search(folder: Path, tracking_uri: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", FAKE, *given]
 
 
-def begin(folder: Path, tracking_uri: str, *arguments: str) -> "subprocess.Popen[str]":
+def begin(folder: Path, tracking_uri: str, *arguments: str) -> Running:
     known = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
-    return subprocess.Popen(
+    return launched(
         search(folder, tracking_uri, *arguments),
-        cwd=folder,
-        env=environment(NAS_TEST_LOG=str(folder / "log"), NAS_TEST_SLEEP_S="1", **known),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        folder,
+        NAS_TEST_LOG=str(folder / "log"),
+        NAS_TEST_SLEEP_S="1",
+        **known,
     )
 
 
-def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+def finish(process: Running) -> tuple[str, str]:
     output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, errors
     return output, errors
