@@ -1,14 +1,15 @@
-"""The known cells as parameters of tests that cost a second each: some at once, the rest as slow.
+"""The known cells as parameters of tests that compile a loop of each: some in the default run, the
+rest as tests with processes, since each is a run of the compiler.
 
 A cell is among `QUICK` for what it alone has: an op, a kind of state or width, a shape of the
-graph. All are tested where slow tests are.
+graph.
 """
 
 from collections.abc import Iterable
 
 import pytest
 
-from nas.cell import Cell
+from nas.zoo import ZOO
 
 QUICK = (
     *("rnn", "irnn", "lstm", "lstm_b", "lstm_peephole", "lstm_nig", "lstm_niaf", "lstm_noaf"),
@@ -30,15 +31,13 @@ QUICK = (
 )
 
 
-def known(names: Iterable[str]) -> list[object]:
-    """Parameters by name; what is no known cell is no slow test."""
-    return [pytest.param(name, id=name, marks=_marks(name)) for name in names]
-
-
-def known_cells(cells: Iterable[Cell]) -> list[object]:
-    """Parameters that are cells."""
-    return [pytest.param(cell, id=cell.name, marks=_marks(cell.name)) for cell in cells]
-
-
-def _marks(name: str) -> list[pytest.MarkDecorator]:
-    return []
+def compiled(names: Iterable[str]) -> list[object]:
+    """Parameters by name; what is no known cell is in the default run."""
+    return [
+        pytest.param(
+            name,
+            id=name,
+            marks=[pytest.mark.process] if name in ZOO and name not in QUICK else [],
+        )
+        for name in names
+    ]

@@ -12,11 +12,10 @@ from nas.cell.mutation import random_walk
 from nas.cell.mutation.rules import Mutations
 from nas.zoo import ZOO
 from tests.cell.test_draw import STRANGE, written
-from tests.known import known_cells
 
 MUTANTS = [m.cell for m in random_walk(ZOO["lstm"], 20, 0, Mutations(min_operations=20))]
 CELLS = [*ZOO.values(), loads(STRANGE), *MUTANTS]
-each_cell = pytest.mark.parametrize("cell", known_cells(CELLS))
+each_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 PARAMETER = re.compile(
     r"(?<![\\A-Za-z{])([Wbwvs](?:\^\{\\mathrm\{\w+\}\})?_(?:\{(?:[^{}]|\{[^{}]*\})*\}|\w))"
 )

@@ -86,6 +86,7 @@ def test_precisions_have_runs_of_their_own(fresh):
         assert n_compiled(lambda arguments=(cell, *sizes, dtype): loop.compiled(*arguments)) == 0
 
 
+@pytest.mark.process
 def test_every_known_cell_compiles_together_with_others(fresh):
     layers = [(cell, 16, 16, torch.float32) for cell in ZOO.values()]
     different = {loop.source_of(*layer)[1].text for layer in layers}
@@ -285,6 +286,7 @@ def test_a_library_of_many_is_unloaded_with_the_last(fresh):
     assert maps() <= before + 1
 
 
+@pytest.mark.process
 @has_maps
 def test_maps_stay_bounded_over_ten_thousand_sources(fresh):
     """As many loaded at once as a process keeps loops, in an order that mixes libraries."""
@@ -304,6 +306,7 @@ def test_maps_stay_bounded_over_ten_thousand_sources(fresh):
     assert maps() <= before + 20
 
 
+@pytest.mark.process
 @has_maps
 def test_maps_stay_bounded_over_many_cells(fresh):
     fresh.setattr(loop, "_compiled", functools.lru_cache(maxsize=16)(loop._compiled.__wrapped__))

@@ -16,7 +16,6 @@ from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows
 from nas.zoo import ZOO
 from tests.compile.backends import fitting
-from tests.known import known
 from tests.strategies import HIDDEN_SIZE, cells, input_size
 
 D, H = 3, 5
@@ -74,7 +73,7 @@ WHOLE = [name for name in ZOO if width_unit(ZOO[name]) == 1]
 """Cells without blocks, which the loop multiplies as whole matrices."""
 
 
-@pytest.mark.parametrize("name", known(WHOLE))
+@pytest.mark.parametrize("name", WHOLE)
 def test_a_zoo_cell_costs_forward_what_its_nodes_do(name: str) -> None:
     """No zoo cell repeats itself, so that there is nothing to save."""
     assert cost_of(plan_of(name, H)).forward == ZOO[name].flops(H, H)
@@ -94,7 +93,7 @@ def torch_products(cell: Cell, n_inputs: int, hidden: int) -> tuple[int, int]:
     return forward.get_total_flops(), backward.get_total_flops()
 
 
-@pytest.mark.parametrize("name", known(WHOLE))
+@pytest.mark.parametrize("name", WHOLE)
 def test_products_are_those_that_torch_counts(name: str) -> None:
     cost = cost_of(plan_of(name, H), x_is_data=False)
     forward = cost.loop.products + cost.hoisted.products
@@ -178,7 +177,7 @@ def test_operations_of_a_formula(formula: str, count: int) -> None:
     assert operations(formula) == count
 
 
-@pytest.mark.parametrize("name", known(ZOO))
+@pytest.mark.parametrize("name", ZOO)
 def test_kept_bytes_are_what_a_longer_sequence_takes(name: str) -> None:
     width = fitting(ZOO[name], H)
     plan = make_plan(ZOO[name], width, width, 16)

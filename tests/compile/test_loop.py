@@ -15,7 +15,7 @@ from nas.nn.rnn import RNN
 from nas.zoo import ZOO
 from tests.compile.backends import Problem, assert_as_good_as_eager, assert_exact, is_smooth, run
 from tests.compile.test_reference import EVERYTHING
-from tests.known import known
+from tests.known import compiled
 from tests.strategies import cells
 from tests.tensors import assert_close, flat, normal, seeded
 
@@ -62,7 +62,7 @@ def _compiled_ahead(request: pytest.FixtureRequest) -> None:
     compile_ahead((one.cell, one.input_width, one.hidden, dtype) for one, dtype in asked)
 
 
-@pytest.mark.parametrize("name", known(ZOO))
+@pytest.mark.parametrize("name", compiled(ZOO))
 def test_a_zoo_cell_equals_the_reference(name: str) -> None:
     k, cell = list(ZOO).index(name), ZOO[name]
     hidden, counts, reverse = shape(k)
@@ -70,7 +70,7 @@ def test_a_zoo_cell_equals_the_reference(name: str) -> None:
     assert_exact(Problem(cell, hidden, COUNTS["packed"], not reverse, seed=k))
 
 
-@pytest.mark.parametrize("name", known(ZOO))
+@pytest.mark.parametrize("name", compiled(ZOO))
 def test_a_zoo_cell_is_as_exact_in_single_precision(name: str) -> None:
     k, cell = list(ZOO).index(name), ZOO[name]
     hidden, counts, reverse = shape(k + 3)

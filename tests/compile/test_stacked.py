@@ -17,7 +17,7 @@ from nas.compile.rows import LayerOutput, Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.zoo import ZOO
 from tests.compile.test_reference import EVERYTHING
-from tests.known import known
+from tests.known import compiled
 from tests.tensors import seeded
 from tests.tolerances import EXACT_ALGEBRA, SAME_FORMULA
 
@@ -47,7 +47,7 @@ def member(k: int) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("name", known(CELLS))
+@pytest.mark.parametrize("name", compiled(CELLS))
 def test_members_are_drawn_as_layers_are(name: str, bias: bool) -> None:
     layer = stacked(CELLS[name], 3, bias)
     for k in range(3):
@@ -174,7 +174,7 @@ RUNS = {"eager": eager.run_layer, "eager at once": at_once, "chosen": chosen}
 
 
 @pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("name", known(CELLS))
+@pytest.mark.parametrize("name", compiled(CELLS))
 def test_members_give_what_layers_give(name: str, run: str) -> None:
     place = list(CELLS).index(name)  # so that sizes, counts and directions meet in all ways
     members, counts = (1, 3, 4)[place % 3], list(COUNTS.values())[place % 2]
