@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens
-from nas.compile.stacked import StackedCell, aligned, parts_of
+from nas.compile.stacked import Inputs, StackedCell, aligned, parts_of
 
 
 def run_layer(
@@ -28,20 +28,14 @@ def run_layer(
     the others; elsewhere one operation computes all of them.
     """
     x = x.rows() if isinstance(x, Tokens) else x
+    inputs = Inputs(x, None, rows, verticals, reverse)
     if isinstance(layer, EagerCell):
-        return _run(layer, x, rows, states, verticals, reverse)
-    run = _in_turn if x.device.type == "cpu" else _at_once
-    return run(layer, x, rows, states, verticals, reverse)
+        return _run(layer, inputs, states)
+    return (_in_turn if x.device.type == "cpu" else _at_once)(layer, inputs, states)
 
 
-def _run(
-    layer: EagerCell,
-    x: Tensor,
-    rows: Rows,
-    states: Sequence[Tensor],
-    verticals: Sequence[Tensor],
-    reverse: bool,
-) -> LayerOutput:
+def _run(layer: EagerCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
+    x, _, rows, verticals, reverse = inputs
     steps = torch.split(x, list(rows.counts))
     below = [torch.split(vertical, list(rows.counts)) for vertical in verticals]
     clock: Sequence[Tensor | int] = range(len(steps))
@@ -63,41 +57,22 @@ def _run(
     return torch.cat(outputs), current, [torch.cat(values) for values in above]
 
 
-def _in_turn(
-    layer: StackedCell,
-    x: Tensor,
-    rows: Rows,
-    states: Sequence[Tensor],
-    verticals: Sequence[Tensor],
-    reverse: bool,
-) -> LayerOutput:
-    parts = zip(
-        layer.alone(aligned),
-        map(aligned, x.unbind()),
-        parts_of(states, layer.members, aligned),
-        parts_of(verticals, layer.members, aligned),
-        strict=True,
-    )
-    results = [_run(member, x, rows, start, below, reverse) for member, x, start, below in parts]
-    y, finals, above = zip(*results, strict=True)
+def _in_turn(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
+    starts = parts_of(states, layer.members, aligned)
+    members = zip(layer.alone(aligned), inputs.alone(aligned), starts, strict=True)
+    y, finals, above = zip(*(_run(*member) for member in members), strict=True)
     return torch.stack(y), _stacked(finals), _stacked(above)
 
 
-def _at_once(
-    layer: StackedCell,
-    x: Tensor,
-    rows: Rows,
-    states: Sequence[Tensor],
-    verticals: Sequence[Tensor],
-    reverse: bool,
-) -> LayerOutput:
+def _at_once(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
     def run_member(
-        parameters: dict[str, Tensor], x: Tensor, states: list[Tensor], verticals: list[Tensor]
+        parameters: dict[str, Tensor], x: Tensor, verticals: list[Tensor], states: list[Tensor]
     ) -> LayerOutput:
-        return _run(layer.member(parameters), x, rows, states, verticals, reverse)
+        part = inputs._replace(x=x, verticals=verticals)
+        return _run(layer.member(parameters), part, states)
 
-    parameters: dict[str, Tensor] = dict(layer.named_parameters())
-    result: LayerOutput = torch.vmap(run_member)(parameters, x, list(states), list(verticals))
+    parameters, verticals = dict(layer.named_parameters()), list(inputs.verticals)
+    result: LayerOutput = torch.vmap(run_member)(parameters, inputs.x, verticals, list(states))
     return result
 
 

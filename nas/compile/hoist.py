@@ -1,8 +1,7 @@
 """The part of a layer that depends on no state, computed outside of its time loop."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,8 +10,7 @@ from torch.nn import functional as F
 from nas.cell.ops import FIXED
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell, Operand
-from nas.compile.rows import Rows
-from nas.compile.stacked import StackedCell, parts_of, stacked, traced_aligned
+from nas.compile.stacked import Inputs, StackedCell, stacked, traced_aligned
 
 SQUARE = ("block_diagonal", "masked", "skew", *FIXED)
 """Maps whose matrix is made of their weight, or of none."""
@@ -22,23 +20,6 @@ def padded(value: Tensor, width: int) -> Tensor:
     """`value` with zeros up to a width."""
     missing = width - value.shape[-1]
     return F.pad(value, (0, missing)) if missing else value
-
-
-class Inputs(NamedTuple):
-    """What a layer reads beside its states; for members, tensors with a leading dimension."""
-
-    x: Tensor
-    """(rows of all steps, width); with tokens, the table of their embeddings."""
-    tokens: Tensor | None
-    """(rows of all steps,), which members share."""
-    rows: Rows
-    verticals: Sequence[Tensor]
-    reverse: bool
-
-    def alone(self) -> "list[Inputs]":
-        """What each member reads."""
-        parts = parts_of((self.x, *self.verticals), len(self.x), traced_aligned)
-        return [self._replace(x=x, verticals=verticals) for x, *verticals in parts]
 
 
 class Hoist:
@@ -79,8 +60,8 @@ class Hoist:
     @functools.cached_property
     def _members(self) -> "list[_Values]":
         assert isinstance(self.layer, StackedCell)
-        members = zip(self.layer.alone(traced_aligned), self.inputs.alone(), strict=True)
-        return [_Values(self.plan, member, inputs) for member, inputs in members]
+        layers, inputs = self.layer.alone(traced_aligned), self.inputs.alone(traced_aligned)
+        return [_Values(self.plan, *member) for member in zip(layers, inputs, strict=True)]
 
 
 class _Values:

@@ -17,13 +17,13 @@ from nas.cell.cell import Cell
 from nas.compile import debug, native
 from nas.compile.call import Call, Loop, Request
 from nas.compile.emit import Source, emit, takes_bfloat16
-from nas.compile.hoist import Hoist, Inputs
+from nas.compile.hoist import Hoist
 from nas.compile.native import CompilerError
 from nas.compile.passes import make_plan
 from nas.compile.plan import Plan
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens
-from nas.compile.stacked import StackedCell
+from nas.compile.stacked import Inputs, StackedCell
 from nas.errors import CellError
 
 LANES = {torch.float32: 16, torch.float64: 8}

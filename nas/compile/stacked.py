@@ -6,13 +6,14 @@ autograd and the optimizer once. What a member gives is, to the bit, what it giv
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nas.cell.cell import Cell
 from nas.compile.reference import EagerCell
+from nas.compile.rows import Rows
 
 LINE = 64
 """Bytes of a cache line, as wide as the widest vectors of a CPU."""
@@ -115,6 +116,23 @@ def parts_of(
     """
     unbound = [[through(part) for part in tensor.unbind()] for tensor in tensors]
     return [[parts[k] for parts in unbound] for k in range(members)]
+
+
+class Inputs(NamedTuple):
+    """What a layer reads beside its states; for members, tensors with a leading dimension."""
+
+    x: Tensor
+    """(rows of all steps, width); with tokens, the table of their embeddings."""
+    tokens: Tensor | None
+    """(rows of all steps,), which members share."""
+    rows: Rows
+    verticals: Sequence[Tensor]
+    reverse: bool
+
+    def alone(self, through: Callable[[Tensor], Tensor]) -> "list[Inputs]":
+        """What each member reads, `through` a function."""
+        parts = parts_of((self.x, *self.verticals), len(self.x), through)
+        return [self._replace(x=x, verticals=verticals) for x, *verticals in parts]
 
 
 def is_aligned(tensor: Tensor) -> bool:

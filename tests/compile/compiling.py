@@ -1,6 +1,8 @@
 """A small module to compile, how often that was done, and whether it is right."""
 
 import functools
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +57,29 @@ def replace(path: Path, content: bytes) -> None:
     """Another file at the place: the one before may still be mapped."""
     path.unlink()
     path.write_bytes(content)
+
+
+def run_together(script: str, *arguments: str) -> list[str]:
+    """What two processes print that run a script at once, each after a line from here."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    results = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return results
 
 
 def stored(folder: Path) -> list[Path]:

@@ -7,8 +7,6 @@ import dataclasses
 import functools
 import random
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from nas.compile import ahead, cache, loop, native
 from nas.compile.ahead import compile_ahead
 from nas.nn.rnn import RNN
 from nas.zoo import ZOO
-from tests.compile.compiling import forget, n_compiled, replace, stored
+from tests.compile.compiling import forget, n_compiled, replace, run_together, stored
 from tests.compile.test_native import BROKEN, is_gone, maps, replace_text, script
 from tests.tensors import seeded
 from tests.tolerances import OTHER_KERNEL_32
@@ -189,22 +187,7 @@ def test_processes_compile_the_same_ahead_at_once(fresh, tmp_path, products):
     (tmp_path / "cache").mkdir()
     shutil.copy(products, tmp_path / "cache")
     arguments = [str(word) for pair in zip(NAMES, WIDTHS, strict=True) for word in pair]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        process.stdout.readline()
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    results = {process.communicate()[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0]
+    results = set(run_together(SCRIPT, *arguments))
     (printed,) = results
     assert printed.count("\n") == len(NAMES)
     assert len(stored(tmp_path / "cache")) == len(NAMES) + 1  # the products

@@ -4,8 +4,6 @@ import functools
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from tests.compile.compiling import (
     output,
     refuse,
     replace,
+    run_together,
     stored,
 )
 from tests.tolerances import OTHER_KERNEL_32
@@ -167,19 +166,7 @@ print(rnn(torch.ones(3, 2, 4))[0].sum().item())
 def test_processes_compile_the_same_at_once(fresh, tmp_path, products):
     (tmp_path / "cache").mkdir()
     shutil.copy(products, tmp_path / "cache")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        process.stdout.readline()
-    results = {process.communicate("go\n")[0] for process in processes}
-    assert [process.returncode for process in processes] == [0, 0]
+    results = set(run_together(SCRIPT))
     assert len(results) == 1
     assert [path.suffix for path in stored(tmp_path / "cache")] == [".so", ".so"]
 

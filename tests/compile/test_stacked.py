@@ -14,7 +14,7 @@ from nas.compile import eager
 from nas.compile.backend import choose
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens
-from nas.compile.stacked import StackedCell
+from nas.compile.stacked import Inputs, StackedCell
 from nas.zoo import ZOO
 from tests.compile.test_reference import EVERYTHING
 from tests.known import compiled
@@ -164,10 +164,17 @@ def chosen(layer: StackedCell, x: Tensor | Tokens, rows: Rows, states: list[Tens
     return choose("auto", layer, x, states)(layer, x, rows, states, *rest)
 
 
-def at_once(layer: StackedCell, x: Tensor | Tokens, *rest: Any) -> LayerOutput:
+def at_once(
+    layer: StackedCell,
+    x: Tensor | Tokens,
+    rows: Rows,
+    states: list[Tensor],
+    verticals: list[Tensor],
+    reverse: bool,
+) -> LayerOutput:
     """The eager form for devices other than the CPU."""
     x = x.table.index_select(1, x.index) if isinstance(x, Tokens) else x
-    return eager._at_once(layer, x, *rest)
+    return eager._at_once(layer, Inputs(x, None, rows, verticals, reverse), states)
 
 
 RUNS = {"eager": eager.run_layer, "eager at once": at_once, "chosen": chosen}
