@@ -1,7 +1,7 @@
 """`python -m nas.status STUDY`: what a study is doing, read while its search runs or afterwards.
 
-It only reads, from a connection of its own, so that it never disturbs a search. To say something
-more, add a line to `lines`, which is a function of what was read.
+The command only reads, from a connection of its own, so that it never disturbs a search. To print
+something more, add a line to `lines`, a function of the opened study.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from nas.study.location import OpenedStudy, find_study
 from nas.study.parse import parse
 from nas.zoo import ZOO
 
-if TYPE_CHECKING:  # they import Optuna, and a wrong name is to be told at once
+if TYPE_CHECKING:  # it imports Optuna, and a wrong name is an error at once
     from nas.study.visit import Visit
 
 SHORTCUTS = ("first_look", "veto", "halving")
@@ -49,17 +49,17 @@ def status(name: str, storage: str = "", studies: str = "studies") -> int:
     return 0
 
 
-def lines(seen: OpenedStudy) -> Iterator[str]:
-    """What is said of a study, a sentence or a table row each."""
-    visits = [visit for visit in seen.study.visits if visit]
+def lines(opened: OpenedStudy) -> Iterator[str]:
+    """All lines about a study: sentences and rows of tables."""
+    visits = [visit for visit in opened.study.visits if visit]
     drawn = [visit for visit in visits if visit.kind == "drawn"]
-    wanted = seen.config.get("n_candidates")
+    wanted = opened.config.get("n_candidates")
     finished = sum(visit.judgement is not None for visit in drawn)
     complete = wanted is not None and finished >= wanted
-    state = "running" if seen.running else "complete" if complete else "stopped"
-    yield f"study {seen.name} in {seen.folder}: {state}"
+    state = "running" if opened.running else "complete" if complete else "stopped"
+    yield f"study {opened.name} in {opened.folder}: {state}"
     of = "" if wanted is None else f" of {wanted:,}"
-    waiting = "in flight" if seen.running else "begun and not judged"
+    waiting = "in flight" if opened.running else "begun and not judged"
     yield (
         f"candidates: {len(drawn):,}{of} asked, {finished:,} judged, "
         f"{len(drawn) - finished:,} {waiting}; {len(visits) - len(drawn)} given cells"
@@ -67,10 +67,10 @@ def lines(seen: OpenedStudy) -> Iterator[str]:
     yield from _stages(drawn)
     yield from _reasons([v for v in drawn if v.judgement and not v.judgement.set_aside])
     yield from set_aside(drawn)
-    yield from _best(seen, visits)
-    yield from _cost(seen, visits)
-    yield from _shortcuts(seen, visits)
-    yield from _how_to_go_on(seen, complete=complete)
+    yield from _best(opened, visits)
+    yield from _cost(opened, visits)
+    yield from _shortcuts(opened, visits)
+    yield from _how_to_go_on(opened, complete=complete)
 
 
 def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
@@ -84,16 +84,16 @@ def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
 
 def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
     """Why candidates were rejected, and how runs of the others ended; worst first."""
-    found = reasons(drawn)
-    if found:
+    counted = reasons(drawn)
+    if counted:
         yield "rejected because:"
-    for count, reason in found[:MOST_REASONS]:
+    for count, reason in counted[:MOST_REASONS]:
         yield f"  {count:6,}  {reason}"
-    if len(found) > MOST_REASONS:
-        yield f"  {sum(count for count, _ in found[MOST_REASONS:]):6,}  other reasons"
+    if len(counted) > MOST_REASONS:
+        yield f"  {sum(count for count, _ in counted[MOST_REASONS:]):6,}  other reasons"
 
 
-def _best(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
+def _best(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     from nas.session.progress import describe
 
     keys = [ZOO[name].key for name in BASELINES]
@@ -105,61 +105,61 @@ def _best(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
             yield f"baseline: {describe(row.visit)}"
 
 
-def _cost(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
+def _cost(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     from nas.session.progress import clock, utilisation
 
-    summaries = [one for visit in visits for one in visit.all_summaries()]
+    summaries = [summary for visit in visits for summary in visit.all_summaries()]
     statuses: Counter[str] = Counter()
-    for one in summaries:
-        statuses.update(one.statuses)
-    trained_s = sum(one.wall_s for one in summaries)
+    for summary in summaries:
+        statuses.update(summary.statuses)
+    trained_s = sum(summary.wall_s for summary in summaries)
     ended = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
     yield (
         f"cost: {statuses.total():,} training runs{f' ({ended})' if ended else ''}, "
-        f"{clock(trained_s)} in training, {sum(one.flops for one in summaries):.2g} FLOPs, "
-        f"{clock(float(seen.study.attrs.get('spent_s', 0.0)))} in all"
+        f"{clock(trained_s)} in training, {sum(summary.flops for summary in summaries):.2g} FLOPs, "
+        f"{clock(float(opened.study.attrs.get('spent_s', 0.0)))} in all"
     )
-    budget = int(seen.config.get("run_budget") or 0)
+    budget = int(opened.config.get("run_budget") or 0)
     if budget:
         yield f"run budget: {n_runs(visits):,} of {budget:,} training runs"
-    busy_s, slot_s = (float(seen.study.attrs.get(name, 0.0)) for name in ("busy_s", "slot_s"))
+    busy_s, slot_s = (float(opened.study.attrs.get(name, 0.0)) for name in ("busy_s", "slot_s"))
     if slot_s > 0:
         # The first studies did not note how long their workers were busy.
         yield f"utilisation: {utilisation(max(busy_s, trained_s), trained_s, slot_s)}"
 
 
-def _shortcuts(seen: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
-    """What first looks and vetoes saved, and how they agree with the end of training."""
-    protocol = seen.config.get("protocol")
+def _shortcuts(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
+    """How much first looks and vetoes saved, and how they agree with the end of training."""
+    protocol = opened.config.get("protocol")
     if not isinstance(protocol, dict) or not any(protocol.get(name) for name in SHORTCUTS):
         return
     from nas.study.shortcuts import lines as of_shortcuts
 
     try:
-        config = parse([str(seen.folder / "config.yaml")])
+        config = parse([str(opened.folder / "config.yaml")])
     except UserError:  # written by another version
         return
     yield from of_shortcuts(protocol_of(config), visits)
 
 
-def _how_to_go_on(seen: OpenedStudy, *, complete: bool) -> Iterator[str]:
-    path = seen.folder / "config.yaml"
-    is_comparison = seen.study.attrs.get("definition", {}).get("kind") == "comparison"
+def _how_to_go_on(opened: OpenedStudy, *, complete: bool) -> Iterator[str]:
+    path = opened.folder / "config.yaml"
+    is_comparison = opened.study.attrs.get("definition", {}).get("kind") == "comparison"
     command = f"python -m nas.{'compare --config' if is_comparison else 'search'} {path}"
-    stored = str(seen.config.get("storage"))
+    stored = str(opened.config.get("storage"))
     command += " --storage URL" if HIDDEN in stored else ""
-    if seen.running:
+    if opened.running:
         yield "It may be stopped at any time (Ctrl-C, kill) and goes on with the same command."
     elif not path.is_file():
         yield "To go on: the command that began it."
     elif complete:
-        more = int(seen.config["n_candidates"]) * 2
-        if (seen.folder / "winner").is_dir():
-            yield f"winner: {seen.folder / 'winner'}"
+        more = int(opened.config["n_candidates"]) * 2
+        if (opened.folder / "winner").is_dir():
+            yield f"winner: {opened.folder / 'winner'}"
         yield f"To go on: {command} --n_candidates {more}"
     else:
-        budget = int(seen.config.get("run_budget") or 0)
-        spent = budget and n_runs(seen.study.visits) >= budget
+        budget = int(opened.config.get("run_budget") or 0)
+        spent = budget and n_runs(opened.study.visits) >= budget
         yield f"To go on: {command}{f' --run_budget {2 * budget}' if spent else ''}"
 
 

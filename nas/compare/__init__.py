@@ -1,6 +1,6 @@
 """Chosen cells compared fairly: equal budgets, equal tuning, fresh seeds, the test split.
 
-    cells (sources.py), configuration (config.py, command.py)
+    cells and configuration (config.py, command.py)
       -> tuning: every cell on the same settings a task, one seed, measured on validation
       -> fresh seeds: its best setting, trained anew with seeds by which nothing was chosen; the
          epoch is chosen on validation, and its weights are measured once on test (protocol.py)
@@ -8,9 +8,10 @@
          trial a cell; so a comparison that was stopped goes on (run.py)
       -> values by task, cell and seed; differences paired by seed, interval, rank test, Holm's
          correction over the cells, a verdict a pair (result.py, nas/statistics/intervals.py)
-      -> table, comparison.json, .csv, .md, .png (report.py, picture.py), MLflow (nas/record_*.py)
+      -> table, comparison.json, .csv, .md, .png (report.py, picture.py), MLflow (record.py)
 
-Cells of one seed read the same data, so that differences are paired by it. The test split decides
+With a `best_share` there are no fresh seeds: every cell is trained on the same random settings
+(drawn.py), and the best of them on validation are compared by Welch's test. The test split decides
 nothing: neither the epoch nor the setting. `nas.search --confirm N` compares its best cells so
 (confirm.py).
 """

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from nas.nn.settings import Settings
 from nas.protocol.settings import SettingsGrid
@@ -54,16 +55,16 @@ class Axis:
 
 def axes(grid: SettingsGrid, task: Task) -> tuple[Axis, ...]:
     """The hyperparameters that have more than one value, in the order in which they are drawn."""
-    found = [
-        _levels("n_params", task.n_params, lambda one: one.n_params),
-        _levels("num_layers", grid.num_layers, lambda one: one.num_layers),
-        _between("learning_rate", grid.learning_rate, _rate_at_rest, math.log, math.exp),
-        _between("momentum", grid.momentum, lambda one: one.momentum, _slowness, _of_slowness),
-        _between("init_scale", grid.init_scale, lambda one: one.init_scale, math.log, math.exp),
-        _between("clip_norm", grid.clip_norm, lambda one: one.clip_norm, math.log, math.exp),
-        _between("dropout", grid.dropout, lambda one: one.dropout, float, float),
+    every = [
+        _levels("n_params", task.n_params),
+        _levels("num_layers", grid.num_layers),
+        _between("learning_rate", grid.learning_rate, value=_rate_at_rest),
+        _between("momentum", grid.momentum, _slowness, _of_slowness),
+        _between("init_scale", grid.init_scale),
+        _between("clip_norm", grid.clip_norm),
+        _between("dropout", grid.dropout, float, float),
     ]
-    return tuple(axis for axis in found if len(set(axis.levels)) > 1)
+    return tuple(axis for axis in every if len(set(axis.levels)) > 1)
 
 
 def draw(grid: SettingsGrid, task: Task, count: int, seed: int) -> tuple[Settings, ...]:
@@ -74,7 +75,7 @@ def draw(grid: SettingsGrid, task: Task, count: int, seed: int) -> tuple[Setting
     """
     generator = random.Random(f"{seed} {task.name} between")
     drawn = axes(grid, task)
-    found = []
+    settings = []
     for number in range(count):
         values = {
             axis.name: axis.at(
@@ -82,8 +83,8 @@ def draw(grid: SettingsGrid, task: Task, count: int, seed: int) -> tuple[Setting
             )
             for axis in drawn
         }
-        found.append(_settings(grid, task, values))
-    return tuple(found)
+        settings.append(_settings(grid, task, values))
+    return tuple(settings)
 
 
 def _settings(grid: SettingsGrid, task: Task, values: Mapping[str, float]) -> Settings:
@@ -102,7 +103,7 @@ def _settings(grid: SettingsGrid, task: Task, values: Mapping[str, float]) -> Se
 
 
 def _rate_at_rest(settings: Settings) -> float:
-    """How far a lasting gradient of 1 moves a weight at each step."""
+    """The distance that a lasting gradient of 1 moves a weight at each step."""
     return settings.learning_rate / (1 - settings.momentum)
 
 
@@ -114,15 +115,15 @@ def _of_slowness(logarithm: float) -> float:
     return 1 - math.exp(logarithm)
 
 
-def _levels(name: str, values: Sequence[int], value: Callable[[Settings], float]) -> Axis:
-    return Axis(name, tuple(sorted(set(values))), value, float, float, is_level=True)
+def _levels(name: str, values: Sequence[int]) -> Axis:
+    return Axis(name, tuple(sorted(set(values))), attrgetter(name), float, float, is_level=True)
 
 
 def _between(
     name: str,
     values: Sequence[float],
-    value: Callable[[Settings], float],
-    forward: Callable[[float], float],
-    back: Callable[[float], float],
+    forward: Callable[[float], float] = math.log,
+    back: Callable[[float], float] = math.exp,
+    value: Callable[[Settings], float] | None = None,
 ) -> Axis:
-    return Axis(name, (min(values), max(values)), value, forward, back)
+    return Axis(name, (min(values), max(values)), value or attrgetter(name), forward, back)

@@ -6,6 +6,5 @@
       -> the setting that is shown, when it solved the task, means over seeds (result.py)
       -> curves.md, curves.json (report.py) and a picture a task (picture.py)
 
-Nothing is claimed of differences between cells: one seed is enough for a curve, and not for that.
-`nas.compare` does it.
+One seed is enough for a curve, but not to claim a difference between cells, as `nas.compare` does.
 """

@@ -160,7 +160,7 @@ class Coordinator:
             self._receive(digest, future)
         if self._next_number() is not None:
             self.used_up = "runs"
-            return False  # the rest is not told: with a larger budget nothing is as if it had been
+            return False  # the sampler does not learn the rest: a larger budget goes on as before
         self._tell_up_to(len(self.study.visits))
         return True
 
@@ -237,7 +237,7 @@ class Coordinator:
         return () if self._set_aside_before(visit) else next(self._judging(visit))
 
     def _set_aside_before(self, visit: Visit) -> Judgement | None:
-        """What became of the same cell, if the sampler could know that it is not to be tried."""
+        """The judgement that set the same cell aside, if the sampler could know of it by now."""
         for known in self.study.visits[: max(0, visit.number - self.plan.in_flight + 1)]:
             if known and known.key == visit.key and known.judgement and known.judgement.set_aside:
                 return known.judgement if visit.kind == "drawn" else None
@@ -313,7 +313,7 @@ class Coordinator:
         for observer in self._observers:
             observer.stored(visit, evaluation, result)
         for running in list(self.running.values()):
-            if any(one == digest for one, _ in running.waiting):
+            if any(waited == digest for waited, _ in running.waiting):
                 self._advance(running)
 
     def _note_reference(self, visit: Visit) -> bool:

@@ -23,8 +23,8 @@ def judging_of(visit: Visit, visits: Visits, protocol: Staged, reference_key: st
         is_reference = visit.key == reference_key
         return protocol.measure(visit.cell, visit.key, is_reference=is_reference)
     own = _drawn(visits, visit.key, visit.turn)
-    earlier = [one.judgement for one in own if one.turn < visit.turn and one.judgement]
-    settings = {one.turn: one.settings for one in own}
+    earlier = [v.judgement for v in own if v.turn < visit.turn and v.judgement]
+    settings = {v.turn: v.settings for v in own}
 
     def tried(task: Task | None, turn: int) -> tuple[Settings, ...]:
         places = settings.get(turn)
@@ -44,10 +44,10 @@ def _drawn(visits: Visits, key: str, turn: int) -> list[Visit]:
 
 def _passed(own: Sequence[Visit], visit: Visit, protocol: Staged) -> int | None:
     """The first of the earlier visits at which a candidate passed the filter."""
-    for one in own:
-        if one.turn < visit.turn and one.judgement and protocol.filter is not None:
-            if one.judgement.stage != protocol.filter.name:
-                return one.turn
+    for earlier in own:
+        if earlier.turn < visit.turn and earlier.judgement and protocol.filter is not None:
+            if earlier.judgement.stage != protocol.filter.name:
+                return earlier.turn
     return None
 
 
@@ -63,7 +63,7 @@ def evaluations_of(
                 request = judging.send(reference)
             else:
                 asked += request
-                request = judging.send([known[one.digest()].outcomes for one in request])
+                request = judging.send([known[e.digest()].outcomes for e in request])
     except StopIteration:
         return asked
 
@@ -74,15 +74,15 @@ def evaluations_of(
 def inherited(
     visit: Visit, visits: Visits, protocol: Staged, baselines: Iterable[str]
 ) -> dict[str, list[int]]:
-    """The settings of a candidate's visit under `draws: inherited`, from results that were told.
+    """The settings of a candidate's visit under `draws: inherited`.
 
-    `baselines` are the keys of GRU and LSTM.
+    They follow from the results that the sampler knows. `baselines` are the keys of GRU and LSTM.
     """
-    told = [one for one in visits if one and one.told]
+    known = [v for v in visits if v and v.told]
     parent = visits[visit.parent] if visit.parent is not None else None
-    of_parent = [one for one in told if parent is not None and one.key == parent.key]
-    of_baselines = [one for one in told if one.kind == "given" and one.key in set(baselines)]
-    n_parent = sum(one.n_runs for v in of_parent for one in v.summaries())
+    of_parent = [v for v in known if parent is not None and v.key == parent.key]
+    of_baselines = [v for v in known if v.kind == "given" and v.key in set(baselines)]
+    n_parent = sum(summary.n_runs for v in of_parent for summary in v.summaries())
     ancestry = {
         task.name: Ancestry(
             list(_known(protocol, task, of_parent)),
@@ -92,15 +92,16 @@ def inherited(
         for task in protocol.tasks
     }
     taken: dict[str, set[int]] = {}
-    for one in _drawn(visits, visit.key, visit.turn - 1):
-        for name, places in one.settings.items():
+    for earlier in _drawn(visits, visit.key, visit.turn - 1):
+        for name, places in earlier.settings.items():
             taken.setdefault(name, set()).update(places)
     return draw(protocol, visit.number, ancestry, taken)
 
 
 def _known(protocol: Staged, task: Task, visits: Iterable[Visit]) -> Iterator[Known]:
-    """What cells gave with settings of a task."""
-    place_of = {one: place for place, one in enumerate(protocol.grid.points(task.n_params))}
+    """Places of settings in the grid of a task, with the metric that cells reached with them."""
+    points = protocol.grid.points(task.n_params)
+    place_of = {settings: place for place, settings in enumerate(points)}
     for visit in visits:
         for digest, name in visit.tasks().items():
             if name == task.name:

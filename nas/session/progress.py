@@ -1,4 +1,4 @@
-"""What a running search shows: a live panel on a terminal, plain lines elsewhere."""
+"""The progress of a search: a live panel on a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -18,7 +18,7 @@ from nas.study.visit import Visit
 from nas.workers.local import Workers
 
 NOTE_S = 20.0
-"""Between two notes of the time spent: a kill -9 loses no more."""
+"""Seconds between two notes of the time spent: a kill -9 loses no more."""
 
 
 class Progress(Observer):

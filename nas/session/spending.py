@@ -1,8 +1,8 @@
-"""The budget of training runs: what a study has spent, as far as its sampler sees it.
+"""The budget of training runs: how many runs a study has spent, as far as its sampler sees it.
 
-Whatever the workers' number and speed, a budget must end a search at the same candidate. So what
-counts before candidate n are all runs of the visits that the sampler knows by then and, of those in
-flight, what they ask for first: that is certain, whatever has come back of the rest.
+A budget must end a search at the same candidate, whatever the number and speed of the workers. So
+two things count before candidate n: all runs of the visits that the sampler knows by then, and what
+each visit in flight asks for first, which is certain whatever has come back of the rest.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ class Spending:
     asks_first: Callable[[Visit], Request]
     """What a visit asks for when it begins."""
     runs_by_digest: dict[str, int] = field(default_factory=dict)
-    """Of the first `n_known` visits, which have their results."""
+    """Runs of the first `n_known` visits, which have their results."""
     n_known: int = 0
 
     def runs(self, visits: Sequence[Visit | None], n_known: int) -> int:
@@ -41,7 +41,7 @@ class Spending:
 
 
 def _runs_of(visit: Visit) -> dict[str, int]:
-    shelves = [one for one in (visit.evaluated, visit.beside) if isinstance(one, Shelf)]
+    shelves = [s for s in (visit.evaluated, visit.beside) if isinstance(s, Shelf)]
     return {
         digest: summary.n_runs for shelf in shelves for digest, summary in shelf.summaries.items()
     }

@@ -1,4 +1,4 @@
-"""The folder that a search leaves behind: the best cell, its weights, the line that reuses it."""
+"""The winner's folder: the best cell, its weights, and the line that reuses it."""
 
 import contextlib
 import json
@@ -70,7 +70,7 @@ def write_winner(
         return None
     asked = _asked(best, protocol, store)
     weights = {
-        task.name: _weights(task, [one for one in asked if one.task == task], store, workers)
+        task.name: _weights(task, [e for e in asked if e.task == task], store, workers)
         for task in protocol.tasks
     }
     folder, fresh = study.folder / "winner", study.folder / "winner.part"
@@ -92,7 +92,7 @@ def write_winner(
 
 
 def _asked(row: Row, protocol: Staged, store: WeightStore) -> list[Evaluation]:
-    """The evaluations that a cell's last visit was judged by, its own alone."""
+    """The cell's own evaluations in the judgement of its last visit."""
     study, key = store.study, store.baselines[0]
     first = next(v for v in study.visits if v and v.key == key and v.judgement)
     assert first.judgement is not None
