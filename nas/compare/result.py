@@ -407,9 +407,9 @@ def welch(values: Sequence[float], others: Sequence[float]) -> tuple[Interval, f
 def agreements(comparison: Comparison) -> Iterator[str]:
     """How many published findings are found again, a line a task."""
     for on in comparison.tasks:
-        agreed = [pair.agreement for pair in on.contrasts.values() if pair.agreement]
+        agreed: list[Agreement] = [p.agreement for p in on.contrasts.values() if p.agreement]
         if agreed:
-            kinds = ("same", "different", "no evidence")
+            kinds: tuple[Agreement, ...] = ("same", "different", "no evidence")
             counts = ", ".join(f"{agreed.count(kind)} {kind}" for kind in kinds)
             findings = f"{len(agreed)} finding{'' if len(agreed) == 1 else 's'}"
             yield f"Beside the paper on {on.task.name}, of {findings}: {counts}."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.curves.result import OnTask, Row, Run, deviation
-from nas.report.document import Document, Figure, Items, Section, Table, Text
+from nas.report.document import Document, Figure, Items, Part, Section, Table, Text
 from nas.report.files import json_text, png_of, write_files
 from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
@@ -140,7 +140,8 @@ def lines(tasks: Sequence[OnTask]) -> list[str]:
 def markdown(tasks: Sequence[OnTask]) -> str:
     """A page."""
     figures = [Figure(on.task.name, "") for on in tasks]
-    parts = (Items([sentence(on) for on in tasks]), _table(tasks), Text(NOTE), *figures)
+    items = Items([sentence(on) for on in tasks])
+    parts: list[Part] = [items, _table(tasks), Text(NOTE), *figures]
     return markdown_of(Document("Learning curves", "", (Section("", parts),)))
 
 

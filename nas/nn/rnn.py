@@ -76,8 +76,8 @@ class Layers(nn.Module):
                 outputs.append(y)
                 finals.append(final)
             y = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
-            is_added = place and isinstance(under, Tensor) and "residual" in self.stacking
-            x = y + under if is_added else y
+            is_added = place and "residual" in self.stacking
+            x = y + under if is_added and isinstance(under, Tensor) else y
         assert isinstance(x, Tensor), "there is a layer"
         return x, finals
 

@@ -48,7 +48,8 @@ def ancestry(facts: Facts, row: Row) -> list[Ancestor]:
     ancestors: list[Ancestor] = []
     for visit in line:
         own, before = rows[visit.key], ancestors[-1] if ancestors else None
-        gain, change = None, ()
+        gain: float | None = None
+        change: tuple[str, ...] = ()
         if before:
             change = _change(before.visit, visit)
             if own.score is not None and before.row.score is not None:

@@ -247,10 +247,11 @@ def _scatter(panel: "Axes", points: Sequence[tuple[float, Measured]]) -> None:
     for kind, colour in {"candidate": BLUE, "included": GREEN, "baseline": ORANGE}.items():
         some = [(cost, cell.score) for cost, cell in points if cell.kind == kind]
         if some:
-            panel.scatter(*zip(*some, strict=True), s=22, color=colour, label=kind, alpha=0.75)
+            costs, scores = zip(*some, strict=True)
+            panel.scatter(costs, scores, s=22, color=colour, label=kind, alpha=0.75)
     best = [points[i] for i in front([(cost, cell.score) for cost, cell in points])]
-    costs, scores = [cost for cost, _ in best], [cell.score for _, cell in best]
-    panel.step(costs, scores, where="post", color=INK, linewidth=0.9, label="Pareto front")
+    lowest, highest = [cost for cost, _ in best], [cell.score for _, cell in best]
+    panel.step(lowest, highest, where="post", color=INK, linewidth=0.9, label="Pareto front")
     named = {cell.key: (cost, cell) for cost, cell in points if cell.kind != "candidate"}
     named |= {cell.key: (cost, cell) for cost, cell in best}
     for cost, cell in named.values():
