@@ -15,9 +15,9 @@ from nas.tasks.base import Metric, Task
 Status = Literal[
     "ok", "cut", "vetoed", "diverged", "failed", "crashed", "out of memory", "timed out"
 ]
-"""Of a training run; "cut" is one that others were preferred to before its end, "vetoed" one that
-was not begun, because the cell is dead or explodes at its initialisation, "crashed" one of an
-evaluation whose worker died each time that it was tried."""
+"""The status of a training run: "cut" if others were preferred to it before its end, "vetoed" if it
+was not begun because the cell is dead or explodes at its initialisation, "crashed" if the worker of
+its evaluation died each time."""
 
 Veto = Literal["off", "end", "note"]
 
@@ -27,14 +27,14 @@ DEVICE = "NAS_DEVICE"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training run took. Wall time is not compared: it is the only part that varies."""
+    """The cost of a training run. Wall time is not compared: it is the only part that varies."""
 
     steps: int = 0
     tokens: int = 0
     flops: float = 0.0
     wall_s: float = dataclasses.field(default=0.0, compare=False)
     saved_flops: float = 0.0
-    """What a run that was cut or vetoed would have taken up to its last epoch, at most."""
+    """Operations, at most, that a run which was cut or vetoed did not do up to its last epoch."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Epoch:
     """Accuracy on further named sets of positions, such as the closing tags of XML."""
 
     def value(self, metric: Metric) -> float:
-        """What is compared of these measurements."""
+        """Return the measurement that is compared."""
         if metric.mark:
             return self.marks[metric.mark]
         return self.accuracy if metric.name == "accuracy" else self.loss
@@ -59,7 +59,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training run gave."""
+    """The result of one training run."""
 
     status: Status
     best: float | None = None
@@ -71,11 +71,11 @@ class Outcome:
     cost: Cost = Cost()
     message: str = ""
     doubt: str = ""
-    """Why a veto would have ended a run that it was only to note."""
+    """Why a veto would have ended the run, where vetoes are only noted."""
     test: float | None = None
-    """The metric on the test split with the weights of the best epoch, where it was asked for."""
+    """The metric on the test split with the weights of the best epoch, if it was measured."""
     test_marks: dict[str, float] = dataclasses.field(default_factory=dict)
-    """On test, what `Epoch.marks` are on validation."""
+    """`Epoch.marks` on the test split."""
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Outcome":
@@ -85,12 +85,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Bar:
-    """What an early look asks for: a metric that one of the settings must have reached."""
+    """The condition of an early look: a metric that one of the settings must have reached."""
 
     epoch: int
     """After how many epochs, at least 1."""
     value: float
-    """Of the task's metric, on validation."""
+    """The value of the task's metric on validation."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Evaluation:
     task: Task
     settings: tuple[Settings, ...]
     seed: int
-    """Of the weights and dropout, and of the data, which all cells of a study share."""
+    """The seed of weights, dropout and data; all cells of a study share the data."""
     fidelity: float = 1.0
     """Share of the task's epochs to train, in (0, 1]."""
     halving: int = 0
@@ -118,7 +118,7 @@ class Evaluation:
     """Whether the best epoch of each run, chosen on validation, is measured on the test split."""
 
     def digest(self) -> str:
-        """What the cache of outcomes is indexed by: of the cell its key, not its text."""
+        """Return the index of the cache of outcomes: it has the cell's key, not its text."""
         parts = [
             self.key,
             self.task.version,
@@ -135,7 +135,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Result:
-    """What a worker sends back: an outcome a setting, in order, and the best one's weights."""
+    """The answer of a worker: an outcome for each setting, in order, and the best one's weights."""
 
     outcomes: tuple[Outcome, ...]
     weights: bytes | None = None

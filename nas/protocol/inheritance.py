@@ -1,4 +1,4 @@
-"""Which settings a candidate is tried on, where they are not the same for all.
+"""Settings that a candidate inherits, where they are not the same for all.
 
 Jozefowicz et al. 2015, section 3.3: a child is tried on settings of its parent, on those that were
 best for LSTM and GRU, and on random ones; none is tried twice on a cell (section 3.1). All random
@@ -15,34 +15,34 @@ from nas.protocol.requests import Asking
 from nas.tasks.base import Metric, Task
 
 FILTER = "filter"
-"""The filter's name in `Visit.settings`; it may also be a task of the score."""
+"""The filter's name in `Visit.settings`; its task may also be one of the score."""
 BEST = 100
-"""Of a parent, and of LSTM and GRU, so many of the best settings are drawn from."""
+"""The number of best settings of a parent, or of LSTM and GRU, that are drawn from."""
 MANY = 420
-"""A parent that was tried on more settings than this hands on its best ones alone."""
+"""A parent that was tried on more settings than this hands on only its best."""
 BEST_SHARE = 0.8
-"""Of such a parent's child, so many settings are from its best; the others are random."""
+"""The share of settings that its child inherits; the others are random."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a cell gave with a setting of a task."""
+    """A cell's result with a setting of a task."""
 
     place: int
-    """Of the setting in the grid."""
+    """The place of the setting in the grid."""
     value: float | None
-    """The best metric; None if it had none."""
+    """The best metric; None if there was none."""
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """What is known of one task when a candidate's settings are drawn."""
+    """The results on one task from which a candidate's settings are drawn."""
 
     parent: Sequence[Known] = ()
     baselines: Sequence[Known] = ()
-    """LSTM and GRU."""
+    """Results of LSTM and GRU."""
     n_parent: int = 0
-    """Settings that the parent was tried on, of all tasks."""
+    """Settings that the parent was tried on, in all tasks."""
 
 
 def inherit(
@@ -53,10 +53,10 @@ def inherit(
     taken: set[int],
     generator: random.Random,
 ) -> tuple[int, ...]:
-    """Places of `count` different settings in a grid of `n_points`, fewer if fewer are left.
+    """Draw places of `count` different settings in a grid of `n_points`, fewer if fewer are left.
 
-    `taken` are places that the cell was tried on before. Where a source has nothing left, the
-    setting is random.
+    `taken` are the places of settings that the cell was tried on before. If a source has nothing
+    left, the setting is random.
     """
     drawn: list[int] = []
     for _ in range(min(count, n_points - len(taken))):
@@ -70,7 +70,7 @@ def inherit(
 
 
 def _source(metric: Metric, known: Ancestry, generator: random.Random) -> Sequence[int]:
-    """Places that one setting is drawn from; none for a random one."""
+    """Return the places that one setting is drawn from; none for a random one."""
     if known.n_parent > MANY:
         is_best = generator.random() < BEST_SHARE
         return _best(metric, known.parent) if is_best else ()
@@ -79,14 +79,14 @@ def _source(metric: Metric, known: Ancestry, generator: random.Random) -> Sequen
         return ()
     if third == 1:
         return _best(metric, known.baselines)
-    return list(dict.fromkeys(one.place for one in known.parent))
+    return list(dict.fromkeys(result.place for result in known.parent))
 
 
 def _best(metric: Metric, known: Sequence[Known]) -> list[int]:
-    """The places of the best values, each once."""
-    found = [(one.value, one.place) for one in known if one.value is not None]
-    found.sort(key=lambda pair: (-pair[0] if metric.higher_is_better else pair[0], pair[1]))
-    return list(dict.fromkeys(place for _, place in found))[:BEST]
+    """Return the places of the best values, each once."""
+    sign = -1 if metric.higher_is_better else 1
+    ranked = sorted((sign * r.value, r.place) for r in known if r.value is not None)
+    return list(dict.fromkeys(place for _, place in ranked))[:BEST]
 
 
 def draw(
@@ -95,7 +95,7 @@ def draw(
     ancestry: Mapping[str, Ancestry],
     taken: Mapping[str, set[int]],
 ) -> dict[str, list[int]]:
-    """What candidate `number` is tried on: places in the grid, by task, and the filter's one.
+    """Draw the settings of candidate `number`: places in the grid, by task and for the filter.
 
     The filter's setting is random, as in section 3.1.
     """
@@ -116,8 +116,8 @@ def draw(
 
 
 def settings_at(asking: Asking, task: Task | None, places: Sequence[int]) -> tuple[Settings, ...]:
-    """The settings at places of the grid, for a task or (None) the filter."""
-    of = asking.filter if task is None else task
-    assert of is not None
-    points = asking.grid.points(of.n_params)
+    """Return the settings at places of the grid, for a task or (None) the filter."""
+    tried = asking.filter if task is None else task
+    assert tried is not None
+    points = asking.grid.points(tried.n_params)
     return tuple(points[place] for place in places)

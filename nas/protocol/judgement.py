@@ -1,4 +1,4 @@
-"""What is known of a cell once it is judged, and of the reference that others are judged by."""
+"""The judgement of a cell, and the reference that candidates are judged by."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,19 +10,19 @@ from nas.tasks.base import Task
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a candidate."""
+    """The result of judging a cell."""
 
     stage: str
     """"scored", or the task at which it was rejected."""
     best: dict[str, float | None]
-    """The best metric on each task that was tried; None if no setting gave one."""
+    """The best metric on each tried task; None if no setting gave one."""
     ratios: dict[str, float] = field(default_factory=dict)
     """Relative to the GRU's best, above 1 is better."""
     score: float | None = None
     """The smallest ratio; None for a candidate that was rejected."""
     value: float = 0.0
-    """What the sampler maximises: the score, or for a rejected candidate how far it came, less
-    than any accepted candidate's."""
+    """The value that the sampler maximises: the score, or for a rejected candidate how far it came,
+    less than any accepted candidate's."""
     looks: dict[str, float] = field(default_factory=dict)
     """The best metric on each task at the first look, where there is one."""
     cut: bool = False
@@ -31,7 +31,7 @@ class Judgement:
     """Why it is never tried again: how its evaluations ended the workers."""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is stored: what a study has no use for is left out."""
+        """Return the judgement as it is stored, without unused fields of later studies."""
         plain = asdict(self)
         for name in ("looks", "cut", "set_aside"):
             if not plain[name]:
@@ -40,9 +40,9 @@ class Judgement:
 
 
 def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
-    """The judgement of a candidate whose evaluation ended its workers, each time that it was tried.
+    """Judge a candidate whose evaluation ended its workers, each time that it was tried.
 
-    None for any other: a run that failed by itself is judged by the protocol. The sampler gets the
+    Return None for any other: the protocol judges a run that failed by itself. The sampler gets the
     lowest value, whatever other settings gave.
     """
     for outcome in outcomes:
@@ -55,22 +55,22 @@ def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the reference cell reaches on each task."""
+    """The metrics that the reference cell reaches on each task."""
 
     best: Mapping[str, float]
     looks: Mapping[str, float] = field(default_factory=dict)
-    """At the first look."""
+    """The metrics at the first look."""
 
     @staticmethod
     def of(judgement: Judgement) -> "Reference | None":
-        """None if a task has no metric."""
+        """Return the reference of a judgement; None if a task has no metric."""
         known = {name: value for name, value in judgement.best.items() if value is not None}
         complete = len(known) == len(judgement.best)
         return Reference(known, judgement.looks) if complete else None
 
 
 def best_outcome(task: Task, outcomes: Sequence[Outcome]) -> Outcome | None:
-    """The outcome with the best metric, the first of equals; None if none has one."""
+    """Return the outcome with the best metric, the first of equals; None if none has one."""
     best: Outcome | None = None
     for outcome in outcomes:
         if outcome.best is not None and (
@@ -81,13 +81,13 @@ def best_outcome(task: Task, outcomes: Sequence[Outcome]) -> Outcome | None:
 
 
 def best_value(task: Task, outcomes: Sequence[Outcome]) -> float | None:
-    """The best metric of all outcomes; None if none has one."""
+    """Return the best metric of all outcomes; None if none has one."""
     best = best_outcome(task, outcomes)
     return best.best if best else None
 
 
 def value_at(task: Task, outcomes: Sequence[Outcome], n_epochs: int) -> float | None:
-    """The best metric that any of the outcomes had reached after so many epochs."""
+    """Return the best metric that any of the outcomes had reached after so many epochs."""
     values = [
         epoch.value(task.metric) for outcome in outcomes for epoch in outcome.curve[:n_epochs]
     ]

@@ -1,6 +1,6 @@
-"""What a protocol asks workers for: which cell on which task with which settings.
+"""The evaluations that a protocol asks for: which cell on which task with which settings.
 
-All of it follows from the configuration of a study and, for candidates, from the settings that
+They follow from the configuration of a study and, for candidates, from the settings that
 `nas/protocol/inheritance.py` gives each visit.
 """
 
@@ -21,7 +21,7 @@ REFERENCE = "gru"
 """The cell whose best metric, at the same budget, is the unit of every ratio."""
 
 Tried = Callable[[Task | None, int], tuple[Settings, ...]]
-"""The settings that a cell is tried on at its visit 0, 1, 2, …, for a task; None: the filter."""
+"""The settings of a cell at its visit 0, 1, 2, …, for a task or (None) the filter."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Candidate:
     key: str
     tried: Tried
     turn: int = 0
-    """Visits before this one, each on settings of its own."""
+    """The number of visits before this one, each on settings of its own."""
     filter_turn: int | None = None
     """The visit at which it passed the filter; None: not yet."""
 
@@ -49,51 +49,51 @@ class Asking:
 
     @property
     def n_turns(self) -> int:
-        """How often a cell can be visited until there is no task with fresh settings."""
+        """Return how often a cell can be visited until no task has fresh settings."""
         count = self.config.n_settings
         return max(self.grid.n_turns(task, count) for task in self.tasks)
 
     @property
     def n_given(self) -> int:
-        """Settings a task that the reference and other given cells are tried on."""
+        """The number of settings a task for the reference and other given cells."""
         return self.config.reference_settings or self.config.n_settings
 
     def n_tried(self, turn: int) -> int:
-        """Settings a task that a candidate has been tried on after a visit, at most."""
+        """Return the most settings a task that a candidate has been tried on after a visit."""
         most = max(len(self.grid.points(task.n_params)) for task in self.tasks)
         return min((turn + 1) * self.config.n_settings, most)
 
     def settings_of(self, task: Task | None, turn: int = 0) -> tuple[Settings, ...]:
-        """The settings that all candidates share at one visit, for a task or (None) the filter."""
+        """Draw the settings that candidates share at a visit, for a task or (None) the filter."""
         if task is None:
             assert self.filter is not None
             return self.grid.draw(self.filter, 1, self.seed, turn)
         return self.grid.draw(task, self.config.n_settings, self.seed, turn)
 
     def look_epoch(self, task: Task) -> int | None:
-        """The epoch after which candidates are looked at; None if they are not, or at the end."""
+        """Return the epoch of the first look at candidates; None if none comes before the end."""
         n_epochs = max(1, math.ceil(self.config.fidelity * task.epochs))
         epoch = math.ceil(self.config.first_look * n_epochs)
         return epoch if 0 < epoch < n_epochs else None
 
     def is_audited(self, key: str) -> bool:
-        """Whether a candidate is trained to the end whatever the shortcuts say."""
+        """Return whether a candidate is trained to the end whatever the shortcuts say."""
         digest = hashlib.sha256(f"audit {self.seed} {key}".encode()).digest()
         return int.from_bytes(digest[:6]) < self.config.audit * 2**48
 
     def given_evaluations(self, cell: str, key: str, task: Task) -> tuple[Evaluation, ...]:
-        """What a given cell is tried on for a task of the score."""
+        """Return the evaluations of a given cell on a task of the score."""
         settings = self.grid.draw(task, self.config.n_settings, self.seed, 0, self.n_given)
         return self._evaluations(cell, key, task, settings)
 
     def given_filter(self, cell: str, key: str) -> tuple[Evaluation, ...]:
-        """What a given cell is tried on for the filter."""
+        """Return the evaluation of a given cell on the filter."""
         assert self.filter is not None
         about = (cell, key, self.filter, self.settings_of(None), self.seed)
         return (Evaluation(*about, self.config.fidelity),)
 
     def filter_evaluations(self, candidate: Candidate) -> tuple[Evaluation, ...]:
-        """What a candidate must learn first; what it has passed is asked for again."""
+        """Return the evaluation of a candidate on the filter, the same again if it has passed."""
         assert self.filter is not None
         passed = candidate.filter_turn
         settings = candidate.tried(None, candidate.turn if passed is None else passed)
@@ -101,14 +101,14 @@ class Asking:
         return (Evaluation(*about, self.config.fidelity, veto=self._veto(candidate.key)),)
 
     def own(self, candidate: Candidate, task: Task, reference: Reference) -> list[Evaluation]:
-        """What a candidate is tried on for a task, at all its visits."""
+        """Return the evaluations of a candidate on a task, at all its visits."""
         bar = None if self.is_audited(candidate.key) else self._bar(task, reference)
         veto = self._veto(candidate.key)
         about = (candidate.cell, candidate.key, task)
         return [
-            one
+            evaluation
             for turn in range(candidate.turn + 1)
-            for one in self._evaluations(*about, candidate.tried(task, turn), bar, veto=veto)
+            for evaluation in self._evaluations(*about, candidate.tried(task, turn), bar, veto=veto)
         ]
 
     def _veto(self, key: str) -> Veto:
@@ -123,13 +123,13 @@ class Asking:
         return Bar(epoch, task.metric.at_ratio(self.config.first_look_ratio, look))
 
     def further(self, task: Task, candidate: Candidate) -> list[Evaluation]:
-        """What the reference is tried on beside its first settings, to have had as many."""
+        """Return the reference's further evaluations, so that it has had as many settings."""
         count, gru = self.config.n_settings, ZOO[REFERENCE]
         n_turns = max(0, -(-(count * (candidate.turn + 1) - self.n_given) // count))
         return [
-            one
+            evaluation
             for turn in range(1, n_turns + 1)
-            for one in self._evaluations(
+            for evaluation in self._evaluations(
                 str(gru),
                 gru.key,
                 task,

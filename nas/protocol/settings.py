@@ -3,7 +3,7 @@
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -33,10 +33,10 @@ class SettingsGrid:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """sgd, as in the paper, or adamw, which wants learning rates of about 0.001 to 0.01."""
     momentum: tuple[Annotated[float, "in [0, 1)"], ...] = field(default=(0.0,), metadata=ADDED)
-    """Of sgd: the share of the last step that is taken again."""
+    """For sgd: the share of the last step that is taken again."""
     stacking: Stacking = field(default="plain", metadata=ADDED)
-    """What each layer above the first has: residual adds what it reads to what it gives, norm
-    normalises what it reads, residual_norm does both."""
+    """How layers above the first are joined: residual adds their input to their output, norm
+    normalises their input, residual_norm does both."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
@@ -51,22 +51,23 @@ class SettingsGrid:
             )
 
     def points(self, n_params: Sequence[int]) -> list[Settings]:
-        """All different settings, in a fixed order."""
+        """Return all different settings, in a fixed order."""
         return list(_points(self, tuple(n_params)))
 
     def draw(
         self, task: Task, count: int, seed: int, turn: int = 0, first: int = 0
     ) -> tuple[Settings, ...]:
-        """`count` different settings for a task, or all if there are fewer.
+        """Draw `count` different settings for a task, or all if there are fewer.
 
-        The same for every cell of a study: equal tuning budgets, and less noise between cells. Each
-        further `turn` draws `count` fresh ones, until none is left. `first` is how many turn 0 has,
-        if not `count`.
+        They are the same for every cell of a study: equal tuning budgets, and less noise between
+        cells. Each further `turn` draws `count` fresh ones, until none is left. Turn 0 has `first`
+        settings, `count` if that is 0.
         """
-        return _draw(self, task.name, tuple(task.n_params), count, seed, turn, first or count)
+        begun, rest = _drawn(self, task.name, tuple(task.n_params), first or count, seed)
+        return rest[(turn - 1) * count : turn * count] if turn else begun
 
     def n_turns(self, task: Task, count: int) -> int:
-        """How many turns of `count` settings the grid has for a task."""
+        """Return how many turns of `count` settings the grid has for a task."""
         return -(-len(self.points(task.n_params)) // count)
 
 
@@ -75,39 +76,28 @@ class SettingsGrid:
 
 @lru_cache
 def _points(grid: SettingsGrid, n_params: tuple[int, ...]) -> tuple[Settings, ...]:
-    axes = (
-        n_params,
-        grid.num_layers,
-        grid.init_scale,
-        grid.learning_rate,
-        grid.clip_norm,
-        grid.dropout,
-        grid.momentum,
-    )
-    settings = (
-        Settings(
-            budget, layers, scale, rate, norm, grid.optimizer, dropout, momentum, grid.stacking
-        )
-        for budget, layers, scale, rate, norm, dropout, momentum in itertools.product(*axes)
-    )
-    return tuple(dict.fromkeys(settings))
+    axes = {
+        "n_params": n_params,
+        "num_layers": grid.num_layers,
+        "init_scale": grid.init_scale,
+        "learning_rate": grid.learning_rate,
+        "clip_norm": grid.clip_norm,
+        "dropout": grid.dropout,
+        "momentum": grid.momentum,
+    }
+    fixed = Settings(optimizer=grid.optimizer, stacking=grid.stacking)
+    points = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+    return tuple(dict.fromkeys(replace(fixed, **point) for point in points))
 
 
 @lru_cache
-def _draw(
-    grid: SettingsGrid,
-    task: str,
-    n_params: tuple[int, ...],
-    count: int,
-    seed: int,
-    turn: int,
-    n_first: int,
-) -> tuple[Settings, ...]:
+def _drawn(
+    grid: SettingsGrid, task: str, n_params: tuple[int, ...], n_first: int, seed: int
+) -> tuple[tuple[Settings, ...], tuple[Settings, ...]]:
+    """Draw the settings of turn 0, and the order of all others."""
     points = _points(grid, n_params)
     first = random.Random(f"{seed} {task}").sample(points, min(n_first, len(points)))
-    if turn == 0:
-        return tuple(first)
     taken = {*first}
     rest = [point for point in points if point not in taken]
     random.Random(f"{seed} {task} further").shuffle(rest)
-    return tuple(rest[(turn - 1) * count : turn * count])
+    return tuple(first), tuple(rest)

@@ -6,6 +6,7 @@ task while the best setting reaches 90 % of the GRU's best; the score is the sma
 `flat` has the same score without stages, for comparisons of samplers, spaces and tasks.
 """
 
+import itertools
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,18 +18,18 @@ from nas.tasks.base import Task
 
 
 class NeedReference:
-    """Yielded where a protocol cannot go on before the reference's best metrics are known."""
+    """The request of a protocol that cannot go on without the reference's best metrics."""
 
 
 Request = tuple[Evaluation, ...] | NeedReference
 Answer = Sequence[Sequence[Outcome]] | Reference
-"""The outcomes of each evaluation, or what the reference reaches."""
+"""The outcomes of each evaluation, or the metrics that the reference reaches."""
 Judging = Generator[Request, Answer, Judgement]
 
 
 @dataclass
-class _Found:
-    """What is known so far of a cell that is being judged."""
+class _Results:
+    """The results so far of a cell that is being judged."""
 
     best: dict[str, float | None] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
@@ -46,96 +47,94 @@ class Staged(Asking):
     """The protocol of one study."""
 
     def judge(self, candidate: Candidate) -> Judging:
-        """A candidate that has not been accepted: rejected at the first stage that it does not
-        pass; `flat` has none.
+        """Judge a candidate that has not been accepted, and reject it at the first stage that it
+        does not pass; `flat` has no stages.
 
-        One that was rejected before comes back on fresh settings: what counts is its best of all
-        its visits, and the GRU's best of as many settings.
+        A candidate that was rejected before comes back on fresh settings: its best of all its
+        visits counts, and the GRU's best of as many settings.
         """
         if self.config.kind == "flat":
             return (yield from self.measure(candidate.cell, candidate.key))
-        found = _Found()
+        results = _Results()
         if self.filter is not None:
-            outcomes = _outcomes((yield self.filter_evaluations(candidate)))
-            found.best[self.filter.name] = value = best_value(self.filter, outcomes)
-            needed = self.config.filter_accuracy
-            if (value or 0.0) < needed:
-                return found.rejected(self.filter.name, self._came(0, value or 0.0))
+            (outcomes,) = yield from outcomes_of([self.filter_evaluations(candidate)])
+            results.best[self.filter.name] = value = best_value(self.filter, outcomes)
+            if (value or 0.0) < self.config.filter_accuracy:
+                return results.rejected(self.filter.name, self._came(0, value or 0.0))
         reference = referred((yield NeedReference()))
         for place, task in enumerate(self.tasks, start=1):
-            own, further = self.own(candidate, task, reference), self.further(task, candidate)
-            answer = answered((yield (*own, *further)))
-            ratio = self._note(found, task, reference, answer[: len(own)], answer[len(own) :])
-            cut = own[0].bar is not None and not self._has_reached(task, own[0].bar, found.looks)
+            own = self.own(candidate, task, reference)
+            answers = yield from outcomes_of([own, self.further(task, candidate)])
+            ratio = self._note(results, task, reference, *answers)
+            cut = own[0].bar is not None and not self._has_reached(task, own[0].bar, results.looks)
             if cut or ratio < self.config.pass_ratio:
-                return found.rejected(task.name, self._came(place, ratio), cut=cut)
-        return found.scored()
+                return results.rejected(task.name, self._came(place, ratio), cut=cut)
+        return results.scored()
 
     def revisit(self, candidate: Candidate) -> Judging:
-        """An accepted candidate on fresh settings: it is measured on every task, never rejected.
+        """Measure an accepted candidate on fresh settings of every task, without rejecting it.
 
         Its best setting of all turns is compared with the GRU's best of as many, so that the GRU
         has had no smaller tuning budget.
         """
-        found = _Found()
+        results, n_tasks = _Results(), len(self.tasks)
         reference = referred((yield NeedReference()))
         own = [self.own(candidate, task, reference) for task in self.tasks]
         further = [self.further(task, candidate) for task in self.tasks]
         first = self.filter_evaluations(candidate) if self.filter is not None else ()
-        parts = [first, *own, *further]
-        answers = answered((yield tuple(one for part in parts for one in part)))
-        pieces = [[answers.pop(0) for _ in part] for part in parts]
+        outcomes, *answers = yield from outcomes_of([first, *own, *further])
         if self.filter is not None:
-            found.best[self.filter.name] = best_value(self.filter, _joined(pieces[0]))
-        for place, task in enumerate(self.tasks, start=1):
-            self._note(found, task, reference, pieces[place], pieces[place + len(self.tasks)])
-        return found.scored()
+            results.best[self.filter.name] = best_value(self.filter, outcomes)
+        for task, *both in zip(self.tasks, answers[:n_tasks], answers[n_tasks:], strict=True):
+            self._note(results, task, reference, *both)
+        return results.scored()
 
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
-        """A given cell (a baseline, or one that the user named): every task, never rejected.
+        """Measure a given cell (a baseline, or one that the user named) on every task, without
+        rejecting it.
 
-        Of the reference itself all ratios are 1, and `Judgement.best` is what others need.
+        The reference itself has ratios of 1; others need its `Judgement.best`.
 
         Raises:
             SearchError: if the reference learns too little for any candidate to be judged by it.
         """
-        found = _Found()
-        parts = [self.given_evaluations(cell, key, task) for task in self.tasks]
+        results = _Results()
+        first = self.given_filter(cell, key) if self.filter is not None else ()
+        own = [self.given_evaluations(cell, key, task) for task in self.tasks]
+        outcomes, *answers = yield from outcomes_of([first, *own])
         if self.filter is not None:
-            parts.insert(0, self.given_filter(cell, key))
-        answers = answered((yield tuple(one for part in parts for one in part)))
-        pieces = [[answers.pop(0) for _ in part] for part in parts]
-        if self.filter is not None:
-            found.best[self.filter.name] = best_value(self.filter, _joined(pieces.pop(0)))
+            results.best[self.filter.name] = best_value(self.filter, outcomes)
         if is_reference:
-            found.best |= {
-                task.name: best_value(task, _joined(piece))
-                for task, piece in zip(self.tasks, pieces, strict=True)
-            }
-            reference = self._as_reference(found.best)
+            for task, answer in zip(self.tasks, answers, strict=True):
+                results.best[task.name] = best_value(task, answer)
+            reference = self._as_reference(results.best)
         else:
             reference = referred((yield NeedReference()))
-        for task, piece in zip(self.tasks, pieces, strict=True):
-            self._note(found, task, reference, piece, [])
-        return found.scored()
+        for task, answer in zip(self.tasks, answers, strict=True):
+            self._note(results, task, reference, answer)
+        return results.scored()
 
     def _note(
         self,
-        found: _Found,
+        results: _Results,
         task: Task,
         reference: Reference,
-        own: Sequence[Sequence[Outcome]],
-        further: Sequence[Sequence[Outcome]],
+        own: Sequence[Outcome],
+        further: Sequence[Outcome] = (),
     ) -> float:
-        """Add a task's results; `further` are the reference's beside `reference.best`."""
-        outcomes = _joined(own)
-        found.best[task.name] = value = best_value(task, outcomes)
+        """Add a task's results, and return the ratio to the reference's best.
+
+        `further` are the reference's outcomes beside those of `reference.best`.
+        """
+        results.best[task.name] = value = best_value(task, own)
         if epoch := self.look_epoch(task):
             # As many settings as a candidate's, where the reference has had more.
-            look = value_at(task, outcomes[: self.config.n_settings], epoch)
-            found.looks |= {} if look is None else {task.name: look}
-        best = _better(task, reference.best[task.name], best_value(task, _joined(further)))
-        found.ratios[task.name] = ratio = 0.0 if value is None else task.metric.ratio(value, best)
+            look = value_at(task, own[: self.config.n_settings], epoch)
+            results.looks |= {} if look is None else {task.name: look}
+        best, other = reference.best[task.name], best_value(task, further)
+        if other is not None and task.metric.better(other, best):
+            best = other
+        results.ratios[task.name] = ratio = 0.0 if value is None else task.metric.ratio(value, best)
         return ratio
 
     def _has_reached(self, task: Task, bar: Bar, looks: Mapping[str, float]) -> bool:
@@ -143,7 +142,7 @@ class Staged(Asking):
         return look is not None and not task.metric.better(bar.value, look)
 
     def _came(self, stage: int, reached: float) -> float:
-        """Below `pass_ratio`, higher the later the stage and the closer to passing it."""
+        """Return a value below `pass_ratio` that rises with the stage and the result there."""
         needed = self.config.pass_ratio if stage else self.config.filter_accuracy
         share = min(1.0, max(0.0, reached / needed)) if needed else 1.0
         return self.config.pass_ratio * (stage + share) / (len(self.tasks) + 2)
@@ -169,24 +168,20 @@ class Staged(Asking):
 
 
 def answered(answer: Answer) -> list[Sequence[Outcome]]:
-    """What came back of the evaluations that a protocol yielded."""
+    """Return the outcomes that answer the evaluations that a protocol yielded."""
     assert not isinstance(answer, Reference)
     return list(answer)
 
 
-def _outcomes(answer: Answer) -> list[Outcome]:
-    return _joined(answered(answer))
-
-
-def _joined(answers: Sequence[Sequence[Outcome]]) -> list[Outcome]:
-    return [outcome for outcomes in answers for outcome in outcomes]
+def outcomes_of(
+    parts: Sequence[Sequence[Evaluation]],
+) -> Generator[Request, Answer, list[list[Outcome]]]:
+    """Ask for all evaluations at once; return the outcomes of each part."""
+    answers = iter(answered((yield tuple(itertools.chain(*parts)))))
+    return [list(itertools.chain(*itertools.islice(answers, len(part)))) for part in parts]
 
 
 def referred(answer: Answer) -> Reference:
-    """What came back of `NeedReference`."""
+    """Return the answer to `NeedReference`."""
     assert isinstance(answer, Reference)
     return answer
-
-
-def _better(task: Task, first: float, further: float | None) -> float:
-    return first if further is None or not task.metric.better(further, first) else further
