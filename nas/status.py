@@ -14,7 +14,7 @@ from nas.command_line import guarded
 from nas.errors import HIDDEN, UserError
 from nas.study.config import protocol_of
 from nas.study.leaderboard import BASELINES, leaderboard, n_runs, reasons, set_aside, winner
-from nas.study.location import OpenedStudy, find_study
+from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.study.parse import parse
 from nas.zoo import ZOO
 
@@ -31,9 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m nas.status", description="What a study is doing; it is never disturbed."
     )
-    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
-    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
-    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
+    add_study_arguments(parser)
     given = parser.parse_args(arguments)
     return guarded("nas.status", lambda: status(given.study, given.storage, given.studies))
 

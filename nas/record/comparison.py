@@ -1,6 +1,7 @@
-"""What a comparison reads from MLflow, the cells of recorded runs, and what it records there.
+"""Comparisons in MLflow: read cells from recorded runs, and record the results.
 
-It is recorded at once: there is no search beside it that must not wait."""
+The results are recorded at once, since no search runs beside that must not wait.
+"""
 
 import logging
 import tempfile

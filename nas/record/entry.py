@@ -127,7 +127,6 @@ def entry(
     if visit.parent is not None:
         tags["nas.parent"] = f"{parent} (trial {visit.parent})".strip()
     standing = _standing(judgement, results, is_reference=visit.key in baselines[:1])
-    versions = {e.task: e.task_version for e in visit.evaluated.values() if not e.key}
     return Entry(
         visit.key,
         visit.name,
@@ -140,8 +139,14 @@ def entry(
         tuple(point for result in results for point in _curves(result)),
         _note(visit, standing, results, outcomes),
         _files(visit),
-        tuple(Dataset(task, v.removeprefix(f"{task}-")) for task, v in versions.items()),
+        tuple(_datasets(visit)),
     )
+
+
+def _datasets(visit: Visit) -> Iterator[Dataset]:
+    versions = {e.task: e.task_version for e in visit.evaluated.values() if not e.key}
+    for task, version in versions.items():
+        yield Dataset(task, version.removeprefix(f"{task}-"))
 
 
 def family(visit: Visit) -> str:
@@ -237,7 +242,7 @@ def _note(
     if len(text) > LONGEST_EQUATIONS:
         text = text[:LONGEST_EQUATIONS].rsplit("\n", 1)[0] + "\n    # … the rest is in cell.cell\n"
     counts = Counter[str](outcome.status for outcome in outcomes)
-    troubles = [f"{counts[one]} {one}" for one in ("diverged", *BROKEN) if counts[one]]
+    troubles = [f"{counts[kind]} {kind}" for kind in ("diverged", *BROKEN) if counts[kind]]
     runs = ", ".join([f"{len(outcomes)} training runs", *troubles])
     lines = [
         standing,

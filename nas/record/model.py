@@ -27,17 +27,17 @@ EXPERIMENT = "registered cells"
 
 @dataclass(frozen=True)
 class Registration:
-    """What is registered; `described` is that of the weights' metadata."""
+    """A model to register; `described` is the metadata of the weights."""
 
     weights: bytes
-    """As safetensors."""
+    """The bytes of a safetensors file."""
     described: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def register(what: Registration, name: str, alias: str = "champion", uri: str = "") -> str:
-    """Register a model; returns its version.
+    """Register a model, and return its version.
 
     Raises:
         UserError: if a name cannot be one, or MLflow refuses.
@@ -81,7 +81,7 @@ def _write_model(what: Registration, folder: Path) -> None:
     cell = to_json(loads(str(what.described["cell"])))
     (data / "cell.json").write_text(json.dumps(cell, indent=1) + "\n", encoding="utf-8")
     (data / "model.safetensors").write_bytes(what.weights)
-    # Given, since MLflow would look for seconds.
+    # MLflow would look for these packages for seconds.
     packages = ("mlflow", "numpy", "recurrent-nas", "safetensors", "torch")
     with warnings.catch_warnings():
         # MLflow warns of type hints of its own, and asks for an example beside the signature.

@@ -1,4 +1,4 @@
-"""What a replay draws from: the recorded cells, their distances, and the spaces to draw them in.
+"""The recorded cells that a replay draws from, their distances, and the spaces to draw them in.
 
 A sampler that draws whole cells does so in `RecordedSpace`, whose points are the numbers of the
 cells. A sampler that suggests choice by choice needs the space that was recorded: `recorded_space`.
@@ -49,7 +49,7 @@ class Nearness:
         self._orders: dict[int, list[int]] = {}
 
     def distances(self, cell: Features) -> NDArray[np.float64]:
-        """Those of `nas/cell/distance.py`, of each recorded cell to any one."""
+        """The distance of each recorded cell to any cell, as in `nas/cell/distance.py`."""
         common = np.zeros(len(self._totals), dtype=np.int64)
         for label, count in cell.items():
             if label in self._places:
@@ -89,7 +89,7 @@ class Bench:
         return [float(getattr(visit, axis)) for visit in self.visits[: self.n_candidates]]
 
     def shuffled(self, seed: int) -> "Bench":
-        """The same cells and results, but results are dealt out to the cells anew."""
+        """A bench with the same cells and results, but the results are dealt out anew."""
         order = list(range(self.n_candidates))
         Random(seed).shuffle(order)
         old = self.visits

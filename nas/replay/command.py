@@ -4,13 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from nas.command_line import guarded
-from nas.errors import UserError, unknown
+from nas.command_line import flags, guarded, instantiate, parser_of
+from nas.errors import UserError
 from nas.replay.table import Table, read_table, table_of, write_table
 from nas.samplers.evolution import EvolutionConfig
 from nas.study.config import SearchConfig
+from nas.study.location import add_study_arguments, find_study
 
 if TYPE_CHECKING:  # it imports Optuna, and a message about a wrong argument must not wait for that
     from nas.replay.run import ReplayConfig
@@ -74,10 +75,8 @@ def _parse_write(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m nas.replay write",
         description="Writes a study as a table: a line for each visit of a cell.",
     )
-    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
+    add_study_arguments(parser)
     parser.add_argument("file", metavar="FILE", help="such as tables/mine.jsonl, or .jsonl.gz")
-    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
-    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
     return parser.parse_args(arguments)
 
 
@@ -99,8 +98,6 @@ def replay(config: SearchConfig) -> int:
 
 
 def _write(given: argparse.Namespace) -> int:
-    from nas.study.location import find_study
-
     table = table_of(find_study(given.study, given.storage, given.studies))
     write_table(table, Path(given.file))
     print(f"{given.file}: {len(table.visits)} visits of study {table.header.study}")
@@ -135,16 +132,8 @@ def _compare(given: argparse.Namespace) -> int:
 
 def _evolution(fields: Sequence[str]) -> EvolutionConfig:
     """The defaults with other values, FIELD=VALUE each."""
-    kinds = {n: k for n, k in get_type_hints(EvolutionConfig).items() if k in (int, float)}
-    values: dict[str, Any] = {}
-    for text in fields:
-        name, _, value = text.partition("=")
-        if name not in kinds:
-            raise UserError(unknown("field of --evolution", name, kinds))
-        try:
-            values[name] = kinds[name](value)
-        except ValueError:
-            raise UserError(f'--evolution {name} must be a number, got "{value}".') from None
+    given = flags(EvolutionConfig, [f"--{field}" for field in fields], {})
+    values: dict[str, Any] = instantiate(parser_of(EvolutionConfig, "", "", ""), list(given))
     config = EvolutionConfig(**values)
     config.check()
     return config

@@ -1,12 +1,12 @@
 """Samplers against each other on one table: their regret, and a verdict.
 
-Regret is the best candidate's value minus the best value so far: a step function of what was paid
+Regret is the best candidate's value minus the best value so far: a step function of the cost so far
 (training runs, FLOPs or seconds), never rising, 0 once the best is seen. Before the first candidate
 it is that of the worst. Given cells cost every sampler the same and do not count.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,16 +34,17 @@ class Curves:
 
     sampler: str
     paid: Array
-    """[seeds, candidates + 1], from 0 on: what the candidates so far cost."""
+    """[seeds, candidates + 1], from 0 on: the cost of the candidates so far."""
     regret: Array
     """[seeds, candidates + 1]: after so many candidates."""
 
     def at(self, budgets: Sequence[float]) -> Array:
-        """Regret once so much is paid: [seeds, budgets]."""
-        found = np.empty((len(self.paid), len(budgets)))
-        for seed, (paid, regret) in enumerate(zip(self.paid, self.regret, strict=True)):
-            found[seed] = regret[np.searchsorted(paid, budgets, side="right") - 1]
-        return found
+        """Regret at each cost: [seeds, budgets]."""
+        lines = [
+            regret[np.searchsorted(paid, budgets, side="right") - 1]
+            for paid, regret in zip(self.paid, self.regret, strict=True)
+        ]
+        return np.array(lines)
 
     def area(self, budget: float) -> Array:
         """The mean regret up to a budget, of each seed: the area under the curve over its width."""
@@ -57,7 +58,7 @@ class Curves:
 def curves(
     sampler: str, orders: Sequence[Sequence[int]], values: Sequence[float], costs: Sequence[float]
 ) -> Curves:
-    """What searches paid and had left to gain, from the order in which they saw the candidates."""
+    """The costs and regrets of searches, from the order in which they saw the candidates."""
     of = np.array(orders, dtype=np.int64)
     best = np.maximum.accumulate(np.array(values)[of], axis=1)
     worst = np.full((len(of), 1), min(values))
@@ -133,23 +134,34 @@ def compare(
         orders = [replay(bench, seed) for seed in seeds]
         searches[name] = curves(name, orders, bench.values, costs)
     # The cost that every search has reached: that of all candidates, where all are seen.
-    budget = min(float(one.paid[:, -1].min()) for one in searches.values())
+    budget = min(float(search.paid[:, -1].min()) for search in searches.values())
     points = [budget * k / N_POINTS for k in range(N_POINTS + 1)]
-    areas = {name: one.area(budget) for name, one in searches.items()}
+    baseline = searches[BASELINE].area(budget)
     results = []
-    for name, one in searches.items():
-        band = intervals(one.at(points))
-        at = intervals(one.at([budget * share for share in SHARES]))
-        [area] = intervals(areas[name][:, None])
-        gain = luck = None
-        if name != BASELINE:
-            [gain] = intervals((areas[BASELINE] - areas[name])[:, None])
-        if name != BASELINE and n_shuffled:
+    for name, search in searches.items():
+        result = _result(search, points, baseline)
+        if n_shuffled and result.gain:
             note(f"{name}: {n_shuffled} tables with shuffled results")
             luck = _luck(replays[name], bench, seeds[:SHUFFLED_SEEDS], axis, budget, n_shuffled)
-        results.append(Result(one, band, at, area, gain, luck))
+            result = replace(result, luck=luck)
+        results.append(result)
     about = bench.table.header.study, bench.n_candidates, max(bench.values)
     return Comparison(*about, len(seeds), axis, budget, points, n_shuffled, results)
+
+
+def _result(search: Curves, points: Sequence[float], baseline: Array) -> Result:
+    """The intervals of one sampler; `baseline` is the mean regret of each search at random."""
+    budget = points[-1]
+    areas = search.area(budget)
+    [area] = intervals(areas[:, None])
+    [gain] = intervals((baseline - areas)[:, None])
+    return Result(
+        search,
+        intervals(search.at(points)),
+        intervals(search.at([budget * share for share in SHARES])),
+        area,
+        None if search.sampler == BASELINE else gain,
+    )
 
 
 def _luck(

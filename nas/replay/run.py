@@ -1,7 +1,7 @@
 """One search among recorded cells: the samplers are the real ones, on a study of Optuna in memory.
 
-The given cells are told first, as in a search, then trial n is asked when the results of trials
-0 … n - in_flight have been told, in order. Samplers that draw whole cells do so in `RecordedSpace`;
+The given cells come first, as in a search; then the sampler draws candidate n from the results of
+candidates 0 … n - in_flight, in order. Samplers that draw whole cells do so in `RecordedSpace`;
 others (Optuna's own, and yours) suggest a point of the space that was recorded, and the nearest
 unseen candidate takes the trial, with the suggestions that once led to it.
 """

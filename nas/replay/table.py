@@ -41,7 +41,7 @@ UNEXPECTED = "unexpected_keyword_argument"
 
 @dataclass(frozen=True)
 class Header:
-    """What the lines have in common."""
+    """The first line: the study that all visits are of."""
 
     __pydantic_config__: ClassVar = STRICT
     study: str
@@ -79,7 +79,7 @@ class Recorded:
     stage: str
     """"scored", or the task at which it was rejected."""
     value: float
-    """What a sampler maximises: the score, or less for a rejected cell."""
+    """The number that a sampler maximises: the score, or less for a rejected cell."""
     score: float | None = None
     best: dict[str, float | None] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Recorded:
     parent: int | None = None
     """The trial whose cell was mutated."""
     params: Params = field(default_factory=dict)
-    """What the sampler suggested."""
+    """The suggestions of the sampler."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _parsed(kind: type[Line], where: str, line: str) -> Line:
     except ValidationError as error:
         # A field that is misspelt is missing too: its name says more.
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != UNEXPECTED)
-        names = [one.name for one in dataclasses.fields(kind)]
+        names = [field.name for field in dataclasses.fields(kind)]
         raise UserError(f"{where}: {_message(problems[0], line, names)}") from None
     return parsed
 

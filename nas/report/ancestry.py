@@ -41,7 +41,7 @@ def ancestry(facts: Facts, row: Row) -> list[Ancestor]:
     rows = {row.key: row for row in facts.rows}
     line: list[Visit] = []
     elder: Visit | None = first[row.key]
-    while elder is not None and elder.key in rows and all(elder.key != one.key for one in line):
+    while elder is not None and elder.key in rows and elder.key not in {v.key for v in line}:
         line.insert(0, elder)
         parent = None if elder.parent is None else numbered.get(elder.parent)
         elder = None if parent is None else first[parent.key]
@@ -90,7 +90,8 @@ def descent(facts: Facts, against: Facts | None) -> Section:
         "visit and its gain on its parent, which may have been tried on other settings. A line is "
         "chosen by where it ends, so its gains are flattered."
     )
-    return Section("Ancestry", (_figure(line, caption), *(_card(facts, one) for one in line)))
+    cards = [_card(facts, ancestor) for ancestor in line]
+    return Section("Ancestry", (_figure(line, caption), *cards))
 
 
 def _card(facts: Facts, ancestor: Ancestor) -> Card:
@@ -109,13 +110,13 @@ def _figure(line: Sequence[Ancestor], caption: str) -> Figure:
 
     def draw(canvas: "Canvas") -> None:
         panel = canvas.subplots()
-        scores = [math.nan if one.row.score is None else one.row.score for one in line]
+        scores = [math.nan if cell.row.score is None else cell.row.score for cell in line]
         panel.plot(range(len(line)), scores, "o-", color=BLUE)
-        for place, one in enumerate(line):
-            if one.gain is not None:
-                label(panel, f"{one.gain:+.3f}", (place, scores[place]), (0, 7), ha="center")
+        for place, cell in enumerate(line):
+            if cell.gain is not None:
+                label(panel, f"{cell.gain:+.3f}", (place, scores[place]), (0, 7), ha="center")
         panel.axhline(1, color=GREY, linestyle="--", linewidth=0.9)
-        labels = [f"{one.visit.name}\ntrial {one.visit.number}" for one in line]
+        labels = [f"{cell.visit.name}\ntrial {cell.visit.number}" for cell in line]
         panel.set_xticks(range(len(line)), labels=labels, fontsize="small")
         if len(line) > 6:
             panel.tick_params(axis="x", labelrotation=60)

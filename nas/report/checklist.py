@@ -30,7 +30,7 @@ class Check:
 
     rule: str
     answer: Answer
-    found: str
+    reason: str
 
 
 def checklist(facts: Facts, against: Facts | None) -> list[Check]:
@@ -45,10 +45,10 @@ def _recorded(facts: Facts, _: Facts | None) -> Check:
     missing = [name for name in NEEDED if not kept.get(name)]
     missing += [] if attrs.get("definition") else ["definition"]
     versions = sorted({run.task_version for run in facts.runs})
-    found = f"data: {', '.join(versions)}; revision {kept.get('revision', 'unknown')}"
+    reason = f"data: {', '.join(versions)}; revision {kept.get('revision', 'unknown')}"
     if missing:
-        return Check(rule, "in part", f"not recorded: {', '.join(missing)}; {found}")
-    return Check(rule, "yes", found)
+        return Check(rule, "in part", f"not recorded: {', '.join(missing)}; {reason}")
+    return Check(rule, "yes", reason)
 
 
 def _test_split(facts: Facts, _: Facts | None) -> Check:
@@ -76,7 +76,7 @@ def _random_arm(facts: Facts, against: Facts | None) -> Check:
     if len(against.runs) < EQUAL_SHARE * len(facts.runs):
         spent = f"{len(against.runs):,} of {len(facts.runs):,} runs"
         return Check(rule, "in part", f"{against.name} has spent {spent}; nothing is known beyond")
-    runs = [counted(len(one.runs), "run") for one in (facts, against)]
+    runs = [counted(len(arm.runs), "run") for arm in (facts, against)]
     return Check(
         rule, "yes", f"{against.name}: {runs[1]} beside {runs[0]}, compared at equal cost above"
     )
@@ -91,8 +91,8 @@ def _parameters(facts: Facts, _: Facts | None) -> Check:
         if shares:
             parts.append(f"{task.name} {min(shares):.1%} to {max(shares):.1%} (n = {len(shares)})")
             worst = max(worst, 1 - min(shares), max(shares) - 1)
-    found = f"models have of their budget, on {'; '.join(parts) or 'no task yet'}"
-    return Check(rule, "yes" if parts and worst <= 0.05 else "in part", found)
+    reason = f"models have of their budget, on {'; '.join(parts) or 'no task yet'}"
+    return Check(rule, "yes" if parts and worst <= 0.05 else "in part", reason)
 
 
 def _tuning(facts: Facts, _: Facts | None) -> Check:
@@ -104,9 +104,9 @@ def _tuning(facts: Facts, _: Facts | None) -> Check:
         own = facts.count_settings(best.key, task.name) if best else 0
         fair = fair and tried[BASELINES[0]] >= max(1, own) and min(tried.values()) > 0
         lacks = lacks or tried["lstm"] < own
-        said = [f"{name} {count}" for name, count in tried.items()]
-        said += [f"{best.name} {own}"] if best else []
-        parts.append(f"{task.name}: {', '.join(said)}")
+        counts = [f"{name} {count}" for name, count in tried.items()]
+        counts += [f"{best.name} {own}"] if best else []
+        parts.append(f"{task.name}: {', '.join(counts)}")
     more = " (the LSTM has had fewer than the best cell)" if lacks else ""
     answer: Answer = "no" if not fair else "in part" if lacks else "yes"
     return Check(rule, answer, f"settings tried on {'; '.join(parts)}{more}")
@@ -115,21 +115,21 @@ def _tuning(facts: Facts, _: Facts | None) -> Check:
 def _seeds(facts: Facts, _: Facts | None) -> Check:
     rule = "Paired seeds: every cell has the same data and the same seeds"
     seeds = sorted({run.seed for run in facts.runs})
-    said = f"{counted(len(seeds), 'seed')}, {joined([str(seed) for seed in seeds] or ['none'])}"
+    count = f"{counted(len(seeds), 'seed')}, {joined([str(seed) for seed in seeds] or ['none'])}"
     draws = facts.config.protocol.draws
     if draws != "shared":
-        return Check(rule, "in part", f"{said}; settings are {draws}, so cells have their own")
-    return Check(rule, "yes", f"{said}; all cells share their settings")
+        return Check(rule, "in part", f"{count}; settings are {draws}, so cells have their own")
+    return Check(rule, "yes", f"{count}; all cells share their settings")
 
 
 def _fresh(facts: Facts, _: Facts | None) -> Check:
     rule = f"Final numbers have at least {FRESH_SEEDS} fresh seeds, with intervals"
     n = len({run.seed for run in facts.runs})
-    found = (
+    reason = (
         f"n = {n} seed, the one that was chosen by; a search is no comparison, so no number here "
         f"is one: {facts.comparison} trains the best cell, the GRU and the LSTM on fresh seeds"
     )
-    return Check(rule, "no", found)
+    return Check(rule, "no", reason)
 
 
 def _no_sharing(facts: Facts, _: Facts | None) -> Check:
@@ -138,10 +138,10 @@ def _no_sharing(facts: Facts, _: Facts | None) -> Check:
     audit = facts.config.protocol.audit
     if not n_cut:
         return Check(rule, "yes", "all weights are trained from scratch; no run was ended early")
-    found = f"all weights are trained from scratch; {counted(n_cut, 'run')} ended early"
+    reason = f"all weights are trained from scratch; {counted(n_cut, 'run')} ended early"
     if not audit:
-        return Check(rule, "in part", f"{found}, and no candidate is audited")
-    return Check(rule, "yes", f"{found}; {audit:.0%} of the candidates are audited, see Shortcuts")
+        return Check(rule, "in part", f"{reason}, and no candidate is audited")
+    return Check(rule, "yes", f"{reason}; {audit:.0%} of the candidates are audited, see Shortcuts")
 
 
 CHECKS: tuple[Callable[[Facts, Facts | None], Check], ...] = (
@@ -161,7 +161,7 @@ def fairness(facts: Facts, against: Facts | None) -> Section:
     checks = checklist(facts, against)
     kept = sum(check.answer == "yes" for check in checks)
     caption = f"{kept} of {len(checks)} rules are kept; each answer is computed from the study."
-    rows = [(check.rule, check.answer, check.found) for check in checks]
+    rows = [(check.rule, check.answer, check.reason) for check in checks]
     return Section("Fairness checklist", (Table(caption, ("rule", "kept", "found"), rows),))
 
 

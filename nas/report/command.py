@@ -1,4 +1,4 @@
-"""The command: a study becomes files, and an artifact of its summary in MLflow."""
+"""The command: write the report of a study, and keep it in MLflow with the summary."""
 
 import argparse
 import sys
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nas.command_line import guarded
 from nas.errors import HIDDEN, hidden
-from nas.study.location import OpenedStudy, find_study
+from nas.study.location import OpenedStudy, add_study_arguments, find_study
 
 DESCRIPTION = """\
-Writes what a study found as one HTML file that needs nothing else, as Markdown and as pictures. The
-study is only read; it may be running.
+Writes the results of a study as one HTML file that needs nothing else, as Markdown and as pictures.
+The study is only read; it may be running.
 """
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m nas.report", description=DESCRIPTION)
-    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
+    add_study_arguments(parser)
     parser.add_argument(
         "--against",
         metavar="STUDY2",
@@ -33,13 +33,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--out", metavar="FOLDER", default="", help="where to write; the study's folder, report/"
     )
-    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
-    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
     parser.add_argument(
         "--tracking-uri",
         default=None,
-        help='of MLflow, where the report is kept with the study\'s summary; "off": nowhere; '
-        "without the flag, the one of the search",
+        help='URI of MLflow, where the report is kept with the study\'s summary; "off": nowhere; '
+        "without the flag, that of the search",
     )
     return parser.parse_args(arguments)
 
@@ -56,19 +54,21 @@ def _report(given: argparse.Namespace) -> int:
     if uri is not None:
         uri = uri_of(seen, uri)
         check_tracking_uri(uri)
-    paths = report(seen, against, Path(given.out) if given.out else None)
+    facts = read_facts(seen)
+    out = Path(given.out) if given.out else None
+    paths = report(facts, read_facts(against) if against else None, out)
     for path in paths[:2]:
         print(path)
     if uri is not None:
-        write(read_facts(seen), uri, files_in(paths[0].parent), cells=False)
+        write(facts, uri, files_in(paths[0].parent), cells=False)
         print(f"{hidden(place(uri, Path()).uri)}: report/report.html of the run {seen.name}")
     return 0
 
 
 def _uri(given: str | None, seen: OpenedStudy) -> str | None:
-    """Where MLflow is, empty for where the search recorded; None if nothing is to be written.
+    """The URI of MLflow, empty for that of the search; None if nothing is to be written.
 
-    A database that is not there is made only if it is asked for.
+    A database that is not there is made only for a URI that was given.
     """
     from nas.zoo.tracking import place
 

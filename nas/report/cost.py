@@ -78,27 +78,15 @@ def arm_of(facts: Facts) -> Arm:
     return Arm(facts.name, facts.config.sampler, tuple(moments))
 
 
-@dataclass(frozen=True)
-class Tie:
-    """The arms at the largest cost that all of them reached."""
-
-    axis: str
-    budget: float
-    best: tuple[float | None, ...]
-
-
-def ties(arms: Sequence[Arm]) -> list[Tie]:
-    """One for each measure of cost."""
+def ties(arms: Sequence[Arm]) -> dict[str, tuple[float, list[float | None]]]:
+    """By measure of cost: the largest cost that all arms reached, and the best score of each."""
     budgets = {axis: min(arm.total(axis) for arm in arms) for axis in AXES}
-    return [
-        Tie(axis, budget, tuple(arm.best_at(axis, budget) for arm in arms))
-        for axis, budget in budgets.items()
-    ]
+    return {axis: (b, [arm.best_at(axis, b) for arm in arms]) for axis, b in budgets.items()}
 
 
 def differences(facts: Facts, other: Facts) -> list[str]:
     """The parts of two studies' definitions that differ, sampler and its fields aside."""
-    mine, theirs = (one.seen.study.attrs.get("definition", {}) for one in (facts, other))
+    mine, theirs = (arm.seen.study.attrs.get("definition", {}) for arm in (facts, other))
     names = [name for name in (*mine, *theirs) if name not in ("sampler", "evolution")]
     return [name for name in dict.fromkeys(names) if mine.get(name) != theirs.get(name)]
 
@@ -121,8 +109,8 @@ def race(facts: Facts, against: Facts | None) -> Section:
     parts: list[Part] = [_race_figure(arms, baselines, caption)]
     if len(arms) > 1:
         rows = [
-            (AXES[tie.axis], f"{tie.budget:.4g}", *(number(best) for best in tie.best))
-            for tie in ties(arms)
+            (AXES[axis], f"{budget:.4g}", *map(number, best))
+            for axis, (budget, best) in ties(arms).items()
         ]
         about = (
             "The best scores where both arms had spent as much; n = 1 search an arm; "

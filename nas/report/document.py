@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Code:
-    """Text that is shown as it is."""
+    """Text with its line breaks, such as equations."""
 
     text: str
     language: str = ""

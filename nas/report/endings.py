@@ -37,11 +37,11 @@ class Stage:
     reached: int
     """Candidates that came so far."""
     rejected: int
-    """Those of them that ended here."""
+    """Candidates that ended here."""
     cut: int
-    """Those of the rejected that ended at a first look."""
+    """Rejected candidates that ended at a first look."""
     aside: int
-    """Those of the rejected that were set aside because they ended their workers."""
+    """Rejected candidates that were set aside because they ended their workers."""
 
 
 def funnel(facts: Facts) -> list[Stage]:
@@ -95,7 +95,7 @@ def _figure(steps: Sequence[Stage], caption: str) -> Figure:
 
 
 def shortcuts(facts: Facts, against: Facts | None) -> Section:
-    """What first looks and vetoes saved, and whether they can be trusted."""
+    """The savings of first looks and vetoes, and how far they can be trusted."""
     from nas.study import shortcuts as saved  # it imports scipy.stats, which takes a second
 
     lines = saved.lines(facts.protocol, facts.visits)
@@ -120,7 +120,7 @@ def shortcuts(facts: Facts, against: Facts | None) -> Section:
 
 @dataclass(frozen=True)
 class Cached:
-    """What was not trained because it was known."""
+    """Counts of cells and outcomes that were known and not trained again."""
 
     n_visits: int
     """Visits of candidates."""
@@ -169,7 +169,7 @@ def messages(facts: Facts) -> list[tuple[str, str, int, str]]:
 
 
 def endings(facts: Facts, against: Facts | None) -> Section:
-    """What was cached, failed, pruned, and why."""
+    """The cells and runs that were cached, failed or pruned, and the reasons."""
     known = cached(facts)
     items = (
         f"candidates: {counted(known.n_visits, 'visit')} of "
@@ -190,7 +190,7 @@ def endings(facts: Facts, against: Facts | None) -> Section:
         parts.append(Items(aside))
     if texts := messages(facts):
         shown = [(s, f"{n:,}", name, text) for s, text, n, name in texts[:MOST_MESSAGES]]
-        caption = f"What runs that did not end well said: {len(shown)} of {len(texts)} messages."
+        caption = f"Messages of runs that did not end well: {len(shown)} of {len(texts)}."
         parts.append(Table(caption, ("status", "runs", "such as", "message"), shown))
     return Section("Cached, failed, pruned", parts)
 

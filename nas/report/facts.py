@@ -40,7 +40,7 @@ class Run:
     seed: int
     settings: Settings
     outcome: Outcome
-    """Without its curve."""
+    """The outcome without its curve."""
     n_epochs: int
     """Finished epochs."""
 
@@ -53,7 +53,7 @@ class Facts:
     config: SearchConfig
     protocol: Staged
     visits: tuple["Visit", ...]
-    """In trial order, those in flight included."""
+    """All visits in trial order, those in flight included."""
     runs: tuple[Run, ...]
     baselines: tuple[str, ...] = field(default=tuple(ZOO[name].key for name in BASELINES))
     """Keys, the reference's first."""
@@ -92,6 +92,11 @@ class Facts:
     def row_of(self, key: str) -> Row | None:
         """A cell on the leaderboard."""
         return next((row for row in self.rows if row.key == key), None)
+
+    @property
+    def n_scored(self) -> int:
+        """Candidates with a score."""
+        return sum(row.kind == "candidate" and not row.rejected for row in self.rows)
 
     @property
     def winner(self) -> Row | None:

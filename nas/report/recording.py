@@ -1,6 +1,6 @@
 """`python -m nas.record STUDY`: the whole record of a study in MLflow, from the study alone.
 
-What is recorded already is left as it is, so that the same command again changes nothing.
+Runs that are recorded already stay as they are, so that the same command again changes nothing.
 """
 
 import argparse
@@ -14,8 +14,9 @@ from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credential
 from nas.record.entry import Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
 from nas.report.facts import Facts, number, read_facts
+from nas.report.write import files_in, report
 from nas.study.leaderboard import Row, verdict
-from nas.study.location import OpenedStudy, find_study
+from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
 
 SUMMARY = "summary"
@@ -30,14 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m nas.record",
-        description="Writes all of a study into MLflow; what is there already stays as it is.",
+        description="Writes all of a study into MLflow; runs that are there already stay.",
     )
-    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
+    add_study_arguments(parser)
     parser.add_argument(
-        "--tracking-uri", default="", help="of MLflow; without it, the one of the search"
+        "--tracking-uri", default="", help="URI of MLflow; without it, that of the search"
     )
-    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
-    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
     given = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
     return guarded(
         "nas.record",
@@ -54,10 +53,8 @@ def record(seen: OpenedStudy, tracking_uri: str = "") -> int:
     """
     uri = uri_of(seen, tracking_uri)
     check_tracking_uri(uri)
-    from nas.report.write import files_in, report  # it imports scipy.stats, which takes a second
-
     facts = read_facts(seen)
-    folder = report(seen)[0].parent
+    folder = report(facts)[0].parent
     count = len({visit.key for visit in facts.visits if visit.judgement})
     write(facts, uri, files_in(folder), cells=True)
     print(f"{hidden(place(uri, Path()).uri)}: {count:,} cells of study {seen.name} are recorded.")
@@ -109,24 +106,10 @@ def conclude(recorder: Recorder, facts: Facts, files: Mapping[str, bytes]) -> No
 
 
 def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
-    """The run of a whole study, beside those of its cells; MLflow's is updated in place."""
+    """The run of a whole study, beside those of its cells; it is updated in place."""
     rows, best, attrs = facts.rows, facts.winner, facts.seen.study.attrs
     tasks = [task.name for task in facts.protocol.tasks]
-    judged = [visit for visit in facts.visits if visit.judgement]
-    drawn = [visit for visit in judged if visit.kind == "drawn"]
-    costs = [cost for visit in facts.visits for cost in visit.all_summaries()]
-    seconds = round(sum(cost.wall_s for cost in costs), 3)
-    ratios = best.ratios if best else {}
-    metrics: dict[str, float | None] = {
-        "best_score": best.score if best else None,
-        "n_candidates": len({visit.key for visit in drawn}),
-        "n_judged": len(drawn),
-        "n_scored": sum(row.kind == "candidate" and not row.rejected for row in rows),
-        "n_runs": sum(cost.n_runs for cost in costs),
-        "flops": sum(cost.flops for cost in costs),
-        "seconds": seconds,
-        **{f"best.ratio.{legal(task)}": ratio for task, ratio in ratios.items()},
-    }
+    metrics = _metrics(facts)
     tags = {
         "nas.key": SUMMARY,
         "nas.kind": SUMMARY,
@@ -141,14 +124,33 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         facts.name,
         SUMMARY,
         "FINISHED",
-        seconds,
+        metrics["seconds"],
         tags,
-        finite(metrics),
+        metrics,
         {**params, "tasks": ", ".join(tasks)},
         (),
         _note(verdict(rows, facts.n_settings), rows, tasks),
         {"leaderboard.csv": _leaderboard_csv(rows, tasks), **files},
-        step=len(judged),
+        step=sum(visit.judgement is not None for visit in facts.visits),
+    )
+
+
+def _metrics(facts: Facts) -> dict[str, float]:
+    best = facts.winner
+    drawn = [visit for visit in facts.drawn if visit.judgement]
+    costs = [cost for visit in facts.visits for cost in visit.all_summaries()]
+    ratios = best.ratios if best else {}
+    return finite(
+        {
+            "best_score": best.score if best else None,
+            "n_candidates": len({visit.key for visit in drawn}),
+            "n_judged": len(drawn),
+            "n_scored": facts.n_scored,
+            "n_runs": sum(cost.n_runs for cost in costs),
+            "flops": sum(cost.flops for cost in costs),
+            "seconds": round(sum(cost.wall_s for cost in costs), 3),
+            **{f"best.ratio.{legal(task)}": ratio for task, ratio in ratios.items()},
+        }
     )
 
 

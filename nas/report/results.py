@@ -20,7 +20,6 @@ NO_CLAIM = (
 def standing(facts: Facts, against: Facts | None) -> Section:
     """The verdict and the size of the study."""
     judged = [visit for visit in facts.drawn if visit.judgement]
-    scored = sum(row.kind == "candidate" and not row.rejected for row in facts.rows)
     n_cells = len({visit.key for visit in facts.drawn})
     n_epochs = sum(run.n_epochs for run in facts.runs)
     seconds = sum(run.outcome.cost.wall_s for run in facts.runs)
@@ -28,7 +27,7 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     spent = float(facts.seen.study.attrs.get("spent_s", 0.0))
     items = [
         f"{counted(len(facts.drawn), 'visit')} of {counted(n_cells, 'candidate')}, "
-        f"{len(judged):,} judged; {counted(scored, 'candidate')} with a score",
+        f"{len(judged):,} judged; {counted(facts.n_scored, 'candidate')} with a score",
         f"{counted(len(facts.runs), 'training run')}, {counted(n_epochs, 'epoch')}, "
         f"{flops:.3g} FLOPs, {seconds / 3600:.2f} hours in training, {spent / 3600:.2f} in all",
         "a score is a cell's smallest ratio to the GRU's best metric over the tasks, at the same "
@@ -36,8 +35,8 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     ]
     if facts.seen.running:
         items.insert(0, "the search is running: this is what was there when the report was made")
-    said = verdict(facts.rows, facts.n_settings)
-    return Section("Where it stands", (Text(said), Text(NO_CLAIM), Items(tuple(items))))
+    standing = Text(verdict(facts.rows, facts.n_settings))
+    return Section("Where it stands", (standing, Text(NO_CLAIM), Items(items)))
 
 
 def board(facts: Facts, against: Facts | None) -> Section:
@@ -82,15 +81,15 @@ def without_network(facts: Facts) -> list[tuple[str, float, dict[str, float]]]:
 
     A task's first simple predictor counts. Empty where a task has no levels or the GRU no metric.
     """
-    found: dict[str, dict[str, float]] = {"simple predictor": {}, BLIND: {}}
+    scores: dict[str, dict[str, float]] = {"simple predictor": {}, BLIND: {}}
     reference = facts.row_of(facts.baselines[0])
     for task in facts.protocol.tasks:
         of_gru, shown = facts.reached(reference, task), facts.levels[task.name].shown
         if of_gru is None or not shown:
             return []
-        for ratios, level in zip(found.values(), (shown[0], shown[-1]), strict=True):
+        for ratios, level in zip(scores.values(), (shown[0], shown[-1]), strict=True):
             ratios[task.name] = task.metric.ratio(level.value, of_gru)
-    return [(name, min(ratios.values()), ratios) for name, ratios in found.items()]
+    return [(name, min(ratios.values()), ratios) for name, ratios in scores.items()]
 
 
 def _reached(facts: Facts) -> Table:
@@ -103,7 +102,7 @@ def _reached(facts: Facts) -> Table:
     for task in facts.tasks:
         better = "more" if task.metric.higher_is_better else "less"
         levels = facts.levels[task.name]
-        simple = ", ".join(f"{one.name} {one.value:.4g}" for one in levels.shown)
+        simple = ", ".join(f"{level.name} {level.value:.4g}" for level in levels.shown)
         reached = (number(facts.reached(row, task), ".4g") for row in columns)
         metric = f"{task.metric.name}, {task.metric.unit}, {better} is better"
         rows.append((task.name, metric, *reached, simple or f"not computed: {levels.why}"))

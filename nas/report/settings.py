@@ -60,7 +60,7 @@ class Effects:
     n_early: int
     """Runs that were cut or vetoed, which are left out."""
     marginals: dict[str, tuple[Marginal, ...]]
-    """By hyperparameter that has more than one value."""
+    """The marginals of each hyperparameter that has more than one value."""
     importances: dict[str, float]
     """Shares that add up to 1, the largest first; empty if there are too few runs."""
     between_cells: float

@@ -9,7 +9,7 @@ from nas.errors import HIDDEN, UserError, hidden
 from nas.record.recorder import Recorder, described
 from nas.report import recording as report_recording
 from nas.report.facts import facts_of
-from nas.report.write import document, files_in, write
+from nas.report.write import files_in, report
 from nas.session.progress import counts, funnel, table_of
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner
@@ -87,7 +87,7 @@ def _report(session: Session[SearchConfig], recorder: Recorder) -> Path | None:
     opened = OpenedStudy(study.name, study.folder, study, running=False, config=asdict(plan.config))
     try:
         facts = facts_of(opened, plan.config, plan.protocol)
-        page = write(document(facts), study.folder / "report")[0]
+        page = report(facts)[0]
         report_recording.conclude(recorder, facts, files_in(page.parent))
     except UserError as error:  # the search is complete without it
         session.say(f"The report is not written: {error}")

@@ -25,7 +25,7 @@ class Marginal:
     """The prediction at each value of one variable, averaged over all values of the others."""
 
     places: tuple[float, ...]
-    """In [0, 1]."""
+    """Values of the variable in [0, 1]."""
     means: tuple[float, ...]
     deviations: tuple[float, ...]
     """Standard deviations between trees, each of which was grown on another sample."""

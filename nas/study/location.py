@@ -1,5 +1,6 @@
 """Where a study is, or is to be: what a name, a folder's path and a storage's URL stand for."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,13 @@ class OpenedStudy:
     running: bool
     config: dict[str, Any]
     """The fields of the last search's configuration; empty if it is not known."""
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command about one study, as `find_study` takes them."""
+    parser.add_argument("study", metavar="STUDY", help="name of a study, or its folder's path")
+    parser.add_argument("--storage", default="", help="URL of Optuna's storage, if not the folder")
+    parser.add_argument("--studies", default="studies", help="the folder that holds the studies")
 
 
 def find_study(name: str, storage: str = "", studies: str = "studies") -> OpenedStudy:
