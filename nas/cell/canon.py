@@ -67,7 +67,7 @@ class Meaning:
     term: Term
     """Equal for equal values of one cell."""
     inputs: frozenset[str]
-    """Those of "input", "state 0", "state 1", … that it depends on; x - x depends on none."""
+    """The inputs it depends on, of "input", "state 0", "state 1", …; x - x depends on none."""
     number: float | None
     """The number that it always is; None if it varies."""
 

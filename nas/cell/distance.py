@@ -16,7 +16,7 @@ from nas.cell.canon import terms
 from nas.cell.graph import Graph
 
 ROUNDS = 2
-"""How often labels are refined."""
+"""Number of rounds in which labels are refined."""
 
 Features = Counter[str]
 

@@ -33,9 +33,9 @@ class Edit:
 
     cell: Cell
     made: str
-    """What is new in the changed cell: "no input gate"."""
+    """The change in words: "no input gate"."""
     undone: str = ""
-    """What is new if the change is undone: "input gate on g is added"; empty if `made` tells it."""
+    """The opposite change in words: "input gate on g is added"; empty where it has none."""
 
 
 Changed = tuple[Cell | None, str, str]

@@ -177,7 +177,7 @@ def returned(cell: Graph) -> tuple[int, ...]:
 
 
 def uses(cell: Graph) -> list[int]:
-    """How often the text writes each node."""
+    """The number of times that the text writes each node."""
     counts = [0] * len(cell.nodes)
     for n in cell.nodes:
         for arg in n.args:

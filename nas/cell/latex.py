@@ -36,7 +36,7 @@ AROUND = {
 """Operations that are written around their argument."""
 LEAVES = {"vector": "v", "scalar": "s"}
 ATOM, PRODUCT, SUM = 9, 2, 1
-"""How tightly a piece of LaTeX binds."""
+"""Strengths with which pieces of LaTeX bind."""
 
 Bound = tuple[str, int]
 
@@ -249,7 +249,7 @@ class _Equations:
         return " + ".join(terms), PRODUCT if len(terms) == 1 else SUM
 
     def _biases_in_line(self, i: int) -> int:
-        """How many linear maps with a bias are written in the line of this one."""
+        """The number of linear maps with a bias in the line of this one."""
         users: dict[int, int] = {}
         for k, n in enumerate(self.cell.nodes):
             for arg in n.args:

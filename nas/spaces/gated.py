@@ -6,7 +6,7 @@ without building its cell, and from the canonical form of any cell. Forms of one
 outline; at most 72 of the 24,756 points share one, and only their keys are compared.
 
 To add a choice, add a field to a form, use it in its step, count what it adds in `outline_of`, and
-ask for it in `gates.py`.
+choose it in `gates.py`.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The space of gated cells: LSTM, GRU and everything that is one or more choices away from them.
 
 It holds the variants of Greff et al. 2015 (arXiv:1503.04069) and of Jozefowicz, Zaremba & Sutskever
-2015, every set of peepholes, both forms of the GRU, MGU, UGRNN, JANET and the plain RNN. A choice
-is asked for only where it changes the cell: no two points have one key, and every point is a
+2015, every set of peepholes, both forms of the GRU, MGU, UGRNN, JANET and the plain RNN. A field is
+suggested only where its choice changes the cell: no two points have one key, and every point is a
 recurrent cell in which each state is read and written. The candidate always reads x and h, so that
 both count whatever the gates read.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 Reads = Literal["xh", "x", "h"]
 ReadsOrNone = Literal["xh", "x", "h", "none"]
 Choices = tuple[Scalar, ...]
-Ask = Callable[[str, Choices], Scalar]
+Choose = Callable[[str, Choices], Scalar]
 """Takes one of the two or more choices of a field."""
 
 
@@ -97,13 +97,13 @@ class Gates(Space):
         changed = rng.choice(names)
         point: Params = {}
 
-        def ask(field: str, choices: Choices) -> Scalar:
+        def choose(field: str, choices: Choices) -> Scalar:
             others = [choice for choice in choices if choice != params.get(field)]
             is_kept = field in params and field != changed
             point[field] = params[field] if is_kept else rng.choice(others)
             return point[field]
 
-        _Questions(self, ask).form()
+        _FormBuilder(self, choose).form()
         return point
 
     def outlines(self) -> Collection[Outline]:
@@ -131,18 +131,18 @@ class Gates(Space):
         unfinished: list[Params] = [{}]
         while unfinished:
             params = unfinished.pop()
-            form = _Questions(self, _first_choices(params, unfinished)).form()
+            form = _FormBuilder(self, _first_choices(params, unfinished)).form()
             yield params, form
 
-    def _named(self, ask: Ask) -> Cell:
-        cell = self._cell(ask)
+    def _named(self, choose: Choose) -> Cell:
+        cell = self._cell(choose)
         return renamed(cell, ZOO.named(cell.key) or f"gates_{cell.key[:6]}")
 
-    def _cell(self, ask: Ask) -> Cell:
-        questions = _Questions(self, ask)
-        form = questions.form()
-        answers = ", ".join(f"{field} {_text(v)}" for field, v in questions.answers.items())
-        return build(form, "gates", textwrap.fill(f"A point of the gate space: {answers}.", 94))
+    def _cell(self, choose: Choose) -> Cell:
+        builder = _FormBuilder(self, choose)
+        form = builder.form()
+        chosen = ", ".join(f"{field} {_text(v)}" for field, v in builder.chosen.items())
+        return build(form, "gates", textwrap.fill(f"A point of the gate space: {chosen}.", 94))
 
 
 ALLOWED: dict[str, Choices] = {
@@ -177,32 +177,31 @@ def _opened(field: str, given: object) -> Choices:
     return tuple(a for a in allowed if a in opened)
 
 
-class _Questions:
-    """Asks for the choices that a form needs, and for none that would not change the cell."""
+class _FormBuilder:
+    """Builds a form from the choices that it needs; others would not change the cell."""
 
-    def __init__(self, space: Gates, ask: Ask) -> None:
+    def __init__(self, space: Gates, choose: Choose) -> None:
         self.space = space
-        self.ask = ask
-        self.answers: Params = {}
+        self.choose = choose
+        self.chosen: Params = {}
         """The choices of the form, fixed ones included."""
 
     def form(self) -> Form:
-        return self._separate() if self._answer("states") == "separate" else self._merged()
+        return self._separate() if self._choice("states") == "separate" else self._merged()
 
-    def _answer(self, field: str) -> Scalar:
+    def _choice(self, field: str) -> Scalar:
         choices: Choices = getattr(self.space, field)
-        answer = self.ask(field, choices) if len(choices) > 1 else choices[0]
-        self.answers[field] = answer
-        return answer
+        self.chosen[field] = self.choose(field, choices) if len(choices) > 1 else choices[0]
+        return self.chosen[field]
 
     def _word(self, field: str) -> str:
-        return str(self._answer(field))
+        return str(self._choice(field))
 
     def _flag(self, field: str) -> bool:
-        return bool(self._answer(field))
+        return bool(self._choice(field))
 
     def _number(self, field: str) -> float:
-        return float(self._answer(field))
+        return float(self._choice(field))
 
     def _separate(self) -> Separate:
         i_reads = self._word("input_gate")
@@ -244,21 +243,21 @@ class _Questions:
         )
 
 
-def _replay(params: Params) -> Ask:
+def _replay(params: Params) -> Choose:
     """Takes the choices of a point."""
     return lambda field, _: params[field]
 
 
-def _first_choices(params: Params, unfinished: list[Params]) -> Ask:
+def _first_choices(params: Params, unfinished: list[Params]) -> Choose:
     """Completes a point by first choices, and adds the beginnings with the other choices."""
 
-    def ask(field: str, choices: Choices) -> Scalar:
+    def choose(field: str, choices: Choices) -> Scalar:
         if field not in params:
             unfinished.extend({**params, field: choice} for choice in reversed(choices[1:]))
             params[field] = choices[0]
         return params[field]
 
-    return ask
+    return choose
 
 
 @lru_cache(maxsize=8)

@@ -13,22 +13,13 @@ from optuna.trial import FixedTrial
 import nas.spaces
 from nas.errors import UserError
 from nas.resources import find, names
-from nas.spaces import SPACES, Gates, Params, Space, load_space
+from nas.spaces import SPACES, Gates, Space, load_space
 from nas.spaces.gates import ALLOWED
 from nas.testing.spaces import check_space
 from nas.zoo import ZOO
+from tests.spaces.test_gates import GRU
 
 SPACE = load_space("gates")
-GRU: Params = {
-    "states": "merged",
-    "candidate_activation": "tanh",
-    "forget_bias": 0,
-    "update_gate": "xh",
-    "reset_place": "before",
-    "shared_gate": False,
-    "reset_gate": "xh",
-    "beta": 0,
-}
 
 
 def edited(folder: Path, **fields: str) -> Space:

@@ -70,7 +70,7 @@ class Draft:
         return order
 
     def n_uses(self, index: int) -> int:
-        """How often a node is read; leaving the cell as y and as the first new state is one use."""
+        """The number of uses of a node; to be both y and the first new state is one use."""
         y, first, *_ = self.outputs
         outputs = self.outputs[1:] if y == first else self.outputs
         return sum(n.args.count(index) for n in self.nodes.values()) + outputs.count(index)

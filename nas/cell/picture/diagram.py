@@ -36,12 +36,12 @@ NAMES = {
     "cumsum": "Σ",
     "skew": "W skew",
 }
-"""What an operation is called in a picture, where that is not its name."""
+"""Names of operations in a picture, where they are not those of the text."""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """What a part reads."""
+    """A connection from a part to its reader."""
 
     source: int
     """Index of the part whose value it is."""
@@ -72,7 +72,7 @@ def parts_of(cell: Graph) -> tuple[Part, ...]:
 
 
 def _uses(cell: Graph) -> list[int]:
-    """How often live nodes and outputs read each node."""
+    """The number of times that live nodes and outputs read each node."""
     counts = [0] * len(cell.nodes)
     for i in cell.live:
         for arg in cell.nodes[i].args:

@@ -121,7 +121,7 @@ class _Drawing:
 
     @cached_property
     def frame_left(self) -> float:
-        """Where the frame begins: right of the labels of the states."""
+        """The left side of the frame, right of the labels of the states."""
         labels = [text_width(state.name) for state in self.cell.states]
         return 30 + max(labels) + 0.72 * text_width("t−1")
 
@@ -156,7 +156,7 @@ class _Drawing:
         return self.grid.part(slot).wires[0].source
 
     def _ports(self, slot: int) -> list[tuple[Wire, Point]]:
-        """Where lines end at a part: a straight one in the middle, the others above and below."""
+        """Ends of the lines into a part: a straight one in the middle, others above and below."""
         height_before = {
             self.grid.slots[s].part: self.layout.heights[s] for s in self.grid.before[slot]
         }

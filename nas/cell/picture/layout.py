@@ -93,7 +93,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where every slot stands."""
+    """The order and the heights of all slots."""
 
     grid: Grid
     order: tuple[tuple[int, ...], ...]
@@ -261,7 +261,7 @@ def _swap(grid: Grid, order: Order) -> None:
 
 
 def crossings(grid: Grid, order: Order) -> int:
-    """How often two lines cross; lines from one slot or to one slot do not."""
+    """The number of pairs of lines that cross; lines that share a slot do not."""
     rank = _ranks(order)
     total = 0
     for layer in order[:-1]:
@@ -271,7 +271,7 @@ def crossings(grid: Grid, order: Order) -> int:
 
 
 def _spread(grid: Grid, order: Order) -> int:
-    """How far from straight the lines are, in ranks."""
+    """The distance of all lines from straight, in ranks."""
     rank = _ranks(order)
     return sum(abs(rank[a] - rank[b]) for a, b in grid.lines)
 
