@@ -52,7 +52,7 @@ class Sources:
     begins: Tensor
     """The slots of the sources' first symbols, (batch,)."""
     padded: Tensor
-    """Where there is padding, (batch, n_steps)."""
+    """The steps that are padding, (batch, n_steps)."""
     written: slice
     """The steps from the divider on, without those that are padding in all streams."""
 

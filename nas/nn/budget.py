@@ -10,10 +10,10 @@ from nas.tasks.base import Attention, Interface, interface_of
 def map_sizes(
     attention: Attention | None, hidden_size: int, output_size: int
 ) -> dict[str, tuple[int, int]]:
-    """Inputs and outputs of the matrices of attention, in the order in which they are drawn.
+    """Return the inputs and outputs of the matrices of attention, in the order of their drawing.
 
-    Annotations are twice as wide as an output of the cell, for sources are read both ways; what
-    energies are computed from is as wide as a state.
+    Annotations are twice as wide as an output of the cell, since sources are read both ways; the
+    vectors that energies are computed from are as wide as a state.
     """
     annotation = 2 * output_size
     if attention is None:
@@ -32,56 +32,54 @@ def map_sizes(
 
 
 def head_size(attention: Attention | None, hidden_size: int, output_size: int) -> int:
-    """The width that the output layer reads: an output, with its context if there is one, or both
-    combined."""
+    """Return the width that the output layer reads: an output, with its context if there is one,
+    or both combined."""
     if attention is None:
         return output_size
     return hidden_size if attention.form == "general" else 3 * output_size
 
 
 def count_params(cell: Cell, interface: Interface | int, hidden_size: int, num_layers: int) -> int:
-    """Learned values of a `SequenceModel` of these sizes, or of an `AttentionModel`."""
+    """Count the learned values of a `SequenceModel` of these sizes, or of an `AttentionModel`."""
     ends = interface_of(interface)
-    embedding = ends.inputs * hidden_size
-    output = _output_size(cell, hidden_size)
+    output, maps, head = _widths(cell, ends, hidden_size)
     layers = n_params(cell, hidden_size, hidden_size)
     layers += (num_layers - 1) * n_params(cell, output, hidden_size)
-    sizes = (ends.attention, hidden_size, output)
-    maps = sum(inputs * outputs for inputs, outputs in map_sizes(*sizes).values())
-    return embedding + _stacks(ends) * layers + maps + (head_size(*sizes) + 1) * ends.outputs
+    return ends.inputs * hidden_size + _stacks(ends) * layers + maps + (head + 1) * ends.outputs
 
 
 def forward_flops(
     cell: Cell, interface: Interface | int, hidden_size: int, num_layers: int
 ) -> float:
-    """Floating-point operations of such a model for one step.
+    """Count the floating-point operations of such a model for one step.
 
-    With attention, a step is as if it were read and written, with every matrix applied once. The
-    interface does not say how long sources are, so what is done for each of their steps anew at
-    each step that is written is not counted.
+    With attention, a step counts as read and written, with every matrix applied once. The interface
+    does not say how long sources are, so the work for each of their steps at each written step is
+    not counted.
     """
     ends = interface_of(interface)
+    output, maps, head = _widths(cell, ends, hidden_size)
     embedding = 0 if ends.tokens else 2 * ends.inputs * hidden_size
-    output = _output_size(cell, hidden_size)
     layers = cell.flops(hidden_size, hidden_size)
     layers += (num_layers - 1) * cell.flops(output, hidden_size)
-    sizes = (ends.attention, hidden_size, output)
-    maps = sum(inputs * outputs for inputs, outputs in map_sizes(*sizes).values())
-    return embedding + _stacks(ends) * layers + 2 * (maps + head_size(*sizes) * ends.outputs)
+    return embedding + _stacks(ends) * layers + 2 * (maps + head * ends.outputs)
 
 
 def _stacks(interface: Interface) -> int:
-    """How many stacks of the cell a model has: with attention two read and one writes."""
+    """Count the stacks of the cell in a model: with attention two read and one writes."""
     return 1 if interface.attention is None else 3
 
 
-def _output_size(cell: Cell, hidden_size: int) -> int:
+def _widths(cell: Cell, interface: Interface, hidden_size: int) -> tuple[int, int, int]:
+    """Return the width of an output, the values of all maps, and the width that the head reads."""
     width = cell.widths[cell.y]
-    return width if isinstance(width, int) else hidden_size
+    sizes = (interface.attention, hidden_size, width if isinstance(width, int) else hidden_size)
+    maps = sum(inputs * outputs for inputs, outputs in map_sizes(*sizes).values())
+    return sizes[2], maps, head_size(*sizes)
 
 
 def solve_width(cell: Cell, interface: Interface | int, settings: Settings) -> int:
-    """The largest hidden width whose model has at most `settings.n_params` parameters.
+    """Find the largest hidden width whose model has at most `settings.n_params` parameters.
 
     Raises:
         UserError: if even the smallest width has more.

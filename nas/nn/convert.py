@@ -1,4 +1,4 @@
-"""Weights from torch's own recurrent modules into `nas.RNN`."""
+"""Copying weights of torch's own recurrent modules into `nas.RNN`."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ def copy_weights(module: nn.RNNBase, layers: Iterable[nn.Module]) -> None:
 
 
 def cell_name(module: nn.RNNBase) -> str:
-    """The known cell that computes what `module` does.
+    """Return the name of the known cell that computes what `module` does.
 
     Raises:
         CellError: for other modules, and for an nn.LSTM with a projection.

@@ -24,7 +24,7 @@ class Layers(nn.Module):
     """The layers of one network, or of K members of it, and how a sequence runs through them."""
 
     layers: nn.ModuleList
-    """Of each layer its directions."""
+    """The directions of the first layer, then those of the second, and so on."""
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class Metric:
 
 
 FEWEST_EXAMPLES = 1000
-"""Of so many different examples the smallest split, 1 in 10, certainly has some."""
+"""With this many different examples even the smallest split, 1 in 10, has some."""
 
 ACCURACY = Metric("accuracy", "share of scored symbols", higher_is_better=True)
 LOSS = Metric("loss", "nats a symbol", higher_is_better=False)
@@ -158,7 +158,7 @@ class Baseline:
 
     name: str
     value: float
-    """In the unit of the task's metric."""
+    """The value of the task's metric."""
 
 
 @dataclass(frozen=True, kw_only=True)  # a subclass's own fields come first: Text("my.txt")

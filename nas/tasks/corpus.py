@@ -52,7 +52,7 @@ class CorpusTask(Task):
     order: ClassVar[int]
     """The tokens that the n-gram baseline looks at, the predicted one included."""
     unit: ClassVar[str]
-    """What a token is, in the plural."""
+    """The plural of what a token is, for messages."""
 
     metric_name: Literal["loss", "accuracy"]
 

@@ -1,7 +1,7 @@
-"""What the numbers of a task mean: blind guessing and a simple predictor, without any training.
+"""Levels that scores are read against: blind guessing and a simple predictor, without training.
 
-Every table and picture of scores shows both. Who shows them asks `levels_of`, which never fetches
-data: where they are not here, it says so.
+Every table and picture of scores shows both. `levels_of` never fetches data; if data are missing,
+it says so.
 """
 
 import functools
@@ -15,25 +15,25 @@ BLIND = "blind guess"
 
 @dataclass(frozen=True)
 class Levels:
-    """What needs no network, measured on one split of a task."""
+    """Metrics that need no network, measured on one split of a task."""
 
     chance: float | None
     """The metric of blind guessing."""
     baseline: Baseline | None
     why: str = ""
-    """Why they are not computed; empty if they are."""
+    """Why the levels are not computed; empty if they are."""
     others: tuple[Baseline, ...] = ()
     """Further simple predictors."""
 
     @property
     def missing(self) -> str:
-        """What is said where they are not computed; else empty."""
+        """The message for levels that are not computed; else empty."""
         return f"simple predictors are not computed: {self.why}" if self.why else ""
 
     @property
     def shown(self) -> tuple[Baseline, ...]:
-        """The simple predictors, then blind guessing unless that is the best simple one; nothing if
-        they are not computed."""
+        """The simple predictors, then blind guessing unless it is the best of them; empty if they
+        are not computed."""
         if self.chance is None or self.baseline is None:
             return ()
         blind = Baseline(BLIND, self.chance)
@@ -41,9 +41,9 @@ class Levels:
 
 
 def levels_of(task: Task, seed: int, split: Split = "validation") -> Levels:
-    """The levels of a task on a split, of the data of one seed; computed once in a process.
+    """Compute the levels of a task on a split, with the data of one seed, once in a process.
 
-    A second or two for a text, whose n-grams are counted; nothing is trained or fetched.
+    This takes a second or two for a text, whose n-grams are counted; nothing is trained or fetched.
     """
     if why := task.missing():
         return Levels(None, None, why)

@@ -17,12 +17,12 @@ from nas.tasks.base import Baseline, Split, Task, Window
 Tokens = NDArray[np.int64]
 
 BEFORE = -1
-"""Stands in a history for what lies before the start of a stream."""
+"""The symbol of a history for steps before the start of a stream."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """What was counted with contexts of one length, shortest first. All arrays are 1-D.
+    """The counts with contexts of one length. All arrays are 1-D.
 
     A context is numbered within its level; it is found by the number of the context that is one
     symbol shorter and the symbol before that one, and a continuation by its context and symbol.
@@ -42,13 +42,13 @@ class Level:
 
 @dataclass(frozen=True)
 class NGram:
-    """A fitted model of `len(levels)` tokens: the last one is predicted from those before."""
+    """A fitted model of `len(levels)` tokens: it predicts the last one from those before."""
 
     vocabulary_size: int
     levels: tuple[Level, ...]
 
     def losses(self, histories: Tokens, targets: Tokens) -> NDArray[np.float64]:
-        """-ln P(target) in nats: (n, order - 1) histories, (n,) targets -> (n,)."""
+        """Return -ln P(target) in nats: (n, order - 1) histories, (n,) targets -> (n,)."""
         probability = np.full(len(targets), 1 / self.vocabulary_size)
         for level, known, context in self._contexts(histories):
             place = _find(level.continuations, context * self.vocabulary_size + targets[known])
@@ -59,14 +59,14 @@ class NGram:
         return losses
 
     def guesses(self, histories: Tokens) -> Tokens:
-        """The commonest symbol after the longest known context of each history: -> (n,)."""
+        """Return the commonest symbol after the longest known context of each history: -> (n,)."""
         guess = np.zeros(len(histories), dtype=np.int64)
         for level, known, context in self._contexts(histories):
             guess[known] = level.guesses[context]
         return guess
 
     def _contexts(self, histories: Tokens) -> Iterator[tuple[Level, Tokens, Tokens]]:
-        """For each level, the rows whose context is known and the numbers of these contexts."""
+        """Yield each level, the rows whose context is known, and the numbers of these contexts."""
         rows = np.arange(len(histories))
         numbers = np.zeros(len(histories), dtype=np.int64)
         for length, level in enumerate(self.levels):
@@ -94,7 +94,7 @@ def fit(histories: Tokens, targets: Tokens, vocabulary_size: int) -> NGram:
 
 
 def accuracy(task: Task, seed: int, split: Split, order: int) -> Baseline:
-    """The share of right guesses on a split, fitted on the first training epoch."""
+    """Fit a model to the first training epoch and measure its accuracy on a split."""
     histories, targets = examples(task.windows("train", seed), order)
     model = fit(histories, targets, task.interface.inputs)
     histories, targets = examples(task.windows(split, seed), order)
@@ -102,7 +102,7 @@ def accuracy(task: Task, seed: int, split: Split, order: int) -> Baseline:
 
 
 def examples(windows: Iterable[Window], order: int) -> tuple[Tokens, Tokens]:
-    """The scored targets and the order - 1 inputs that precede each, nearest first.
+    """Return the order - 1 inputs before each scored target, nearest first, and these targets.
 
     Histories reach back over windows, as a carried state does, but not over a fresh start.
     """
@@ -131,7 +131,7 @@ def _runs(windows: Iterable[Window]) -> Iterator[list[Window]]:
 
 
 def _extend(contexts: Tokens, older: Tokens, vocabulary_size: int) -> Tokens:
-    """Codes of contexts with one more symbol; BEFORE where the stream has none."""
+    """Code contexts with one more symbol; BEFORE where the stream has none."""
     return np.where(older == BEFORE, BEFORE, contexts * vocabulary_size + older)
 
 
@@ -147,6 +147,6 @@ def _count(contexts: Tokens, numbers: Tokens, targets: Tokens, vocabulary_size: 
 
 
 def _find(codes: Tokens, wanted: Tokens) -> Tokens:
-    """The places of `wanted` in the ascending `codes`; -1 where absent."""
+    """Find the places of `wanted` in the ascending `codes`; -1 where absent."""
     places = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
     return np.where(codes[places] == wanted, places, -1)

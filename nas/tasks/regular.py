@@ -49,8 +49,8 @@ class EvenPairs(UniformStrings):
 
 @dataclass(frozen=True)
 class CycleNavigation(UniformStrings):
-    """Where on a cycle of 5 positions do uniform steps end that begin at 0? The tokens 0, 1 and 2
-    are a step back, none, and a step on."""
+    """On which of 5 positions of a cycle does a walk of uniform steps from 0 end? The tokens 0, 1
+    and 2 are a step back, none, and a step on."""
 
     name: ClassVar[str] = "cycle_navigation"
     interface = Interface(3, POSITIONS)

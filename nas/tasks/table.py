@@ -1,4 +1,4 @@
-"""Tables of a user: CSV and Parquet files as columns, with errors that name the place."""
+"""Tables of a user: CSV and Parquet files as columns, with errors that name the row."""
 
 import functools
 import hashlib
@@ -24,24 +24,24 @@ class Table:
     path: str
     columns: Mapping[str, NDArray[Any]]
     sha256: str
-    """Of the file."""
+    """The digest of the file."""
 
     @property
     def n_rows(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
     def column(self, field: str, name: str) -> NDArray[Any]:
-        """A column as it was read.
+        """Return a column as it was read.
 
         Raises:
-            UserError: if the file has none of this name; `field` is what named it.
+            UserError: if the file has no such column; `field` is the field that names it.
         """
         if name not in self.columns:
             raise UserError(f"{field}: {unknown('column', name, self.columns)}")
         return self.columns[name]
 
     def labels(self, field: str, name: str) -> NDArray[np.str_]:
-        """A column of names or whole numbers, without gaps, as text."""
+        """Return a column of names or whole numbers, without gaps, as text."""
         column = self.column(field, name)
         missing = column != column if column.dtype.kind == "f" else column == np.array(None)
         if missing.any():
@@ -54,7 +54,7 @@ class Table:
         return column.astype(np.str_)
 
     def numbers(self, field: str, names: Sequence[str]) -> NDArray[np.float64]:
-        """Columns of finite numbers, (rows, columns)."""
+        """Return columns of finite numbers, (rows, columns)."""
         return np.stack([self._numbers(field, name) for name in names], axis=1)
 
     def _numbers(self, field: str, name: str) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ class Table:
         return values
 
     def ranks(self, field: str, name: str) -> Any:
-        """A column to sort rows by: numbers, or dates as text."""
+        """Return a column to sort rows by: numbers, or dates as nanoseconds."""
         column = self.column(field, name)
         if column.dtype.kind in "iufb":
             return self._numbers(field, name)
@@ -105,12 +105,12 @@ def _is_number(value: object) -> bool:
 
 
 def _row(where: NDArray[np.bool_]) -> int:
-    """The first such row, counted from 1 without the line of names."""
+    """Return the first such row, counted from 1 without the line of names."""
     return int(where.argmax()) + 1
 
 
 def table(field: str, path: str) -> Table:
-    """The file that `field` names; it is read once in a process.
+    """Read the file that `field` names, once in a process.
 
     Raises:
         UserError: if it is not there, no table, or has no rows.
@@ -143,7 +143,7 @@ def _read(field: str, path: str) -> Table:
 
 
 def _plain(column: Any) -> NDArray[Any]:
-    """Numbers as numbers, all else as objects with None where there is nothing."""
+    """Return numbers as numbers, all else as objects with None for missing values."""
     if getattr(column.dtype, "kind", "O") in "iufb":
         own = isinstance(column.dtype, np.dtype)  # else one of pandas', where NA is no number
         values: NDArray[Any] = column.to_numpy() if own else column.to_numpy(float, na_value=np.nan)
