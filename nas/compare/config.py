@@ -16,7 +16,7 @@ from nas.zoo.lookup import cell as look_up
 from nas.zoo.lookup import unique_cells
 
 Finding = Literal["better", "worse", "same"]
-"""Of a cell beside another one; "same" is no evidence of a difference."""
+"""How a cell compares with another; "same" means no evidence of a difference."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class CompareConfig(StudyConfig):
     between the smallest and the largest of each list, every run is measured on test, and of each
     cell this share, the best on validation, is compared with that of the first of `cells`."""
     published: tuple[str, ...] = ()
-    """With a best_share, what a paper found beside the first cell, as "TASK CELL worse", "same" or
-    "better"; it is shown beside what is found here."""
+    """With a best_share, a paper's findings about cells beside the first one, as "TASK CELL worse",
+    "same" or "better"; they are shown beside the findings here."""
     settings_per_evaluation: Annotated[int, "at least 0"] = 0
     """Settings that one worker trains in one go; 0: all of a task's."""
 

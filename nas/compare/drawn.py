@@ -27,7 +27,7 @@ class Axis:
     name: str
     """As a reader knows it."""
     levels: tuple[float, ...]
-    """The values of one that has nothing between them; else its two ends."""
+    """All values of a hyperparameter that has none between them; else its two ends."""
     value: Callable[[Settings], float]
     """What was drawn for these settings."""
     forward: Callable[[float], float]

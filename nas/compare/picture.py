@@ -73,15 +73,15 @@ def simple_rows(panel: Axes, levels: Levels, first: int) -> None:
     an arrow at the edge and its value: a scale that held it would hide what cells differ by."""
     panel.margins(x=0.1)
     low, high = panel.get_xlim()
-    for place, one in enumerate(levels.shown, start=first):
-        right, text = one.value > (low + high) / 2, f"{one.value:.4g}"
-        if low <= one.value <= high:
-            panel.plot([one.value], [place], "D", color=LEVEL, markersize=4)
+    for place, level in enumerate(levels.shown, start=first):
+        right, text = level.value > (low + high) / 2, f"{level.value:.4g}"
+        if low <= level.value <= high:
+            panel.plot([level.value], [place], "D", color=LEVEL, markersize=4)
         else:
             text = f"{text} →" if right else f"← {text}"
         panel.annotate(
             text,
-            (min(max(one.value, low), high), place),
+            (min(max(level.value, low), high), place),
             xytext=(-6 if right else 6, 0),
             textcoords="offset points",
             ha="right" if right else "left",

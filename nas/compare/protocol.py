@@ -26,7 +26,7 @@ class _Comparing(Staged):
         self, asked: Mapping[str, Sequence[Evaluation]]
     ) -> Generator[Request, Answer, dict[str, list[Outcome]]]:
         """Ask for evaluations, and return their outcomes by task."""
-        answers = iter(answered((yield tuple(one for own in asked.values() for one in own))))
+        answers = iter(answered((yield tuple(e for own in asked.values() for e in own))))
         return {name: [o for _ in own for o in next(answers)] for name, own in asked.items()}
 
     def _tried(
@@ -45,7 +45,7 @@ class _Comparing(Staged):
         return outcomes
 
     def _scored(self, values: Mapping[str, Sequence[float]], *, is_reference: bool) -> Judging:
-        """Judge a cell by its mean on test, one a task, and that of the reference."""
+        """Judge a cell by its mean on the test split of each task, beside the reference's."""
         means = {
             task.name: sum(values[task.name]) / len(values[task.name])
             if values[task.name]
@@ -86,10 +86,10 @@ class FreshSeeds(_Comparing):
         What these evaluations measured on test, if anything, does not count.
         """
         asked = self.given_evaluations(cell, key, task)
-        settings = [one for evaluation in asked for one in evaluation.settings]
+        settings = [settings for evaluation in asked for settings in evaluation.settings]
         best = best_outcome(task, outcomes)
         pairs = zip(settings, outcomes, strict=True)
-        return next((one for one, outcome in pairs if outcome is best), None) if best else None
+        return next((s for s, outcome in pairs if outcome is best), None) if best else None
 
     def fresh(
         self, cell: str, key: str, task: Task, settings: Settings | None
@@ -118,7 +118,7 @@ class BestShare(_Comparing):
 
     def given_evaluations(self, cell: str, key: str, task: Task) -> tuple[Evaluation, ...]:
         asked = self._evaluations(cell, key, task, self.settings_of(task))
-        return tuple(replace(one, measure_test=True) for one in asked)
+        return tuple(replace(evaluation, measure_test=True) for evaluation in asked)
 
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
         outcomes = yield from self._tried(cell, key, is_reference=is_reference)
@@ -157,9 +157,9 @@ def protocol_of(config: CompareConfig) -> FreshSeeds | BestShare:
 
 
 def value_of(task: Task, outcome: Outcome) -> float:
-    """The metric on test; that of blind guessing for a run without one.
+    """The metric on test, and that of blind guessing for a run without a metric.
 
-    To leave such a run out would favour the cell that diverges.
+    Leaving such a run out would favour the cell that diverges.
     """
     return task.chance("test") if is_missing(outcome) else float(outcome.test or 0.0)
 

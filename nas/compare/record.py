@@ -1,4 +1,4 @@
-"""What MLflow keeps of a comparison: a run a cell, and one of all with the files."""
+"""A comparison as runs of MLflow: one for each cell, and one for all with the files."""
 
 import json
 from collections.abc import Iterator
@@ -30,8 +30,9 @@ def _of_cell(comparison: Comparison, place: int) -> Entry:
     first = on_tasks[0][1]
     text = comparison.cells[first.name]
     kind = "baseline" if first.key in {ZOO[name].key for name in BASELINES} else "compared"
-    verdicts = [one for one in comparison.verdicts if one.startswith(f"{first.name} ")]
-    note = "\n".join([*(f"- {one}" for one in verdicts), "", f"```python\n{text.rstrip()}\n```"])
+    verdicts = [verdict for verdict in comparison.verdicts if verdict.startswith(f"{first.name} ")]
+    listed = [f"- {verdict}" for verdict in verdicts]
+    note = "\n".join([*listed, "", f"```python\n{text.rstrip()}\n```"])
     artifacts: dict[str, str | bytes] = {
         "cell.cell": text,
         "cell.json": json.dumps(to_json(loads(text)), indent=2) + "\n",
@@ -57,7 +58,7 @@ def _of_cell(comparison: Comparison, place: int) -> Entry:
 
 
 def _tags(comparison: Comparison, key: str, kind: str) -> dict[str, str]:
-    """What a run of a comparison is found by."""
+    """The tags by which a run of a comparison is found again."""
     # Corrected p values depend on how many cells there are: with more of them, all is written anew.
     n_cells = str(len(comparison.cells))
     return {"nas.key": key, "nas.kind": kind, "nas.study": comparison.study, "nas.turn": n_cells}

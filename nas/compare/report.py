@@ -27,7 +27,7 @@ SETTINGS_NOTE = (
     "Every cell is trained once on each of the same random settings; the best of them on "
     "validation are compared on test. Brackets are Welch's 95 % intervals of the difference of "
     "means, above 0 the cell is better; p: Welch's t test, and after Bonferroni's correction over "
-    "the cells beside the first, by which worse and better are said at 0.05; rank p: Mann and "
+    "the cells beside the first, which decides between worse and better at 0.05; rank p: Mann and "
     "Whitney's test, not corrected. Runs of one cell share data and test split, so that p says "
     "nothing of other data. A run without a metric counts as blind guessing. The last rows need no "
     "network: a simple predictor, fitted on the training split, and blind guessing."
@@ -174,7 +174,7 @@ def _notes(comparison: Comparison) -> list[Part]:
 
 
 def lines(comparison: Comparison) -> list[str]:
-    """What is printed."""
+    """The lines that are printed."""
     printed: list[str] = []
     for heading, made in _tables(comparison):
         printed += [*lines_of(Text(heading), made), ""]
@@ -219,12 +219,11 @@ def _plain(on: OnTask, *, many: bool) -> dict[str, Any]:
 
 
 def _plain_pairs(pairs: Mapping[str, Any]) -> dict[str, Any]:
-    said = ("found", "agreement")
-    return {
-        name: asdict(pair)
-        | ({key: getattr(pair, key) for key in said} if isinstance(pair, Contrast) else {})
-        for name, pair in pairs.items()
-    }
+    plain_pairs = {name: asdict(pair) for name, pair in pairs.items()}
+    for name, pair in pairs.items():
+        if isinstance(pair, Contrast):
+            plain_pairs[name] |= {"found": pair.found, "agreement": pair.agreement}
+    return plain_pairs
 
 
 def plain_cell(cell: Measured) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From the stored outcomes of a comparison to what may be said of each pair of cells.
+"""From the stored outcomes of a comparison to a claim, or none, about each pair of cells.
 
 There are two tests, one for each protocol. With fresh seeds, differences to GRU and LSTM are paired
 by seed, and the rank test is corrected by Holm. With many settings, as by Greff et al. 2015,
@@ -38,7 +38,7 @@ from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 
 FEWEST = 20
-"""Runs of a cell below which nothing is said of what hyperparameters explain."""
+"""Least number of runs of a cell from which the effects of hyperparameters are estimated."""
 HOW = {"same": "no evidence of a difference", "worse": "worse", "better": "better"}
 Agreement = Literal["", "same", "different", "no evidence"]
 
@@ -69,7 +69,7 @@ class Measured:
     """On test, by seed, or of the best settings, the best on validation first; the metric of blind
     guessing for a run without one."""
     missing: tuple[str, ...]
-    """By seed or by setting, why there is no metric; empty where there is one."""
+    """By seed or by setting, the reason for a missing metric; empty where the metric is there."""
     seconds: float
     """Time of all training."""
     mean: Interval | None = None
@@ -99,7 +99,7 @@ class Contrast(Difference):
     rank_p: float
     """The p value of Mann and Whitney's test, not corrected: it needs no t distribution."""
     published: Finding | None = None
-    """What the paper found; None where nothing was given."""
+    """The paper's finding; None where nothing was given."""
 
     @property
     def is_claimed(self) -> bool:
@@ -138,14 +138,14 @@ class OnTask:
 
     @property
     def contrasts(self) -> Mapping[str, Contrast]:
-        """By cell, those with the first one."""
+        """The pairs with the first cell, by the other cell."""
         pairs = (pair for of_other in self.against.values() for pair in of_other.values())
         return {pair.first: pair for pair in pairs if isinstance(pair, Contrast)}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found."""
+    """The results of a comparison."""
 
     study: str
     cells: Mapping[str, str]
@@ -197,7 +197,7 @@ def compared(
     first: str = "",
     published: Sequence[str] = (),
 ) -> Comparison:
-    """What the visits of a finished comparison say.
+    """The results of a comparison whose visits are finished.
 
     With many settings, `first` is the key of the cell that others are compared with, and
     `published` are findings as `CompareConfig.published` has them.
@@ -226,7 +226,7 @@ def unique_names(visits: Sequence[Visit]) -> dict[str, str]:
 def _tried(visit: Visit, task: Task, protocol: FreshSeeds | BestShare) -> list[Outcome]:
     """The outcomes of all settings."""
     asked = protocol.given_evaluations(visit.cell, visit.key, task)
-    return [outcome for one in asked for outcome in visit.evaluated[one.digest()].outcomes]
+    return [outcome for e in asked for outcome in visit.evaluated[e.digest()].outcomes]
 
 
 # --- fresh seeds ---
@@ -258,9 +258,10 @@ def _tuned(visit: Visit, name: str, task: Task, protocol: FreshSeeds) -> Measure
     tuning = _tried(visit, task, protocol)
     settings = protocol.tuned(visit.cell, visit.key, task, tuning)
     fresh = protocol.fresh(visit.cell, visit.key, task, settings)
-    tested = [visit.evaluated[one.digest()].outcomes[0] for one in fresh]
+    tested = [visit.evaluated[evaluation.digest()].outcomes[0] for evaluation in fresh]
     n_seeds = len(protocol.seeds)
-    values = tuple(value_of(task, one) for one in tested) or (task.chance("test"),) * n_seeds
+    blind = (task.chance("test"),) * n_seeds
+    values = tuple(value_of(task, outcome) for outcome in tested) or blind
     for outcome in tested:
         budget = max(task.n_params)
         assert outcome.n_params <= budget, f"{name} has {outcome.n_params} of {budget} parameters"

@@ -59,7 +59,7 @@ def run(plan: Plan[CompareConfig], command: str) -> int:
 
 
 def _description(session: Session[CompareConfig]) -> Iterator[str]:
-    """What is compared and how, and what it cannot show."""
+    """The cells and the method, and the limits of what they can show."""
     study, plan, config = session.study, session.plan, session.plan.config
     keys = {v.key for v in study.visits if v} | {cell.key for cell in plan.cells}
     n_cells, done = len(keys), len(study.finished())
@@ -98,7 +98,7 @@ def _kept(session: Session[CompareConfig]) -> str:
 
 
 def _conclude(session: Session[CompareConfig]) -> None:
-    """Print and write what the study says, and record it in MLflow."""
+    """Print and write the results, and record them in MLflow."""
     study, plan, config = session.study, session.plan, session.plan.config
     assert isinstance(plan.protocol, BestShare | FreshSeeds)
     is_recorded = config.tracking_uri != "off"
