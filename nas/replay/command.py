@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.command_line import flags, guarded, instantiate, parser_of
+from nas.command_line import guarded, parse_flags
 from nas.errors import UserError
 from nas.replay.table import Table, read_table, table_of, write_table
 from nas.samplers.evolution import EvolutionConfig
@@ -132,9 +132,8 @@ def _compare(given: argparse.Namespace) -> int:
 
 def _evolution(fields: Sequence[str]) -> EvolutionConfig:
     """The defaults with other values, FIELD=VALUE each."""
-    given = flags(EvolutionConfig, [f"--{field}" for field in fields], {})
-    values: dict[str, Any] = instantiate(parser_of(EvolutionConfig, "", "", ""), list(given))
-    config = EvolutionConfig(**values)
+    flags = [f"--{field}" for field in fields]
+    config = parse_flags(EvolutionConfig(), "python -m nas.replay", "", flags)
     config.check()
     return config
 
