@@ -1,6 +1,7 @@
 """Formulas of the op table as C: `1 - y * y` becomes vector code, a row reduction its own loop."""
 
 import ast
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -51,13 +52,15 @@ def derivatives(op: str) -> tuple[str, ...]:
     return ("g * b", "g * a") if op == "diagonal" else OPS[op].vjp
 
 
-def names(formula: str) -> set[str]:
+@functools.cache
+def names(formula: str) -> frozenset[str]:
     """The values that a formula reads: g, y, a, b, c and attributes."""
     nodes = list(ast.walk(_tree(formula)))
     called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    return {n.id for n in nodes if isinstance(n, ast.Name)} - called
+    return frozenset(n.id for n in nodes if isinstance(n, ast.Name)) - called
 
 
+@functools.cache
 def _tree(formula: str) -> ast.expr:
     return ast.parse(formula, mode="eval").body
 
