@@ -197,7 +197,6 @@ def _artist(element: Drawn) -> "Artist":
     """The element for matplotlib; the picture has 72 pixels an inch, so that points are pixels."""
     from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
     from matplotlib.path import Path as Curve
-    from matplotlib.text import Text as Words
 
     match element:
         case Line():
@@ -230,21 +229,24 @@ def _artist(element: Drawn) -> "Artist":
         case Arrow():
             return Polygon(head(element), closed=True, facecolor=element.ink, edgecolor="none")
         case Text():
-            return Words(
-                *element.at,
-                _mathtext(element),
-                fontsize=element.size,
-                color=element.ink,
-                horizontalalignment=SIDES[element.anchor],
-                verticalalignment="center_baseline",
-                style="italic" if element.italic else "normal",
-                weight="bold" if element.bold else "normal",
-                parse_math=bool(element.sub),
-            )
+            return _words(element)
 
 
-def _mathtext(text: Text) -> str:
-    if not text.sub:
-        return text.text
-    name = text.text.replace("_", r"\_")
-    return rf"$\mathit{{{name}}}_{{{text.sub.replace('−', '-')}}}$"
+def _words(text: Text) -> "Artist":
+    from matplotlib.text import Text as Words
+
+    shown = text.text
+    if text.sub:
+        name, sub = text.text.replace("_", r"\_"), text.sub.replace("−", "-")
+        shown = rf"$\mathit{{{name}}}_{{{sub}}}$"
+    return Words(
+        *text.at,
+        shown,
+        fontsize=text.size,
+        color=text.ink,
+        horizontalalignment=SIDES[text.anchor],
+        verticalalignment="center_baseline",
+        style="italic" if text.italic else "normal",
+        weight="bold" if text.bold else "normal",
+        parse_math=bool(text.sub),
+    )
