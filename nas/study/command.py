@@ -8,8 +8,6 @@ from pathlib import Path
 from nas.command_line import guarded
 from nas.resources import is_comparison
 from nas.study.location import present, wanted
-from nas.study.moving import copy, digest_of
-from nas.study.packing import pack, unpack
 
 DESCRIPTION = """Move a study, or make one file of it. A study that is being run is left alone, and
 nothing that is there is written over.
@@ -74,10 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# What follows imports Optuna: a wrong name or a request for help does not wait for it.
+
+
 def _copy(given: argparse.Namespace) -> int:
     is_url = "://" in given.source
     source = present(given.source, given.studies, given.study if is_url else "")
     target = wanted(given.target, given.studies, source.name, "" if is_url else given.study)
+    from nas.study.moving import copy
+
     digest = copy(source, target)
     print(f"study {target.name} is in {target} now, digest {digest}.")
     if target.storage:
@@ -90,12 +93,16 @@ def _copy(given: argparse.Namespace) -> int:
 
 def _pack(given: argparse.Namespace) -> int:
     location = present(given.source, given.studies, given.study)
+    from nas.study.packing import pack
+
     digest = pack(location, given.file)
     print(f"study {location.name} is in {given.file}, digest {digest}.")
     return 0
 
 
 def _unpack(given: argparse.Namespace) -> int:
+    from nas.study.packing import unpack
+
     location, digest = unpack(given.file, given.studies, given.target, given.study)
     print(f"study {location.name} is in {location} now, digest {digest}.")
     if not location.storage:
@@ -104,6 +111,9 @@ def _unpack(given: argparse.Namespace) -> int:
 
 
 def _digest(given: argparse.Namespace) -> int:
-    digest, n_trials = digest_of(present(given.source, given.studies, given.study))
+    location = present(given.source, given.studies, given.study)
+    from nas.study.moving import digest_of
+
+    digest, n_trials = digest_of(location)
     print(f"{digest}  {n_trials:,} trials")
     return 0

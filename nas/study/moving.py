@@ -10,13 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import yaml
+from sqlalchemy.exc import IntegrityError
 
 from nas.errors import SearchError, UserError
 from nas.study.location import StudyLocation
-
-if TYPE_CHECKING:  # it imports Optuna, and a wrong name is an error at once
-    from nas.study.storage import StudyStorage
+from nas.study.lock import is_locked
+from nas.study.opening import load, open_storage
+from nas.study.storage import StudyStorage, storage_of
+from nas.study.storage_errors import storage_errors_explained
+from nas.study.study import CONFIGURATION
 
 KEPT = ("winner", "weights", "inputs")
 """Folders of a study that are copied to another folder."""
@@ -27,7 +32,7 @@ class Source:
     """A study that is opened to be copied."""
 
     location: StudyLocation
-    storage: "StudyStorage"
+    storage: StudyStorage
     study_id: int
 
     @property
@@ -41,8 +46,6 @@ class Source:
         return self.storage.tables.digest(self.study_id)
 
     def _stored_configuration(self) -> str:
-        from nas.study.study import CONFIGURATION
-
         return str(self.attrs.get(CONFIGURATION, ""))
 
     def folder(self) -> Path | None:
@@ -76,11 +79,6 @@ def opened(location: StudyLocation) -> Iterator[Source]:
     Raises:
         UserError: if it is not there, or a coordinator runs it.
     """
-    from nas.study.lock import is_locked
-    from nas.study.opening import load
-    from nas.study.storage import storage_of
-    from nas.study.storage_errors import storage_errors_explained
-
     if is_locked(location.folder, location.name, location.storage):
         raise UserError(
             f"study {location.name} is being run: wait for it, or stop it; the same command goes "
@@ -119,8 +117,6 @@ def put(
     `folder` holds its other files, if there are any; `digest` is the one that it must have, if that
     is known.
     """
-    from nas.study.storage_errors import storage_errors_explained
-
     known = source.digest
     if digest and known != digest:
         raise UserError(
@@ -144,10 +140,6 @@ def put(
 
 def _put_rows(source: Source, target: StudyLocation, known: str) -> None:
     """Copy the rows of a study and verify them."""
-    import sqlalchemy
-
-    from nas.study.opening import open_storage
-
     storage = open_storage(target.url)
     tables = storage.tables
     try:
@@ -157,7 +149,7 @@ def _put_rows(source: Source, target: StudyLocation, known: str) -> None:
             )
         try:
             new_id = source.storage.tables.copy(source.study_id, tables, target.name)
-        except sqlalchemy.exc.IntegrityError:  # somebody was faster
+        except IntegrityError:  # somebody was faster
             raise UserError(f"study {target.name} is in {target} already.") from None
         if (digest := tables.digest(new_id)) != known:
             storage.delete_study(new_id)
@@ -202,8 +194,6 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     Raises:
         UserError: if it is none; `where` names its origin.
     """
-    import yaml
-
     try:
         fields = yaml.safe_load(text) if text else {}
     except (yaml.YAMLError, RecursionError) as error:
@@ -216,8 +206,6 @@ def parsed(text: str, where: str) -> dict[str, Any]:
 
 def dumped(fields: Mapping[str, Any]) -> str:
     """The text of a configuration."""
-    import yaml
-
     return yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True)
 
 
