@@ -211,8 +211,8 @@ def help_run() -> "subprocess.CompletedProcess[str]":
 
 
 def documented(owner: type) -> Iterator[tuple[str, str]]:
-    """Fields with the string under each, from the source of the class and of its bases."""
-    for base in owner.__mro__[:-1]:
+    """Fields with the string under each, from the source of the bases and, over them, the class."""
+    for base in reversed(owner.__mro__[:-1]):
         if not dataclasses.is_dataclass(base):
             continue
         tree = ast.parse(inspect.getsource(base))
