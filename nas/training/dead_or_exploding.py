@@ -61,16 +61,16 @@ def vetoes(model: Members, seeds: Sequence[int], n_steps: int) -> list[str]:
     return [reason for reason, _ in reasons]
 
 
-def _reason(found: _Findings, n_steps: int) -> tuple[str, bool]:
+def _reason(member: _Findings, n_steps: int) -> tuple[str, bool]:
     """Return why a member is vetoed, "" if it is not, and whether it is dead."""
     # Written so that NaN is vetoed.
-    if not found.size <= LARGEST:
-        return f"a state or output reaches {found.size:.3g} in {n_steps} steps", False
-    if not found.slope <= LARGEST:
-        return f"a gradient through {n_steps} steps reaches {found.slope:.3g}", False
-    if found.slope == 0:
+    if not member.size <= LARGEST:
+        return f"a state or output reaches {member.size:.3g} in {n_steps} steps", False
+    if not member.slope <= LARGEST:
+        return f"a gradient through {n_steps} steps reaches {member.slope:.3g}", False
+    if member.slope == 0:
         return f"no output of {n_steps} steps depends on an input: all gradients are 0", True
-    if found.memory == 0:
+    if member.memory == 0:
         return "no output depends on the states of steps before: all gradients are 0", True
     return "", False
 

@@ -144,7 +144,7 @@ def _test_totals(work: Work, weights: dict[str, Tensor], model: Members) -> Tota
         view.copy_(weights[name])
     total = Totals(1)
     state: MemberStates | None = None
-    for window in windows_of(work.task, "test", work.seed):
+    for window in windows_of(work.task, "test", work.seed, 0):
         here = window.to(torch.device(work.device))
         y, state = model.outputs(here.inputs, None if here.fresh else state)
         losses, right = measure(y, model.head_weight, model.head_bias, here, model.interface.head)

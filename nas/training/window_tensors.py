@@ -70,14 +70,9 @@ def to_tensors(window: Window) -> TensorWindow:
 
 
 @lru_cache(maxsize=64)
-def _windows(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWindow, ...]:
+def windows_of(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWindow, ...]:
     """Make an epoch once in a worker: all candidates of a study read the same windows."""
     return tuple(to_tensors(window) for window in task.windows(split, seed, epoch))
-
-
-def windows_of(task: Task, split: Split, seed: int) -> tuple[TensorWindow, ...]:
-    """Return the windows of a split, of the first epoch if it is the training split."""
-    return _windows(task, split, seed, 0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class Extent:
 def extent(task: Task, seed: int) -> Extent:
     """Measure the first epoch of a task; others are as long, or about as long if lengths differ."""
     n_tokens, n_steps, most = 0, 0, 0
-    for window in _windows(task, "train", seed, 0):
+    for window in windows_of(task, "train", seed, 0):
         n_tokens += window.n_tokens
         n_steps = len(window.inputs) + (0 if window.fresh else n_steps)
         most = max(most, n_steps)
@@ -114,7 +109,7 @@ class _Epochs(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch if self.split == "train" else 0
-        windows, size = _windows(self.task, self.split, self.seed, epoch), WINDOWS_PER_BATCH
+        windows, size = windows_of(self.task, self.split, self.seed, epoch), WINDOWS_PER_BATCH
         self.epoch += 1
         return (windows[first : first + size] for first in range(0, len(windows), size))
 

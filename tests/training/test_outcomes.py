@@ -190,7 +190,7 @@ def test_all_cells_read_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> Non
     read: list[list[tuple[str, list[int]]]] = []
     for cell in (LSTM, ZOO["gru"]):
         for settings in ([SETTINGS], [SETTINGS, MOMENTUM], [ADAMW]):
-            nas.training.window_tensors._windows.cache_clear()
+            nas.training.window_tensors.windows_of.cache_clear()
             seen.clear()
             train(cell, XML, settings, SEED)
             read.append(list(seen))
