@@ -23,6 +23,10 @@ REVERSE, TOKENS = 4, 10
 """Places in `call_t` (prelude.c) that differ between calls of one shape."""
 
 
+Pointers = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""For each member and slot: 1 if the slot points into a block, and at which byte of it."""
+
+
 class Shape(NamedTuple):
     """The sizes of a call that, with its plan, decide how much memory it takes."""
 
@@ -62,20 +66,19 @@ class Layout:
         members: int,
         itemsize: int,
         buffers: Iterable[tuple[Buffer, int]],
-    ) -> tuple[int, NDArray[np.int64]]:
-        """The size of a block; which slots point into it, and how many bytes behind its start.
+    ) -> tuple[int, Pointers]:
+        """The size of a block, and the pointers into it.
 
         Buffers begin on cache lines, so that a vector never crosses a line.
         """
-        pointers = np.zeros((2, members, self._n_slots), dtype=np.int64)
-        inside, first = pointers
+        inside, first = np.zeros((2, members, self._n_slots), dtype=np.int64)
         size = 0
         for buffer, count in buffers:
             if buffer in slots:
                 inside[:, slots[buffer]], first[:, slots[buffer]] = 1, size
                 size += -(-count * itemsize // LINE) * LINE
         first += inside * np.arange(members)[:, None] * size
-        return members * size // itemsize, pointers
+        return members * size // itemsize, (inside, first)
 
     def table(self, memory: Tensor, back: Tensor | None = None) -> NDArray[np.int64]:
         """The table of pointers, (members, slots), with those into the blocks filled in."""

@@ -173,10 +173,12 @@ class Call:
     ) -> None:
         """Fill in the pointers to tensors, for each member."""
         first = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        table[:, slots] = first
-        if self.request.members > 1:
-            stride = [0 if t is None else t.stride(0) * t.element_size() for t in tensors]
-            table[:, slots] += np.arange(self.request.members)[:, None] * np.array(stride)
+        members = self.request.members
+        if members == 1:  # the same in less time
+            table[0, slots] = first
+            return
+        stride = [0 if t is None else t.stride(0) * t.element_size() for t in tensors]
+        table[:, slots] = np.array(first) + np.arange(members)[:, None] * np.array(stride)
 
     def _run(self, function: CFunction, table: NDArray[np.int64], layout: Layout) -> None:
         call = layout.call.copy()
