@@ -126,7 +126,7 @@ def compare(
     costs = bench.costs(axis)
     if sum(costs) <= 0:
         raise UserError(f"the table of study {bench.table.header.study} has no {AXES[axis]}.")
-    names = list(dict.fromkeys((BASELINE, *samplers)))
+    names = dict.fromkeys((BASELINE, *samplers))
     replays = {name: make_replay(name, bench, config) for name in names}
     searches = {}
     for name, replay in replays.items():
@@ -139,14 +139,13 @@ def compare(
     baseline = searches[BASELINE].area(budget)
     results = []
     for name, search in searches.items():
-        result = _result(search, points, baseline)
-        if n_shuffled and result.gain:
+        results.append(_result(search, points, baseline))
+        if n_shuffled and name != BASELINE:
             note(f"{name}: {n_shuffled} tables with shuffled results")
             luck = _luck(replays[name], bench, seeds[:SHUFFLED_SEEDS], axis, budget, n_shuffled)
-            result = replace(result, luck=luck)
-        results.append(result)
-    about = bench.table.header.study, bench.n_candidates, max(bench.values)
-    return Comparison(*about, len(seeds), axis, budget, points, n_shuffled, results)
+            results[-1] = replace(results[-1], luck=luck)
+    about = bench.table.header.study, bench.n_candidates, max(bench.values), len(seeds)
+    return Comparison(*about, axis, budget, points, n_shuffled, results)
 
 
 def _result(search: Curves, points: Sequence[float], baseline: Array) -> Result:
