@@ -14,7 +14,7 @@ from nas.errors import SearchError
 from nas.nn.settings import Settings
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Evaluation, Outcome
-from nas.protocol.judgement import Judgement, best_outcome
+from nas.protocol.judgement import Judgement, best_outcome, score_of
 from nas.protocol.staged import Answer, Judging, NeedReference, Request, Staged, answered, referred
 from nas.tasks.base import Task
 
@@ -44,7 +44,7 @@ class _Comparing(Staged):
                 raise SearchError(self._too_little(task, None))
         return outcomes
 
-    def _scored(self, values: Mapping[str, Sequence[float]], *, is_reference: bool) -> Judging:
+    def _judged(self, values: Mapping[str, Sequence[float]], *, is_reference: bool) -> Judging:
         """Judge a cell by its mean on the test split of each task, beside the reference's."""
         means = {
             task.name: sum(values[task.name]) / len(values[task.name])
@@ -57,7 +57,7 @@ class _Comparing(Staged):
             task.name: task.metric.ratio(means[task.name], of_reference[task.name])
             for task in self.tasks
         }
-        score = min(ratios.values())
+        score = score_of(ratios)
         return Judgement("scored", dict(means), ratios, score, score)
 
 
@@ -76,7 +76,7 @@ class FreshSeeds(_Comparing):
         }
         tested = yield from self._outcomes(fresh)
         values = {task.name: [value_of(task, o) for o in tested[task.name]] for task in self.tasks}
-        return (yield from self._scored(values, is_reference=is_reference))
+        return (yield from self._judged(values, is_reference=is_reference))
 
     def tuned(
         self, cell: str, key: str, task: Task, outcomes: Sequence[Outcome]
@@ -126,7 +126,7 @@ class BestShare(_Comparing):
         for task in self.tasks:
             own = outcomes[task.name]
             values[task.name] = [value_of(task, own[i]) for i in self.best_places(task, own)]
-        return (yield from self._scored(values, is_reference=is_reference))
+        return (yield from self._judged(values, is_reference=is_reference))
 
     def best_places(self, task: Task, outcomes: Sequence[Outcome]) -> list[int]:
         """Places of the outcomes that are best on validation, the best first.

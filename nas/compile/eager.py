@@ -71,7 +71,8 @@ def _at_once(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> La
         part = inputs._replace(x=x, verticals=verticals)
         return _run(layer.member(parameters), part, states)
 
-    parameters, verticals = dict(layer.named_parameters()), list(inputs.verticals)
+    parameters: dict[str, Tensor] = {**dict(layer.named_parameters())}
+    verticals = list(inputs.verticals)
     result: LayerOutput = torch.vmap(run_member)(parameters, inputs.x, verticals, list(states))
     return result
 

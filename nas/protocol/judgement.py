@@ -39,6 +39,15 @@ class Judgement:
         return plain
 
 
+def score_of(ratios: Mapping[str, float]) -> float:
+    """The score of a cell with these ratios to the GRU, by task: the smallest of them.
+
+    It is that of Jozefowicz et al. 2015, section 3.1. Judgements keep the score that they were
+    given, so another formula is another `definition` of a study (`nas/study/config.py`).
+    """
+    return min(ratios.values())
+
+
 def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
     """Judge a candidate whose evaluation ended its workers, each time that it was tried.
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from nas.errors import UserError, check_fields
 from nas.nn.settings import ADDED, Settings, Stacking
@@ -76,7 +76,7 @@ class SettingsGrid:
 
 @lru_cache
 def _points(grid: SettingsGrid, n_params: tuple[int, ...]) -> tuple[Settings, ...]:
-    axes = {
+    axes: dict[str, Sequence[Any]] = {
         "n_params": n_params,
         "num_layers": grid.num_layers,
         "init_scale": grid.init_scale,

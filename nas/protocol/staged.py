@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from nas.errors import SearchError
 from nas.protocol.evaluation import Bar, Evaluation, Outcome
-from nas.protocol.judgement import Judgement, Reference, best_value, value_at
+from nas.protocol.judgement import Judgement, Reference, best_value, score_of, value_at
 from nas.protocol.requests import REFERENCE, Asking, Candidate
 from nas.tasks.base import Task
 
@@ -35,8 +35,8 @@ class _Results:
     ratios: dict[str, float] = field(default_factory=dict)
     looks: dict[str, float] = field(default_factory=dict)
 
-    def scored(self) -> Judgement:
-        score = min(self.ratios.values())
+    def accepted(self) -> Judgement:
+        score = score_of(self.ratios)
         return Judgement("scored", self.best, self.ratios, score, score, self.looks)
 
     def rejected(self, stage: str, value: float, *, cut: bool = False) -> Judgement:
@@ -69,7 +69,7 @@ class Staged(Asking):
             cut = own[0].bar is not None and not self._has_reached(task, own[0].bar, results.looks)
             if cut or ratio < self.config.pass_ratio:
                 return results.rejected(task.name, self._came(place, ratio), cut=cut)
-        return results.scored()
+        return results.accepted()
 
     def revisit(self, candidate: Candidate) -> Judging:
         """Measure an accepted candidate on fresh settings of every task, without rejecting it.
@@ -87,7 +87,7 @@ class Staged(Asking):
             results.best[self.filter.name] = best_value(self.filter, outcomes)
         for task, *both in zip(self.tasks, answers[:n_tasks], answers[n_tasks:], strict=True):
             self._note(results, task, reference, *both)
-        return results.scored()
+        return results.accepted()
 
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
         """Measure a given cell (a baseline, or one that the user named) on every task, without
@@ -112,7 +112,7 @@ class Staged(Asking):
             reference = referred((yield NeedReference()))
         for task, answer in zip(self.tasks, answers, strict=True):
             self._note(results, task, reference, answer)
-        return results.scored()
+        return results.accepted()
 
     def _note(
         self,

@@ -2,6 +2,7 @@
 
 from nas.cell.reader import loads
 from nas.errors import counted
+from nas.protocol.judgement import score_of
 from nas.report.document import Card, Items, Section, Table, Text
 from nas.report.facts import Facts, joined, number
 from nas.study.leaderboard import BASELINES, Row, verdict
@@ -89,7 +90,7 @@ def without_network(facts: Facts) -> list[tuple[str, float, dict[str, float]]]:
             return []
         for ratios, level in zip(scores.values(), (shown[0], shown[-1]), strict=True):
             ratios[task.name] = task.metric.ratio(level.value, of_gru)
-    return [(name, min(ratios.values()), ratios) for name, ratios in scores.items()]
+    return [(name, score_of(ratios), ratios) for name, ratios in scores.items()]
 
 
 def _reached(facts: Facts) -> Table:
