@@ -12,15 +12,9 @@ from nas.spaces import load_space
 from nas.study.config import definition
 from nas.study.parse import parse
 from nas.tasks import Arithmetic, Csv, Text
-from nas.workers.config import (
-    ClusterConfig,
-    address_of,
-    check_available,
-    room,
-    start_workers,
-    travelling,
-)
+from nas.workers.config import ClusterConfig, address_of, room, travelling
 from nas.workers.local import LocalWorkers
+from nas.workers.start import check_available, start_workers
 
 
 @pytest.mark.parametrize(
