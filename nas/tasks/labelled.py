@@ -67,19 +67,9 @@ def build(
             f"{where}: sequences must be longer than the horizon {task.horizon}, sequence "
             f"{int(short.argmax())} has {lengths[short][0]} steps: leave it out."
         )
-    x = _inputs(where, inputs)
+    x, y, scored = _rows(task, inputs, targets, lengths)
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    scored = np.ones(len(x), dtype=np.bool_)
-    if task.horizon:
-        y = np.roll(x if x.ndim == 1 else x.astype(np.float64), -task.horizon, axis=0)
-    else:
-        assert targets is not None
-        y, is_step = _targets(task, where, targets, lengths)
-        if not is_step:
-            y = np.repeat(y, lengths, axis=0)
-            scored[:] = False
-            scored[ends - 1] = True
     known = np.zeros(len(x), dtype=np.bool_)
     for place in dealt["train"]:
         known[starts[place] : ends[place]] = True
@@ -91,6 +81,25 @@ def build(
     }
     last = np.arange(interface.outputs) if task.horizon else None
     return Data(interface, parts, sha256, legend, last)
+
+
+def _rows(
+    task: LabelledTask, inputs: Sequence[Array], targets: Sequence[Array] | None, lengths: Places
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Join all sequences: their inputs, a target for each row, and which rows are scored."""
+    where = f"tasks.{task.name}"
+    x = _inputs(where, inputs)
+    scored = np.ones(len(x), dtype=np.bool_)
+    if task.horizon:
+        y = x if x.ndim == 1 else x.astype(np.float64)
+        return x, np.roll(y, -task.horizon, axis=0), scored
+    assert targets is not None
+    y, is_step = _targets(task, where, targets, lengths)
+    if not is_step:
+        y = np.repeat(y, lengths, axis=0)
+        scored[:] = False
+        scored[np.cumsum(lengths) - 1] = True
+    return x, y, scored
 
 
 def _scaled(
