@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from nas.command_line import guarded
 from nas.errors import HIDDEN, UserError
 from nas.study.config import protocol_of
-from nas.study.leaderboard import BASELINES, leaderboard, n_runs, reasons, set_aside, winner
+from nas.study.leaderboard import BASELINES, leaderboard, winner
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.study.parse import parse
+from nas.study.rejections import reasons, set_aside
+from nas.study.visit import n_runs
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:  # it imports Optuna, and a wrong name is an error at once
@@ -92,7 +94,7 @@ def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
 
 
 def _best(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
-    from nas.session.progress import describe
+    from nas.study.rejections import describe
 
     keys = [ZOO[name].key for name in BASELINES]
     rows = leaderboard(visits, keys)

@@ -9,7 +9,7 @@ from nas.errors import counted
 from nas.report.document import Figure, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
 from nas.report.figures import BLUE, figure, label
-from nas.study.leaderboard import reasons, set_aside, shortened
+from nas.study.rejections import reasons, set_aside, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

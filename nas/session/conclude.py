@@ -14,8 +14,10 @@ from nas.session.progress import counts, funnel, table_of
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner
 from nas.study.config import SearchConfig
-from nas.study.leaderboard import Row, leaderboard, n_runs, set_aside, verdict, winner
+from nas.study.leaderboard import Row, leaderboard, verdict, winner
 from nas.study.location import OpenedStudy
+from nas.study.rejections import set_aside
+from nas.study.visit import n_runs
 from nas.tasks.base import Task
 from nas.tasks.levels import levels_of
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from nas.protocol.evaluation import Evaluation, Result
 from nas.session.coordinator import Coordinator, Observer
 from nas.study.leaderboard import Row
+from nas.study.rejections import describe
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
 from nas.study.visit import Visit
@@ -159,24 +160,6 @@ def clock(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}:{rest:02d}"
     return f"{minutes // 60}h{minutes % 60:02d}"
-
-
-def describe(visit: Visit) -> str:
-    """A judged visit in one line."""
-    judgement = visit.judgement
-    assert judgement is not None
-    ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
-    name = f"{visit.name} on fresh settings" if visit.turn else visit.name
-    if judgement.set_aside:
-        return f"{name}: set aside at {judgement.stage} ({judgement.set_aside})"
-    if judgement.score is not None:
-        return f"{name}: score {judgement.score:.3f} ({ratios})"
-    if judgement.stage in judgement.ratios:
-        where = "a first look at " if judgement.cut else ""
-        return f"{name}: rejected at {where}{judgement.stage} ({ratios})"
-    value = judgement.best.get(judgement.stage)
-    got = "no finite metric" if value is None else f"{value:.3f}"
-    return f"{name}: rejected at {judgement.stage} ({got})"
 
 
 def counts(drawn: list[Visit]) -> str:

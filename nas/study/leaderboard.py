@@ -1,7 +1,6 @@
 """The cells of a search by rank, the verdict on the best, and why the others were rejected."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,6 @@ if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
 
 BASELINES = (REFERENCE, "lstm")
 """Cells of the zoo that every study measures first."""
-FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged", "vetoed")
-"""Statuses of a training run, worst first."""
-MOST_NAMED = 5
-LONGEST_REASON = 160
 
 
 @dataclass(frozen=True)
@@ -114,82 +109,3 @@ def verdict(rows: Sequence[Row], n_settings: int) -> str:
         f"{first}{best.score:.3f}.{baselines} A search result is not yet a comparison: scores were "
         "maximised on the validation split of one seed, so the best of many is flattered by chance."
     )
-
-
-# --- rejected candidates ---
-
-
-def shortened(text: str) -> str:
-    """A text in one line of at most `LONGEST_REASON` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
-
-
-def n_runs(visits: "Sequence[Visit | None]") -> int:
-    """Training runs that a study has spent."""
-    return sum(s.n_runs for visit in visits if visit for s in visit.all_summaries())
-
-
-def set_aside(visits: "Sequence[Visit | None]") -> Iterator[str]:
-    """The candidates that are never tried again, with the reason of each; nothing if none is."""
-    last = {v.key: v for v in visits if v and v.judgement and v.judgement.set_aside}
-    if not last:
-        return
-    some = "1 candidate was" if len(last) == 1 else f"{len(last):,} candidates were"
-    yield f"{some} set aside, because each try ended a worker; they are not tried again:"
-    for visit in list(last.values())[:MOST_NAMED]:
-        assert visit.judgement is not None
-        yield f"  {visit.name} on {visit.judgement.stage}: {shortened(visit.judgement.set_aside)}"
-    if len(last) > MOST_NAMED:
-        yield f"  and {len(last) - MOST_NAMED:,} more"
-
-
-def reasons(drawn: "Sequence[Visit]") -> list[tuple[int, str]]:
-    """How many judged candidates were rejected for each reason, with the message of one of them
-    where a run failed; worst first."""
-    counts: Counter[tuple[int, str]] = Counter()
-    examples: dict[tuple[int, str], Visit] = {}
-    for visit in drawn:
-        if visit.judgement is not None and visit.judgement.score is None:
-            reason = _reason(visit)
-            counts[reason] += 1
-            examples[reason] = visit
-    order = sorted(counts, key=lambda reason: (reason[0], -counts[reason], reason))
-    return [
-        (counts[key], key[1] + (_message(examples[key]) if key[0] < len(FAILURES) else ""))
-        for key in order
-    ]
-
-
-def _reason(visit: "Visit") -> tuple[int, str]:
-    """Its rank among reasons, 0 the worst, and the reason that a candidate was rejected."""
-    judgement = visit.judgement
-    assert judgement is not None
-    stage = judgement.stage
-    if judgement.best.get(stage) is None:
-        statuses = _statuses(visit, stage)
-        for rank, status in enumerate(FAILURES):
-            if statuses[status]:
-                return rank, f"no result on {stage}: runs {status}"
-        return len(FAILURES), f"no result on {stage}"
-    if stage in judgement.ratios:
-        return len(FAILURES), f"too far behind the GRU on {stage}"
-    return len(FAILURES), f"did not learn {stage}"
-
-
-def _statuses(visit: "Visit", stage: str) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for summary in visit.summaries():
-        if summary.task == stage:
-            counts.update(summary.statuses)
-    return counts
-
-
-def _message(visit: "Visit") -> str:
-    """The message of the first failed run of the stage that rejected a candidate."""
-    assert visit.judgement is not None
-    for evaluated in visit.evaluated.values():
-        for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():
-            if outcome.message:
-                return f" ({visit.name}: {shortened(outcome.message)})"
-    return ""

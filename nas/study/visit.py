@@ -218,3 +218,8 @@ def joined(parts: Sequence[Mapping[str, Evaluated]]) -> Mapping[str, Evaluated]:
 def stored_as(digest: str, evaluated: Evaluated) -> dict[str, Any]:
     """The user attributes of a finished evaluation."""
     return {EVALUATION + digest: evaluated, SUMMARY + digest: Summary.of(evaluated)}
+
+
+def n_runs(visits: Sequence[Visit | None]) -> int:
+    """Training runs that a study has spent."""
+    return sum(s.n_runs for visit in visits if visit for s in visit.all_summaries())

@@ -9,8 +9,9 @@ from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import set_aside
 from nas.samplers.registry import NAMES
 from nas.session.coordinator import Coordinator
-from nas.session.progress import describe, funnel
+from nas.session.progress import funnel
 from nas.spaces import load_space
+from nas.study.rejections import describe
 from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.tasks import Xml

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Judgement
-from nas.session.progress import TimeNotes, clock, counts, describe, funnel, table_of, utilisation
+from nas.session.progress import TimeNotes, clock, counts, funnel, table_of, utilisation
 from nas.study.leaderboard import leaderboard
+from nas.study.rejections import describe
 from nas.study.study import open_study
 from nas.study.visit import Visit
 from nas.workers.local import Workers

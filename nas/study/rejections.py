@@ -1,0 +1,108 @@
+"""Why candidates were rejected: one by one, counted by reason, and those that ended their workers.
+
+`nas/protocol/staged.py` decides; here it is put into words, for the live lines of a search,
+`nas.status` and the report.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
+    from nas.study.visit import Visit
+
+FAILURES = ("crashed", "failed", "out of memory", "timed out", "diverged", "vetoed")
+"""Statuses of a training run, worst first."""
+
+MOST_NAMED = 5
+
+LONGEST_REASON = 160
+
+
+def describe(visit: "Visit") -> str:
+    """A judged visit in one line."""
+    judgement = visit.judgement
+    assert judgement is not None
+    ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
+    name = f"{visit.name} on fresh settings" if visit.turn else visit.name
+    if judgement.set_aside:
+        return f"{name}: set aside at {judgement.stage} ({judgement.set_aside})"
+    if judgement.score is not None:
+        return f"{name}: score {judgement.score:.3f} ({ratios})"
+    if judgement.stage in judgement.ratios:
+        where = "a first look at " if judgement.cut else ""
+        return f"{name}: rejected at {where}{judgement.stage} ({ratios})"
+    value = judgement.best.get(judgement.stage)
+    got = "no finite metric" if value is None else f"{value:.3f}"
+    return f"{name}: rejected at {judgement.stage} ({got})"
+
+
+def shortened(text: str) -> str:
+    """A text in one line of at most `LONGEST_REASON` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
+def set_aside(visits: "Sequence[Visit | None]") -> Iterator[str]:
+    """The candidates that are never tried again, with the reason of each; nothing if none is."""
+    last = {v.key: v for v in visits if v and v.judgement and v.judgement.set_aside}
+    if not last:
+        return
+    some = "1 candidate was" if len(last) == 1 else f"{len(last):,} candidates were"
+    yield f"{some} set aside, because each try ended a worker; they are not tried again:"
+    for visit in list(last.values())[:MOST_NAMED]:
+        assert visit.judgement is not None
+        yield f"  {visit.name} on {visit.judgement.stage}: {shortened(visit.judgement.set_aside)}"
+    if len(last) > MOST_NAMED:
+        yield f"  and {len(last) - MOST_NAMED:,} more"
+
+
+def reasons(drawn: "Sequence[Visit]") -> list[tuple[int, str]]:
+    """How many judged candidates were rejected for each reason, with the message of one of them
+    where a run failed; worst first."""
+    counts: Counter[tuple[int, str]] = Counter()
+    examples: dict[tuple[int, str], Visit] = {}
+    for visit in drawn:
+        if visit.judgement is not None and visit.judgement.score is None:
+            reason = _reason(visit)
+            counts[reason] += 1
+            examples[reason] = visit
+    order = sorted(counts, key=lambda reason: (reason[0], -counts[reason], reason))
+    return [
+        (counts[key], key[1] + (_message(examples[key]) if key[0] < len(FAILURES) else ""))
+        for key in order
+    ]
+
+
+def _reason(visit: "Visit") -> tuple[int, str]:
+    """Its rank among reasons, 0 the worst, and the reason that a candidate was rejected."""
+    judgement = visit.judgement
+    assert judgement is not None
+    stage = judgement.stage
+    if judgement.best.get(stage) is None:
+        statuses = _statuses(visit, stage)
+        for rank, status in enumerate(FAILURES):
+            if statuses[status]:
+                return rank, f"no result on {stage}: runs {status}"
+        return len(FAILURES), f"no result on {stage}"
+    if stage in judgement.ratios:
+        return len(FAILURES), f"too far behind the GRU on {stage}"
+    return len(FAILURES), f"did not learn {stage}"
+
+
+def _statuses(visit: "Visit", stage: str) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for summary in visit.summaries():
+        if summary.task == stage:
+            counts.update(summary.statuses)
+    return counts
+
+
+def _message(visit: "Visit") -> str:
+    """The message of the first failed run of the stage that rejected a candidate."""
+    assert visit.judgement is not None
+    for evaluated in visit.evaluated.values():
+        for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():
+            if outcome.message:
+                return f" ({visit.name}: {shortened(outcome.message)})"
+    return ""
