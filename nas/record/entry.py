@@ -1,6 +1,7 @@
 """The record of one cell: a judged visit as the fields and files of an MLflow run, without MLflow.
 
-To record something more of each cell, add it to `entry`; no state and no I/O here.
+To record something more of each cell, add it to `_metrics`, `_params`, `_files` or the tags of
+`entry`, and raise `RECORD_FORMAT` in `store.py`, so that runs recorded before are written again.
 """
 
 import csv

@@ -16,7 +16,7 @@ from pathlib import Path
 from nas.errors import hidden
 from nas.protocol.evaluation import Evaluation, Result
 from nas.record.entry import Entry, entry
-from nas.record.store import Store, open_store, view
+from nas.record.store import Store, open_store, run_list_view
 from nas.study.leaderboard import kind_of
 from nas.study.visit import Evaluated, Visit, joined
 from nas.tasks.base import Task
@@ -59,7 +59,8 @@ class Recorder:
         self._study = study
         first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
         self._tasks = (*first, *tasks)
-        self._experiment = (self._place, study, description, view([task.name for task in tasks]))
+        view = run_list_view([task.name for task in tasks])
+        self._experiment = (self._place, study, description, view)
         self._baselines = tuple(baselines)
         self._evaluated: dict[str, dict[int, Mapping[str, Evaluated]]] = {}
         """The evaluations of each key, by visit: a cell's evaluations may lie with several."""

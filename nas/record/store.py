@@ -26,14 +26,14 @@ if TYPE_CHECKING:  # an import takes seconds
 
 PAGE = 1000
 NOTE = "mlflow.note.content"
-FORMAT = "2"
+RECORD_FORMAT = "2"
 """The version of the record: runs of another format are written again. Raise it whenever more is
 recorded of a cell."""
 VIEW = "cells-by-score"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 
 
-def view(tasks: Sequence[str]) -> str:
+def run_list_view(tasks: Sequence[str]) -> str:
     """The value of `VIEW_TAG`: the best cells first, with the columns that people compare.
 
     `tasks` are those of the score.
@@ -69,7 +69,7 @@ class _Known:
     """The turn of the visit that was recorded; later ones have results on further settings."""
     is_finished: bool
     format: str
-    """The `FORMAT` in which it was recorded."""
+    """The `RECORD_FORMAT` in which it was recorded."""
 
     @staticmethod
     def of(run: "Run") -> "_Known":
@@ -102,7 +102,8 @@ class Store:
         an earlier version recorded.
         """
         known = self._known.get(key)
-        if known is None or not known.is_finished or known.turn < turn or known.format != FORMAT:
+        is_current = known is not None and known.format == RECORD_FORMAT
+        if known is None or not known.is_finished or known.turn < turn or not is_current:
             return False
         return known.kind != "candidate" or kind == "candidate"
 
@@ -127,7 +128,7 @@ class Store:
         end_ms = known.start_ms + round(1000 * entry.seconds)
         self._client.set_terminated(known.run_id, entry.status, end_ms)
         about = (known.run_id, known.start_ms, entry.kind, turn, True)
-        self._known[entry.key] = _Known(*about, FORMAT)
+        self._known[entry.key] = _Known(*about, RECORD_FORMAT)
 
     def _log(self, known: _Known, entry: Entry) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -141,7 +142,7 @@ class Store:
         ]
         params = [Param(name, value) for name, value in entry.params.items()]
         note = entry.note.replace(RUN_ID, known.run_id)
-        tags = {**entry.tags, "nas.format": FORMAT, NOTE: note}
+        tags = {**entry.tags, "nas.format": RECORD_FORMAT, NOTE: note}
         pairs = [RunTag(name, value) for name, value in tags.items()]
         self._client.log_batch(known.run_id, metrics, params, pairs)  # splits what is too large
         if entry.datasets:

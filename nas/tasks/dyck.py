@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks.base import Interface, Window
-from nas.tasks.formal import Strings, Symbols
+from nas.tasks.strings import Strings, Symbols
 
 MOST_KINDS = 100
 """A symbol is a byte."""

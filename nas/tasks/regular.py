@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from nas.tasks.base import Interface, Window
-from nas.tasks.formal import DRAWN_AT_ONCE, Strings, Symbols, UniformStrings, at_end
+from nas.tasks.strings import DRAWN_AT_ONCE, Strings, Symbols, UniformStrings, at_end
 
 POSITIONS = 5
 """Positions on the cycle."""

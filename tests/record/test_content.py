@@ -13,7 +13,7 @@ from nas.cell.json import from_json
 from nas.cell.reader import loads
 from nas.protocol.evaluation import Epoch, Outcome
 from nas.record.entry import LONGEST_EQUATIONS, entry, family
-from nas.record.store import FORMAT, VIEW_TAG, link
+from nas.record.store import RECORD_FORMAT, VIEW_TAG, link
 from nas.study.visit import Evaluated
 from tests.record.server import served
 from tests.record.visits import (
@@ -64,7 +64,7 @@ def test_scalars_read_back(folder: Path) -> None:
         "nas.key": GRU.key,
         "nas.kind": "baseline",
         "nas.family": "given",
-        "nas.format": FORMAT,
+        "nas.format": RECORD_FORMAT,
         "nas.stage": "scored",
         "nas.study": "study",
         "nas.trial": "7",

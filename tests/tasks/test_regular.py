@@ -9,7 +9,7 @@ import pytest
 from nas.errors import UserError
 from nas.tasks import CycleNavigation, EvenPairs, ModularArithmetic, Parity
 from nas.tasks.base import split_of
-from nas.tasks.formal import Strings
+from nas.tasks.strings import Strings
 from nas.testing import check_task
 
 LANGUAGES: list[type[Strings]] = [Parity, EvenPairs, CycleNavigation, ModularArithmetic]
