@@ -1,7 +1,7 @@
 """The tasks that cells are compared on.
 
-A new one is a file, an import and a row here, and a field of `TasksConfig` in `config.py`; README.md
-beside this file says which base class fits which data.
+A new one is a file, an import and a row here, and a field of `TasksConfig` in `config.py`;
+README.md beside this file says which base class fits which data.
 """
 
 from nas.tasks.adding import Adding as Adding

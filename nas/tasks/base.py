@@ -1,10 +1,10 @@
 """What a task is: data, a loss and the metric that is compared, with three splits.
 
 A task is a frozen dataclass whose fields are its configuration. It uses NumPy alone:
-`nas/training/window_tensors.py` turns its windows into tensors. To add a task, choose a base
-class by the table in `nas/tasks/README.md`, list its class in `nas/tasks/__init__.py` and `nas/tasks/config.py`, and test it
-with `nas.testing.check_task`. Its `interface` says what a model reads and writes, and its windows
-say which positions count:
+`nas/training/window_tensors.py` turns its windows into tensors. To add a task, choose a base class
+by the table in `nas/tasks/README.md`, list its class in `nas/tasks/__init__.py` and
+`nas/tasks/config.py`, and test it with `nas.testing.check_task`. Its `interface` says what a model
+reads and writes, and its windows say which positions count:
 
 - the next of V symbols, everywhere: `Interface(V, V)`, all positions scored;
 - a label for a whole sequence: `Interface(V, C)` of symbols, `Interface(F, C, tokens=False)` of
