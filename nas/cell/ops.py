@@ -1,12 +1,20 @@
 """The operations that a cell is made of: the meaning, the cost and the derivative of each.
 
-To add one, write a row here and a torch function in `nas/compile/reference.py`; the tests by name
-then compare its derivative with autograd's.
+To add one, write
+- a row here,
+- its torch function in `FUNCTIONS` of `nas/compile/reference.py`,
+- its name in `nas/cell/equations.py` and `nas/cell/__init__.py`, for cells written in Python,
+- its forms for export: `CALLS` in `nas/export/expressions.py`, `OPERATORS` or `COMPOSED` in
+  `nas/export/operators.py`,
+- its meaning in NumPy in `MEANING` of `tests/interpreter.py`, a row of README.md's table.
+`FOLDED` in `algebra.py` (functions of a constant that the key computes) and `CHEAP` in
+`nas/compile/emit/values.py` (what a backward pass computes again) are optional.
 
-A derivative is written in the same small language for every consumer (interpreter, C, GPU): `g` is
-the gradient that arrives, `y` the result, `a b c` the arguments and attributes stand by their
-names. `mean` and `total` run over the row, `where` and `sign` are as in NumPy. One formula an
-argument.
+Values and derivatives are formulas in one small language for every consumer (interpreter, C): `g`
+is the gradient that arrives, `y` the result, `a b c` are the arguments, and attributes stand by
+their names. It has + - * /, > < ==, `where`, `sign`, `max`, `min`, the functions of `prelude.c`
+(`v_exp` is `exp` here), and over a row `mean`, `total` and `largest`. Mind -0 and NaN: tests
+compare values and derivatives with torch and autograd.
 """
 
 import math
@@ -29,7 +37,10 @@ class Op:
     """Attributes with their defaults, in the order of the text."""
     flops: int = 0
     """Floating-point operations for an element of the result; matrix products are counted apart."""
+    value: str = ""
+    """The result as a formula; empty for inputs, learned and fixed maps."""
     vjp: tuple[str, ...] = ()
+    """The vector-Jacobian product: for each argument the formula of its gradient."""
     commutative: bool = False
 
 
@@ -82,15 +93,18 @@ OPS: dict[str, Op] = {
         {"window": 100.0},
     ),
     # 3. elementwise; arguments of width 1 broadcast
-    "add": Op("elementwise", 2, "a + b", flops=1, vjp=("g", "g"), commutative=True),
-    "sub": Op("elementwise", 2, "a - b", flops=1, vjp=("g", "-g")),
-    "mul": Op("elementwise", 2, "a * b", flops=1, vjp=("g * b", "g * a"), commutative=True),
-    "div": Op("elementwise", 2, "a / b", flops=1, vjp=("g / b", "-g * y / b")),
+    "add": Op("elementwise", 2, "a + b", flops=1, value="a + b", vjp=("g", "g"), commutative=True),
+    "sub": Op("elementwise", 2, "a - b", flops=1, value="a - b", vjp=("g", "-g")),
+    "mul": Op(
+        "elementwise", 2, "a * b", flops=1, value="a * b", vjp=("g * b", "g * a"), commutative=True
+    ),
+    "div": Op("elementwise", 2, "a / b", flops=1, value="a / b", vjp=("g / b", "-g * y / b")),
     "max": Op(
         "elementwise",
         2,
         "the larger; equal arguments share the gradient",
         flops=1,
+        value="max(a, b)",
         vjp=(
             "g * where(a > b, 1, where(a == b, 0.5, 0))",
             "g * where(b > a, 1, where(a == b, 0.5, 0))",
@@ -102,6 +116,7 @@ OPS: dict[str, Op] = {
         2,
         "the smaller; equal arguments share the gradient",
         flops=1,
+        value="min(a, b)",
         vjp=(
             "g * where(a < b, 1, where(a == b, 0.5, 0))",
             "g * where(b < a, 1, where(a == b, 0.5, 0))",
@@ -113,18 +128,31 @@ OPS: dict[str, Op] = {
         3,
         "a * b + (1 - a) * c",
         flops=4,
+        value="a * b + (1 - a) * c",
         vjp=("g * (b - c)", "g * a", "g * (1 - a)"),
     ),
-    "neg": Op("elementwise", 1, "-a", flops=1, vjp=("-g",)),
-    "tanh": Op("elementwise", 1, "hyperbolic tangent", flops=10, vjp=("g * (1 - y * y)",)),
-    "sigmoid": Op("elementwise", 1, "1 / (1 + exp(-a))", flops=10, vjp=("g * y * (1 - y)",)),
-    "relu": Op("elementwise", 1, "max(a, 0)", flops=1, vjp=("where(a > 0, g, 0)",)),
+    "neg": Op("elementwise", 1, "-a", flops=1, value="-a", vjp=("-g",)),
+    "tanh": Op(
+        "elementwise", 1, "hyperbolic tangent", flops=10, value="tanh(a)", vjp=("g * (1 - y * y)",)
+    ),
+    "sigmoid": Op(
+        "elementwise",
+        1,
+        "1 / (1 + exp(-a))",
+        flops=10,
+        value="sigmoid(a)",
+        vjp=("g * y * (1 - y)",),
+    ),
+    "relu": Op(
+        "elementwise", 1, "max(a, 0)", flops=1, value="relu(a)", vjp=("where(a > 0, g, 0)",)
+    ),
     "leaky_relu": Op(
         "elementwise",
         1,
         "a where it is positive, else slope * a",
         {"slope": 0.01},
         flops=2,
+        value="where(a > 0, a, slope * a)",
         vjp=("where(a > 0, g, slope * g)",),
     ),
     "hard_sigmoid": Op(
@@ -133,22 +161,38 @@ OPS: dict[str, Op] = {
         "slope * a + 1/2, cut to [0, 1] (slope 1/6 as in torch; old Keras has 0.2)",
         {"slope": 1 / 6},
         flops=4,
+        value="min(max(slope * a + 0.5, 0), 1)",
         vjp=("where(abs(slope * a) < 0.5, slope * g, 0)",),
     ),
-    "softplus": Op("elementwise", 1, "log(1 + exp(a))", flops=20, vjp=("g / (1 + exp(-a))",)),
-    "exp": Op("elementwise", 1, "e to the power a", flops=8, vjp=("g * y",)),
-    "log": Op("elementwise", 1, "natural logarithm", flops=8, vjp=("g / a",)),
-    "abs": Op("elementwise", 1, "absolute value", flops=1, vjp=("g * sign(a)",)),
-    "sqrt": Op("elementwise", 1, "square root", flops=4, vjp=("g * 0.5 / y",)),
-    "square": Op("elementwise", 1, "a * a", flops=1, vjp=("2 * g * a",)),
-    "floor": Op("elementwise", 1, "the largest whole number up to a", flops=1, vjp=("0 * g",)),
-    "sin": Op("elementwise", 1, "sine", flops=10, vjp=("g * cos(a)",)),
-    "cos": Op("elementwise", 1, "cosine", flops=10, vjp=("-g * sin(a)",)),
+    "softplus": Op(
+        "elementwise",
+        1,
+        "log(1 + exp(a))",
+        flops=20,
+        value="softplus(a)",
+        vjp=("g / (1 + exp(-a))",),
+    ),
+    "exp": Op("elementwise", 1, "e to the power a", flops=8, value="exp(a)", vjp=("g * y",)),
+    "log": Op("elementwise", 1, "natural logarithm", flops=8, value="log(a)", vjp=("g / a",)),
+    "abs": Op("elementwise", 1, "absolute value", flops=1, value="abs(a)", vjp=("g * sign(a)",)),
+    "sqrt": Op("elementwise", 1, "square root", flops=4, value="sqrt(a)", vjp=("g * 0.5 / y",)),
+    "square": Op("elementwise", 1, "a * a", flops=1, value="a * a", vjp=("2 * g * a",)),
+    "floor": Op(
+        "elementwise",
+        1,
+        "the largest whole number up to a",
+        flops=1,
+        value="floor(a)",
+        vjp=("0 * g",),
+    ),
+    "sin": Op("elementwise", 1, "sine", flops=10, value="sin(a)", vjp=("g * cos(a)",)),
+    "cos": Op("elementwise", 1, "cosine", flops=10, value="cos(a)", vjp=("-g * sin(a)",)),
     "silu": Op(
         "elementwise",
         1,
         "a * sigmoid(a)",
         flops=11,
+        value="a * sigmoid(a)",
         vjp=("g * (1 + a - y) / (1 + exp(-a))",),
     ),
     "gelu": Op(
@@ -156,6 +200,7 @@ OPS: dict[str, Op] = {
         1,
         "a times the normal distribution function of a (Hendrycks & Gimpel 2016, exact form)",
         flops=20,
+        value="0.5 * a * (1 + erf(a * 0.7071067811865476))",
         vjp=(
             "g * (0.5 * (1 + erf(a * 0.7071067811865476))"
             " + a * exp(-0.5 * a * a) * 0.3989422804014327)",
@@ -168,6 +213,7 @@ OPS: dict[str, Op] = {
         "(a - mean) / sqrt(variance + eps), without gain and bias (Ba et al. 2016)",
         {"eps": 1e-5},
         flops=8,
+        value="(a - mean(a)) / sqrt(mean(square(a - mean(a))) + eps)",
         vjp=("(g - mean(g) - y * mean(g * y)) / sqrt(mean(square(a - mean(a))) + eps)",),
     ),
     "rms_norm": Op(
@@ -176,9 +222,17 @@ OPS: dict[str, Op] = {
         "a / sqrt(mean(a * a) + eps), without gain (Zhang & Sennrich 2019)",
         {"eps": 1e-5},
         flops=5,
+        value="a / sqrt(mean(square(a)) + eps)",
         vjp=("(g - y * mean(g * y)) / sqrt(mean(square(a)) + eps)",),
     ),
-    "softmax": Op("row", 1, "exp(a) / total(exp(a))", flops=12, vjp=("y * (g - total(g * y))",)),
+    "softmax": Op(
+        "row",
+        1,
+        "exp(a) / total(exp(a))",
+        flops=12,
+        value="exp(a - largest(a)) / total(exp(a - largest(a)))",
+        vjp=("y * (g - total(g * y))",),
+    ),
 }
 
 ACTIVATIONS = tuple(

@@ -7,36 +7,6 @@ from dataclasses import dataclass, field
 
 from nas.cell.ops import OPS
 
-# What an op computes, in the language of the derivatives of `nas/cell/ops.py`.
-FORWARD = {
-    "add": "a + b",
-    "sub": "a - b",
-    "mul": "a * b",
-    "div": "a / b",
-    "max": "max(a, b)",
-    "min": "min(a, b)",
-    "blend": "a * b + (1 - a) * c",
-    "neg": "-a",
-    "tanh": "tanh(a)",
-    "sigmoid": "sigmoid(a)",
-    "relu": "relu(a)",
-    "leaky_relu": "where(a > 0, a, slope * a)",
-    "hard_sigmoid": "min(max(slope * a + 0.5, 0), 1)",
-    "softplus": "softplus(a)",
-    "exp": "exp(a)",
-    "log": "log(a)",
-    "abs": "abs(a)",
-    "sqrt": "sqrt(a)",
-    "square": "a * a",
-    "floor": "floor(a)",
-    "sin": "sin(a)",
-    "cos": "cos(a)",
-    "silu": "a * sigmoid(a)",
-    "gelu": "0.5 * a * (1 + erf(a * 0.7071067811865476))",
-    "layer_norm": "(a - mean(a)) / sqrt(mean(square(a - mean(a))) + eps)",
-    "rms_norm": "a / sqrt(mean(square(a)) + eps)",
-    "softmax": "exp(a - largest(a)) / total(exp(a - largest(a)))",
-}
 REDUCTIONS = ("mean", "total", "largest")
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 COMPARED = {ast.Gt: ">", ast.Lt: "<", ast.Eq: "=="}
@@ -44,7 +14,7 @@ COMPARED = {ast.Gt: ">", ast.Lt: "<", ast.Eq: "=="}
 
 def result(op: str) -> str:
     """The formula of what an op gives; `b` is the vector of a diagonal map."""
-    return "a * b" if op == "diagonal" else FORWARD[op]
+    return "a * b" if op == "diagonal" else OPS[op].value
 
 
 def derivatives(op: str) -> tuple[str, ...]:
