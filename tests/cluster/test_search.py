@@ -47,10 +47,11 @@ def url(postgres: Postgres, request: pytest.FixtureRequest) -> str:
     return postgres.fresh(f"search{abs(hash(request.node.name))}")
 
 
-def begin(folder: Path, *arguments: str) -> Running:
+def begin(folder: Path, *arguments: str, fresh: bool = False) -> Running:
     return launched(
         command(FAKE, folder / "small.yaml", *arguments),
         folder,
+        fresh=fresh,
         NAS_TEST_LOG=str(folder / "log"),
         NAS_TEST_SLEEP_S=SLEEP_S,
     )
@@ -204,7 +205,8 @@ def command_lines() -> str:
 
 def test_the_password_is_nowhere(postgres: Postgres, url: str, folder: Path) -> None:
     tracking = f"sqlite:///{folder / 'mlflow.db'}"
-    process = begin(folder, "--storage", url, "--tracking-uri", tracking)
+    # A command of its own, whose arguments `ps` shows: a fork has those of its server.
+    process = begin(folder, "--storage", url, "--tracking-uri", tracking, fresh=True)
     wait_for(folder, 7, process)
     lines = command_lines()
     assert "small.yaml" in lines

@@ -49,11 +49,12 @@ def search(folder: Path, tracking_uri: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", FAKE, *given]
 
 
-def begin(folder: Path, tracking_uri: str, *arguments: str) -> Running:
+def begin(folder: Path, tracking_uri: str, *arguments: str, fresh: bool = False) -> Running:
     known = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     return launched(
         search(folder, tracking_uri, *arguments),
         folder,
+        fresh=fresh,
         NAS_TEST_LOG=str(folder / "log"),
         NAS_TEST_SLEEP_S="1",
         **known,
@@ -130,7 +131,7 @@ def test_servers_give_and_record_what_files_do(
     """The credentials are in the environment, and nowhere else afterwards."""
     write_config(tmp_path)
     url = postgres.fresh("tracked")
-    process = begin(tmp_path, gate.url, "--storage", url)
+    process = begin(tmp_path, gate.url, "--storage", url, fresh=True)  # whose arguments `ps` shows
     wait_for(tmp_path, 7, process)
     lines = command_lines()
     assert gate.url in lines
