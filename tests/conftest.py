@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -40,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ.setdefault(name, "1")
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4e9:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]  # a person's own server is no part of the tests
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     _watch_starts(config)
@@ -82,6 +85,29 @@ def _watch_starts(config: pytest.Config) -> None:
 
     subprocess.Popen.__init__ = checked_open  # type: ignore[method-assign]
     multiprocessing.process.BaseProcess.start = checked_start  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _module_restored() -> Iterator[None]:
+    """What the fixtures of a module change lasts as long as the module's tests."""
+    isolation = _isolation()
+    isolation.seed_generators()
+    with isolation.restored():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _restored(_module_restored: None) -> Iterator[None]:
+    isolation = _isolation()
+    isolation.seed_generators()
+    with isolation.restored():
+        yield
+
+
+def _isolation() -> ModuleType:
+    from tests import isolation  # torch reads the environment of `pytest_configure` when imported
+
+    return isolation
 
 
 @pytest.fixture(scope="session", autouse=True)
