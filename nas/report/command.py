@@ -37,7 +37,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--tracking-uri",
         default=None,
         help='URI of MLflow, where the report is kept with the study\'s summary; "off": nowhere; '
-        "without the flag, that of the search",
+        "without the flag, that of the search, else MLFLOW_TRACKING_URI or ./mlflow.db",
     )
     return parser.parse_args(arguments)
 

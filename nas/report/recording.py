@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_study_arguments(parser)
     parser.add_argument(
-        "--tracking-uri", default="", help="URI of MLflow; without it, that of the search"
+        "--tracking-uri",
+        default="",
+        help="URI of MLflow; without it, that of the search, else MLFLOW_TRACKING_URI or "
+        "./mlflow.db",
     )
     given = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
     return guarded(

@@ -20,6 +20,7 @@ from nas.study.rejections import set_aside
 from nas.study.visit import n_runs
 from nas.tasks.base import Task
 from nas.tasks.levels import levels_of
+from nas.zoo.tracking import effective_uri
 
 COMPLETE_RECORDS_S = 60.0
 """Seconds to wait for MLflow after a complete search."""
@@ -74,7 +75,8 @@ def conclude(
         session.say(f'    import nas; rnn = nas.RNN("{folder}", input_size, hidden_size)')
     if page is not None:
         session.say(f"Report: {page}")
-    uri = plan.config.tracking_uri or "sqlite:///mlflow.db"
+    uri = plan.config.tracking_uri
+    uri = uri if uri == "off" else effective_uri(uri)
     if uri.startswith("http"):
         session.say(f"Look at every cell: {hidden(uri)}")
     elif uri != "off":

@@ -18,7 +18,7 @@ from nas.study.leaderboard import BASELINES
 from nas.workers.start import check_available
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.lookup import unique_cells
-from nas.zoo.tracking import check_tracking_uri
+from nas.zoo.tracking import check_tracking_uri, effective_uri
 
 Config = TypeVar("Config", bound=RunConfig, covariant=True)
 
@@ -78,8 +78,9 @@ def check_machine(config: StudyConfig) -> None:
         UserError: naming what is missing.
     """
     check_available(config.workers, config.devices)
-    if config.tracking_uri not in ("", "off"):
+    if config.tracking_uri != "off":
         check_tracking_uri(config.tracking_uri)
+        effective_uri(config.tracking_uri)
 
 
 def check_widths(cells: Sequence[Cell], protocol: Staged) -> None:

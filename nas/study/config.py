@@ -65,7 +65,8 @@ class StudyConfig(RunConfig):
     """Time to wait for a database server that does not answer; finished work is kept in memory
     meanwhile. No waiting if empty."""
     tracking_uri: str = ""
-    """URI of MLflow's tracking store; the SQLite file mlflow.db here if empty; "off": none."""
+    """URI of MLflow's tracking store; if empty, that of the environment variable
+    MLFLOW_TRACKING_URI, else the SQLite file mlflow.db here; "off": none."""
     devices: tuple[str, ...] = ()
     """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
     one worker a device unless `workers` says more; the CPU if empty."""

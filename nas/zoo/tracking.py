@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # an import takes seconds
     from mlflow.tracking import MlflowClient
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+ENVIRONMENT = "MLFLOW_TRACKING_URI"
+"""The environment variable that names MLflow's place where no command or configuration does."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -59,13 +61,29 @@ class Place:
     """The SQLite file, if it is one."""
 
 
-def place(uri: str, directory: Path) -> Place:
-    """Resolve a tracking URI, empty for the default; relative paths are inside `directory`.
+def effective_uri(uri: str) -> str:
+    """Return the tracking URI; for an empty one MLFLOW_TRACKING_URI's, and without it the default.
 
+    Raises:
+        UserError: if MLflow cannot use what the environment says.
+    """
+    if uri or not (named := os.environ.get(ENVIRONMENT, "")):
+        return uri or DEFAULT_URI
+    try:
+        check_tracking_uri(named)
+    except UserError as error:
+        raise UserError(f"environment variable {ENVIRONMENT}: {error}") from None
+    return named
+
+
+def place(uri: str, directory: Path) -> Place:
+    """Resolve a tracking URI; relative paths are inside `directory`.
+
+    An empty one is that of MLFLOW_TRACKING_URI, and without it a database in `directory`.
     Artifacts of a database go to mlartifacts beside it: MLflow would take its own default, mlruns,
     for a file store if it ever held one.
     """
-    uri = uri or DEFAULT_URI
+    uri = effective_uri(uri)
     scheme = uri.split(":", 1)[0]
     root = directory.absolute()
     if scheme.split("+", 1)[0] not in DATABASES:
@@ -159,8 +177,11 @@ def _run_of(source: str, client: "MlflowClient") -> str:
 
 
 def current_place(uri: str) -> Place:
-    """The place of a tracking URI; if that is empty, of MLFLOW_TRACKING_URI or the default."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    """The place of a tracking URI in the working directory, as `place` resolves it.
+
+    Raises:
+        UserError: if MLflow cannot use it.
+    """
     check_tracking_uri(uri)
     return place(uri, Path.cwd())
 

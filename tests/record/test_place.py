@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+import nas
 from nas.errors import UserError
+from nas.record.comparison import record as record_comparison
 from nas.record.recorder import check_tracking_uri
-from nas.zoo.tracking import hidden, place
+from nas.session.plan import check_machine
+from nas.study.config import SearchConfig
+from nas.zoo.tracking import current_place, effective_uri, hidden, place
 from tests.record.visits import RNN, SQLALCHEMY, client, record, recorder, rejected, runs
 
 pytestmark = SQLALCHEMY
@@ -63,6 +67,35 @@ def test_a_database_lies_where_the_search_is_run_and_its_files_beside_it(tmp_pat
     assert place("sqlite:////data/a.db", tmp_path).artifacts == "file:///data/mlartifacts"
     assert place("postgresql://h/d", tmp_path).artifacts == f"file://{tmp_path}/mlartifacts"
     assert place("http://h:5000", tmp_path).artifacts is None
+
+
+def test_the_environment_names_the_place_of_whoever_names_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path, own = folder, f"sqlite:///{folder}/own.db"
+    shutil.move(folder / "mlflow.db", folder / "own.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own)
+    assert place("", tmp_path).uri == current_place("").uri == effective_uri("") == own
+    assert place("http://h", tmp_path).uri == effective_uri("http://h") == "http://h"
+    assert record(folder, rejected(0, RNN)) == 0
+    assert not (folder / "mlflow.db").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    for use in (
+        lambda: place("", tmp_path),
+        lambda: check_machine(SearchConfig()),
+        lambda: record_comparison("", "x", []),
+    ):
+        with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI: .*file store"):
+            use()
+    check_machine(SearchConfig(tracking_uri="off"))
+
+
+def test_no_other_file_chooses_a_place() -> None:
+    files = {path for path in Path(nas.__file__).parent.rglob("*.py") if path.stem != "tracking"}
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert '"MLFLOW_TRACKING_URI"' not in text, path
+        assert '"sqlite:///mlflow.db"' not in text, path
 
 
 @pytest.mark.parametrize(
