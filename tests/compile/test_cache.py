@@ -136,6 +136,67 @@ def test_the_place_of_the_cache(fresh, tmp_path):
     assert cache.cache_folder() == Path.home() / ".cache" / "nas"
 
 
+@pytest.mark.parametrize("which", ["the folder", "the file"])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can give a file away")
+def test_a_library_of_another_user_is_not_loaded(fresh, tmp_path, caplog, which):
+    """Though its hash is right and its name fits."""
+    assert_right()
+    forget()
+    given = [tmp_path / "cache"] if which == "the folder" else stored(tmp_path / "cache")
+    for path in given:
+        os.chown(path, 4711, -1)
+    assert n_compiled(assert_right) == 1
+    assert caplog.text.count("other users can write there or own them") == 1
+    forget()
+    replaced = which == "the file"  # by one of our own
+    assert n_compiled(assert_right) == (0 if replaced else 1)
+
+
+def kept(folder: Path) -> Path:
+    """A library of our own in a cache."""
+    made, path = folder.parent.parent / "made.so", folder / "loop-1.so"
+    made.write_bytes(b"a library")
+    assert cache.store(made, [path])
+    assert cache.is_whole(path)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+@pytest.mark.parametrize("which", ["the folder", "the file", "a folder above"])
+def test_what_others_can_write_is_neither_loaded_nor_stored(fresh, tmp_path, which, mode):
+    folder = tmp_path / "shared" / "cache"
+    path = kept(folder)
+    paths = {"the folder": folder, "the file": path, "a folder above": folder.parent}
+    paths[which].chmod(mode)
+    fine = which == "a folder above" and mode != 0o777  # as /tmp is, and a group of one's own
+    assert cache.is_whole(path) is fine
+    stores = fine or which == "the file"
+    assert cache.store(tmp_path / "made.so", [folder / "loop-2.so"]) is stores
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_the_cache_is_the_users_alone_whatever_the_umask(fresh, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        path = kept(tmp_path / "new" / "cache")
+        fresh.setattr(Path, "hardlink_to", functools.partial(refuse, OSError("no links here")))
+        again = [path.with_name(f"loop-{k}.so") for k in range(2)]
+        assert cache.store(tmp_path / "made.so", again)
+        assert all(map(cache.is_whole, again))
+    finally:
+        os.umask(before)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_default_folder_of_an_earlier_nas_is_closed(fresh, tmp_path):
+    fresh.delenv("NAS_CACHE_DIR")
+    folder = tmp_path / "home" / "nas"
+    folder.mkdir(parents=True)
+    folder.chmod(0o775)
+    kept(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_the_cache_is_bounded_and_keeps_what_is_used(fresh, tmp_path):
     fresh.setattr(cache, "CACHED", 3)
     assert_right()
