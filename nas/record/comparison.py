@@ -13,7 +13,7 @@ from nas.errors import SearchError, UserError, hidden
 from nas.record.entry import Entry
 from nas.record.store import open_store
 from nas.zoo.lookup import cell as look_up
-from nas.zoo.tracking import check_tracking_uri, fetch, place
+from nas.zoo.tracking import check_tracking_uri, fetch, place, quiet
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,11 @@ def record(
     check_tracking_uri(tracking_uri)
     where = place(tracking_uri, directory)
     try:
-        store = open_store(where, study, "Cells compared on fresh seeds, on the test split.")
-        for entry in entries:
-            if not store.holds(entry.key, entry.kind, int(entry.tags["nas.turn"])):
-                store.write(entry)
+        with quiet():
+            store = open_store(where, study, "Cells compared on fresh seeds, on the test split.")
+            for entry in entries:
+                if not store.holds(entry.key, entry.kind, int(entry.tags["nas.turn"])):
+                    store.write(entry)
     except Exception as error:  # MLflow's, SQLAlchemy's, requests': none hides the comparison
         logger.debug("MLflow does not take the record", exc_info=True)
         reason = (hidden(str(error)).splitlines() or [type(error).__name__])[0].rstrip(".")

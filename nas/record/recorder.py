@@ -20,7 +20,7 @@ from nas.record.store import Store, open_store, run_list_view
 from nas.study.leaderboard import kind_of
 from nas.study.visit import Evaluated, Visit, joined
 from nas.tasks.base import Task
-from nas.zoo.tracking import check_tracking_uri, place
+from nas.zoo.tracking import check_tracking_uri, place, quiet
 
 __all__ = ["Recorder", "check_tracking_uri", "described"]
 
@@ -140,9 +140,10 @@ class Recorder:
         while (due := self._next()) is not None:
             opened = False
             try:
-                store = store or open_store(*self._experiment)
-                opened = True
-                self._record(store, due)
+                with quiet():
+                    store = store or open_store(*self._experiment)
+                    opened = True
+                    self._record(store, due)
             except Exception as error:  # MLflow's, SQLAlchemy's, requests': none stops the search
                 store = None  # opened anew, it knows which runs are half-written
                 self._warn(error)

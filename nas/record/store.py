@@ -8,8 +8,6 @@ keeps a view of its runs (`view`), as JSON in a tag, as MLflow's own "Share" but
 """
 
 import json
-import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.record.entry import RUN_ID, Entry, legal
-from nas.zoo.tracking import QUIET, Place, initialising
+from nas.zoo.tracking import Place, initialising
 
 if TYPE_CHECKING:  # an import takes seconds
     from mlflow.entities import Run
@@ -187,13 +185,8 @@ def open_store(
 
     `view` is the value of `VIEW_TAG`, if the experiment is to have one.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
     from mlflow.tracking import MlflowClient
 
-    # A dead database is one warning of ours instead of ten of MLflow's with a traceback.
-    for name in ("mlflow.store", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     with initialising(where.database):
         client = MlflowClient(tracking_uri=where.uri)
         experiment = client.get_experiment_by_name(study)

@@ -7,6 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
@@ -227,13 +228,26 @@ def _fresh(work: Work, runs: Sequence[Run]) -> Members:
     return model
 
 
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Lightning gives none about loader workers, loggers and checkpoints in this block."""
+    logs = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
+
+
 def fit(training: Training, data: WindowData, n_epochs: int) -> None:
     """Let Lightning train on the model's device for some epochs, fewer if no run is left."""
     device = training.model.embedding.device
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")  # advice about loader workers, loggers and checkpoints
+    with _no_advice(), torch.random.fork_rng(devices=[]):
         trainer = pl.Trainer(
             accelerator="cpu" if device.type == "cpu" else "gpu",
             devices=1 if device.index is None else [device.index],

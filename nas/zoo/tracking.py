@@ -3,8 +3,9 @@
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,6 +108,45 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 """Environment variables of MLflow, set where the user has not."""
+LEVELS = {"mlflow": logging.WARNING, "mlflow.store": logging.CRITICAL, "alembic": logging.CRITICAL}
+"""Levels of logs: MLflow and alembic would log each table of a fresh database, and a dead database
+would be ten warnings with tracebacks."""
+_LOCK = threading.Lock()
+_INSIDE: list[ExitStack] = []
+"""An entry for each block of `quiet` that runs; the first of them undoes what they share."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside the block MLflow says little and gives up soon; then it is again as its user set it.
+
+    Blocks may overlap, in threads too: the last one to end restores the process.
+    """
+    with _LOCK:
+        _INSIDE.append(_INSIDE[0] if _INSIDE else _silence())
+    try:
+        yield
+    finally:
+        with _LOCK:
+            undo = _INSIDE.pop()
+            if not _INSIDE:
+                undo.close()
+
+
+def _silence() -> ExitStack:
+    """Set `QUIET` and `LEVELS`; closing the result restores what was before."""
+    undo = ExitStack()
+    for name, value in QUIET.items():
+        if name not in os.environ:
+            os.environ[name] = value
+            undo.callback(os.environ.pop, name, None)
+    import mlflow.tracking  # noqa: F401  it sets levels of its own when it is imported
+
+    for name, level in LEVELS.items():
+        log = logging.getLogger(name)
+        undo.callback(log.setLevel, log.level)
+        log.setLevel(level)
+    return undo
 
 
 @contextmanager
@@ -193,20 +233,15 @@ def open_client(where: Place) -> "Iterator[MlflowClient]":
     Raises:
         UserError: with MLflow's reason.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
+    with quiet():
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
 
-    # MLflow and alembic would log each table of a fresh database.
-    for name, level in (("mlflow", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
-        logging.getLogger(name).setLevel(level)
-    logging.getLogger("alembic").setLevel(logging.CRITICAL)
-    try:
-        with initialising(where.database):
-            client = MlflowClient(tracking_uri=where.uri, registry_uri=where.uri)
-            client.search_experiments(max_results=1)
-        yield client
-    except MlflowException as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"MLflow at {hidden(where.uri)}: {hidden(reason)}.") from None
+        try:
+            with initialising(where.database):
+                client = MlflowClient(tracking_uri=where.uri, registry_uri=where.uri)
+                client.search_experiments(max_results=1)
+            yield client
+        except MlflowException as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(f"MLflow at {hidden(where.uri)}: {hidden(reason)}.") from None

@@ -1,6 +1,8 @@
 """Models go into MLflow's registry and come back, without code or pickles."""
 
 import json
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.record.model import Registration, register
 from nas.zoo import ZOO
+from nas.zoo.tracking import quiet
 from tests.record.visits import SQLALCHEMY
 
 pytestmark = SQLALCHEMY
@@ -175,3 +178,24 @@ def test_a_run_without_weights_says_where_they_are() -> None:
         nas.load(f"runs:/{run.info.run_id}")
     with pytest.raises(UserError, match=r"has no cell\.json"):
         nas.cell(f"runs:/{run.info.run_id}")
+
+
+def test_mlflow_is_left_as_its_user_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow  # noqa: F401  it sets levels of its own
+
+    def settings() -> tuple[dict[str, str], list[int]]:
+        names = ("mlflow", "mlflow.store", "alembic")
+        return dict(os.environ), [logging.getLogger(name).level for name in names]
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
+    monkeypatch.setattr(logging.getLogger("mlflow"), "level", logging.INFO)
+    before = settings()
+    nas.load("models:/layers@first")
+    register(registration(model(0), {}), "another")
+    assert settings() == before
+    with quiet():
+        with quiet():
+            assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "600"
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+        assert logging.getLogger("mlflow").level == logging.WARNING
+    assert settings() == before
