@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 REFRESH_S = 1.0
 """Between two refreshes of the nodes that there are."""
+AHEAD = 2
+"""Evaluations in flight per slot: one that runs and one that waits there, so that a slot does not
+wait for the coordinator between two."""
 MOST_LOSSES = 5
 """An evaluation whose slot is lost so often, with its node or without, is crashed."""
 DEFAULT_CLUSTER = ClusterConfig()
@@ -66,7 +69,12 @@ class RemoteSlot:
     """Its node's id; None until it is known."""
     anywhere: bool
     """Whether it was asked for wherever there is room."""
-    task: Task | None = None
+    tasks: list[Task] = field(default_factory=list)
+    """In flight, the one that runs first."""
+    n_given: int = 0
+    """Tasks that it was ever given: the number of the last one's call."""
+    asked_back: bool = False
+    """Whether the task that waits was asked back, for an idle slot."""
     ready: Stopwatch = field(default_factory=Stopwatch)
     busy: Stopwatch = field(default_factory=Stopwatch)
 
@@ -74,11 +82,20 @@ class RemoteSlot:
     def is_ready(self) -> bool:
         return self.ready.since is not None
 
-    def take(self, task: Task | None) -> Task | None:
-        """Have this task, or none; returns the one before."""
-        self.task, before = task, self.task
-        self.busy.run(task is not None)
-        return before
+    def add(self, task: Task) -> None:
+        """Put a task behind those in flight."""
+        self.tasks.append(task)
+        self.n_given += 1
+        if len(self.tasks) == 1:
+            self.busy.run(True)
+
+    def finish(self, task: Task) -> None:
+        """Take away a task that was answered or withdrawn; the one behind it runs from now on."""
+        ran = self.tasks[0] is task
+        self.tasks.remove(task)
+        self.asked_back = False
+        if ran:
+            self.busy.run(bool(self.tasks))
 
 
 class Slots:
@@ -163,6 +180,7 @@ class Slots:
         options: dict[str, Any] = {
             "num_cpus": self._cluster.cpus,
             "num_gpus": self._cluster.gpus,
+            "max_concurrency": AHEAD + 1,  # `withdraw` must not wait behind evaluations
         }
         if node is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
@@ -215,8 +233,11 @@ class Slots:
 
     def _drop(self, slot: RemoteSlot, loss: str = "") -> None:
         self._all.remove(slot)
-        if task := slot.take(None):
+        slot.busy.run(False)
+        for task in slot.tasks:  # the first ran when the slot was lost
             self.returned.append((task, loss))
+            loss = ""
+        slot.tasks = []
         self._dropped_busy_s += slot.busy.total_s
         self._dropped_ready_s += slot.ready.total_s
         try:
@@ -337,7 +358,7 @@ class RayWorkers(Workers):
         if self._abandoned:
             return True
         is_idle = not self._waiting and not self._slots.returned
-        is_idle &= not any(slot.task for slot in self._slots)
+        is_idle &= not any(slot.tasks for slot in self._slots)
         return self._closing and is_idle and self._events.empty()
 
     def _end(self, cause: Exception) -> None:
@@ -361,24 +382,33 @@ class RayWorkers(Workers):
     # --- evaluations to and from slots ---
 
     def _hand_out(self) -> None:
-        """Give the tasks that wait to idle slots; none waits behind another on a slot."""
+        """Give the tasks that wait to the slots with the fewest, `AHEAD` each at most; if none
+        waits, an idle slot gets one that waits on another slot."""
         if self._slots.fault:
             message = f"{self._slots.fault}, and there is no other. Once that is mended, the same "
             while self._waiting:
                 if (task := self._waiting.popleft()).begins():
                     task.future.set_exception(SearchError(f"{message}command goes on."))
-        idle = [slot for slot in self._slots if slot.is_ready and not slot.task]
-        while self._waiting and idle:
+        ready = [slot for slot in self._slots if slot.is_ready]
+        while self._waiting and ready:
+            slot = min(ready, key=lambda slot: len(slot.tasks))
+            if len(slot.tasks) >= AHEAD:
+                return
             if (task := self._waiting.popleft()).begins():
-                self._give(idle.pop(), task)
+                self._give(slot, task)
+        waits = [slot for slot in ready if len(slot.tasks) > 1 and not slot.asked_back]
+        n_idle = sum(not slot.tasks for slot in ready) - sum(slot.asked_back for slot in ready)
+        for slot in waits[: max(n_idle, 0)]:
+            slot.asked_back = True
+            slot.actor.withdraw.remote(slot.n_given)
 
     def _give(self, slot: RemoteSlot, task: Task) -> None:
-        slot.take(task)
-        answer = slot.actor.evaluate.remote(task.pickled, task.version)
+        slot.add(task)
+        answer = slot.actor.evaluate.remote(slot.n_given, task.pickled, task.version)
         self._when_done(answer, lambda done: self._answered(slot, task, done))
 
     def _answered(self, slot: RemoteSlot, task: Task, done: "Future[Any]") -> None:
-        if slot.task is not task:  # the slot was lost, and the task is tried elsewhere
+        if task not in slot.tasks:  # the slot was lost, and the task is tried elsewhere
             return
         if error := done.exception():
             self._slots.lose(slot, one_line(error))
@@ -386,8 +416,11 @@ class RayWorkers(Workers):
             assert slot.node is not None
             self._slots.refuse(slot.node, str(answer))
         else:
-            slot.take(None)
-            task.future.set_result(answer)
+            slot.finish(task)
+            if answer is None:
+                self._waiting.appendleft(task)
+            else:
+                task.future.set_result(answer)
 
     def _take_back(self) -> None:
         """Let tasks of dropped slots wait again; losses of slots are counted against a task."""

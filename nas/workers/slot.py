@@ -9,6 +9,8 @@ import importlib.metadata
 import pickle
 import platform
 import sys
+import threading
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,25 @@ def versions() -> dict[str, str]:
     return result
 
 
+Answer = Result | SearchError | None
+"""The answer of a slot to a call; a fault of the node is a SearchError, and None says that the call
+was withdrawn before it began."""
+
+
 class Slot:
-    """Runs evaluations one after another; the arguments are those of `LocalWorkers`."""
+    """Runs evaluations one after another; the arguments are those of `LocalWorkers`.
+
+    All methods may be called at the same time, from several threads.
+    """
 
     def __init__(self, **arguments: Any) -> None:
         # A worker imports the main script, which is Ray's here: a second, and memory.
         sys.modules["__main__"].__file__ = None
         self._workers = LocalWorkers(1, **arguments)
+        self._turn = threading.Condition()
+        self._n_read = 0
+        self._futures: dict[int, Future[Result]] = {}
+        self._withdrawn: set[int] = set()
 
     def greet(self) -> tuple[str, dict[str, str]]:
         """The node's id, and its versions."""
@@ -46,21 +60,51 @@ class Slot:
 
         return ray.get_runtime_context().get_node_id(), versions()
 
-    def evaluate(self, pickled: bytes, task_version: str) -> Result | SearchError:
-        """The result of an evaluation whose task has this version where it was sent, or a fault of
-        the node."""
+    def evaluate(self, number: int, pickled: bytes, task_version: str) -> Answer:
+        """Evaluate what was pickled, whose task has this version where it was sent.
+
+        Calls are numbered from 1 on, and run in this order, whichever of their threads is first.
+        """
         try:
-            evaluation: Evaluation = pickle.loads(pickled)
-            here = evaluation.task.version  # reads the data
-        except (ImportError, AttributeError, OSError, UserError) as error:
-            message = str(error) if isinstance(error, UserError) else one_line(error)
-            return SearchError(f"{message.rstrip('.')} (in {Path.cwd()})")
-        if here != task_version:
-            return SearchError(
-                f"its data of the task {evaluation.task.name} are other ones than the "
-                f"coordinator's (version {here}, not {task_version})"
-            )
-        try:
-            return self._workers.submit(evaluation).result()
+            return self._submitted(number, pickled, task_version).result()
+        except CancelledError:
+            return None
         except SearchError as error:
             return SearchError(str(error).partition(". Once that is mended")[0])
+        finally:
+            self._futures.pop(number, None)
+
+    def withdraw(self, number: int) -> None:
+        """Give a call back that has not begun to run; it returns None."""
+        self._withdrawn.add(number)
+        if future := self._futures.get(number):
+            future.cancel()
+
+    def _submitted(self, number: int, pickled: bytes, task_version: str) -> "Future[Result]":
+        with self._turn:
+            self._turn.wait_for(lambda: self._n_read == number - 1)
+            try:
+                evaluation = _read(pickled, task_version)
+                self._futures[number] = future = self._workers.submit(evaluation)
+            finally:
+                self._n_read = number
+                self._turn.notify_all()
+        if number in self._withdrawn:  # while its data were read
+            future.cancel()
+        return future
+
+
+def _read(pickled: bytes, task_version: str) -> Evaluation:
+    """The evaluation; raises SearchError if it cannot be read here, or has other data here."""
+    try:
+        evaluation: Evaluation = pickle.loads(pickled)
+        here = evaluation.task.version  # reads the data
+    except (ImportError, AttributeError, OSError, UserError) as error:
+        message = str(error) if isinstance(error, UserError) else one_line(error)
+        raise SearchError(f"{message.rstrip('.')} (in {Path.cwd()})") from None
+    if here != task_version:
+        raise SearchError(
+            f"its data of the task {evaluation.task.name} are other ones than the coordinator's "
+            f"(version {here}, not {task_version})"
+        )
+    return evaluation

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_targets import evaluation
+from worker_targets import evaluation, eventually
 
 from nas.workers.local import THREADS, Workers
 from tests.cluster.nodes import Cluster
@@ -95,6 +95,19 @@ def test_evaluations_of_nothing_are_quick(workers: Workers) -> None:
     per_s = n_evaluations / (time.monotonic() - began)
     print(f"{per_s:.0f} evaluations a second")
     assert per_s >= 50
+
+
+def test_slots_do_not_wait_for_the_coordinator(workers: Workers, tmp_path: Path) -> None:
+    """Its one thread is held up, and each slot ends what it runs and does what waits there."""
+    held_up = threading.Event()
+    futures = [workers.submit(evaluation("sleep", tmp_path / f"{n}", 0.2, n)) for n in range(6)]
+    workers._events.put(lambda: held_up.wait(60))  # type: ignore[attr-defined]
+    try:
+        begun = [tmp_path / f"{n}" for n in range(4)]
+        assert eventually(lambda: all(path.exists() for path in begun), 20)
+    finally:
+        held_up.set()
+    assert [only(future).best for future in futures] == list(range(6))
 
 
 def test_the_time_that_slots_are_busy_is_measured(workers: Workers, tmp_path: Path) -> None:
