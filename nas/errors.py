@@ -35,7 +35,10 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-RANGE = re.compile(r"positive|at least (?P<least>\S+)|in ([\[(])(\S+), (\S+)([\])])")
+NUMBER = r"-?(?:inf|\d+(?:\.\d+)?(?:e-?\d+)?)"
+RANGE = re.compile(
+    rf"positive|at least (?P<least>{NUMBER})|in ([\[(])({NUMBER}), ({NUMBER})([\])])"
+)
 
 
 def check_fields(owner: "DataclassInstance", group: str = "") -> None:
@@ -46,6 +49,10 @@ def check_fields(owner: "DataclassInstance", group: str = "") -> None:
     such numbers is checked one by one. `Literal` gives the allowed texts. With the group
     "protocol." a message is such as "protocol.audit must be in [0, 1], got 2.0." A class that
     declares a field again, with another default, keeps the range of its base.
+
+    Raises:
+        TypeError: whatever the values are, for a type whose range cannot be read or stands where it
+            would not be checked: the fault is the class's.
     """
     for declarer in reversed(type(owner).__mro__):
         if dataclasses.is_dataclass(declarer):
@@ -56,13 +63,31 @@ def check_fields(owner: "DataclassInstance", group: str = "") -> None:
 @cache
 def _restricted(owner: type) -> dict[str, Any]:
     """The types of a class's fields that restrict their values; reading types anew is slow."""
-    restricted = (Annotated, Literal)
-    return {
-        name: hint
-        for name, hint in get_type_hints(owner, include_extras=True).items()
-        if get_origin(hint) in restricted
-        or (get_origin(hint) is tuple and get_origin(get_args(hint)[0]) in restricted)
-    }
+    hints = get_type_hints(owner, include_extras=True)
+    for name, hint in hints.items():
+        _check_readable(f"{owner.__qualname__}.{name}", hint)
+    return {name: hint for name, hint in hints.items() if get_origin(_member(hint)) in RESTRICTED}
+
+
+RESTRICTED = (Annotated, Literal)
+
+
+def _member(hint: Any) -> Any:
+    """The type of a tuple's members if all are of one type, else the type itself."""
+    is_list = get_origin(hint) is tuple and get_args(hint)[1:] == (...,)
+    return get_args(hint)[0] if is_list else hint
+
+
+def _check_readable(name: str, hint: Any) -> None:
+    member = _member(hint)
+    if get_origin(member) is not Annotated:
+        if "Annotated[" in repr(member):
+            raise TypeError(f"{name}: a range within {member} would not be checked.")
+    elif member.__origin__ in (int, float) and not RANGE.fullmatch(str(member.__metadata__[0])):
+        raise TypeError(
+            f'{name}: no range "{member.__metadata__[0]}"; write "positive", "at least 1", or an '
+            'interval such as "in (0, 1]".'
+        )
 
 
 def _check_value(name: str, hint: Any, value: Any) -> None:
@@ -73,7 +98,7 @@ def _check_value(name: str, hint: Any, value: Any) -> None:
         known = ", ".join(choice or '""' for choice in get_args(hint))
         raise UserError(f'{name} must be one of {known}, got "{value}".')
     elif get_origin(hint) is Annotated:
-        range_ = RANGE.fullmatch(str(hint.__metadata__[0]))
+        range_ = RANGE.fullmatch(str(hint.__metadata__[0]))  # none is a remark on a text
         if range_ and not _lies_in(range_, value):
             raise UserError(f"{name} must be {range_[0]}, got {value}.")
 

@@ -1,12 +1,17 @@
 """`check_fields`: what the types of a dataclass's fields say about their values."""
 
+import dataclasses
+import importlib
 import math
+import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 
-from nas.errors import UserError, check_fields
+import nas
+from nas.errors import UserError, _restricted, check_fields
 
 
 @dataclass(frozen=True)
@@ -57,3 +62,35 @@ def test_other_values_are_refused(changed: dict[str, object], message: str) -> N
     with pytest.raises(UserError) as error:
         check_fields(Fields(**changed), "group.")  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[int, "at last 1"],
+        Annotated[int, "at least one"],
+        Annotated[float, "in (0; 1]"],
+        Annotated[float, "in (0, 1"],
+        Annotated[float, "Positive"],
+        tuple[Annotated[float, "above 0"], ...],
+        Annotated[int, "at least 1"] | None,
+        tuple[int, Annotated[int, "at least 1"]],
+    ],
+    ids=str,
+)
+def test_a_range_that_would_not_be_checked_is_an_error_of_the_class(hint: Any) -> None:
+    made = dataclasses.make_dataclass("Wrong", [("field", hint, field(default=5))])
+    with pytest.raises(TypeError, match=r"^Wrong\.field: "):
+        check_fields(made())
+
+
+def test_ranges_of_all_dataclasses_can_be_read() -> None:
+    """Also of those that are made nowhere here: they would fail where a user makes one."""
+    package, n_ranges = Path(nas.__file__).parent, 0
+    for path in package.rglob("*.py"):
+        if re.search(r"^    \w+: .*Annotated\[", path.read_text(), re.MULTILINE):
+            name = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+            for kind in vars(importlib.import_module(name)).values():
+                if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+                    n_ranges += len(_restricted(kind))
+    assert n_ranges > 100
