@@ -4,8 +4,10 @@ Every field is a flag, by its dotted name; a group of fields is a dataclass insi
 reads the values; an error is one sentence that names the field.
 """
 
+import ast
 import dataclasses
 import difflib
+import inspect
 import json
 import os
 import re
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -28,13 +31,23 @@ if TYPE_CHECKING:
 
 
 class _Parser(jsonargparse.ArgumentParser):
+    def __init__(self, owner: type, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._owner = owner
+
     def format_help(self, *arguments: Any, **keywords: Any) -> str:
-        """Show the ranges of numbers that `check_fields` checks as "int, at least 1"."""
+        """Show the sentence under each field, and ranges of numbers as "int, at least 1"."""
+        sentences, groups = dict(_sentences_in(self._owner, "")), self.groups or {}
+        for action in self._actions:
+            if action.dest not in groups:
+                action.help = sentences.get(action.dest, action.help)
+        for name, group in groups.items():
+            group.title = sentences[name].rstrip(".") if name in sentences else group.title
         text = super().format_help(*arguments, **keywords)
         return re.sub(r"Annotated\[([^']+),(\s+)'([^']*)'\]", r"\1,\2\3", text)
 
 
-@cache  # reading the docstrings takes a third of a second
+@cache
 def _parser_of(
     owner: type, prog: str, usage: str, description: str, skip: tuple[str, ...], reads_files: bool
 ) -> jsonargparse.ArgumentParser:
@@ -43,11 +56,14 @@ def _parser_of(
     groups: list[type | Callable[[type], bool]] = [
         t for t in fields_of(owner).values() if isinstance(t, type) and is_dataclass(t)
     ]
-    jsonargparse.set_parsing_settings(
-        docstring_parse_attribute_docstrings=True, subclasses_disabled=groups
-    )
+    jsonargparse.set_parsing_settings(subclasses_disabled=groups)
     parser = _Parser(
-        prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False
+        owner,
+        prog=prog,
+        usage=usage,
+        description=description,
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_class_arguments(owner, skip=set(skip))
     if reads_files:
@@ -113,6 +129,37 @@ def _types_in(owner: type, prefix: str) -> Iterator[tuple[str, object]]:
         if is_dataclass(kind):
             assert isinstance(kind, type)
             yield from _types_in(kind, f"{prefix}{field.name}.")
+
+
+def _sentences_in(owner: type, prefix: str) -> Iterator[tuple[str, str]]:
+    """The sentence under each field. jsonargparse reads them too, in a third of a second each time
+    that a parser is made, since it parses the file of each class again and again."""
+    for base in reversed(owner.__mro__):
+        if is_dataclass(base):
+            for name, sentence in _sentences_of(base.__module__, base.__name__):
+                yield prefix + name, sentence
+    for name, kind in get_type_hints(owner).items():
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from _sentences_in(kind, f"{prefix}{name}.")
+
+
+@cache
+def _classes_in(module: str) -> Mapping[str, ast.ClassDef]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+@cache
+def _sentences_of(module: str, owner: str) -> Sequence[tuple[str, str]]:
+    body = _classes_in(module)[owner].body
+    return [
+        (str(field.target.id), inspect.cleandoc(str(under.value.value)))
+        for field, under in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(under, ast.Expr)
+        and isinstance(under.value, ast.Constant)
+    ]
 
 
 def _is_group(owner: type, name: str) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nas.command_line import guarded
+from nas.command_line import _classes_in, _parser_of, guarded
 from nas.errors import SearchError, UserError
 from nas.resources import names, searches
 from nas.spaces import load_space
@@ -261,6 +261,22 @@ def test_help_imports_nothing_slow(help_run: "subprocess.CompletedProcess[str]")
     imported = set(re.findall(r"\|\s+([\w.]+)$", help_run.stderr, re.M))
     assert "nas.study.parse" in imported
     assert {module.partition(".")[0] for module in imported} & SLOW == set()
+
+
+def test_arguments_are_read_without_the_sentences_of_fields(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are read from the source of each class, which takes long, and only --help needs it."""
+
+    def read(*arguments: object) -> str:
+        raise AssertionError("source was read")
+
+    monkeypatch.setattr(inspect, "getsource", read)
+    _parser_of.cache_clear()
+    _classes_in.cache_clear()
+    assert parse(["--tasks", "xml"]).tasks.use == ("xml",)
+    with pytest.raises(AssertionError, match="source was read"):
+        parse(["--help"])
 
 
 # --- exit codes ---
