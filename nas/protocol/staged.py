@@ -66,7 +66,7 @@ class Staged(Asking):
             own = self.own(candidate, task, reference)
             answers = yield from outcomes_of([own, self.further(task, candidate)])
             ratio = self._note(results, task, reference, *answers)
-            cut = own[0].bar is not None and not self._has_reached(task, own[0].bar, results.looks)
+            cut = own[0].bar is not None and self._was_cut(task, own[0].bar, answers[0])
             if cut or ratio < self.config.pass_ratio:
                 return results.rejected(task.name, self._came(place, ratio), cut=cut)
         return results.accepted()
@@ -111,7 +111,9 @@ class Staged(Asking):
         else:
             reference = referred((yield NeedReference()))
         for task, answer in zip(self.tasks, answers, strict=True):
-            self._note(results, task, reference, answer)
+            # As many settings as a candidate's, where the reference has had more.
+            looked_at = answer[: self.config.n_settings]
+            self._note(results, task, reference, answer, looked_at=looked_at)
         return results.accepted()
 
     def _note(
@@ -121,15 +123,17 @@ class Staged(Asking):
         reference: Reference,
         own: Sequence[Outcome],
         further: Sequence[Outcome] = (),
+        *,
+        looked_at: Sequence[Outcome] | None = None,
     ) -> float:
         """Add a task's results, and return the ratio to the reference's best.
 
-        `further` are the reference's outcomes beside those of `reference.best`.
+        `further` are the reference's outcomes beside those of `reference.best`; `looked_at` those
+        of the cell that count at the first look, all if None.
         """
         results.best[task.name] = value = best_value(task, own)
         if epoch := self.look_epoch(task):
-            # As many settings as a candidate's, where the reference has had more.
-            look = value_at(task, own[: self.config.n_settings], epoch)
+            look = value_at(task, own if looked_at is None else looked_at, epoch)
             results.looks |= {} if look is None else {task.name: look}
         best, other = reference.best[task.name], best_value(task, further)
         if other is not None and task.metric.better(other, best):
@@ -137,9 +141,14 @@ class Staged(Asking):
         results.ratios[task.name] = ratio = 0.0 if value is None else task.metric.ratio(value, best)
         return ratio
 
-    def _has_reached(self, task: Task, bar: Bar, looks: Mapping[str, float]) -> bool:
-        look = looks.get(task.name)
-        return look is not None and not task.metric.better(bar.value, look)
+    def _was_cut(self, task: Task, bar: Bar, outcomes: Sequence[Outcome]) -> bool:
+        """Whether runs ended because no setting, of any visit, had reached the bar in time.
+
+        Where every run failed or was vetoed by then, there was none to look at.
+        """
+        look = value_at(task, outcomes, bar.epoch)
+        reached = look is not None and not task.metric.better(bar.value, look)
+        return not reached and any(outcome.status in ("ok", "cut") for outcome in outcomes)
 
     def _came(self, stage: int, reached: float) -> float:
         """Return a value below `pass_ratio` that rises with the stage and the result there."""

@@ -6,12 +6,13 @@ import pytest
 
 from nas.nn.settings import Settings
 from nas.protocol.config import ProtocolConfig
-from nas.protocol.evaluation import Bar, Cost, Epoch, Evaluation, Outcome
+from nas.protocol.evaluation import Bar, Cost, Epoch, Evaluation, Outcome, Status
 from nas.protocol.judgement import Judgement, Reference
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
 from nas.study.shortcuts import lines, looks, savings, vetoes
 from nas.study.visit import Evaluated, Visit
+from nas.tasks.base import Task
 from nas.zoo import ZOO
 from tests.protocol.test_protocol import (
     GOOD,
@@ -77,6 +78,44 @@ def test_a_candidate_behind_the_reference_at_the_first_look_is_rejected(
     assert is_cut or bars["text"] == Bar(3, 4.8)
     if look is not None:
         assert heard.judgement.looks[task] == look
+
+
+@pytest.mark.parametrize("passing_visit", [0, 1, 2])
+def test_a_candidate_passes_the_first_look_with_the_settings_of_any_visit(
+    passing_visit: int,
+) -> None:
+    """A cell that comes back has its best of all visits counted, at the first look as well."""
+    one = dataclasses.replace(candidate(LOOKING, turn=2), tried=grid_settings)
+    passes = grid_settings(XML, passing_visit)
+
+    def answer(evaluation: Evaluation) -> list[Outcome]:
+        good = evaluation.task is not XML or evaluation.settings == passes
+        return learning(LOOKS if good else {"xml": 0.1}, PASSING)(evaluation)
+
+    heard = drive(LOOKING.judge(one), answer, looks=LOOKS)
+    assert heard.judgement.stage == "scored"
+    assert not heard.judgement.cut
+    assert heard.judgement.looks["xml"] == LOOKS["xml"]
+
+
+def grid_settings(task: Task | None, turn: int) -> tuple[Settings, ...]:
+    return LOOKING.settings_of(task, turn)
+
+
+@pytest.mark.parametrize("status", ["diverged", "vetoed", "failed", "out of memory", "timed out"])
+def test_a_candidate_whose_runs_all_failed_was_not_cut(status: Status) -> None:
+    """Also if it had a metric, below the bar, before it diverged."""
+    for curve in ((), (Epoch(1.0, 1.0, 0.01, 0.5),)):
+
+        def answer(evaluation: Evaluation, curve: tuple[Epoch, ...] = curve) -> list[Outcome]:
+            if evaluation.task is XML:
+                best = curve[0].accuracy if curve else None
+                return [Outcome(status, best, curve=curve) for _ in evaluation.settings]
+            return learning(LOOKS, PASSING)(evaluation)
+
+        heard = drive(LOOKING.judge(candidate(LOOKING)), answer, looks=LOOKS)
+        assert heard.judgement.stage == "xml"
+        assert not heard.judgement.cut
 
 
 def test_the_reference_notes_what_it_had_at_the_first_look() -> None:
