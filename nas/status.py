@@ -7,7 +7,7 @@ something more, add a line to `lines`, a function of the opened study.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nas.command_line import guarded
@@ -16,7 +16,7 @@ from nas.study.config import protocol_of
 from nas.study.leaderboard import BASELINES, leaderboard, winner
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.study.parse import parse
-from nas.study.rejections import reasons, set_aside
+from nas.study.rejections import Reason, describe, reasons, set_aside
 from nas.study.visit import n_runs
 from nas.zoo import ZOO
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # it imports Optuna, and a wrong name is an error at once
 SHORTCUTS = ("first_look", "veto", "halving")
 """Fields of the protocol that end training early."""
 MOST_REASONS = 12
+MOST_NAMED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m nas.status", description="What a study is doing; it is never disturbed."
     )
     add_study_arguments(parser)
+    parser.add_argument(
+        "--rejected", action="store_true", help="print a line for each rejected candidate instead"
+    )
     given = parser.parse_args(arguments)
-    return guarded("nas.status", lambda: status(given.study, given.storage, given.studies))
+    of = rejected if given.rejected else lines
+    return guarded("nas.status", lambda: _printed(of, given.study, given.storage, given.studies))
 
 
 def status(name: str, storage: str = "", studies: str = "studies") -> int:
@@ -44,9 +49,30 @@ def status(name: str, storage: str = "", studies: str = "studies") -> int:
     Raises:
         UserError: if there is no such study, with the nearest name.
     """
-    for line in lines(find_study(name, storage, studies)):
+    return _printed(lines, name, storage, studies)
+
+
+def _printed(
+    of: Callable[[OpenedStudy], Iterator[str]], name: str, storage: str, studies: str
+) -> int:
+    for line in of(find_study(name, storage, studies)):
         print(line)
     return 0
+
+
+def rejected(opened: OpenedStudy) -> Iterator[str]:
+    """A line for each visit of a candidate that was rejected, by reason, the newest last."""
+    drawn = [visit for visit in opened.study.visits if visit and visit.kind == "drawn"]
+    aside = [visit for visit in drawn if visit.judgement and visit.judgement.set_aside]
+    for reason in [*reasons(_rejectable(drawn)), Reason("set aside", aside)]:
+        if reason.visits:
+            yield f"{reason.text}:"
+        yield from (f"  {describe(visit)}" for visit in reason.visits)
+
+
+def _rejectable(drawn: "Sequence[Visit]") -> "list[Visit]":
+    """Judged visits of candidates, without those that were set aside, which are told apart."""
+    return [visit for visit in drawn if visit.judgement and not visit.judgement.set_aside]
 
 
 def lines(opened: OpenedStudy) -> Iterator[str]:
@@ -65,7 +91,7 @@ def lines(opened: OpenedStudy) -> Iterator[str]:
         f"{len(drawn) - finished:,} {waiting}; {len(visits) - len(drawn)} given cells"
     )
     yield from _stages(drawn)
-    yield from _reasons([v for v in drawn if v.judgement and not v.judgement.set_aside])
+    yield from _reasons(opened, drawn)
     yield from set_aside(drawn)
     yield from _best(opened, visits)
     yield from _cost(opened, visits)
@@ -82,20 +108,20 @@ def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
     yield f"stages: {scored:,} scored{rejected}" + (f", {aside:,} set aside" if aside else "")
 
 
-def _reasons(drawn: "Sequence[Visit]") -> Iterator[str]:
-    """Why candidates were rejected, and how runs of the others ended; worst first."""
-    counted = reasons(drawn)
-    if counted:
-        yield "rejected because:"
-    for count, reason in counted[:MOST_REASONS]:
-        yield f"  {count:6,}  {reason}"
-    if len(counted) > MOST_REASONS:
-        yield f"  {sum(count for count, _ in counted[MOST_REASONS:]):6,}  other reasons"
+def _reasons(opened: OpenedStudy, drawn: "Sequence[Visit]") -> Iterator[str]:
+    """Why candidates were rejected, with the newest of each reason; worst first."""
+    found = reasons(_rejectable(drawn))
+    if not found:
+        return
+    yield "rejected because (the newest candidates in brackets):"
+    for reason in found[:MOST_REASONS]:
+        yield f"  {len(reason.visits):6,}  {reason.text} [{reason.named(MOST_NAMED)}]"
+    if others := sum(len(reason.visits) for reason in found[MOST_REASONS:]):
+        yield f"  {others:6,}  other reasons"
+    yield f"all of them: python -m nas.status {opened.folder} --rejected{_storage_flag(opened)}"
 
 
 def _best(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
-    from nas.study.rejections import describe
-
     keys = [ZOO[name].key for name in BASELINES]
     rows = leaderboard(visits, keys)
     best = winner(rows)
@@ -142,12 +168,16 @@ def _shortcuts(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     yield from of_shortcuts(protocol_of(config), visits)
 
 
+def _storage_flag(opened: OpenedStudy) -> str:
+    """The flag that a command needs where the study's configuration hides a part of the URL."""
+    return " --storage URL" if HIDDEN in str(opened.config.get("storage")) else ""
+
+
 def _how_to_go_on(opened: OpenedStudy, *, complete: bool) -> Iterator[str]:
     path = opened.folder / "config.yaml"
     is_comparison = opened.study.attrs.get("definition", {}).get("kind") == "comparison"
     command = f"python -m nas.{'compare --config' if is_comparison else 'search'} {path}"
-    stored = str(opened.config.get("storage"))
-    command += " --storage URL" if HIDDEN in stored else ""
+    command += _storage_flag(opened)
     if opened.running:
         yield "It may be stopped at any time (Ctrl-C, kill) and goes on with the same command."
     elif not path.is_file():

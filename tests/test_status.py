@@ -15,7 +15,9 @@ from nas.samplers.point import PointSampler
 from nas.status import main
 from nas.study.lock import LOCK_WAIT_S, is_locked, lock
 from nas.study.opening import open_storage
+from nas.study.rejections import Reason
 from nas.study.study import Study, open_study
+from nas.study.visit import Visit
 from nas.tasks import Memorization, Xml
 from nas.zoo import ZOO
 from tests.studies import command, environment, launched, run, write_config
@@ -74,10 +76,11 @@ def test_it_says_what_the_study_holds(folder: Path, capsys: pytest.CaptureFixtur
         "study known in studies/known: stopped",
         "candidates: 6 of 9 asked, 5 judged, 1 begun and not judged; 2 given cells",
         "stages: 1 scored, 3 rejected at xml, 1 rejected at memorization",
-        "rejected because:",
-        "       1  no result on memorization: runs failed (mut3: no such op)",
-        "       1  no result on xml: runs diverged",
-        "       2  too far behind the GRU on xml",
+        "rejected because (the newest candidates in brackets):",
+        "       1  no result on memorization: runs failed (mut3: no such op) [mut3]",
+        "       1  no result on xml: runs diverged [mut2]",
+        "       2  too far behind the GRU on xml [mut1, rnn]",
+        "all of them: python -m nas.status studies/known --rejected",
         "best so far: mgu: score 1.200 (xml 1.200)",
         "baseline: lstm: score 0.800 (xml 0.800)",
         "cost: 15 training runs (8 diverged, 6 ok, 1 failed), 7:30 in training, 1.5e+10 FLOPs, "
@@ -85,6 +88,31 @@ def test_it_says_what_the_study_holds(folder: Path, capsys: pytest.CaptureFixtur
         "utilisation: workers were busy 50% of the time, training 50%",
         "To go on: python -m nas.search studies/known/config.yaml",
     ]
+
+
+def test_rejected_candidates_are_listed_by_reason(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = open_study("known", folder, "", {})
+    ended = Judgement("xml", {"xml": None}, set_aside="it died")
+    visit(study, "fastgrnn", "drawn", (outcome("crashed", None),), ended)
+    assert said(capsys, "known", "--rejected") == [
+        "no result on memorization: runs failed (mut3: no such op):",
+        "  mut3: rejected at memorization (no finite metric)",
+        "no result on xml: runs diverged:",
+        "  mut2: rejected at xml (no finite metric)",
+        "too far behind the GRU on xml:",
+        "  rnn: rejected at xml (xml 0.200)",
+        "  mut1: rejected at xml (xml 0.200)",
+        "set aside:",
+        "  fastgrnn: set aside at xml (it died)",
+    ]
+
+
+def test_only_the_newest_of_many_are_named() -> None:
+    visits = [Visit(n, n, "drawn", f"cell{n % 7}", "", "") for n in range(9)]
+    assert Reason("why", visits).named(3) == "cell1, cell0, cell6, …"
+    assert Reason("why", visits[:2]).named(3) == "cell1, cell0"
 
 
 @pytest.mark.parametrize("name", ["studies/known", "studies/known/", "studies/known/study.db"])

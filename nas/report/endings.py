@@ -183,9 +183,10 @@ def endings(facts: Facts, against: Facts | None) -> Section:
     parts: list[Part] = [Items(items), _runs(facts)]
     rejected = reasons([v for v in facts.drawn if v.judgement and not v.judgement.set_aside])
     if rejected:
-        n = sum(count for count, _ in rejected)
-        rows = [(f"{count:,}", reason) for count, reason in rejected]
-        parts.append(Table(f"Why {n:,} visits were rejected.", ("visits", "reason"), rows))
+        n = sum(len(reason.visits) for reason in rejected)
+        rows = [(f"{len(reason.visits):,}", reason.text, reason.named()) for reason in rejected]
+        head = ("visits", "reason", "newest")
+        parts.append(Table(f"Why {n:,} visits were rejected.", head, rows))
     if aside := [line.strip() for line in set_aside(facts.drawn)]:
         parts.append(Items(aside))
     if texts := messages(facts):

@@ -4,8 +4,9 @@
 `nas.status` and the report.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
@@ -57,20 +58,31 @@ def set_aside(visits: "Sequence[Visit | None]") -> Iterator[str]:
         yield f"  and {len(last) - MOST_NAMED:,} more"
 
 
-def reasons(drawn: "Sequence[Visit]") -> list[tuple[int, str]]:
-    """How many judged candidates were rejected for each reason, with the message of one of them
-    where a run failed; worst first."""
-    counts: Counter[tuple[int, str]] = Counter()
-    examples: dict[tuple[int, str], Visit] = {}
+@dataclass(frozen=True)
+class Reason:
+    """A reason for which candidates were rejected."""
+
+    text: str
+    visits: "Sequence[Visit]"
+    """The visits that ended so, the newest last."""
+
+    def named(self, most: int = MOST_NAMED) -> str:
+        """The names of the newest candidates, the newest first."""
+        names = list(dict.fromkeys(visit.name for visit in reversed(self.visits)))
+        return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def reasons(drawn: "Sequence[Visit]") -> list[Reason]:
+    """The reasons for which judged candidates were rejected, with the message of one of them where
+    a run failed; worst first, and of equals the most frequent."""
+    found: dict[tuple[int, str], list[Visit]] = defaultdict(list)
     for visit in drawn:
         if visit.judgement is not None and visit.judgement.score is None:
-            reason = _reason(visit)
-            counts[reason] += 1
-            examples[reason] = visit
-    order = sorted(counts, key=lambda reason: (reason[0], -counts[reason], reason))
+            found[_reason(visit)].append(visit)
+    order = sorted(found, key=lambda key: (key[0], -len(found[key]), key))
     return [
-        (counts[key], key[1] + (_message(examples[key]) if key[0] < len(FAILURES) else ""))
-        for key in order
+        Reason(text + _message(rank, found[rank, text][-1]), found[rank, text])
+        for rank, text in order
     ]
 
 
@@ -98,10 +110,10 @@ def _statuses(visit: "Visit", stage: str) -> Counter[str]:
     return counts
 
 
-def _message(visit: "Visit") -> str:
-    """The message of the first failed run of the stage that rejected a candidate."""
+def _message(rank: int, visit: "Visit") -> str:
+    """The message of the first failed run of the stage that rejected a candidate, if one failed."""
     assert visit.judgement is not None
-    for evaluated in visit.evaluated.values():
+    for evaluated in visit.evaluated.values() if rank < len(FAILURES) else ():
         for outcome in evaluated.outcomes if evaluated.task == visit.judgement.stage else ():
             if outcome.message:
                 return f" ({visit.name}: {shortened(outcome.message)})"
