@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from nas.cell.cell import Cell
 from nas.errors import UserError
-from nas.nn.settings import described
 from nas.study.config import StudyConfig
 from nas.study.leaderboard import BASELINES
 from nas.tasks.base import Task
+from nas.tasks.fields import described
 from nas.workers.config import device_kind
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.lookup import unique_cells

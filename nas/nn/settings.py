@@ -2,9 +2,10 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from nas.errors import CellError
+from nas.tasks.fields import ADDED
 
 Stacking = Literal["plain", "residual", "norm", "residual_norm"]
 """How each layer above the first is joined to the one below. With "norm" it reads rows of mean 0
@@ -12,21 +13,6 @@ and variance 1, without gain and bias (Ba et al. 2016); with "residual" its inpu
 is added to its output (He et al. 2016; both are the pre-norm of Xiong et al. 2020). None has
 parameters."""
 STACKINGS: tuple[Stacking, ...] = get_args(Stacking)
-
-ADDED = {"added": True}
-"""The metadata of fields that the first studies did not have; see `described`."""
-
-
-def described(data: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass, nested, without added ones that have their default.
-
-    So seeds and digests of data from before a field was added do not change.
-    """
-    plain = dataclasses.asdict(data)
-    for field in dataclasses.fields(data):
-        if field.metadata.get("added") and getattr(data, field.name) == field.default:
-            del plain[field.name]
-    return plain
 
 
 @dataclass(frozen=True)

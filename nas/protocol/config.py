@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nas.errors import UserError, check_fields
-from nas.nn.settings import ADDED
+from nas.tasks.fields import ADDED
 
 
 @dataclass(frozen=True)

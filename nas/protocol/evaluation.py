@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nas.nn.settings import Settings, described
+from nas.nn.settings import Settings
 from nas.tasks.base import Metric, Task
+from nas.tasks.fields import described
 
 Status = Literal[
     "ok", "cut", "vetoed", "diverged", "failed", "crashed", "out of memory", "timed out"

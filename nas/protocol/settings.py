@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from nas.errors import UserError, check_fields
-from nas.nn.settings import ADDED, Settings, Stacking
+from nas.nn.settings import Settings, Stacking
 from nas.tasks.base import Task
+from nas.tasks.fields import ADDED
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,11 @@ commands share the fields of `StudyConfig`.
 """
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from nas.errors import UserError, check_fields, refuse_credentials
-from nas.nn.settings import described
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
@@ -18,6 +17,7 @@ from nas.samplers.evolution import EvolutionConfig
 from nas.spaces.base import Space
 from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
+from nas.tasks.fields import described
 from nas.workers.config import ClusterConfig, check_devices, check_workers, device_kind
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -158,7 +158,9 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         "seed": config.seed,
         "in_flight": config.in_flight,
         "tasks.use": list(config.tasks.use),
-        "tasks": {name: {**asdict(task), "version": task.version} for name, task in tasks.items()},
+        "tasks": {
+            name: {**described(task), "version": task.version} for name, task in tasks.items()
+        },
         "protocol": described(config.protocol),
         "settings": described(config.settings),
         **device_kind(config.devices, config.cluster),

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError, check_fields
+from nas.tasks.fields import described
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -266,7 +267,7 @@ class Task(ABC):
     @property
     def version(self) -> str:
         """A digest of all that determines the data and the budget; outcomes are cached under it."""
-        parts: list[Any] = [self.name, self.revision, dataclasses.asdict(self), self.content()]
+        parts: list[Any] = [self.name, self.revision, described(self), self.content()]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.name}-{digest}"
 

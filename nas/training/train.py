@@ -22,10 +22,11 @@ from nas.errors import UserError
 from nas.nn.budget import count_params, forward_flops, solve_width
 from nas.nn.members import Members, MemberStates
 from nas.nn.model import described_interface
-from nas.nn.settings import Settings, described, described_stacking
+from nas.nn.settings import Settings, described_stacking
 from nas.protocol.evaluation import DEVICE, Bar, Epoch, Evaluation, Outcome, Result, Veto
 from nas.protocol.judgement import best_outcome
 from nas.tasks.base import Task
+from nas.tasks.fields import described
 from nas.training.losses import measure
 from nas.training.run_groups import Work, model_of, train_runs
 from nas.training.training_run import Run

@@ -3,13 +3,14 @@
 import dataclasses
 from typing import Any
 
-from nas.nn.settings import Settings, described
+from nas.nn.settings import Settings
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome
 from nas.protocol.settings import SettingsGrid
 from nas.spaces import load_space
 from nas.study.config import SearchConfig, definition
 from nas.tasks import Xml
+from nas.tasks.fields import described
 
 TWO = (Settings(), Settings(num_layers=2, learning_rate=0.1))
 EVALUATION = Evaluation("def a(x, h):\n    return h\n", "key", Xml(), TWO, 7, 0.5)
