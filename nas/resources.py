@@ -36,7 +36,7 @@ def is_curves(path: Path) -> bool:
 def _has(path: Path, field: str) -> bool:
     """Whether a file has this field outside of all groups; False if it cannot be read."""
     try:
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = path.read_bytes().decode("utf-8-sig", "replace")
     except OSError:
         return False
     return re.search(rf"^{field}:", text, re.MULTILINE) is not None

@@ -205,13 +205,13 @@ def _cycle(start: str, lines: dict[str, ast.Assign]) -> list[str]:
 
 
 def loads(text: str) -> Cell:
-    """Read a cell from its text.
+    """Read a cell from its text; a byte order mark before it is ignored.
 
     Raises:
         CellError: with the line, the rule and the way out.
     """
     try:
-        return _Reader(ast.parse(textwrap.dedent(text))).cell()
+        return _Reader(ast.parse(textwrap.dedent(text.removeprefix("\ufeff")))).cell()
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, CellError):
             raise

@@ -3,6 +3,7 @@
 To add a text that is fetched by name, write a line in `PINNED`.
 """
 
+import codecs
 import functools
 import hashlib
 from abc import abstractmethod
@@ -202,6 +203,7 @@ def _text(path: str, folder: str, field: str) -> str:
         content = files.content(PINNED[path], path, folder, field)
     else:
         content = files.file_bytes(field, path, f"give {WAYS_OUT}")
+    content = content.removeprefix(codecs.BOM_UTF8)  # a mark of some editors, no character
     try:
         return content.decode()
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,7 +16,6 @@ from nas.tasks.streams import Tokens
 
 UNKNOWN, END = "<unk>", "<eos>"
 """The tokens for words outside the vocabulary, and for ends of lines."""
-WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 LOSS = Metric("loss", WORD_LOSS, higher_is_better=False)
 
 
@@ -38,7 +38,8 @@ class Words(SharesOfText):
     most_words: Annotated[int, "at least 1"] = 2000
     """Words of the vocabulary, beside the token for all others."""
     split_at: Literal["punctuation", "space"] = "punctuation"
-    """Whether each sign of punctuation is a word of its own, or only spaces part words."""
+    """Whether each sign of punctuation is a word of its own, or only spaces part words. Marks that
+    combine with the letter before them, such as vowels of Hindi, belong to their word."""
     lower_case: bool = False
     """Whether capital letters become small ones."""
     lines: bool = False
@@ -75,18 +76,41 @@ class Words(SharesOfText):
 def _tokens(task: Words) -> tuple[tuple[str, ...], Tokens, str]:
     """Return the vocabulary, the text as tokens, and the SHA-256 of the text."""
     text = text_of(task.path, f"tasks.{task.name}.path")
-    words = _words(text.lower() if task.lower_case else text, task)
+    read = text.lower() if task.lower_case else text
+    words = _words(read, task)
     train = words[: task.bounds(len(words))[1]]
     known = (word for word in commonest_first(train) if word != UNKNOWN)
     vocabulary = (UNKNOWN, *itertools.islice(known, task.most_words))
     numbers = {word: token for token, word in enumerate(vocabulary)}
     tokens = np.array([numbers.get(word, 0) for word in words], dtype=np.int64)
     tokens.setflags(write=False)
-    return vocabulary, tokens, hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if task.split_at == "punctuation" and _marks(read):
+        digest += ", marks in words"  # at first they were words of their own
+    return vocabulary, tokens, digest
 
 
 def _words(text: str, task: Words) -> list[str]:
-    find = WORD.findall if task.split_at == "punctuation" else str.split
+    find = _word(_marks(text)).findall if task.split_at == "punctuation" else str.split
     if not task.lines:
         return find(text)
     return [word for line in text.splitlines() for word in (*find(line), END)]
+
+
+def _marks(text: str) -> str:
+    """Return the different characters of a text that belong to the one before them.
+
+    They are Unicode's marks and format characters, such as the accents of decomposed letters, the
+    vowels of Hindi and zero-width joiners (rule WB4 of Unicode's annex 29).
+    """
+    kinds = ("Mn", "Mc", "Me", "Cf")
+    return "".join(sorted(c for c in set(text) if unicodedata.category(c) in kinds))
+
+
+def _word(marks: str) -> re.Pattern[str]:
+    """Return the pattern of a word, with its apostrophes, or of a sign of punctuation."""
+    if not marks:
+        return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+    some = f"[{re.escape(marks)}]"
+    letters = rf"\w+(?:{some}+\w*)*"
+    return re.compile(rf"{letters}(?:['\u2019]{letters})*|[^\w\s]{some}*")

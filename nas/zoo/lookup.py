@@ -30,7 +30,7 @@ def cell(source: "Cell | str | Path | Mapping[str, object]") -> Cell:
         return source
     if isinstance(source, Mapping):
         return _from_data(source)
-    text = str(source)
+    text = str(source).removeprefix("\ufeff")  # some editors begin files with this mark
     if isinstance(source, str):
         if text.lstrip().startswith("{"):
             return _from_json("cell text", text)
@@ -66,7 +66,7 @@ def _file(text: str) -> Path | None:
 
 def _from_file(path: Path) -> Cell:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise CellError(f"cell file {path}: {reason}.") from None

@@ -98,9 +98,12 @@ def test_the_defaults_are_three_rates_of_one_optimizer() -> None:
     assert {one.optimizer for one in settings} == {"adamw"}
 
 
-def test_a_file_of_curves_is_neither_a_search_nor_a_comparison(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_of_curves_is_neither_a_search_nor_a_comparison(
+    encoding: str, tmp_path: Path
+) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("cells: [gru]\nout: there\n", encoding="utf-8")
+    path.write_text("cells: [gru]\nout: there\n", encoding=encoding)
     assert is_curves(path)
     assert not is_comparison(path)
     with pytest.raises(UserError, match=r"draws learning curves .* nas\.curves --config"):

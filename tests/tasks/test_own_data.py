@@ -177,6 +177,27 @@ def test_the_vocabulary_is_of_the_training_words_alone(tmp_path: Path) -> None:
     assert set(stream.ravel().tolist()) <= {0, 3, 4}, "late, a and word are unknown"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में, cafe\u0301 ", ["हिन्दी", "में", ",", "cafe\u0301"]),
+        ("l'e\u0301te\u0301! ", ["l'e\u0301te\u0301", "!"]),
+        ("\u0645\u06cc\u200c\u0631 so\u00adft. ", ["\u0645\u06cc\u200c\u0631", "so\u00adft", "."]),
+        ("❤\ufe0f \u2764\ufe0f! ", ["❤\ufe0f", "!"]),
+        ("İ! ", ["i\u0307", "!"]),
+    ],
+    ids=["marks", "apostrophes", "joiners", "signs", "small letters"],
+)
+def test_marks_belong_to_their_word(text: str, words: list[str], tmp_path: Path) -> None:
+    """By rule WB4 of Unicode's annex 29; at first they split words."""
+    path = tmp_path / "w.txt"
+    path.write_text(text * 100, encoding="utf-8")
+    task = Words(str(path), lower_case=True, batch_size=2, window=2)
+    assert set(task.vocabulary) == {"<unk>", *words}
+    assert "marks" in task.content()
+    assert "marks" not in dataclasses.replace(task, split_at="space").content()
+
+
 def test_a_column_of_one_value_keeps_its_scale() -> None:
     """Its standard deviation by rounding is 1e-17, and another value would become 1e16 of them."""
     known = np.full((1000, 1), 0.1)

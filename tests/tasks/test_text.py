@@ -14,6 +14,7 @@ from nas.errors import UserError
 from nas.tasks import corpus
 from nas.tasks.base import Baseline, Split
 from nas.tasks.text import Text
+from nas.tasks.words import Words
 from nas.testing import check_task, texts
 
 SMALL = {"batch_size": 4, "window": 7, "batches_per_epoch": 3, "validation_batches": 1000}
@@ -48,6 +49,14 @@ def test_tokens_are_the_file(words: str, path: str) -> None:
     assert read.characters == "".join(sorted(set(words)))
     assert Text(path).interface.inputs == len(set(words))
     assert Text(path).content() == hashlib.sha256(words.encode()).hexdigest()
+
+
+def test_a_byte_order_mark_is_no_character(words: str, path: str, tmp_path: Path) -> None:
+    marked = tmp_path / "marked.txt"
+    marked.write_text(words, encoding="utf-8-sig", newline="")
+    assert corpus.corpus(str(marked)).characters == corpus.corpus(path).characters
+    assert Text(str(marked)).content() == Text(path).content()
+    assert Words(str(marked)).vocabulary == Words(path).vocabulary
 
 
 def test_parts_are_contiguous_and_held_out_streams_cover_theirs(words: str, path: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.cell import to_json
+from nas.cell import loads, to_json
 from nas.errors import CellError
 
 GRU = nas.zoo["gru"]
@@ -51,6 +51,18 @@ def test_a_json_file(tmp_path):
 
 def test_a_file_with_another_ending_holds_equations(tmp_path):
     assert nas.cell(written(tmp_path / "mine.txt", TEXT)) == GRU
+
+
+@pytest.mark.parametrize("name", ["mine.cell", "mine.json", "mine.txt", "enas.json", "enas.txt"])
+def test_a_byte_order_mark_is_ignored(name, tmp_path):
+    """Some editors begin files with one; in a text that was read as UTF-8 it is a character."""
+    text = {"mine.json": json.dumps(to_json(GRU)), "enas.json": '{"enas": [0, 0, 0]}',
+            "enas.txt": "enas: 0 0 0"}.get(name, TEXT)  # fmt: skip
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8-sig")
+    assert nas.cell(path) == nas.cell("\ufeff" + text) == nas.cell(text)
+    if text == TEXT:
+        assert loads("\ufeff" + text) == GRU
 
 
 def test_a_folder_stands_for_its_cell(tmp_path):
