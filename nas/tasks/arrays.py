@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -17,11 +18,15 @@ from nas.tasks.labelled import Array, DeclaredHead, LabelledTask
 from nas.tasks.sequences import Data, Places
 
 KNOWN = ("x", "y", "lengths", "split")
+UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises for files that hold no plain arrays, or are damaged or encrypted."""
 
 
 @dataclass(frozen=True)
 class Arrays(LabelledTask):
     """The sequences of an .npz file, each one example; no code in it is run.
+
+    An .npy file is x alone, for a `horizon`.
 
     `x` is (N, T) whole numbers, tokens, or (N, T) or (N, T, features) numbers. `y` goes with the
     head: class (N,), categorical (N, T), bernoulli and gaussian (N, T, outputs), or (N, outputs) or
@@ -34,7 +39,7 @@ class Arrays(LabelledTask):
     name: ClassVar[str] = "arrays"
 
     path: str = ""
-    """An .npz file with x, y and, if need be, lengths and split."""
+    """An .npz file with x, y and, if need be, lengths and split; or an .npy file of x."""
     head: DeclaredHead = "class"
     """class: one of several a sequence; categorical: at each step; bernoulli: bits; gaussian:
     numbers."""
@@ -69,11 +74,7 @@ def _data(task: Arrays) -> Data:
     stored = _stored(field, task.path, content)
     x = stored["x"]
     lengths = stored.get("lengths", np.full(len(x), x.shape[1]))
-    if lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > x.shape[1]:
-        raise UserError(
-            f"{field}: lengths must be whole numbers from 1 to the {x.shape[1]} steps of x, got "
-            f"{lengths.min()} to {lengths.max()}."
-        )
+    lengths = labelled.read_lengths(field, lengths, *x.shape[:2])
     inputs = [rows[:length] for rows, length in zip(x, lengths, strict=True)]
     targets = None if task.horizon else _targets(task, field, stored, lengths)
     dealt = _dealt(task, field, stored)
@@ -83,21 +84,16 @@ def _data(task: Arrays) -> Data:
 def _stored(field: str, path: str, content: bytes) -> dict[str, Array]:
     """Read the file's arrays and check them against one another."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as opened:
-            if not isinstance(opened, np.lib.npyio.NpzFile):
-                raise UserError(
-                    f'{field}: "{path}" is one array: save x and y with '
-                    "numpy.savez(path, x=…, y=…)."
-                )
-            stored = {name: opened[name] for name in opened.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, UserError):
-            raise
+        opened = np.load(io.BytesIO(content), allow_pickle=False)
+        is_one = isinstance(opened, np.ndarray)  # an .npy file
+        found = {"x": opened} if is_one else {name: opened[name] for name in opened.files}
+    except UNREADABLE as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
             f'{field}: "{path}" is no .npz file of plain arrays ({reason}): save it with '
             "numpy.savez(path, x=…, y=…)."
         ) from None
+    stored = {name: a for name, a in found.items() if isinstance(a, np.ndarray)}  # else bytes
     if unknown := sorted(set(stored) - set(KNOWN)):
         raise UserError(f"{field}: arrays are named {', '.join(KNOWN)}, got {', '.join(unknown)}.")
     if "x" not in stored:
@@ -124,6 +120,8 @@ def _targets(task: Arrays, field: str, stored: dict[str, Array], lengths: Places
         )
     y, n_steps = stored["y"], stored["x"].shape[1]
     n_dims = {"class": (1,), "categorical": (2,)}.get(task.head, (1, 2, 3))
+    if y.ndim == n_dims[-1] + 1 and y.shape[-1] == 1:
+        y = y[..., 0]
     is_step = y.ndim == 3 or task.head == "categorical"
     if y.ndim not in n_dims or (is_step and y.shape[1] != n_steps):
         shapes = {"class": "(N,)", "categorical": "(N, T)"}
@@ -142,7 +140,7 @@ def _dealt(task: Arrays, field: str, stored: dict[str, Array]) -> dict[Split, Pl
     if "split" not in stored:
         n = len(stored["x"])
         return sequences.dealt(n, task.validation_share, task.test_share, task.split)
-    names = stored["split"].astype(np.str_)
+    names = labelled.one_each(field, "split", stored["split"], len(stored["x"])).astype(np.str_)
     if unknown := sorted(set(names.tolist()) - set(SPLITS)):
         raise UserError(
             f'{field}: split must be "train", "validation" or "test", got "{unknown[0]}".'

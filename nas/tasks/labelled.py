@@ -83,6 +83,37 @@ def build(
     return Data(interface, parts, sha256, legend, last)
 
 
+def one_each(where: str, name: str, array: Array, n: int) -> Array:
+    """Return an array with one value for each of n sequences, (n,), given as that or as (n, 1).
+
+    Raises:
+        UserError: if it has another shape.
+    """
+    if array.shape not in ((n,), (n, 1)):
+        raise UserError(
+            f"{where}: {name} must have one value for each of the {n} sequences of x, (N,) or "
+            f"(N, 1), got the shape {array.shape}."
+        )
+    return array.reshape(n)
+
+
+def read_lengths(where: str, lengths: Array, n: int, n_steps: int) -> Places:
+    """Return how many of the steps count in each of n sequences, given as (n,) or (n, 1).
+
+    Raises:
+        UserError: if they are no whole numbers from 1 to `n_steps`.
+    """
+    flat = one_each(where, "lengths", lengths, n)
+    is_number = flat.dtype.kind in "iuf"
+    wrong = (flat < 1) | (flat > n_steps) | (flat != np.round(flat)) if is_number else flat == flat
+    if wrong.any():
+        raise UserError(
+            f"{where}: lengths must be whole numbers from 1 to the {n_steps} steps of x, got "
+            f"{flat[wrong][0]}."
+        )
+    return flat.astype(np.int64)
+
+
 def _rows(
     task: LabelledTask, inputs: Sequence[Array], targets: Sequence[Array] | None, lengths: Places
 ) -> tuple[Array, Array, NDArray[np.bool_]]:

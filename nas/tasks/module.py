@@ -11,10 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import yaml
 
-from nas.errors import UserError
+from nas.errors import UserError, counted
 from nas.tasks import labelled, sequences
 from nas.tasks.base import SPLITS, Split
-from nas.tasks.labelled import Array, DeclaredHead, LabelledTask
+from nas.tasks.labelled import Array, DeclaredHead, LabelledTask, read_lengths
+from nas.tasks.packed import is_packed, unpacked
 from nas.tasks.sequences import Data
 
 FORMS = "(x, y) or (x, y, lengths), or x alone with a horizon"
@@ -25,7 +26,8 @@ class Module(LabelledTask):
     """The sequences that a LightningDataModule's loaders yield, read once and kept in memory.
 
     A batch is (x, y) or (x, y, lengths), or x alone with a `horizon`: x tokens (batch, time) or
-    features (batch, time, features), y as in the task `arrays`. The loaders of train, validation
+    features (batch, time, features), y as in the task `arrays`. Sequences of several lengths may
+    also be a PackedSequence, or a list of tensors. The loaders of train, validation
     and test are the splits. They are read once: afterwards the task's own seeds batch and shuffle
     the sequences, so that outcomes can be reproduced. The only code that runs is the import of
     `path`, the class that it names, and that object's methods.
@@ -142,37 +144,84 @@ def _loaders(task: Module, module: Any) -> list[Iterable[Any]]:
 
 def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
     """Yield each sequence of a loader: its x, and its y unless there is a horizon."""
+    where = f"tasks.{task.name}.path"
     for batch in loader:
-        parts = list(batch) if isinstance(batch, tuple | list) else [batch]
-        fits = len(parts) in ((1, 2, 3) if task.horizon else (2, 3))
-        if isinstance(batch, dict) or not fits:
-            kind = "a dict" if isinstance(batch, dict) else f"{len(parts)} parts"
+        x, y, lengths = _parts(task, split, batch)
+        inputs = _sequences(task, split, "x", x, is_step=True)
+        n_steps = np.array([len(sequence) for sequence in inputs], dtype=np.int64)
+        if lengths is not None:
+            given = _array(task, split, "lengths", lengths)
+            given = read_lengths(where, given, len(inputs), n_steps.max(initial=0))
+            n_steps = np.minimum(n_steps, given)
+        if y is None:
+            yield from ((x_k[:n],) for x_k, n in zip(inputs, n_steps, strict=True))
+            continue
+        targets = _targets(task, split, y)
+        if len(targets) != len(inputs):
             raise UserError(
-                f'tasks.{task.name}.path: batches of "{task.path}" must be {FORMS}, got {kind} in '
-                f"the {split} split: let a collate_fn make them so."
+                f'{where}: y of "{task.path}" must have a row for each of the {len(inputs)} '
+                f"sequences of x, got {len(targets)} in the {split} split."
             )
-        x, *rest = (np.asarray(part) for part in parts)
-        if x.ndim not in (2, 3):
-            raise UserError(
-                f'tasks.{task.name}.path: x of "{task.path}" must be (batch, time) or '
-                f"(batch, time, features), got the shape {x.shape} in the {split} split."
-            )
-        y = rest[0] if rest and not task.horizon else None
-        if not task.batch_first:
-            x = np.swapaxes(x, 0, 1)
-            is_step = y is not None and (task.head == "categorical" or y.ndim == 3)
-            y = np.swapaxes(y, 0, 1) if y is not None and is_step else y
-        if y is not None and y.ndim == 1 and task.head in ("bernoulli", "gaussian"):
-            y = y[:, np.newaxis]
-        lengths = rest[1] if len(rest) == 2 else np.full(len(x), x.shape[1])
-        for k, length in enumerate(lengths.tolist()):
-            yield (x[k, :length], *([] if y is None else [_until(y[k], length, task)]))
+        for x_k, y_k, n in zip(inputs, targets, n_steps, strict=True):
+            is_step = task.head == "categorical" or y_k.ndim == 2
+            yield x_k[:n], np.asarray(y_k[:n] if is_step else y_k)
 
 
-def _until(y: Array, length: int, task: Module) -> Array:
-    """Return the targets of the steps that count; a target of the whole sequence as it is."""
-    is_step = task.head == "categorical" or y.ndim == 2
-    return np.asarray(y[:length] if is_step else y)
+def _parts(task: Module, split: Split, batch: Any) -> tuple[Any, Any, Any]:
+    """Take a batch apart: x, y (None with a horizon) and lengths (None if it has none)."""
+    parts = [batch] if is_packed(batch) or not isinstance(batch, tuple | list) else list(batch)
+    fits = len(parts) in ((1, 2, 3) if task.horizon else (2, 3))
+    if isinstance(batch, dict) or not fits:
+        kind = "a dict" if isinstance(batch, dict) else counted(len(parts), "part")
+        raise UserError(
+            f'tasks.{task.name}.path: batches of "{task.path}" must be {FORMS}, got {kind} in '
+            f"the {split} split: let a collate_fn make them so."
+        )
+    x, y, lengths = [*parts, None, None][:3]
+    return x, None if task.horizon else y, lengths
+
+
+def _targets(task: Module, split: Split, y: Any) -> list[Array]:
+    """Return the targets of each sequence of a batch: of its steps, or of the whole."""
+    numbers = task.head in ("bernoulli", "gaussian")
+    if is_packed(y):
+        targets = unpacked(y)
+        return [t[:, np.newaxis] if numbers and t.ndim == 1 else t for t in targets]
+    if task.head != "class":
+        is_step = task.head == "categorical" or getattr(y, "ndim", 0) == 3
+        return _sequences(task, split, "y", y, is_step=is_step)
+    array = np.atleast_1d(_array(task, split, "y", y))
+    return list(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
+
+
+def _sequences(task: Module, split: Split, name: str, part: Any, is_step: bool) -> list[Array]:
+    """Return the rows of each sequence of a batch, be it one array, a list of them, or packed."""
+    if is_packed(part):
+        return unpacked(part)
+    if isinstance(part, tuple | list):
+        return [np.atleast_1d(_array(task, split, name, sequence)) for sequence in part]
+    array = np.atleast_1d(_array(task, split, name, part))
+    if name == "x" and array.ndim not in (2, 3):
+        raise UserError(
+            f'tasks.{task.name}.path: x of "{task.path}" must be (batch, time) or '
+            f"(batch, time, features), got the shape {array.shape} in the {split} split."
+        )
+    if is_step and not task.batch_first and array.ndim > 1:
+        array = np.swapaxes(array, 0, 1)
+    return [np.atleast_1d(sequence) for sequence in array]
+
+
+def _array(task: Module, split: Split, name: str, part: Any) -> Array:
+    """Return a tensor, wherever it lies, or another array of a batch in NumPy."""
+    for method in ("detach", "cpu"):
+        part = getattr(part, method)() if hasattr(part, method) else part
+    try:
+        return np.asarray(part)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f'tasks.{task.name}.path: {name} of "{task.path}" cannot be read as an array in the '
+            f"{split} split ({_reason(error)}): let a collate_fn make it one."
+        ) from None
 
 
 def _reason(error: Exception) -> str:
