@@ -1,13 +1,21 @@
-"""The places of data files: beside the package in a checkout, inside it in a wheel."""
+"""What a name stands for: a data file that comes with `nas`, or a class of the user's own.
 
+Data files lie beside the package in a checkout, inside it in a wheel.
+"""
+
+import importlib
 import re
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nas.errors import UserError, unknown
 
 PACKAGE = Path(__file__).parent
 Kind = Literal["search_spaces", "experiments"]
+UNPACKED = "unpacked "
+"""What stands before module:Class in the configuration of a study that came in a file: the file's
+maker named that code, and it runs only if the user names it too."""
 
 
 def folder(kind: Kind) -> Path:
@@ -70,3 +78,29 @@ def find(kind: Kind, source: str) -> Path:
     if path.suffix in (".yaml", ".yml"):
         raise UserError(f"{what} file {source}: no such file.")
     raise UserError(unknown(what, source, names(kind)) + " Or give the path of a YAML file.")
+
+
+def own_class(field: str, name: str, kind: str) -> Any:
+    """The object that module:Class names in the value of a field, imported also from this folder.
+
+    `kind` says what it must be. Importing a module runs it.
+
+    Raises:
+        UserError: if the name is no such one, came in a packed study, or cannot be imported.
+    """
+    if name.startswith(UNPACKED):
+        code = name.removeprefix(UNPACKED)
+        raise UserError(
+            f'{field} "{code}" is code that a packed study names, and such code runs only if you '
+            f"name it yourself: look at it, then give --{field} {code}."
+        )
+    module, colon, attribute = name.partition(":")
+    if not colon or ":" in attribute:
+        raise UserError(f'{field} must be package.module:Class of {kind}, got "{name}".')
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:  # the nas-search script has neither
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f'{field} "{name}" cannot be imported: {reason}.') from None

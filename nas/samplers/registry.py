@@ -6,7 +6,6 @@ a new sampler, seeded by the study's seed and the candidate's number, so its mem
 """
 
 import hashlib
-import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError, unknown
+from nas.resources import own_class
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.jozefowicz import Jozefowicz
 from nas.samplers.propose import Proposer, RandomWalk
@@ -78,19 +78,16 @@ def find_sampler(
         return SAMPLERS[name]
     if name in PROPOSERS:
         return partial(PROPOSERS[name], space=space, config=config, n_turns=n_turns)
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise UserError(unknown("sampler", name, NAMES) + " Or module:Class of your own.")
-    try:
-        maker = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f'sampler "{name}" cannot be imported: {error}.') from None
+    maker = own_class("sampler", name, "an optuna BaseSampler")
     if isinstance(maker, type) and issubclass(maker, Proposer):
         return partial(maker, space=space, config=config, n_turns=n_turns)
     try:
         made = maker(seed=0)
     except TypeError as error:
-        raise UserError(f'sampler "{name}" must be made by {attribute}(seed=…): {error}.') from None
+        made_by = name.partition(":")[2]
+        raise UserError(f'sampler "{name}" must be made by {made_by}(seed=…): {error}.') from None
     if not isinstance(made, BaseSampler):
         raise UserError(f'sampler "{name}" must make an optuna BaseSampler, got {type(made)}.')
     return lambda seed: maker(seed=seed)

@@ -13,6 +13,7 @@ from nas.errors import UserError, check_fields, refuse_credentials
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
+from nas.resources import UNPACKED
 from nas.samplers.evolution import EvolutionConfig
 from nas.spaces.base import Space
 from nas.tasks.base import Task
@@ -77,14 +78,34 @@ class StudyConfig(RunConfig):
         """The study's folder."""
         return Path(self.studies) / self.study
 
+    @property
+    def code(self) -> dict[str, str]:
+        """The fields that name code of the user's, which is imported."""
+        return {"tasks.module.path": self.tasks.module.path} if "module" in self.tasks.use else {}
+
     def check(self) -> None:
+        check_study_name(self.study)
+        refuse_credentials("storage", self.storage)
+        refuse_credentials("tracking_uri", self.tracking_uri)
+        self._check_code()
         super().check()
         check_devices(self.devices)
         self.cluster.check()
-        check_study_name(self.study)
         seconds("storage_wait", self.storage_wait)
-        refuse_credentials("storage", self.storage)
-        refuse_credentials("tracking_uri", self.tracking_uri)
+
+    def _check_code(self) -> None:
+        """Refuse a study that was begun with other code before any of it is imported."""
+        if not self.code:
+            return
+        from nas.study.opening import stored_definition
+
+        definition = stored_definition(self.study, url_of(self.folder, self.storage))
+        for field_name, now in self.code.items():
+            was: Any = definition
+            for part in field_name.split("."):
+                was = was.get(part, {})
+            if definition and was != now and not now.startswith(UNPACKED):
+                raise other_definition(self.study, field_name, was or "none", now)
 
 
 @dataclass(frozen=True)
@@ -119,6 +140,10 @@ class SearchConfig(StudyConfig):
     """Settings a task that each of its cells is tried on; 0: protocol.n_settings."""
     confirm_tasks: tuple[str, ...] = ()
     """Its tasks, such as ones that the search did not use; those of the search if empty."""
+
+    @property
+    def code(self) -> dict[str, str]:
+        return super().code | ({"sampler": self.sampler} if ":" in self.sampler else {})
 
     def check(self) -> None:
         super().check()
@@ -165,6 +190,14 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         "settings": described(config.settings),
         **device_kind(config.devices, config.cluster),
     }
+
+
+def other_definition(study: str, name: str, was: object, now: object) -> UserError:
+    """The error for a study that is gone on with by another definition, in the field `name`."""
+    return UserError(
+        f"study {study} was begun with {name} = {was}, not {now}: use another --study name, or the "
+        "same configuration."
+    )
 
 
 def url_of(folder: Path, storage: str) -> str:

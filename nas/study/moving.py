@@ -16,6 +16,7 @@ import yaml
 from sqlalchemy.exc import IntegrityError
 
 from nas.errors import SearchError, UserError
+from nas.resources import UNPACKED
 from nas.study.location import StudyLocation
 from nas.study.lock import is_locked
 from nas.study.opening import load, open_storage
@@ -23,6 +24,8 @@ from nas.study.storage import StudyStorage, storage_of
 from nas.study.storage_errors import storage_errors_explained
 from nas.study.study import CONFIGURATION
 
+CODE = ("sampler", "tasks.module.path")
+"""Fields that may name code."""
 KEPT = ("winner", "weights", "inputs")
 """Folders of a study that are copied to another folder."""
 
@@ -63,7 +66,8 @@ class Source:
         """The text of config.yaml, from the folder or, on another machine, the storage."""
         path = self.location.folder / "config.yaml"
         if self.folder() is None or not path.is_file():
-            return self._stored_configuration()
+            text = self._stored_configuration()
+            return dumped(without_code(parsed(text, "its configuration"))) if text else ""
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
@@ -218,6 +222,25 @@ def with_files(fields: Mapping[str, Any], change: Callable[[str], str]) -> dict[
         if isinstance(fields.get(field), list):
             changed[field] = [change(str(name)) for name in fields[field]]
     return changed
+
+
+def without_code(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration that others may have written, so that it runs and reaches nothing of theirs.
+
+    Code that it names is marked as not the user's own; no cluster and no tracking store is kept.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in fields.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            kept[key] = without_code(value, f"{name}.")
+        elif name in CODE and ":" in str(value) and not str(value).startswith(UNPACKED):
+            kept[key] = f"{UNPACKED}{value}"
+        elif name == "tracking_uri" and value != "off":
+            kept[key] = ""
+        else:
+            kept[key] = 0 if name == "workers" and isinstance(value, str) else value
+    return kept
 
 
 def _write_configuration(text: str, made: Path, target: StudyLocation, folder: Path | None) -> None:

@@ -52,6 +52,15 @@ def load(name: str, url: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
 
 
+def stored_definition(name: str, url: str) -> dict[str, Any]:
+    """The definition that a study was begun with; empty if there is none that can be read."""
+    try:
+        definition: dict[str, Any] = load(name, url).user_attrs.get("definition", {})
+    except UserError:
+        return {}
+    return definition
+
+
 @contextmanager
 def _foreign_tables_explained(url: str, *, read_only: bool) -> Iterator[None]:
     """Turn Optuna's errors for a database with other tables than its own into one sentence."""

@@ -1,8 +1,9 @@
 """One file of a study, to keep or to send: `pack` writes it, `unpack` opens it anywhere.
 
 It is a ZIP file: manifest.json with a SHA-256 for each member and the study's digest, study.db,
-config.yaml, winner/, the files that the configuration names, and a note on licences. Nothing in it
-is run or unpickled, and no member's name decides where a file is written.
+config.yaml, winner/, the files that the configuration names, and a note on licences. It holds data
+only: nothing in it is run or unpickled, code that its configuration names runs only if the user
+names it too, and no member's name decides where a file is written.
 """
 
 import hashlib
@@ -22,14 +23,18 @@ from typing import Any
 from nas.errors import UserError, hidden
 from nas.study.config import check_study_name
 from nas.study.location import StudyLocation, wanted
-from nas.study.moving import dumped, opened, parsed, put, with_files
+from nas.study.moving import dumped, opened, parsed, put, with_files, without_code
 from nas.study.provenance import provenance
 
 logger = logging.getLogger(__name__)
 
 FORMAT = "nas study 1"
 MANIFEST, DATABASE, CONFIG, NOTE = "manifest.json", "study.db", "config.yaml", "LICENCES.md"
-MEMBER = re.compile(r"study\.db|config\.yaml|LICENCES\.md|(winner|inputs)/\w[\w.-]*")
+DATA = "cell csv json md pdf png safetensors svg txt yaml".split()
+"""The ends of names of files in winner/ and inputs/, of which Python imports none."""
+MEMBER = re.compile(
+    rf"study\.db|config\.yaml|LICENCES\.md|(winner|inputs)/\w[\w.-]*\.({'|'.join(DATA)})"
+)
 """Names of members; none leads out of a folder."""
 MOST_MANIFEST_BYTES = 10_000_000
 BLOCK = 1 << 20
@@ -87,8 +92,8 @@ def _winner_of(folder: Path) -> dict[str, Path]:
     for name, path in paths.items():
         if not (path.is_file() and MEMBER.fullmatch(name)):
             raise UserError(
-                f"{name} cannot be packed: files there have names of letters, digits, "
-                '".", "_" and "-"; move it elsewhere.'
+                f"{name} cannot be packed: files there are data ({', '.join(DATA)}) with names of "
+                'letters, digits, ".", "_" and "-"; move it elsewhere.'
             )
     return paths
 
@@ -153,8 +158,8 @@ def _configuration(folder: Path, file: Path) -> str:
         came = source.startswith("inputs/") and MEMBER.fullmatch(source)
         return str(folder / source) if came and (folder / source).is_file() else source
 
-    changed = with_files(parsed(text, f"{CONFIG} of {file}"), here)
-    return dumped(changed) if changed else ""
+    read = without_code(parsed(text, f"{CONFIG} of {file}"))
+    return dumped(with_files(read, here)) if read else ""
 
 
 # --- the file ---
@@ -227,7 +232,10 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
     check_study_name(known[1])
     for name in members:
         if not MEMBER.fullmatch(name):
-            raise UserError(f'{file} is no packed study: "{hidden(name)}" is no name of a member.')
+            raise UserError(
+                f'{file} is no packed study: "{hidden(name)}" is no name of a member, which are '
+                f"data ({', '.join(DATA)}) and stay in their folders."
+            )
     if sorted(names) != sorted([MANIFEST, *members]) or DATABASE not in members:
         raise UserError(f"{file} is damaged or was changed: its members are not those it lists.")
     assert isinstance(read, dict)

@@ -23,7 +23,7 @@ from nas.errors import UserError, hidden
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import Judgement
 from nas.samplers.propose import PROPOSED
-from nas.study.config import url_of
+from nas.study.config import other_definition, url_of
 from nas.study.opening import load, load_or_create
 from nas.study.storage import storage_of
 from nas.study.storage_errors import Retrying, damaged, storage_errors_explained
@@ -239,11 +239,7 @@ def open_study(
     if stored is None:
         study.set_user_attr("definition", plain)
     elif difference := _difference(stored, plain):
-        field_name, was, now = difference
-        raise UserError(
-            f"study {name} was begun with {field_name} = {was}, not {now}: use another --study "
-            "name, or the same configuration."
-        )
+        raise other_definition(name, *difference)
     return Study(name, folder, study)
 
 

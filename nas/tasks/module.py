@@ -1,17 +1,15 @@
 """The data of a LightningDataModule, named by its import path, with a declared head."""
 
 import functools
-import importlib
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import yaml
 
 from nas.errors import UserError, counted
+from nas.resources import own_class
 from nas.tasks import labelled, sequences
 from nas.tasks.base import SPLITS, Split
 from nas.tasks.labelled import Array, DeclaredHead, LabelledTask, read_lengths
@@ -88,19 +86,8 @@ def _read(task: Module) -> Data:
 
 def _instance(task: Module) -> Any:
     """Make the object that the path and the arguments name."""
-    where = f"tasks.{task.name}"
-    if not (place := task.path) or place.count(":") != 1:
-        raise UserError(
-            f"{where}.path must be package.module:Class of a LightningDataModule, "
-            f'got "{task.path}".'
-        )
-    name, _, attribute = place.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:  # the nas-search script has neither
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        kind = getattr(importlib.import_module(name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f'{where}.path: "{place}" cannot be imported: {_reason(error)}.') from None
+    where, place = f"tasks.{task.name}", task.path
+    kind = own_class(f"{where}.path", place, "a LightningDataModule")
     missing = [n for n in ("setup", "train_dataloader", "val_dataloader") if not hasattr(kind, n)]
     if missing:
         raise UserError(
@@ -116,7 +103,7 @@ def _instance(task: Module) -> Any:
         return kind(**given)
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"{where}.arguments: {attribute} does not take them: {_reason(error)}."
+            f"{where}.arguments: {place.partition(':')[2]} does not take them: {_reason(error)}."
         ) from None
 
 
