@@ -17,6 +17,7 @@ from nas.report.files import write_files
 from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.nearest import nearest
+from nas.zoo.usage import call_of, twin_of
 
 FILES = ("cell.svg", "cell.tex", "cell.png")
 WIDTH = 100
@@ -89,6 +90,7 @@ def lines(cell: Cell, input_size: int, hidden_size: int) -> Iterator[str]:
     yield ""
     names = ", ".join(state.name for state in cell.states)
     yield f"states: {len(cell.states)} ({names})"
+    yield f"in code: {call_of(cell)}, as {twin_of(cell)}"
     n_params = cell.n_params(input_size, hidden_size)
     sizes = f"D = {input_size} and H = {hidden_size}"
     yield f"parameters: {formula(cell)} = {n_params:,} for {sizes}"

@@ -10,6 +10,7 @@ import pytest
 
 import nas
 from nas.compare.command import parse as parse_compare
+from nas.nn.trained import TrainedModel
 from nas.study.parse import parse
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -73,7 +74,9 @@ def test_a_table_is_searched_on(tmp_path: Path) -> None:
     winner = next((tmp_path / "studies" / "own_csv").glob("winner/*.safetensors"), None)
     if "Winner:" in said:
         assert winner is not None
-        assert nas.load(winner).input_size == nas.load(winner).hidden_size
+        model = nas.load(winner)
+        assert isinstance(model, TrainedModel)
+        assert model.meaning.columns == ("heater", "outside", "room")
 
 
 @pytest.mark.process

@@ -34,6 +34,7 @@ def test_what_it_says_of_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
         "    return tanh(linear(r * h, x)) * z + h * (1 - z)",
         "",
         "states: 1 (h)",
+        "in code: y, h = rnn(x), as torch.nn.GRU: its state h is a tensor",
         "parameters: 3 D H + 3 H² + 3 H = 18,624 for D = 32 and H = 64",
         "a step: 39,744 FLOPs, 2 stages of matrix products, one after the other",
         "known: it is mut3; the nearest other is gru_chung: update gate reads tanh(h)",

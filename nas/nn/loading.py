@@ -17,9 +17,11 @@ from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.attention import AttentionModel
 from nas.nn.budget import count_params
+from nas.nn.meaning import meaning_of
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.nn.settings import described_stacking
+from nas.nn.trained import TrainedModel
 from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
 
 Model = SequenceModel | AttentionModel
@@ -41,10 +43,12 @@ class Loaded:
         return self.module if isinstance(self.module, RNN) else self.module.rnn
 
 
-def load(source: str | Path, task: str = "") -> RNN:
-    """Return the trained layers of a study's winner, as a `nas.RNN` in evaluation mode.
+def load(source: str | Path, task: str = "") -> TrainedModel | RNN:
+    """Return a study's winner as a whole model: raw data in, the data's own units and names out.
 
-    A model with attention gives the layers that read a source from its first symbol on.
+    It is in evaluation mode, `model.predict(data)` answers, and `model.rnn` are its layers, which
+    take the place of torch.nn.LSTM. Layers that were registered without a task come back as a
+    `nas.RNN`.
 
     `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a registered
     model (`models:/NAME@champion`, `models:/NAME/3`) or the run that it was registered with
@@ -54,11 +58,27 @@ def load(source: str | Path, task: str = "") -> RNN:
     Raises:
         UserError: if there are no such weights or the file is not of this kind.
     """
-    return read(source, task).rnn
+    return whole(read(source, task), str(source))
+
+
+def whole(loaded: Loaded, named: str) -> TrainedModel | RNN:
+    """Return a network that was read with what its data mean; layers without a task as they are.
+
+    Raises:
+        UserError: if the description, of what `named` is, does not fit the network.
+    """
+    if isinstance(loaded.module, RNN):
+        return loaded.module
+    try:
+        meaning = meaning_of(loaded.described, loaded.module.interface)
+    except (UserError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"weights {named} do not fit their description: {reason}.") from None
+    return TrainedModel(loaded.module, meaning, loaded.described.get("measured"))
 
 
 def load_model(source: str | Path, task: str = "") -> Model:
-    """Do as `load`, and return the embedding and the output layer of the task around the layers."""
+    """Do as `load`, and return the network alone, whose features and numbers are normalised."""
     loaded = read(source, task)
     if isinstance(loaded.module, RNN):
         raise UserError(f"{source} holds layers without a task: load them with nas.load.")

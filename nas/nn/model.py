@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nas.cell.cell import Cell
 from nas.nn.budget import head_size, map_sizes
@@ -78,7 +79,20 @@ class Network(nn.Module):
 class SequenceModel(Network):
     """Predictor at each step: reads tokens (time, batch) or features (time, batch, inputs)."""
 
-    def forward(self, inputs: Tensor, state: States | None) -> tuple[Tensor, States]:
+    def forward(
+        self, inputs: Tensor, state: States | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, States]:
+        """Return the scores, and the states after the last step of each sequence.
+
+        `lengths`, (batch,), says how many steps of each sequence count where they are padded at
+        their end; scores of the others mean nothing.
+        """
+        if lengths is not None:
+            embedded = self.embedding(inputs)
+            packed = pack_padded_sequence(embedded, lengths.cpu(), enforce_sorted=False)
+            y, state = self.rnn(packed, state)
+            padded, _ = pad_packed_sequence(y, total_length=len(inputs))
+            return self.head(self.dropout(padded)), state
         if self.interface.tokens:
             outputs, state = self.rnn.forward_tokens(inputs, self.embedding.weight, state)
         else:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from nas.cell.reader import loads
 from nas.errors import HIDDEN, UserError, hidden
 from nas.record.recorder import Recorder, described
 from nas.report import recording as report_recording
@@ -21,6 +22,7 @@ from nas.study.visit import n_runs
 from nas.tasks.base import Task
 from nas.tasks.levels import levels_of
 from nas.zoo.tracking import effective_uri
+from nas.zoo.usage import call_of, twin_of
 
 COMPLETE_RECORDS_S = 60.0
 """Seconds to wait for MLflow after a complete search."""
@@ -71,8 +73,13 @@ def conclude(
         session.say(line)
     if best is not None:
         folder = study.folder / "winner"
-        session.say(f"Winner: {folder}; use it in place of torch.nn.LSTM:")
-        session.say(f'    import nas; rnn = nas.RNN("{folder}", input_size, hidden_size)')
+        cell = loads(best.visit.cell)
+        session.say(f"Winner: {folder}; in place of {twin_of(cell)}:")
+        session.say(
+            f'    import nas; rnn = nas.RNN("{folder}", input_size, hidden_size); {call_of(cell)}'
+        )
+        session.say("With its weights, a whole model that reads the data as they are:")
+        session.say(f'    model = nas.load("{folder}", task="{plan.protocol.tasks[0].name}")')
     if page is not None:
         session.say(f"Report: {page}")
     uri = plan.config.tracking_uri

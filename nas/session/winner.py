@@ -19,6 +19,7 @@ from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.tasks.base import Task
 from nas.workers.local import Workers
+from nas.zoo.usage import call_of, twin_of
 
 KEPT = 3
 """How many of the best cells keep their weights during a search, so that the disk stays small."""
@@ -117,7 +118,8 @@ def _weights(
 
 def _readme(row: Row, study: Study, folder: Path, trained: list[str]) -> str:
     ratios = "\n".join(f"| {task} | {ratio:.3f} |" for task, ratio in row.ratios.items())
-    loads_each = "\n".join(f'rnn = nas.load("{folder}", task="{task}")' for task in trained)
+    cell = loads(row.visit.cell)
+    loads_each = "\n".join(f'model = nas.load("{folder}", task="{task}")' for task in trained)
     return f"""# {row.name}
 
 The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, the smallest ratio
@@ -134,11 +136,15 @@ to the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parame
 ## Reuse it
 
 ```python
+import torch
+
 import nas
 
-# Fresh weights, with the signature of torch.nn.LSTM:
+# Fresh weights, in place of {twin_of(cell)}:
 rnn = nas.RNN("{folder}", input_size=32, hidden_size=64)
-# The weights found by the search:
+{call_of(cell, "torch.zeros(35, 8, 32)")}  # x is (time, batch, input_size)
+# The models found by the search; model.predict(data) takes the data as they are and answers in
+# their names and units, model.rnn are the layers:
 {loads_each}
 ```
 

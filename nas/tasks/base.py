@@ -140,6 +140,11 @@ class Window:
     """Named sets of positions, whose accuracies are reported beside the metric."""
 
 
+Answers = Literal["each step", "last step", "next symbol"]
+"""Where a model of a task answers: at each step, at the last one of a sequence, or, if each next
+symbol is predicted, with the symbol that follows the last one."""
+
+
 def at_the_end(inputs: NDArray[Any], targets: NDArray[Any], n_scored: int) -> Window:
     """Make a fresh window of whole examples of which only the last `n_scored` steps are scored."""
     scored = np.zeros(inputs.shape[:2], dtype=np.bool_)
@@ -251,6 +256,14 @@ class Task(ABC):
                 f"tasks.{self.name}: {fields} gives {n_examples} different examples, but three "
                 f"splits that share none need at least {FEWEST_EXAMPLES}: raise one of them."
             )
+
+    @property
+    def answers(self) -> Answers:
+        """Where a model answers, as the first validation window shows it."""
+        window = next(iter(self.windows("validation", seed=0)))
+        if window.fresh and (window.scored.sum(0) == 1).all() and len(window.scored) > 1:
+            return "last step"
+        return "next symbol" if self.interface.predicts_next else "each step"
 
     def missing(self) -> str:
         """Say which data would have to be fetched first; return "" if all are here."""

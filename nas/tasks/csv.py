@@ -146,6 +146,7 @@ def _forecast(task: Csv, features: _Features, wanted: NDArray[np.float64], sha25
     interface = Interface(len(names), len(task.target), "gaussian", tokens=False)
     legend = {"features": list(names), **inputs.described(), "targets": list(task.target)}
     legend |= {**targets.described("target_"), "horizon": task.horizon}
+    legend |= {"group": task.group} if task.group else {}
     is_read = set(task.target) <= set(names)
     last = np.array([names.index(name) for name in task.target]) if is_read else None
     return Data(interface, pieces, sha256, legend, last)
@@ -166,6 +167,7 @@ def _classified(task: Csv, features: _Features, labels: NDArray[np.str_], sha256
     pieces = {split: Pieces(*rows, *part, warmup) for split, part in parts.items()}
     interface = Interface(len(features.names), len(classes), tokens=False)
     legend = {"features": list(features.names), **inputs.described(), "classes": classes.tolist()}
+    legend |= {"label": task.label, **({"group": task.group} if task.group else {})}
     return Data(interface, pieces, sha256, legend)
 
 

@@ -17,6 +17,7 @@ from nas.errors import UserError
 from nas.tasks.base import (
     ERROR,
     SPLITS,
+    Answers,
     Baseline,
     Head,
     Interface,
@@ -93,6 +94,10 @@ class SequenceTask(Task):
     @property
     def interface(self) -> Interface:
         return self.data.interface
+
+    @property
+    def answers(self) -> Answers:
+        return "each step" if self.data.parts["train"].scored.all() else "last step"
 
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         """Yield batches of pieces: in training in a random order, all before any comes again; else

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ class StringStreams(Task):
         examples = self.examples(split, generator(self, split, seed, epoch))
         streams = lay(examples, self.symbols, self.batch_size, length)
         return cut(streams, self.window, *self.positions(streams))
+
+    def legend(self) -> dict[str, Any]:
+        return {"characters": self.symbols}
 
     def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         return ngram.accuracy(self, seed, split, order=2)

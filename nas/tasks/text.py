@@ -1,7 +1,7 @@
 """Text: predict the next character of a file."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from nas.errors import UserError
 from nas.tasks.base import Interface, interface_of
@@ -57,3 +57,6 @@ class Text(SharesOfText):
 
     def content(self) -> str:
         return self.corpus.sha256
+
+    def legend(self) -> dict[str, Any]:
+        return {"characters": self.corpus.characters}

@@ -1,5 +1,6 @@
 """Words: predict the next word of a file."""
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -17,6 +18,15 @@ from nas.tasks.streams import Tokens
 UNKNOWN, END = "<unk>", "<eos>"
 """The tokens for words outside the vocabulary, and for ends of lines."""
 LOSS = Metric("loss", WORD_LOSS, higher_is_better=False)
+
+
+@dataclass(frozen=True)
+class WordForm:
+    """How a text is cut into words; the fields are those of the task."""
+
+    split_at: Literal["punctuation", "space"]
+    lower_case: bool
+    lines: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Words(SharesOfText):
         return _tokens(self)[2]
 
     def legend(self) -> dict[str, Any]:
-        return {"words": list(self.vocabulary)}
+        return {"words": list(self.vocabulary), **dataclasses.asdict(_form(self))}
 
 
 @functools.lru_cache(maxsize=4)
@@ -77,7 +87,7 @@ def _tokens(task: Words) -> tuple[tuple[str, ...], Tokens, str]:
     """Return the vocabulary, the text as tokens, and the SHA-256 of the text."""
     text = text_of(task.path, f"tasks.{task.name}.path")
     read = text.lower() if task.lower_case else text
-    words = _words(read, task)
+    words = words_in(text, _form(task))
     train = words[: task.bounds(len(words))[1]]
     known = (word for word in commonest_first(train) if word != UNKNOWN)
     vocabulary = (UNKNOWN, *itertools.islice(known, task.most_words))
@@ -90,9 +100,15 @@ def _tokens(task: Words) -> tuple[tuple[str, ...], Tokens, str]:
     return vocabulary, tokens, digest
 
 
-def _words(text: str, task: Words) -> list[str]:
-    find = _word(_marks(text)).findall if task.split_at == "punctuation" else str.split
-    if not task.lines:
+def _form(task: Words) -> WordForm:
+    return WordForm(task.split_at, task.lower_case, task.lines)
+
+
+def words_in(text: str, form: WordForm) -> list[str]:
+    """Cut a text into words."""
+    text = text.lower() if form.lower_case else text
+    find = _word(_marks(text)).findall if form.split_at == "punctuation" else str.split
+    if not form.lines:
         return find(text)
     return [word for line in text.splitlines() for word in (*find(line), END)]
 

@@ -166,6 +166,7 @@ def _weights(run: Run, work: Work, key: str) -> bytes | None:
         "num_layers": run.settings.num_layers,
         **described_stacking(run.settings.stacking),
         "settings": described(run.settings),
+        "answers": work.task.answers,
         **({"legend": legend} if (legend := work.task.legend()) else {}),
     }
     return save(run.best_weights, {"nas": json.dumps(described_as, sort_keys=True)})

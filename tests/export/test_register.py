@@ -80,7 +80,7 @@ def test_a_registered_model_comes_back(source: str, seed: int) -> None:
     for name, tensor in load_model(source).state_dict().items():
         assert torch.equal(tensor, wanted[name])
     assert nas.cell(source) == ZOO["mut1"]
-    assert isinstance(nas.load(source), RNN)
+    assert isinstance(nas.load(source).rnn, RNN)
 
 
 def test_a_run_gives_the_cell_and_the_weights() -> None:
@@ -88,7 +88,7 @@ def test_a_run_gives_the_cell_and_the_weights() -> None:
     assert nas.cell(f"runs:/{run_id}") == ZOO["mut1"]
     wanted = model(0).rnn.state_dict()
     assert all(
-        torch.equal(wanted[k], v) for k, v in nas.load(f"runs:/{run_id}").state_dict().items()
+        torch.equal(wanted[k], v) for k, v in nas.load(f"runs:/{run_id}").rnn.state_dict().items()
     )
 
 

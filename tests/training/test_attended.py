@@ -68,7 +68,7 @@ def test_the_weights_sent_back_have_the_best_metric(tmp_path: Path, task: Task) 
     assert accuracy(model, task, "test") == best.test
     assert all(
         torch.equal(ours, theirs)
-        for ours, theirs in zip(load(path).parameters(), model.rnn.parameters(), strict=True)
+        for ours, theirs in zip(load(path).rnn.parameters(), model.rnn.parameters(), strict=True)
     )
     with pytest.raises(UserError, match=r"a model with attention has no plain file, graph or sig"):
         find(str(path))
