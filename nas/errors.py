@@ -6,7 +6,7 @@ Commands print the sentence and exit with code 2; libraries see an ordinary exce
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -33,6 +33,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun, such as "1 cell" or "1,200 cells"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """The names as in "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 NUMBER = r"-?(?:inf|\d+(?:\.\d+)?(?:e-?\d+)?)"

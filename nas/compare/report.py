@@ -15,6 +15,8 @@ from nas.report.text import markdown as markdown_of
 from nas.statistics.anova import N_TREES
 from nas.statistics.intervals import shown_p
 from nas.study.leaderboard import BASELINES
+from nas.tasks.levels import below
+from nas.tasks.resolution import ENOUGH, resolution_of
 
 SEEDS_NOTE = (
     "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "
@@ -158,6 +160,27 @@ def _caveats(comparison: Comparison) -> Iterator[str]:
                 )
         if on.levels.why:
             yield f"{on.task.name}: {on.levels.missing}."
+        means = {cell.name: float(np.mean(cell.values)) for cell in on.cells}
+        if sentence := below(on.task, means, on.levels):
+            yield sentence
+        if sentence := _few_examples(comparison, on):
+            yield sentence
+
+
+def _few_examples(comparison: Comparison, on: OnTask) -> str:
+    """A sentence on how few examples of test a task's metric rests on; empty if they are many."""
+    seed = comparison.seeds[0] if comparison.seeds else 0
+    examples = resolution_of(on.task, seed, "test")
+    if examples is None or not examples.is_coarse:
+        return ""
+    apart = ""
+    if examples.step is not None:
+        apart = f", and a difference of less than {ENOUGH * examples.step:.3g} is that of fewer "
+        apart += f"than {ENOUGH} of them, which other data may turn round"
+    return (
+        f"The {examples.metric.name} on {on.task.name} is {examples.described}{apart}: seeds vary "
+        "the training, and not this test split."
+    )
 
 
 def _tables(comparison: Comparison) -> Iterator[tuple[str, Table]]:

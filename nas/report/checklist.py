@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.errors import counted, hidden
+from nas.errors import counted, hidden, joined
 from nas.report.cost import differences
 from nas.report.document import Code, Section, Table, Text
-from nas.report.facts import Facts, joined
+from nas.report.facts import Facts
 from nas.study.leaderboard import BASELINES
 
 Answer = Literal["yes", "no", "in part"]

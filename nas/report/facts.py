@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from nas.tasks import TASKS
 from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
 from nas.tasks.levels import Levels, levels_of
+from nas.tasks.resolution import Resolution, resolution_of
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ class Facts:
     def levels(self) -> dict[str, Levels]:
         """The levels of each task that need no network, on the validation split."""
         return {task.name: levels_of(task, self.config.seed) for task in self.tasks}
+
+    @cached_property
+    def resolutions(self) -> dict[str, Resolution]:
+        """The examples that each task's metric rests on, where its data are here."""
+        known = {task.name: resolution_of(task, self.config.seed) for task in self.tasks}
+        return {name: resolution for name, resolution in known.items() if resolution}
 
     def reached(self, row: Row | None, task: Task) -> float | None:
         """The metric of a cell on a task, which its score comes from."""
@@ -199,11 +206,6 @@ def _runs_of(visit: "Visit", evaluated: "Evaluated") -> Iterator[Run]:
         # 5,000 candidates have a million epochs, of which a report needs the number.
         bare = dataclasses.replace(outcome, curve=())
         yield Run(*about, evaluated.seed, settings, bare, len(outcome.curve))
-
-
-def joined(names: Sequence[str]) -> str:
-    """The names as in "a, b and c"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def number(value: float | None, form: str = ".3f") -> str:

@@ -132,7 +132,7 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         metrics,
         {**params, "tasks": ", ".join(tasks)},
         (),
-        _note(verdict(rows, facts.n_settings), rows, tasks),
+        _note(verdict(rows, facts.n_settings, facts.resolutions), rows, tasks),
         {"leaderboard.csv": _leaderboard_csv(rows, tasks), **files},
         step=sum(visit.judgement is not None for visit in facts.visits),
     )

@@ -1,12 +1,15 @@
 """The leaderboard of a study and its cells, beside what needs no network."""
 
+from collections.abc import Iterator
+
 from nas.cell.reader import loads
-from nas.errors import counted
+from nas.errors import counted, joined
 from nas.protocol.judgement import score_of
-from nas.report.document import Card, Items, Section, Table, Text
-from nas.report.facts import Facts, joined, number
-from nas.study.leaderboard import BASELINES, Row, verdict
-from nas.tasks.levels import BLIND
+from nas.report.document import Card, Items, Part, Section, Table, Text
+from nas.report.facts import Facts, number
+from nas.study.leaderboard import BASELINES, Row, shown_ratio, verdict
+from nas.tasks.levels import BLIND, below
+from nas.tasks.resolution import ENOUGH
 
 MOST_ROWS = 30
 """Rows of the leaderboard, baselines and included cells aside."""
@@ -36,8 +39,19 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     ]
     if facts.seen.running:
         items.insert(0, "the search is running: this is what was there when the report was made")
-    standing = Text(verdict(facts.rows, facts.n_settings))
-    return Section("Where it stands", (standing, Text(NO_CLAIM), Items(items)))
+    standing = Text(verdict(facts.rows, facts.n_settings, facts.resolutions))
+    parts: list[Part] = [standing, *_too_little(facts), Text(NO_CLAIM), Items(items)]
+    return Section("Where it stands", parts)
+
+
+def _too_little(facts: Facts) -> Iterator[Text]:
+    """A sentence for each task on which a cell is worse than a predictor without a network."""
+    shown = [row for row in (facts.winner, *map(facts.row_of, facts.baselines)) if row]
+    for task in facts.protocol.tasks:
+        values = {row.name: facts.reached(row, task) for row in shown}
+        known = {name: value for name, value in values.items() if value is not None}
+        if sentence := below(task, known, facts.levels[task.name]):
+            yield Text(sentence)
 
 
 def board(facts: Facts, against: Facts | None) -> Section:
@@ -49,8 +63,9 @@ def board(facts: Facts, against: Facts | None) -> Section:
     caption = (
         f"{len(shown):,} of {counted(len(ranked), 'judged cell')}; task columns are ratios to the "
         "GRU, n = 1 seed; of each task, the best of all settings that were tried counts, whose "
-        "largest number is given; ms are of training a minibatch with the best settings, on a "
-        "machine that did other work too."
+        "largest number is given; brackets say so where a cell and the GRU are apart by fewer "
+        f"than {ENOUGH} examples, which is no evidence; ms are of training a minibatch with the "
+        "best settings, on a machine that did other work too."
     )
     head = ("", "cell", "kind", "score", *tasks, "settings", "parameters", "ms", "training s",
             "ended at")  # fmt: skip
@@ -68,7 +83,7 @@ def _board_row(facts: Facts, rank: int, row: Row, tasks: list[str]) -> tuple[str
         row.name,
         row.kind,
         number(row.score),
-        *(number(row.ratios.get(task)) for task in tasks),
+        *(shown_ratio(row, task, facts.resolutions) or number(None) for task in tasks),
         str(facts.most_settings(row.key)),
         f"{row.n_params:,}",
         number(facts.step_ms(row.key), ".2f"),
@@ -106,11 +121,14 @@ def _reached(facts: Facts) -> Table:
         simple = ", ".join(f"{level.name} {level.value:.4g}" for level in levels.shown)
         reached = (number(facts.reached(row, task), ".4g") for row in columns)
         metric = f"{task.metric.name}, {task.metric.unit}, {better} is better"
-        rows.append((task.name, metric, *reached, simple or f"not computed: {levels.why}"))
+        resolution = facts.resolutions.get(task.name)
+        examples = resolution.described if resolution else ""
+        simple = simple or f"not computed: {levels.why}"
+        rows.append((task.name, metric, examples, *reached, simple))
     return Table(
         "What the ratios are of, on the validation split, n = 1 seed; a simple predictor is fitted "
         "on the training split.",
-        ("task", "metric", *names, "without a network"),
+        ("task", "metric", "examples", *names, "without a network"),
         tuple(rows),
     )
 

@@ -2,6 +2,7 @@
 
 from nas.command_line import EXIT_INTERRUPTED
 from nas.session.conclude import command, conclude, interrupted, recording
+from nas.session.few_examples import warnings
 from nas.session.plan import plan
 from nas.session.session import Session, open_session
 from nas.session.winner import WeightStore
@@ -27,6 +28,8 @@ def search(config: SearchConfig) -> int:
         comparison = confirm.confirming(config)  # a wrong field is an error before the search
     with open_session(made) as session:
         session.say(description(session))
+        for warning in warnings(made.protocol):
+            session.say(warning)
         try:
             _carry_out(session)
         except KeyboardInterrupt:

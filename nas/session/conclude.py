@@ -11,6 +11,7 @@ from nas.record.recorder import Recorder, described
 from nas.report import recording as report_recording
 from nas.report.facts import facts_of
 from nas.report.write import files_in, report
+from nas.session.few_examples import resolutions
 from nas.session.progress import counts, funnel, table_of
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner
@@ -20,7 +21,8 @@ from nas.study.location import OpenedStudy
 from nas.study.rejections import set_aside
 from nas.study.visit import n_runs
 from nas.tasks.base import Task
-from nas.tasks.levels import levels_of
+from nas.tasks.levels import below, levels_of
+from nas.tasks.resolution import resolution_of
 from nas.zoo.tracking import effective_uri
 from nas.zoo.usage import call_of, twin_of
 
@@ -68,7 +70,8 @@ def conclude(
     best = write_winner(study, plan.protocol, weights, session.workers)
     page = _report(session, recorder) if recorder else None
     rows = leaderboard(study.finished(), plan.baselines)
-    session.console.print(table_of(rows, list(plan.config.tasks.use)))
+    known = resolutions(plan.protocol)
+    session.console.print(table_of(rows, list(plan.config.tasks.use), resolutions=known))
     for line in _lines(session, rows, used_up):
         session.say(line)
     if best is not None:
@@ -111,9 +114,12 @@ def _lines(session: Session[SearchConfig], rows: Sequence[Row], used_up: str) ->
     study, plan, best = session.study, session.plan, winner(rows)
     drawn = [visit for visit in study.finished() if visit.kind == "drawn"]
     yield f"{counts(drawn)}: {funnel(drawn)}."
-    yield verdict(rows, plan.protocol.n_tried(best.visit.turn if best else 0))
+    n_tried = plan.protocol.n_tried(best.visit.turn if best else 0)
+    yield verdict(rows, n_tried, resolutions(plan.protocol))
     for task in plan.protocol.tasks:
         yield levels(task, rows, plan.config.seed)
+        if warning := below(task, _reached(task, rows), levels_of(task, plan.config.seed)):
+            yield f"Warning: {warning}"
     yield from set_aside(study.visits)
     if used_up == "runs":
         budget = plan.config.run_budget
@@ -134,20 +140,26 @@ def _used_up(what: str, how: str) -> str:
 
 def levels(task: Task, rows: Sequence[Row], seed: int) -> str:
     """What the best cell, GRU and LSTM reached on a task, beside what needs no network."""
-    scored = [row for row in rows if not row.rejected]
-    best = next((row for row in scored if row.kind != "baseline"), None)
-    reached: dict[str, float] = {}
-    for row in [row for row in scored if row.kind == "baseline" or row is best]:
-        value = row.visit.judgement.best.get(task.name) if row.visit.judgement else None
-        if value is not None:
-            reached[row.name] = value
-    simple = levels_of(task, seed)
-    reached |= {level.name: level.value for level in simple.shown}
+    simple, examples = levels_of(task, seed), resolution_of(task, seed)
+    reached = _reached(task, rows) | {level.name: level.value for level in simple.shown}
     better = "more" if task.metric.higher_is_better else "less"
     numbers = ", ".join(f"{name} {task.metric.shown(value)}" for name, value in reached.items())
     why = f"; simple predictors are not computed: {simple.why}" if simple.why else ""
+    few = f"; {examples.described}" if examples and examples.is_coarse else ""
     metric = task.metric
-    return f"{task.name}, {metric.name} ({metric.unit}, {better} is better): {numbers}{why}."
+    return f"{task.name}, {metric.name} ({metric.unit}, {better} is better): {numbers}{why}{few}."
+
+
+def _reached(task: Task, rows: Sequence[Row]) -> dict[str, float]:
+    """The metrics of the best cell and of the baselines on a task, by their names."""
+    scored = [row for row in rows if not row.rejected]
+    best = next((row for row in scored if row.kind != "baseline"), None)
+    reached = {
+        row.name: row.visit.judgement.best.get(task.name)
+        for row in scored
+        if (row.kind == "baseline" or row is best) and row.visit.judgement
+    }
+    return {name: value for name, value in reached.items() if value is not None}
 
 
 def interrupted(session: Session[SearchConfig]) -> str:

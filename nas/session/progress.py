@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.session.coordinator import Coordinator, Observer
-from nas.study.leaderboard import Row
+from nas.study.leaderboard import ALL_FINE, Resolutions, Row, shown_ratio
 from nas.study.rejections import describe
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
@@ -184,7 +184,9 @@ def funnel(finished: list[Visit]) -> str:
     return f"{scored} scored{rejected}" + (f", {aside} set aside" if aside else "")
 
 
-def table_of(rows: list[Row], tasks: list[str], most: int = 15) -> Table:
+def table_of(
+    rows: list[Row], tasks: list[str], most: int = 15, resolutions: Resolutions = ALL_FINE
+) -> Table:
     """The leaderboard; baselines are always shown."""
     title = "Leaderboard: ratios to the GRU, above 1 is better"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
@@ -194,7 +196,7 @@ def table_of(rows: list[Row], tasks: list[str], most: int = 15) -> Table:
         if rank > most and row.kind == "candidate":
             continue
         score = "-" if row.score is None else f"{row.score:.3f}"
-        ratios = [f"{row.ratios[t]:.3f}" if t in row.ratios else "" for t in tasks]
+        ratios = [shown_ratio(row, task, resolutions) for task in tasks]
         name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
         cost = (f"{row.n_params:,}", f"{row.seconds:.0f}")
         table.add_row(str(rank), name, score, *ratios, *cost, row.stage if row.rejected else "")

@@ -169,6 +169,8 @@ def verdict(difference: Difference, task: str, metric: str) -> str:
     if gain is None or difference.n < FEWEST:
         return f"{first} and {other} on {task}: no claim from fewer than {FEWEST} seeds ({seeds})."
     test = f"{seeds}, corrected p = {shown_p(difference.corrected)}"
+    if gain.low == gain.high == 0:
+        return f"{first} and {other} on {task}: a tie, {metric} is the same ({test})."
     if not difference.is_claimed:
         return (
             f"{first} and {other} on {task}: no evidence of a difference ({metric} better by "

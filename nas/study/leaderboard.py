@@ -1,16 +1,23 @@
 """The cells of a search by rank, the verdict on the best, and why the others were rejected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nas.protocol.requests import REFERENCE
+from nas.tasks.resolution import ENOUGH, Resolution
 
 if TYPE_CHECKING:  # it imports Optuna, and --help must not wait for that
     from nas.study.visit import Visit
 
 BASELINES = (REFERENCE, "lstm")
 """Cells of the zoo that every study measures first."""
+MOST_TIED = 5
+
+Resolutions = Mapping[str, Resolution]
+"""The resolution of each task's validation split, by the task's name."""
+ALL_FINE: Resolutions = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -90,22 +97,80 @@ def winner(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.kind != "baseline" and not row.rejected), None)
 
 
-def verdict(rows: Sequence[Row], n_settings: int) -> str:
-    """A sentence on whether anything beat the GRU on this budget, and one on its limits."""
+def shown_ratio(row: Row, task: str, resolutions: Resolutions = ALL_FINE) -> str:
+    """A cell's ratio to the GRU on a task, such as "1.016 (1 of 64 sequences)" where the two are
+    apart by a few examples; empty if it has none."""
+    ratio = row.ratios.get(task)
+    if ratio is None:
+        return ""
+    few = _few(row, task, resolutions)
+    return f"{ratio:.3f} ({few})" if few else f"{ratio:.3f}"
+
+
+def _few(row: Row, task: str, resolutions: Resolutions) -> str:
+    """The few examples by which a cell and the GRU are apart on a task, or "tie"; else empty."""
+    value = _reached(row, task)
+    if task not in resolutions or value is None or row.name == REFERENCE:
+        return ""
+    return resolutions[task].shown(value, row.ratios[task])
+
+
+def _reached(row: Row, task: str) -> float | None:
+    judgement = row.visit.judgement
+    return judgement.best.get(task) if judgement else None
+
+
+def _is_tied(row: Row, other: Row, resolutions: Resolutions) -> bool:
+    """Whether two cells have the same metric on every task, as far as its examples can tell."""
+    pairs = [(_reached(row, task), _reached(other, task), task) for task in other.ratios]
+    return all(
+        a is not None and b is not None and task in resolutions and resolutions[task].tied(a, b)
+        for a, b, task in pairs
+    )
+
+
+def verdict(rows: Sequence[Row], n_settings: int, resolutions: Resolutions = ALL_FINE) -> str:
+    """A sentence on whether anything beat the GRU on this budget, and further ones on its limits.
+
+    `resolutions` are those of the tasks: with them, ties and differences of few examples are told.
+    """
     best = winner(rows)
     budget = f"on this budget ({n_settings} setting{'s' if n_settings > 1 else ''} a task, 1 seed)"
     if best is None:
         return f"No candidate was scored, so none beat the GRU {budget}."
     assert best.score is not None
-    if best.score > 1:
+    # Ratios above 1 on all tasks are needed to be ahead: the closest decides, which is the score.
+    closest = min(best.ratios, key=lambda task: best.ratios[task])
+    few = _few(best, closest, resolutions)
+    apart = f"by {few} on {closest}, where fewer than {ENOUGH} are no evidence"
+    if few == "tie":
+        first = f"No candidate beat the GRU {budget}: the best, {best.name}, ties with it, score "
+    elif best.score > 1 and few:
+        first = f"{best.name} is ahead of the GRU {budget}, {apart}: its worst ratio is "
+    elif best.score > 1:
         first = f"{best.name} beat the GRU {budget}: its worst ratio over the tasks is "
     else:
-        first = f"No candidate beat the GRU {budget}: the best, {best.name}, scores "
+        behind = f" is behind {apart}, and" if few else ""
+        first = f"No candidate beat the GRU {budget}: the best, {best.name},{behind} scores "
     better = [
         f"{r.name} {r.score:.3f}" for r in rows if r.kind == "baseline" and (r.score or 0) > 1
     ]
     baselines = f" Of the baselines, {', '.join(better)} did better than the GRU." if better else ""
     return (
-        f"{first}{best.score:.3f}.{baselines} A search result is not yet a comparison: scores were "
-        "maximised on the validation split of one seed, so the best of many is flattered by chance."
+        f"{first}{best.score:.3f}.{_ties(best, rows, resolutions)}{baselines} A search result is "
+        "not yet a comparison: scores were maximised on the validation split of one seed, so the "
+        "best of many is flattered by chance."
     )
+
+
+def _ties(best: Row, rows: Sequence[Row], resolutions: Resolutions) -> str:
+    """A sentence on the scored cells that are tied with the best one; empty if none is."""
+    tied = [
+        row.name
+        for row in rows
+        if row is not best and not row.rejected and _is_tied(row, best, resolutions)
+    ]
+    if not tied:
+        return ""
+    more = f" and {len(tied) - MOST_TIED:,} more" if len(tied) > MOST_TIED else ""
+    return f" Tied with it on every task: {', '.join(tied[:MOST_TIED])}{more}."

@@ -218,6 +218,11 @@ class Task(ABC):
         `batch_size` streams; the last ones of validation and test may have fewer.
         """
 
+    @property
+    def reads_pieces(self) -> bool:
+        """Whether a window is a piece of a longer sequence, not a whole one."""
+        return False
+
     def n_windows(self, split: Split) -> int:
         """Return the number of windows of one epoch of a split, at most."""
         return self.batches_per_epoch if split == "train" else self.validation_batches

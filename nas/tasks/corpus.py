@@ -62,6 +62,10 @@ class CorpusTask(Task):
         """Return all tokens of a split."""
 
     @property
+    def reads_pieces(self) -> bool:
+        return True
+
+    @property
     def metric(self) -> Metric:
         return self.loss if self.metric_name == "loss" else ACCURACY
 

@@ -74,6 +74,10 @@ class Csv(OwnSequenceTask):
         return "gaussian" if self.goal == "forecast" else "categorical"
 
     @property
+    def reads_pieces(self) -> bool:
+        return self.goal == "forecast" or self.label_of == "row"
+
+    @property
     def data(self) -> Data:
         """The rows of the table, split and normalised; they are read once in a process."""
         return _data(self)

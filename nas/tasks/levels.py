@@ -5,9 +5,10 @@ it says so.
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.errors import UserError
+from nas.errors import UserError, joined
 from nas.tasks.base import Baseline, Split, Task
 
 BLIND = "blind guess"
@@ -38,6 +39,26 @@ class Levels:
             return ()
         blind = Baseline(BLIND, self.chance)
         return (blind,) if self.baseline.name == BLIND else (self.baseline, *self.others, blind)
+
+
+def below(task: Task, reached: Mapping[str, float], levels: Levels) -> str:
+    """Say which networks are worse than the simple predictor on a task, and what may help; return
+    "" if none is. `reached` are their metrics, by their names, on the split of the levels."""
+    simple = levels.baseline
+    if simple is None:
+        return ""
+    worse = [name for name, value in reached.items() if task.metric.better(simple.value, value)]
+    if not worse:
+        return ""
+    flag = f"--tasks.{task.name}"
+    return (
+        f"{joined(worse)} {'is' if len(worse) == 1 else 'are'} worse on {task.name} than a "
+        f"predictor without a network ({simple.name}, {task.metric.shown(simple.value)}): what was "
+        "trained so little says nothing of cells. Train longer "
+        f"({flag}.epochs {4 * task.epochs}), on more minibatches ({flag}.batches_per_epoch "
+        f"{4 * task.batches_per_epoch}) or at other rates (--settings.learning_rate, "
+        "--settings.optimizer adamw), under a new --study name."
+    )
 
 
 def levels_of(task: Task, seed: int, split: Split = "validation") -> Levels:

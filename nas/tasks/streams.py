@@ -34,6 +34,10 @@ class StringStreams(Task):
     def interface(self) -> Interface:
         return interface_of(len(self.symbols))
 
+    @property
+    def reads_pieces(self) -> bool:
+        return True
+
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         length = self.n_windows(split) * self.window + 1
         examples = self.examples(split, generator(self, split, seed, epoch))

@@ -102,3 +102,25 @@ def test_the_picture_has_both_on_the_scale_of_the_cells(simple: float, inside: b
     assert texts[n + 1].get_text() == "← 0.0625"
     marks = [tuple(line.get_data()) for line in panel.lines if line.get_marker() == "D"]
     assert [(x[0], y[0]) for x, y in marks] == ([(0.5, n)] if inside else [])
+
+
+def test_few_examples_of_test_are_said_beside_the_verdicts() -> None:
+    """Two batches of three streams; of 210 scored steps one weighs 1/210, six of them 0.0286."""
+    few = compared(Known(n_params=(9000,), validation_batches=2, batch_size=3))
+    sentence = (
+        "The accuracy on xml is of 210 scored steps in 6 windows, one step weighs 0.00476, and a "
+        "difference of less than 0.0286 is that of fewer than 6 of them, which other data may turn "
+        "round: seeds vary the training, and not this test split."
+    )
+    assert sentence in report.sentences(few)
+    assert not any("scored steps" in line for line in report.sentences(compared(Known())))
+
+
+def test_cells_below_the_simple_predictor_are_said_to_have_learnt_too_little() -> None:
+    below = report.sentences(compared(Known(n_params=(9000,), simple=0.7)))
+    (sentence,) = (line for line in below if "predictor without a network" in line)
+    assert "gru" in sentence
+    assert "(1-gram, 0.7)" in sentence
+    assert "--tasks.xml.epochs 40" in sentence
+    above = report.sentences(compared(Known(n_params=(9000,), simple=0.1)))
+    assert not any("predictor without a network" in line for line in above)

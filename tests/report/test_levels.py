@@ -55,10 +55,13 @@ def test_the_leaderboard_ends_with_their_ratios_to_the_gru(known: Facts) -> None
 
 def test_a_table_holds_the_metrics_themselves(known: Facts) -> None:
     _, reached = tables(results.board(known, None))
-    assert reached.head == ("task", "metric", "hostile", "gru", "lstm", "without a network")
+    names = ("hostile", "gru", "lstm")
+    assert reached.head == ("task", "metric", "examples", *names, "without a network")
     xml, text = (next(row for row in reached.rows if row[0] == name) for name in ("xml", "text"))
-    assert xml[2:] == ("0.6", "0.5", "0.45", "2-gram 0.25, blind guess 0.1")
-    assert text[2:] == ("1.818", "2", "1.818", "5-gram 2.5, blind guess 4")
+    # 20 batches of 20 streams, 35 steps each
+    assert xml[2] == "of 14,000 scored steps in 400 windows, one step weighs 7.14e-05"
+    assert xml[3:] == ("0.6", "0.5", "0.45", "2-gram 0.25, blind guess 0.1")
+    assert text[3:] == ("1.818", "2", "1.818", "5-gram 2.5, blind guess 4")
     assert "more is better" in xml[1]
     assert "less is better" in text[1]
 

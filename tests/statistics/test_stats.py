@@ -182,6 +182,10 @@ def test_verdicts() -> None:
         "corrected p = 0.004)."
     )
     worse = Difference("mut1", "gru", 10, Interval(-0.3, -0.5, -0.1), 0.002, 0.004)
+    equal = differences({"mut1": [0.0] * 6}, "gru")["mut1"]
+    assert verdict(equal, "xml", "accuracy") == (
+        "mut1 and gru on xml: a tie, accuracy is the same (n = 6 seeds, corrected p = 1)."
+    )
     assert "mut1 is worse than gru on xml: loss by 0.3000 [0.1000, 0.5000]" in verdict(
         worse, "xml", "loss"
     )

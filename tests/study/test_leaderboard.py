@@ -6,8 +6,10 @@ import pytest
 
 from nas.protocol.evaluation import Cost, Outcome
 from nas.protocol.judgement import Judgement
-from nas.study.leaderboard import leaderboard, verdict, winner
+from nas.study.leaderboard import leaderboard, shown_ratio, verdict, winner
 from nas.study.visit import Evaluated, Kind, Visit
+from nas.tasks.base import ACCURACY
+from nas.tasks.resolution import Resolution
 
 BASELINES = ("key of gru", "key of lstm")
 numbers = itertools.count()
@@ -138,3 +140,80 @@ def test_the_winner_is_the_best_scored_cell_that_is_no_baseline() -> None:
 def test_the_verdict_says_what_was_found(visits: list[Visit], sentence: str) -> None:
     assert verdict(leaderboard(visits, BASELINES), 2).startswith(sentence)
     assert "(1 setting a task, 1 seed)" in verdict(leaderboard(visits, BASELINES), 1)
+
+
+# --- what few examples can tell ---
+
+OF_64 = {"vowels": Resolution(ACCURACY, "sequence", 64, 64)}
+
+
+def told(name: str, right: int, kind: Kind = "drawn", gru: int = 60) -> Visit:
+    """A cell that is right on so many of 64 sequences, of which the GRU has 60."""
+    made = visit(name, right / gru, kind)
+    reached = {"vowels": right / 64}
+    made.judgement = Judgement("scored", reached, {"vowels": right / gru}, right / gru, right / gru)
+    return made
+
+
+GRU = told("gru", 60, "given")
+
+
+@pytest.mark.parametrize(
+    ("visits", "first", "second"),
+    [
+        (
+            [GRU, told("a", 61), told("b", 59)],
+            "a is ahead of the GRU on this budget (2 settings a task, 1 seed), by 1 of 64 "
+            "sequences on vowels, where fewer than 6 are no evidence: its worst ratio is 1.017.",
+            "A search result",
+        ),
+        (
+            [GRU, told("a", 61), told("b", 61), told("lstm", 61, "given"), told("c", 58)],
+            "a is ahead of the GRU on this budget (2 settings a task, 1 seed), by 1 of 64 "
+            "sequences on vowels, where fewer than 6 are no evidence: its worst ratio is 1.017.",
+            "Tied with it on every task: b, lstm. Of the baselines, lstm 1.017 did better",
+        ),
+        (
+            [GRU, told("a", 60), told("b", 59)],
+            "No candidate beat the GRU on this budget (2 settings a task, 1 seed): the best, a, "
+            "ties with it, score 1.000.",
+            "Tied with it on every task: gru. A search",
+        ),
+        (
+            [GRU, told("a", 58)],
+            "No candidate beat the GRU on this budget (2 settings a task, 1 seed): the best, a, is "
+            "behind by 2 of 64 sequences on vowels, where fewer than 6 are no evidence, and scores "
+            "0.967.",
+            "A search result",
+        ),
+        (
+            [told("gru", 50, "given", 50), told("a", 56, gru=50)],
+            "a beat the GRU on this budget (2 settings a task, 1 seed): its worst ratio over the "
+            "tasks is 1.120.",
+            "A search result",
+        ),
+    ],
+    ids=["ahead by one", "three are tied", "a tie with the GRU", "behind by two", "ahead by six"],
+)
+def test_the_verdict_counts_a_small_difference_in_examples(
+    visits: list[Visit], first: str, second: str
+) -> None:
+    rows = leaderboard(visits, BASELINES)
+    said = verdict(rows, 2, OF_64)
+    assert said.startswith(f"{first} {second}")
+
+
+def test_many_ties_are_not_all_named() -> None:
+    visits = [GRU, *(told(f"cell{n}", 61) for n in range(9))]
+    rows = sorted(leaderboard(visits, BASELINES), key=lambda row: row.name)
+    assert "Tied with it on every task: cell1, cell2, cell3, cell4, cell5 and 3 more. " in verdict(
+        rows, 2, OF_64
+    )
+
+
+def test_ratios_are_followed_by_a_difference_of_few_examples() -> None:
+    rows = leaderboard([GRU, told("a", 61), told("b", 60), told("c", 54)], BASELINES)
+    shown = [shown_ratio(row, "vowels", OF_64) for row in rows]
+    assert shown == ["1.017 (1 of 64 sequences)", "1.000 (tie)", "1.000", "0.900"]
+    assert [shown_ratio(row, "vowels") for row in rows] == ["1.017", "1.000", "1.000", "0.900"]
+    assert shown_ratio(rows[0], "another", OF_64) == ""
