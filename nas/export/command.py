@@ -97,7 +97,7 @@ def export(given: argparse.Namespace) -> int:
 def _write_plain(source: "Source", out: Path, command: str) -> None:
     """Write the plain file, and the weights of a trained model beside it."""
     from nas.export.plain import plain_file
-    from nas.export.source import Sizes, module_of, trained, weights
+    from nas.export.source import Sizes, module_of, plain_weights, trained
 
     model = trained(source)
     write_file(out, plain_file(source.cell, command, model))
@@ -105,7 +105,7 @@ def _write_plain(source: "Source", out: Path, command: str) -> None:
     print(f"{out}: needs {needs}; `python {out}` tests it.")
     if model is not None:
         beside = out.with_suffix(".safetensors")
-        write_file(beside, weights(*module_of(source, Sizes())))
+        write_file(beside, plain_weights(*module_of(source, Sizes())))
         print(f"{beside}: its weights.")
 
 

@@ -21,8 +21,12 @@ BATCH = "batch_size"
 class Step(Graph):
     """The body of a layer's Scan, which shares the constants of the outer graph."""
 
-    def __init__(self, outer: Graph, layer: EagerCell, prefix: str) -> None:
+    def __init__(
+        self, outer: Graph, layer: EagerCell, prefix: str, *, masked: bool = False
+    ) -> None:
+        """With `masked`, sequences whose step is not real keep their states."""
         super().__init__(outer.cell)
+        self.masked = masked
         self.constants = outer.constants
         self.layer_cell, self.prefix = layer, prefix
         self.counts = any(outer.cell.nodes[i].op == "step" for i in outer.cell.live)
@@ -47,6 +51,10 @@ class Step(Graph):
             self.define(i)
         widths = [self.layer_cell.sizes[i] for i in cell.new_states]
         kept = [self.row(i, self._sized(i), out=True) for i in cell.new_states]
+        mask = f"{prefix}is_real"
+        if self.masked:
+            before = [self.names[i] for i, n in enumerate(cell.nodes) if n.op == "state"]
+            kept = [self.op("Where", mask, *pair) for pair in zip(kept, before, strict=True)]
         counter = [f"{prefix}step"] if self.counts else []
         if self.counts:
             kept.append(self.op("Add", f"{prefix}step", self.number(1.0)))
@@ -63,6 +71,8 @@ class Step(Graph):
 
         inputs = [*entering("state"), *(value(name, 1, 1) for name in counter)]
         inputs += entering("input", "vertical")
+        if self.masked:
+            inputs.append(helper.make_tensor_value_info(mask, TensorProto.BOOL, ("batch", 1)))
         outputs = [value(name, width) for name, width in zip(kept, widths, strict=False)]
         outputs += [value(name, 1, 1) for name in kept[len(widths) :]]
         outputs += [value(y, self._sized(cell.y)), *(value(name, hidden) for name in above)]

@@ -61,12 +61,12 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [out], **attributes))
         return out
 
-    def constant(self, name: str, value: Tensor | NDArray[Any]) -> str:
-        """Add a tensor, in float32 if its numbers are floating-point, and return its name."""
+    def constant(self, name: str, value: Tensor | NDArray[Any], *, exact: bool = False) -> str:
+        """Add a tensor and return its name; its numbers are float32, or float64 if `exact`."""
         from onnx import numpy_helper
 
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" and not exact:
             array = array.astype(np.float32)
         self.constants[name] = numpy_helper.from_array(array, name)
         return name

@@ -6,15 +6,12 @@ file, change `plain.py.jinja`; the tests run the files of the whole zoo.
 
 import keyword
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import torch
-from torch import Tensor
 
 from nas import __version__
 from nas.cell.cell import Cell, renamed
@@ -22,50 +19,11 @@ from nas.cell.count import size
 from nas.export.expressions import LINE, Equations, equations, number
 from nas.export.parameters import docstring, parameters, reset, size_code, wrapped
 from nas.export.sizes import fits, small_sizes
+from nas.export.trained import Trained, rendered
 from nas.nn.settings import Stacking
-from nas.tasks.base import Head, Interface
 
-SHOWN = 8
-"""Steps, and scores of the last step, by which a plain file checks its weights."""
 TAKEN = ("Tensor", "Sequence", "PackedSequence", "Path", "F", "None", "True", "False")
 """Names that the file uses itself."""
-SCORES: dict[Head, str] = {
-    "categorical": "logits of the classes",
-    "bernoulli": "logits of the bits",
-    "gaussian": "means",
-}
-MEANINGS: dict[Head, str] = {
-    "categorical": "softmax gives the probability of each class",
-    "bernoulli": "sigmoid gives the probability of each bit",
-    "gaussian": "outputs are numbers, normalised as in training",
-}
-
-
-def example(interface: Interface) -> Tensor:
-    """The input by which a plain file checks its weights."""
-    if interface.tokens:
-        return torch.arange(min(SHOWN, interface.inputs)).unsqueeze(1)
-    n = interface.inputs
-    return torch.linspace(-1, 1, SHOWN * n).view(SHOWN, 1, n)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained model, for its description in the file."""
-
-    task: str
-    about: str
-    """A sentence on what the task predicts."""
-    symbols: str
-    """The character of each token; empty if unknown."""
-    interface: Interface
-    hidden_size: int
-    num_layers: int
-    scores: tuple[float, ...]
-    """The first scores of the last step of `example`."""
-    legend: str = ""
-    """Lines that describe the inputs and outputs."""
-    stacking: Stacking = "plain"
 
 
 def class_name(cell: Cell) -> str:
@@ -88,7 +46,7 @@ def plain_file(cell: Cell, command: str, trained: Trained | None = None) -> str:
 def classes(cell: Cell, stacking: Stacking, trained: Trained | None = None) -> str:
     """The classes and functions of a cell, without the imports that they need."""
     e = equations(cell)
-    text = _template().render(
+    text = _template("plain.py.jinja").render(
         cell=cell,
         name=class_name(cell),
         stacking=stacking,
@@ -101,16 +59,32 @@ def classes(cell: Cell, stacking: Stacking, trained: Trained | None = None) -> s
         test=_test_sizes(cell),
         size_code=size_code,
         wrapped=wrapped,
-        trained=trained,
+        trained=_model(cell, trained) if trained else "",
         **_states(cell, e),
-        **(_trained(trained) if trained else {}),
+        **(rendered(trained) if trained else {}),
     )
     return text.strip("\n")
 
 
+def _model(cell: Cell, trained: Trained) -> str:
+    """The part of the file that a trained model has."""
+    states = _states(cell, equations(cell))
+    width = states["y_width"]
+    return (
+        _template("trained.py.jinja")
+        .render(
+            name=class_name(cell),
+            state_type=states["state_type"],
+            output_width=trained.hidden_size if width in ("hidden", "input") else width,
+            **rendered(trained),
+        )
+        .strip("\n")
+    )
+
+
 @cache
-def _template() -> jinja2.Template:
-    path = Path(__file__).with_name("plain.py.jinja")
+def _template(name: str) -> jinja2.Template:
+    path = Path(__file__).with_name(name)
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -197,29 +171,16 @@ def _test_sizes(cell: Cell) -> dict[str, int]:
     }
 
 
-def _trained(trained: Trained) -> Mapping[str, str]:
-    """Code that only the file of a trained model has."""
-    ends = trained.interface
-    inputs = f"torch.arange({min(SHOWN, ends.inputs)}).unsqueeze(1)"
-    if not ends.tokens:
-        inputs = f"torch.linspace(-1, 1, {SHOWN * ends.inputs}).view({SHOWN}, 1, {ends.inputs})"
-    return {
-        "symbols": _symbols(trained.symbols) if trained.symbols else "",
-        "scores": "logits of the next token" if ends.predicts_next else SCORES[ends.head],
-        "example": inputs,
-        "expected": ", ".join(f"{value:.5f}" for value in trained.scores),
-    }
-
-
 def _imports(body: str) -> str:
-    lines = ["import math"] if "math." in body else []
+    lines = [f"import {n}" for n, use in (("math", "math."), ("re", "re.findall(")) if use in body]
     lines.append("from collections.abc import Sequence")
     lines += ["from pathlib import Path"] if "Path(" in body else []
     lines += ["", "import torch", "import torch.nn.functional as F"]
     lines += ["from safetensors.torch import load_file"] if "load_file(" in body else []
     lines += ["from torch import Tensor, nn"]
-    names = "PackedSequence, pack_sequence, unpack_sequence"
-    return "\n".join([*lines, f"from torch.nn.utils.rnn import {names}", ""])
+    known = ("pack_padded_sequence", "pack_sequence", "pad_packed_sequence", "pad_sequence")
+    names = ["PackedSequence", *(n for n in known if f"{n}(" in body), "unpack_sequence"]
+    return "\n".join([*lines, wrapped_import("torch.nn.utils.rnn", names), ""])
 
 
 def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
@@ -229,7 +190,7 @@ def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
     lines += [f"    {line}" for line in str(renamed(cell, cell.name, doc="")).splitlines()]
     lines += ["", *_paragraphs(cell)]
     if trained:
-        lines += ["", *_wrap(_about(trained)), *trained.legend.splitlines()]
+        lines += ["", *_about(trained)]
     lines += ["", f"Written by nas {__version__}, for the cell {cell.key}:", f"    {command}"]
     text = "\n".join(lines).replace("\\", "\\\\").replace('"""', r"\"\"\"")
     # Equations stay whole, so that they can be read back.
@@ -249,38 +210,40 @@ def _paragraphs(cell: Cell) -> Iterator[str]:
     )
 
 
+def wrapped_import(module: str, names: list[str]) -> str:
+    """An import on one line, or a name a line."""
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= LINE:
+        return line
+    return "\n".join([f"from {module} import (", *(f"    {name}," for name in names), ")"])
+
+
 def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else names[0]
 
 
-def _about(trained: Trained) -> str:
-    ends = trained.interface
-    text = f"Trained on the task {trained.task}: {trained.about.rstrip('.')}. "
-    n = ends.inputs
-    text += f"Tokens are 0 to {n - 1}" if ends.tokens else f"It reads {n} numbers"
-    text += ", places in SYMBOLS" if trained.symbols else ""
-    text += "" if ends.predicts_next else f"; {MEANINGS[ends.head]}"
-    return text + "; the weights are in the .safetensors file beside this one, load() reads them."
+def _about(trained: Trained) -> Iterator[str]:
+    """What a trained model was trained on, what goes in and what comes out."""
+    known = trained.meaning
+    text = f"Trained on the task {known.task}: {trained.about.rstrip('.')}. "
+    n = known.interface.inputs
+    if known.symbols:
+        text += "A text goes in as it is, its symbols are SYMBOLS"
+    elif known.interface.tokens:
+        text += f"Symbols 0 to {n - 1} go in"
+    else:
+        text += f"Rows of {'COLUMNS' if known.columns else f'{n} numbers'} go in as they are"
+    if known.interface.head == "gaussian":
+        text += f"; {'TARGETS' if known.targets else 'numbers'} come out in their units"
+        text += f", {known.horizon} steps ahead" if known.horizon else ""
+    elif known.classes:
+        text += "; CLASSES come out"
+    yield from _wrap(
+        f"{text}. The weights are in the .safetensors file beside this one, load() reads them."
+    )
+    if trained.note:
+        yield from _wrap(trained.note)
 
 
 def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, LINE, break_long_words=False, break_on_hyphens=False)
-
-
-def _symbols(symbols: str) -> str:
-    """The text as code, in pieces of a line each."""
-    pieces = [symbols[k : k + 40] for k in range(0, len(symbols), 40)]
-    if len(pieces) == 1:
-        return _quoted(symbols)
-    return "\n".join(["(", *(f"    {_quoted(piece)}" for piece in pieces), ")"])
-
-
-def _quoted(text: str) -> str:
-    """A string as a formatter writes it: in double quotes, unless that takes more escapes."""
-    code = repr(text + "'")[1:-1] if '"' not in text else repr(text)[1:-1]
-    if '"' not in text:
-        return f'"{code[: -1 if code.endswith(chr(39)) else None]}"'
-    plain = text.encode("unicode_escape").decode("ascii")
-    if text.count('"') > text.count("'"):
-        return "'" + plain.replace("'", "\\'") + "'"
-    return '"' + plain.replace('"', '\\"') + '"'

@@ -1,32 +1,31 @@
 """The thing to export: a cell alone, or a trained model with its results in its study."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from nas.cell.cell import Cell
 from nas.errors import SearchError, UserError
-from nas.export.plain import SHOWN, Trained, example
+from nas.export.trained import SHOWN, Trained, buffers_of, example
 from nas.nn.attention import AttentionModel
-from nas.nn.loading import RECORDED, Loaded, described_layers, read
+from nas.nn.loading import RECORDED, Loaded, described_layers, read, whole
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
+from nas.nn.trained import TrainedModel
 from nas.record.model import Registration
 from nas.study.leaderboard import leaderboard
 from nas.study.location import find_study
 from nas.study.parse import parse
 from nas.tasks import TASKS
-from nas.tasks import arithmetic as arithmetic_task
-from nas.tasks import xml as xml_task
 from nas.tasks.base import Task
 from nas.tasks.text import Text
 from nas.zoo.lookup import cell as look_up
-
-SYMBOLS = {"arithmetic": arithmetic_task.SYMBOLS, "xml": xml_task.SYMBOLS}
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Source:
     """The model with its weights; None for a cell alone."""
     folder: Path | None
     """The folder of a study's winner, if it is one."""
+    model: TrainedModel | RNN | None
+    """The weights with what its data mean; layers without a task as they are."""
 
 
 def find(named: str, task: str = "") -> Source:
@@ -56,11 +57,12 @@ def find(named: str, task: str = "") -> Source:
                 "nas.nn.loading.load_model reads it, and its cell can be exported."
             )
         folder = path if path.is_dir() else path.parent
-        recorded = named.startswith(RECORDED)
-        return Source(loaded.rnn.cell, loaded, None if recorded else folder)
+        place = None if named.startswith(RECORDED) else folder
+        loaded = _with_vocabulary(loaded, place)
+        return Source(loaded.rnn.cell, loaded, place, whole(loaded, named))
     if task:
         raise UserError(f'--task {task}: "{named}" is a cell alone, without weights of a task.')
-    return Source(look_up(named), None, None)
+    return Source(look_up(named), None, None, None)
 
 
 def _holds_weights(path: Path) -> bool:
@@ -72,54 +74,50 @@ def _holds_weights(path: Path) -> bool:
 
 def trained(source: Source) -> Trained | None:
     """A plain file's description of a model; None for a cell alone or layers without a task."""
-    if source.loaded is None or not isinstance(source.loaded.module, SequenceModel):
+    model = source.model
+    if not isinstance(model, TrainedModel):
         return None
-    model, described = source.loaded.module, source.loaded.described
-    name = str(described.get("task", ""))
-    ends = model.interface
+    known = model.meaning
     with torch.no_grad():
-        scores = model(example(ends), None)[0][-1, 0, :SHOWN]
-    about = TASKS[name].__doc__ if name in TASKS else ""
+        scores = model(example(known))[0].reshape(-1, known.interface.outputs)[-1]
+    if known.interface.head == "gaussian":
+        scores = (scores - model.target_means) / model.target_scales
+    about = TASKS[known.task].__doc__ if known.task in TASKS else ""
     return Trained(
-        name,
         " ".join((about or "next-symbol prediction").split("\n\n")[0].split()),
-        _symbols(source, name, ends.inputs),
-        ends,
+        known,
         model.rnn.hidden_size,
         model.rnn.num_layers,
-        tuple(scores.tolist()),
-        _legend(described.get("legend")),
+        tuple(scores[:SHOWN].tolist()),
         model.rnn.stacking,
     )
 
 
-def _legend(legend: object) -> str:
-    """The task's description of its inputs and outputs, a line each."""
-    if not isinstance(legend, dict):
-        return ""
-    return "\n".join(f"{name}: {json.dumps(value)}" for name, value in sorted(legend.items()))
+def _with_vocabulary(loaded: Loaded, folder: Path | None) -> Loaded:
+    """Add the characters of a text to a description that was written without them, if it is here.
+
+    The study's configuration names the text, and its version says that it is the same.
+    """
+    described = loaded.described
+    if described.get("task") != Text.name or "characters" in described.get("legend", {}):
+        return loaded
+    task = _task(folder, Text.name)
+    if not isinstance(task, Text) or task.version != described.get("task_version"):
+        return loaded
+    return replace(loaded, described={**described, "legend": task.legend()})
 
 
-def _symbols(source: Source, name: str, size: int) -> str:
-    """The character of each token, where the task is one of characters and known."""
-    symbols = SYMBOLS.get(name, "")
-    if name == Text.name and source.loaded is not None:
-        task = _task(source, name)
-        version = source.loaded.described.get("task_version")
-        if isinstance(task, Text) and task.version == version:
-            symbols = task.corpus.characters
-    return symbols if len(symbols) == size else ""
-
-
-def _task(source: Source, name: str) -> Task | None:
-    """The task as the study configured it."""
-    path = source.folder.parent / "config.yaml" if source.folder else None
+def _task(folder: Path | None, name: str) -> Task | None:
+    """The task as the study of a winner's folder configured it."""
+    path = folder.parent / "config.yaml" if folder else None
     if path is None or not path.is_file():
         return None
     try:
-        return parse([str(path)]).tasks.task(name)
+        task = parse([str(path)]).tasks.task(name)
+        _ = task.version
     except UserError:  # another version wrote it, or its text has gone
         return None
+    return task
 
 
 def results_of(source: Source) -> tuple[dict[str, float], dict[str, str]]:
@@ -149,18 +147,31 @@ def results_of(source: Source) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def registration(
-    source: Source, module: RNN | SequenceModel, described: dict[str, Any]
+    source: Source, module: RNN | TrainedModel, described: dict[str, Any]
 ) -> Registration:
     """The model with its results, as MLflow's registry keeps it."""
     metrics, tags = results_of(source)
     tags |= {} if source.loaded else {"nas.weights": "fresh"}
-    return Registration(weights(module, described), described, metrics, tags)
+    network = module if isinstance(module, RNN) else module.network
+    return Registration(weights(network, described), described, metrics, tags)
 
 
-def weights(module: RNN | SequenceModel, described: dict[str, Any]) -> bytes:
-    """The weights as safetensors with their description."""
-    tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    return save(tensors, {"nas": json.dumps(described, sort_keys=True)})
+def weights(
+    network: RNN | SequenceModel | AttentionModel,
+    described: dict[str, Any],
+    buffers: Mapping[str, Tensor] | None = None,
+) -> bytes:
+    """The weights, and buffers beside them, as safetensors with their description."""
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    return save(tensors | dict(buffers or {}), {"nas": json.dumps(described, sort_keys=True)})
+
+
+def plain_weights(model: RNN | TrainedModel, described: dict[str, Any]) -> bytes:
+    """The weights of a plain file: those of the network, and the buffers with scales."""
+    if isinstance(model, RNN):
+        return weights(model, described)
+    buffers = {name: getattr(model, name) for name, _ in buffers_of(model.meaning)}
+    return weights(model.network, described, buffers)
 
 
 @dataclass(frozen=True)
@@ -174,15 +185,14 @@ class Sizes:
     seed: int = 0
 
 
-def module_of(source: Source, sizes: Sizes) -> tuple[RNN | SequenceModel, dict[str, Any]]:
+def module_of(source: Source, sizes: Sizes) -> tuple[RNN | TrainedModel, dict[str, Any]]:
     """The trained module, or fresh layers, and the description of its weights.
 
     Raises:
         CellError: if the cell cannot have these sizes.
     """
-    if source.loaded is not None:
-        assert not isinstance(source.loaded.module, AttentionModel), "`find` refuses it"
-        return source.loaded.module, source.loaded.described
+    if source.loaded is not None and source.model is not None:
+        return source.model, source.loaded.described
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sizes.seed)
         rnn = RNN(

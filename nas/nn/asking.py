@@ -93,7 +93,7 @@ def _of_frame(frame: Any, meaning: Meaning) -> Asked:
         if name not in frame.columns:
             raise UserError(f"the rows: {unknown('column', name, list(map(str, frame.columns)))}")
     try:
-        rows = frame[list(names)].to_numpy(dtype=np.float64)
+        rows = frame[list(names)].to_numpy(dtype=np.float64, copy=True)
     except (TypeError, ValueError) as error:
         raise UserError(f"the columns {', '.join(names)} must be numbers: {error}.") from None
     if not meaning.group or meaning.group not in frame.columns:

@@ -21,7 +21,7 @@ from nas.nn.meaning import meaning_of
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.nn.settings import described_stacking
-from nas.nn.trained import TrainedModel
+from nas.nn.trained import BUFFERS, TrainedModel
 from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
 
 Model = SequenceModel | AttentionModel
@@ -129,7 +129,9 @@ def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -
         is_model = "vocabulary_size" in described or "interface" in described
         make = _model if is_model else _layers
         module = make(cell, described, stored)
-        module.load_state_dict(tensors)
+        # A plain file keeps scales as buffers; here they are those of the description.
+        own = {name: tensor for name, tensor in tensors.items() if name not in BUFFERS}
+        module.load_state_dict(own)
     except (UserError, RuntimeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(f"weights {path} do not fit their description: {reason}.") from None

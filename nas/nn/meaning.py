@@ -80,7 +80,11 @@ class Meaning:
         Raises:
             UserError: if the vocabulary is unknown or has no such character or word.
         """
-        symbols = text if self.words is None else words_in(text, self.words)
+        symbols: Sequence[str] = text
+        if self.words is not None:
+            words = words_in(text, self.words)
+            is_open = self.words.lines and text and not text.endswith("\n")
+            symbols = words[:-1] if is_open else words  # the last line goes on
         return self.tokens_of_symbols(symbols)
 
     def tokens_of_symbols(self, symbols: Sequence[str]) -> list[int]:

@@ -11,11 +11,12 @@ from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.nn.asking import Asked, Values, asked, given_back
 from nas.nn.attention import AttentionModel
-from nas.nn.meaning import Meaning
+from nas.nn.meaning import Meaning, Scale
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN, States
 
-HEADS = {"categorical": "probabilities of the classes", "bernoulli": "probabilities of the bits"}
+BUFFERS = ("input_means", "input_scales", "target_means", "target_scales")
+"""The names of the buffers that a whole model has besides its network."""
 
 
 class TrainedModel(nn.Module):
@@ -50,10 +51,9 @@ class TrainedModel(nn.Module):
         self.network = network
         self.meaning = meaning
         self.measured = dict(measured or {})
-        for name, scale in (("input", meaning.inputs), ("target", meaning.outputs)):
-            for kind in ("means", "scales"):
-                values = torch.tensor(getattr(scale, kind), dtype=torch.float64)
-                self.register_buffer(f"{name}_{kind}", values)
+        known = (*_of(meaning.inputs), *_of(meaning.outputs))
+        for name, values in zip(BUFFERS, known, strict=True):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
         self.train(network.training)
 
     @property
@@ -232,6 +232,10 @@ class TrainedModel(nn.Module):
         if known.interface.head == "categorical":
             return ("next",) if known.answers == "next symbol" else (known.label or "class",)
         return known.targets or [f"output_{k}" for k in range(known.interface.outputs)]
+
+
+def _of(scale: Scale) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return scale.means, scale.scales
 
 
 def last_step(scores: Tensor, lengths: Tensor | None) -> Tensor:

@@ -107,7 +107,7 @@ def _form(task: Words) -> WordForm:
 def words_in(text: str, form: WordForm) -> list[str]:
     """Cut a text into words."""
     text = text.lower() if form.lower_case else text
-    find = _word(_marks(text)).findall if form.split_at == "punctuation" else str.split
+    find = word_pattern(_marks(text)).findall if form.split_at == "punctuation" else str.split
     if not form.lines:
         return find(text)
     return [word for line in text.splitlines() for word in (*find(line), END)]
@@ -123,7 +123,7 @@ def _marks(text: str) -> str:
     return "".join(sorted(c for c in set(text) if unicodedata.category(c) in kinds))
 
 
-def _word(marks: str) -> re.Pattern[str]:
+def word_pattern(marks: str = "") -> re.Pattern[str]:
     """Return the pattern of a word, with its apostrophes, or of a sign of punctuation."""
     if not marks:
         return re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")

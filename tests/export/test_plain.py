@@ -189,6 +189,34 @@ def test_the_arguments_of_the_constructor_count(name: str) -> None:
         assert torch.equal(dropping(x)[0], dropping(x)[0])
 
 
+@pytest.mark.parametrize("name", [*ZOO, *WRITTEN])
+def test_an_empty_batch_gives_empty_results(name: str) -> None:
+    cell = CELLS[name]
+    n_inputs, hidden = small_sizes(cell)
+    plain = executed(cell)[class_name(cell)](n_inputs, hidden)
+    full, empty = (plain(torch.randn(5, batch, n_inputs)) for batch in (1, 0))
+    for some, none in zip(flat(full), flat(empty), strict=True):
+        assert none.shape == (some.shape[0], 0, some.shape[2])
+
+
+def flat(result: Any) -> list[Tensor]:
+    y, state = result
+    return [y, *([state] if isinstance(state, Tensor) else state)]
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_module_has_the_attributes_of_torchs(name: str) -> None:
+    arguments = {"num_layers": 2, "bias": False, "batch_first": True, "bidirectional": True}
+    ours = executed(ZOO[name])[class_name(ZOO[name])](3, 4, dropout=0.5, **arguments)
+    theirs = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[name](3, 4, dropout=0.5, **arguments)
+    for attribute in (
+        *("mode", "input_size", "hidden_size", "num_layers", "bias"),
+        *("batch_first", "dropout", "bidirectional", "proj_size"),
+    ):
+        assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
+    ours.flatten_parameters()
+
+
 def test_a_state_of_the_wrong_shape_is_refused() -> None:
     for name, state in (("lstm", (torch.zeros(1, 1, 4),) * 2), ("gru", torch.zeros(1, 1, 4))):
         plain = executed(ZOO[name])[class_name(ZOO[name])](3, 4)
