@@ -192,11 +192,14 @@ def test_the_arguments_of_the_constructor_count(name: str) -> None:
 @pytest.mark.parametrize("name", [*ZOO, *WRITTEN])
 def test_an_empty_batch_gives_empty_results(name: str) -> None:
     cell = CELLS[name]
-    n_inputs, hidden = small_sizes(cell)
-    plain = executed(cell)[class_name(cell)](n_inputs, hidden)
-    full, empty = (plain(torch.randn(5, batch, n_inputs)) for batch in (1, 0))
+    given = arguments(cell, torch.float64)
+    plain = executed(cell)[class_name(cell)](**given)
+    full, empty = (plain(torch.randn(5, batch, given["input_size"])) for batch in (1, 0))
     for some, none in zip(flat(full), flat(empty), strict=True):
         assert none.shape == (some.shape[0], 0, some.shape[2])
+    sum(tensor.sum() for tensor in flat(empty)).backward()
+    plain.batch_first = True
+    assert plain(torch.randn(0, 5, given["input_size"]))[0].shape[:2] == (0, 5)
 
 
 def flat(result: Any) -> list[Tensor]:
