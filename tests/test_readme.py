@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,6 +57,9 @@ def test_commands_of_the_search_are_accepted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.txt").write_text("to be or not to be, that is the question. " * 2000)
+    np.savez(tmp_path / "mine.npz", x=np.zeros((60, 5, 2)), y=np.arange(60) % 2)
+    rows = "".join(f"{n % 7}\n" for n in range(400))
+    (tmp_path / "sensor.csv").write_text(f"room\n{rows}")
     lines = [line for block in blocks("console") for line in block.splitlines()]
     searches = [
         line.split("#")[0].split()[3:] for line in lines if line.startswith("python -m nas.search")
@@ -69,6 +73,9 @@ def test_commands_of_the_search_are_accepted(
         "graphs",
         "both",
         "recipes",
+        "labels",
+        "folds",
+        "sensor",
         "quickstart",
         "quickstart-random",
         "replayed",

@@ -20,7 +20,7 @@ def warnings(protocol: Staged) -> Iterator[str]:
     """A sentence for each task of which one example decides whether a candidate is rejected.
 
     A candidate passes a task with `pass_ratio` of the GRU's metric, so that it may be behind by
-    1 - `pass_ratio`; where one example weighs more, it is rejected, or passes, by chance.
+    1 - `pass_ratio`; where one example weighs more, the filter can tell nothing.
     """
     if protocol.config.kind == "flat":
         return
@@ -33,14 +33,17 @@ def warnings(protocol: Staged) -> Iterator[str]:
                 f"Warning: {task.name} is validated on few examples, {examples.described}: one "
                 f"{examples.noun} weighs {1 / examples.n_examples:.3g}, more than the "
                 f"{float(margin):.3g} by which a candidate may be behind the GRU "
-                f"(1 - protocol.pass_ratio), so that it is rejected by chance. {_way_out(task)}"
+                f"(1 - protocol.pass_ratio): a single one can decide whether it is rejected. "
+                f"{_way_out(task)}"
             )
 
 
 def _way_out(task: Task) -> str:
     names = {field.name for field in fields(task)}
     flag = f"--tasks.{task.name}"
-    if "validation_share" in names:
+    if "folds" in names and not task.reads_pieces and len(task.in_folds()) == 1:
+        more = f"{flag}.folds 5 validates on all of them but those of test, in turn"
+    elif "validation_share" in names:
         more = f"{flag}.validation_share 0.3 validates on more of them"
     else:
         more = f"{flag}.validation_batches {10 * task.validation_batches} validates on more of them"

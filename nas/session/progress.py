@@ -189,6 +189,8 @@ def table_of(
 ) -> Table:
     """The leaderboard; baselines are always shown."""
     title = "Leaderboard: ratios to the GRU, above 1 is better"
+    if any("(" in shown_ratio(row, task, resolutions) for row in rows for task in tasks):
+        title += "; brackets: apart by so many of the validation examples"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("", "cell", "score", *tasks, "params", "s", "rejected at"):
         table.add_column(name, justify="left" if name in ("cell", "rejected at") else "right")
@@ -196,7 +198,7 @@ def table_of(
         if rank > most and row.kind == "candidate":
             continue
         score = "-" if row.score is None else f"{row.score:.3f}"
-        ratios = [shown_ratio(row, task, resolutions) for task in tasks]
+        ratios = [shown_ratio(row, task, resolutions, narrow=True) for task in tasks]
         name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
         cost = (f"{row.n_params:,}", f"{row.seconds:.0f}")
         table.add_row(str(rank), name, score, *ratios, *cost, row.stage if row.rejected else "")

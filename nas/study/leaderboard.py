@@ -97,13 +97,17 @@ def winner(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.kind != "baseline" and not row.rejected), None)
 
 
-def shown_ratio(row: Row, task: str, resolutions: Resolutions = ALL_FINE) -> str:
-    """A cell's ratio to the GRU on a task, such as "1.016 (1 of 64 sequences)" where the two are
-    apart by a few examples; empty if it has none."""
+def shown_ratio(
+    row: Row, task: str, resolutions: Resolutions = ALL_FINE, *, narrow: bool = False
+) -> str:
+    """A cell's ratio to the GRU on a task, such as "1.016 (1 of 64 sequences)", or "1.016 (1 of
+    64)" if it must be narrow, where the two are apart by a few examples; empty if it has none."""
     ratio = row.ratios.get(task)
     if ratio is None:
         return ""
     few = _few(row, task, resolutions)
+    if narrow:
+        few = " ".join(few.split()[:3])
     return f"{ratio:.3f} ({few})" if few else f"{ratio:.3f}"
 
 

@@ -14,7 +14,8 @@ USAGE = "python -m nas.search [CONFIG] [--FIELD VALUE ...]"
 DESCRIPTION = """Search for recurrent cells, or go on with a search: the same command resumes.
 
 CONFIG is an experiment that comes with nas ({experiments}) or the path of a YAML file; without it,
-quickstart. Every field of the configuration is a flag; --print_config shows all of them as YAML.
+quickstart. own_data is for data of your own, such as --tasks csv --tasks.csv.path FILE. Every field
+of the configuration is a flag; --print_config shows all of them as YAML.
 python -m nas.status STUDY says what a search is doing, while it runs and afterwards.
 """
 ALIASES = {"tasks": "tasks.use", "protocol": "protocol.kind"}

@@ -5,7 +5,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from nas.errors import UserError
 from nas.tasks import labelled, sequences
 from nas.tasks.base import SPLITS, Split, check_shares
+from nas.tasks.fields import ADDED
 from nas.tasks.files import file_bytes
 from nas.tasks.labelled import Array, DeclaredHead, LabelledTask
 from nas.tasks.sequences import Data, Places
@@ -53,6 +54,16 @@ class Arrays(LabelledTask):
     validation_share: float = 0.1
     """Share of the sequences, after the training part."""
     test_share: float = 0.1
+    folds: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
+    """At least 2: cross-validation. The sequences that are not of test are dealt into so many
+    parts, each in turn is validated on by a model trained on the others, and the metric is that of
+    all of them together; a run takes so many times as long. 0: one validation split."""
+    fold: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
+    """The only one of the `folds` that is validated on, from 1 on; 0: all in turn."""
+
+    @property
+    def shuffles(self) -> bool:
+        return self.split == "random"
 
     @property
     def data(self) -> Data:
@@ -65,7 +76,7 @@ class Arrays(LabelledTask):
         _ = self.data
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _data(task: Arrays) -> Data:
     field = f"tasks.{task.name}.path"
     if not task.path:

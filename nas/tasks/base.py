@@ -227,6 +227,11 @@ class Task(ABC):
         """Return the number of windows of one epoch of a split, at most."""
         return self.batches_per_epoch if split == "train" else self.validation_batches
 
+    def in_folds(self) -> "tuple[Task, ...]":
+        """Return the tasks whose metrics together are this one's: itself, or one for each fold of
+        a cross-validation."""
+        return (self,)
+
     def chance(self, split: Split = "validation") -> float:
         """Return the metric of blind guessing on a split: uniform over the classes or bits; for
         numbers always 0, to which the mean of the training part is normalised."""

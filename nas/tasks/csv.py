@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from nas.errors import UserError
 from nas.tasks import sequences
 from nas.tasks.base import SPLITS, Head, Interface, Split, bounds, check_shares
+from nas.tasks.fields import ADDED
+from nas.tasks.folds import folded
 from nas.tasks.sequences import (
     Data,
     OwnSequenceTask,
@@ -68,6 +70,12 @@ class Csv(OwnSequenceTask):
     """Share of the rows, or sequences, after the training part."""
     test_share: float = 0.1
     """Share of them at the end."""
+    folds: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
+    """At least 2: cross-validation. The sequences that are not of test are dealt into so many
+    parts, each in turn is validated on by a model trained on the others, and the metric is that of
+    all of them together; a run takes so many times as long. 0: one validation split."""
+    fold: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
+    """The only one of the `folds` that is validated on, from 1 on; 0: all in turn."""
 
     @property
     def output_head(self) -> Head:
@@ -86,6 +94,9 @@ class Csv(OwnSequenceTask):
         super().check()
         where = f"tasks.{self.name}"
         check_shares(self, self.validation_share, self.test_share, test_may_be_0=False)
+        if self.folds and self.reads_pieces:
+            rule = "0 where rows are split by time: only whole sequences are dealt to folds"
+            raise self.refused("folds", rule, self.folds)
         if not 0 <= self.warmup < self.window:
             raise self.refused("warmup", "0 to window - 1", self.warmup)
         rows = table(f"{where}.path", self.path)
@@ -123,7 +134,7 @@ class _Features:
         return scaling(self.values[known], task.normalise), known
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _data(task: Csv) -> Data:
     rows = table(f"tasks.{task.name}.path", task.path)
     order, edges = _sequences(task, rows)
@@ -233,5 +244,6 @@ def _by_sequence(task: Csv, labels: NDArray[np.str_], edges: Places) -> dict[Spl
             )
     lengths = edges[1:] - edges[:-1]
     dealt = sequences.dealt(len(lengths), task.validation_share, task.test_share, task.split)
+    dealt = folded(task, dealt, labels[edges[:-1]], shuffle=task.split == "random")
     sequences.check_dealt(task, len(lengths), dealt)
     return {split: (edges[places], lengths[places]) for split, places in dealt.items()}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks.base import Head, Interface, Split
+from nas.tasks.folds import folded
 from nas.tasks.sequences import Data, OwnSequenceTask, Pieces, Places, check_dealt, scaling
 
 DeclaredHead = Literal["class", "categorical", "bernoulli", "gaussian"]
@@ -28,6 +29,11 @@ class LabelledTask(OwnSequenceTask):
     head: DeclaredHead
     horizon: int
     normalise: bool
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether sequences are dealt to folds at random, always the same way, or in order."""
+        return True
 
     @property
     def output_head(self) -> Head:
@@ -60,6 +66,7 @@ def build(
         UserError: naming the sequence that breaks a rule, or a split without a sequence.
     """
     where = f"tasks.{task.name}"
+    dealt = folded(task, dealt, _labels(task, targets), shuffle=task.shuffles)
     check_dealt(task, len(inputs), dealt)
     lengths = np.array([len(sequence) for sequence in inputs])
     if (short := lengths <= task.horizon).any():
@@ -112,6 +119,13 @@ def read_lengths(where: str, lengths: Array, n: int, n_steps: int) -> Places:
             f"{flat[wrong][0]}."
         )
     return flat.astype(np.int64)
+
+
+def _labels(task: LabelledTask, targets: Sequence[Array] | None) -> Array | None:
+    """The labels of all sequences, if they have one each."""
+    if task.head != "class" or targets is None or any(np.ndim(target) for target in targets):
+        return None
+    return np.array(targets)
 
 
 def _rows(

@@ -5,11 +5,14 @@ it says so.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from nas.errors import UserError, joined
 from nas.tasks.base import Baseline, Split, Task
+from nas.tasks.resolution import scored_steps
 
 BLIND = "blind guess"
 
@@ -76,5 +79,19 @@ def levels_of(task: Task, seed: int, split: Split = "validation") -> Levels:
 
 @functools.lru_cache(maxsize=64)
 def _computed(task: Task, seed: int, split: Split) -> Levels:
+    folds = task.in_folds()
+    if len(folds) > 1:
+        return _pooled(folds, seed, split)
     first, *others = task.baselines(seed, split)
     return Levels(task.chance(split), first, others=tuple(others))
+
+
+def _pooled(folds: Sequence[Task], seed: int, split: Split) -> Levels:
+    """The levels of all folds together, weighted by what is scored in each."""
+    weights = [scored_steps(fold, seed, split) for fold in folds]
+    simple = [fold.baseline(seed, split) for fold in folds]
+    names = dict.fromkeys(baseline.name for baseline in simple)
+    chance = [fold.chance(split) for fold in folds]
+    value = np.average([baseline.value for baseline in simple], weights=weights)
+    mean = Baseline(" or ".join(names), float(value))
+    return Levels(float(np.average(chance, weights=weights)), mean)

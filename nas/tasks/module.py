@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from nas.errors import UserError, counted
 from nas.resources import own_class
 from nas.tasks import labelled, sequences
 from nas.tasks.base import SPLITS, Split
+from nas.tasks.fields import ADDED
 from nas.tasks.labelled import Array, DeclaredHead, LabelledTask, read_lengths
 from nas.tasks.packed import is_packed, unpacked
 from nas.tasks.sequences import Data
@@ -47,6 +48,12 @@ class Module(LabelledTask):
     normalise: bool = True
     metric_name: Literal["", "accuracy", "loss"] = ""
     """Accuracy for classes and loss for the rest, if empty."""
+    folds: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
+    """At least 2: cross-validation. The sequences that are not of test are dealt into so many
+    parts, each in turn is validated on by a model trained on the others, and the metric is that of
+    all of them together; a run takes so many times as long. 0: one validation split."""
+    fold: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
+    """The only one of the `folds` that is validated on, from 1 on; 0: all in turn."""
 
     @property
     def data(self) -> Data:
@@ -62,7 +69,7 @@ class Module(LabelledTask):
             )
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _data(task: Module) -> Data:
     return _read(task)
 

@@ -98,9 +98,16 @@ def resolution_of(task: Task, seed: int, split: Split = "validation") -> Resolut
 def _counted(task: Task, seed: int, split: Split) -> Resolution:
     n_examples = n_scored = 0
     mark = task.metric.mark
-    for window in task.windows(split, seed):
-        counts = window.scored & window.marks[mark] if mark else window.scored
-        n_examples += int(counts.any(axis=0).sum())
-        n_scored += int(counts.sum())
+    # Folds are validated on parts of their own, and all are tested on the same split.
+    for fold in task.in_folds() if split == "validation" else task.in_folds()[:1]:
+        for window in fold.windows(split, seed):
+            counts = window.scored & window.marks[mark] if mark else window.scored
+            n_examples += int(counts.any(axis=0).sum())
+            n_scored += int(counts.sum())
     noun = "window" if task.reads_pieces else "sequence"
     return Resolution(task.metric, noun, n_examples, n_scored)
+
+
+def scored_steps(task: Task, seed: int, split: Split = "validation") -> int:
+    """Return the number of steps that a task's metric is the mean over."""
+    return _counted(task, seed, split).n_scored

@@ -7,7 +7,7 @@ that no state is carried from one to the next: a cell can remember at most the l
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from nas.tasks.base import (
     generator,
     scored_rows,
 )
+from nas.tasks.folds import check_folds
 
 Rows = NDArray[Any]
 """Single-precision or whole numbers."""
@@ -142,10 +143,18 @@ class SequenceTask(Task):
 class OwnSequenceTask(SequenceTask):
     """Sequences of a user's own, who chooses the metric.
 
-    It is no dataclass: subclasses declare `metric_name` at its own place.
+    It is no dataclass: subclasses declare these fields at their own places.
     """
 
     metric_name: Literal["", "accuracy", "loss"]
+    folds: int
+    fold: int
+
+    def in_folds(self) -> tuple[Task, ...]:
+        if not self.folds or self.fold:
+            return (self,)
+        made: Any = self  # a subclass, which has the field
+        return tuple(replace(made, fold=fold) for fold in range(1, self.folds + 1))
 
     @property
     @abstractmethod
@@ -165,6 +174,7 @@ class OwnSequenceTask(SequenceTask):
 
     def check(self) -> None:
         super().check()
+        check_folds(self, self.folds, self.fold)
         if self.metric_name == "accuracy" and self.output_head == "gaussian":
             rule = "loss for numbers, which are near or far and not right"
             raise self.refused("metric_name", rule, '"accuracy"')

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors.torch import save
@@ -27,6 +27,8 @@ from nas.protocol.evaluation import DEVICE, Bar, Epoch, Evaluation, Outcome, Res
 from nas.protocol.judgement import best_outcome
 from nas.tasks.base import Task
 from nas.tasks.fields import described
+from nas.tasks.resolution import scored_steps
+from nas.training.folds import pooled
 from nas.training.losses import measure
 from nas.training.run_groups import Work, model_of, train_runs
 from nas.training.training_run import Run
@@ -85,8 +87,10 @@ def train_members(evaluation: Evaluation, device: str = "cpu") -> list[Member]:
     "vetoed"; the outcomes of the others are those without a veto, which `halving` prefers to
     them. With "note" they are trained, and their `doubt` says why they would have been ended.
     With `measure_test` the best epoch's weights are measured on the test split as well
-    (`Outcome.test`). On a device such as "cuda" cells run on the eager backend, all members of a
-    stack in one operation; its sums depend on their number.
+    (`Outcome.test`). Of a cross-validated task each fold is trained so, to its end, without cuts,
+    and an outcome is that of all folds (`nas.training.folds`); weights are the first fold's. On a
+    device such as "cuda" cells run on the eager backend, all members of a stack in one operation;
+    its sums depend on their number.
 
     Raises:
         UserError: if the parameter budget is too small for the cell, or the bar's epoch below 1.
@@ -95,19 +99,31 @@ def train_members(evaluation: Evaluation, device: str = "cpu") -> list[Member]:
     if bar and bar.epoch < 1:
         raise UserError(f"a bar's epoch must be at least 1, got {bar.epoch}.")
     work = Work(loads(evaluation.cell), task, evaluation.seed, device)
+    folds = [replace(work, task=fold) for fold in task.in_folds()]
+    if len(folds) > 1:  # what is cut in one of them and not in others could not be pooled
+        evaluation = replace(evaluation, halving=0, bar=None)
+    trained = [_trained(fold, evaluation) for fold in folds]
+    weights = [scored_steps(fold.task, work.seed) for fold in folds] if len(folds) > 1 else [1]
+    members = []
+    for first, *others in zip(*trained, strict=True):
+        outcome = pooled([run.outcome for run in (first, *others)], weights)
+        members.append(Member(outcome, _weights(first, work, key)))
+        for finished in (first, *others):
+            finished.best_weights = None  # once in memory is enough
+    return members
+
+
+def _trained(work: Work, evaluation: Evaluation) -> list[Run]:
+    """Train a run for each of an evaluation's settings, on one fold if there are several."""
     runs = [
-        _run(work.cell, task, settings, weight_seed(key, settings, work.seed))
+        _run(work.cell, work.task, settings, weight_seed(evaluation.key, settings, work.seed))
         for settings in evaluation.settings
     ]
-    n_epochs = max(1, math.ceil(evaluation.fidelity * task.epochs))
-    train_runs(work, runs, n_epochs, evaluation.halving, bar, veto=evaluation.veto)
-    members = []
-    for finished in runs:
-        if evaluation.measure_test:
-            measure_test(work, finished)
-        members.append(Member(finished.outcome, _weights(finished, work, key)))
-        finished.best_weights = None  # once in memory is enough
-    return members
+    n_epochs = max(1, math.ceil(evaluation.fidelity * work.task.epochs))
+    train_runs(work, runs, n_epochs, evaluation.halving, evaluation.bar, veto=evaluation.veto)
+    for finished in runs if evaluation.measure_test else ():
+        measure_test(work, finished)
+    return runs
 
 
 def weight_seed(key: str, settings: Settings, seed: int) -> int:

@@ -217,3 +217,5 @@ def test_ratios_are_followed_by_a_difference_of_few_examples() -> None:
     assert shown == ["1.017 (1 of 64 sequences)", "1.000 (tie)", "1.000", "0.900"]
     assert [shown_ratio(row, "vowels") for row in rows] == ["1.017", "1.000", "1.000", "0.900"]
     assert shown_ratio(rows[0], "another", OF_64) == ""
+    narrow = [shown_ratio(row, "vowels", OF_64, narrow=True) for row in rows]
+    assert narrow == ["1.017 (1 of 64)", "1.000 (tie)", "1.000", "0.900"]
