@@ -2,30 +2,29 @@
 
 import functools
 import itertools
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.errors import UserError
-from nas.tasks import sequences
+from nas.errors import UserError, counted
+from nas.tasks import features, sequences
 from nas.tasks.base import SPLITS, Head, Interface, Split, bounds, check_shares
+from nas.tasks.dialect import Dialect, usual_separator
+from nas.tasks.features import Features, Missing
 from nas.tasks.fields import ADDED
 from nas.tasks.folds import folded
-from nas.tasks.sequences import (
-    Data,
-    OwnSequenceTask,
-    Pieces,
-    Places,
-    Scaling,
-    covered,
-    scaling,
-)
+from nas.tasks.sequences import Data, OwnSequenceTask, Pieces, Places, covered, scaling
 from nas.tasks.table import Table, table
+
+logger = logging.getLogger(__name__)
 
 Part = tuple[Places, Places]
 """The starts and the lengths of the pieces of a split."""
+Labels = NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -43,22 +42,25 @@ class Csv(OwnSequenceTask):
 
     name: ClassVar[str] = "csv"
     path: str = ""
-    """A .csv, .tsv or .parquet file whose first line has names."""
+    """A .csv, .tsv or .parquet file whose columns have names, in the first line of a text."""
     goal: Literal["forecast", "classify"] = "forecast"
     columns: tuple[str, ...] = ()
-    """Columns that are read as features; all but `label`, `group` and `time` if empty."""
+    """Columns that are read as features; if empty, all that have a name but `label`, `group`,
+    `time` and the index of a Parquet file."""
     target: tuple[str, ...] = ()
     """Columns to forecast."""
     horizon: Annotated[int, "at least 1"] = 1
     """Rows ahead."""
     label: str = ""
-    """Column to classify: names or whole numbers."""
+    """Column to classify, read as text."""
     label_of: Literal["sequence", "row"] = "sequence"
     """Whether rows of one `group` share a label, or each row has its own."""
     group: str = ""
-    """Column that says to which sequence a row belongs; all rows are one sequence if empty."""
+    """Column that says to which sequence a row belongs, read as text; all rows are one sequence if
+    empty."""
     time: str = ""
-    """Column of numbers or dates that rows are sorted by; they are in order if empty."""
+    """Column of numbers or dates that rows are sorted by, in UTC if they have offsets; rows are in
+    order if empty."""
     split: Literal["random", "order"] = "random"
     """How sequences with labels are dealt to the splits: always the same way, or in order."""
     warmup: int = 0
@@ -76,6 +78,21 @@ class Csv(OwnSequenceTask):
     all of them together; a run takes so many times as long. 0: one validation split."""
     fold: Annotated[int, "at least 0"] = field(default=0, metadata=ADDED)
     """The only one of the `folds` that is validated on, from 1 on; 0: all in turn."""
+    separator: str = field(default="", metadata=ADDED)
+    """The character between fields of a text, or tab; found out if empty."""
+    decimal: Literal["", ".", ","] = field(default="", metadata=ADDED)
+    """The sign before decimals; found out if empty."""
+    encoding: str = field(default="", metadata=ADDED)
+    """Encoding of a text, such as cp1252; UTF-8 if empty, or UTF-16 if the file begins so."""
+    time_format: str = field(default="", metadata=ADDED)
+    """How `time` is written, such as %d.%m.%Y %H:%M; as 2024-05-31 12:00 if empty."""
+    categories: tuple[str, ...] = field(default=(), metadata=ADDED)
+    """Columns that are read as categories: a feature, 0 or 1, for each word. A word that is not in
+    the training part is 0 in all of them."""
+    missing_values: Missing = field(default="refuse", metadata=ADDED)
+    """Where a feature or a target has nothing: refuse the file; fill in the value before it in its
+    sequence (before the first one the mean, or no category), and score no such target; or mark it
+    by a further feature, too."""
 
     @property
     def output_head(self) -> Head:
@@ -99,7 +116,7 @@ class Csv(OwnSequenceTask):
             raise self.refused("folds", rule, self.folds)
         if not 0 <= self.warmup < self.window:
             raise self.refused("warmup", "0 to window - 1", self.warmup)
-        rows = table(f"{where}.path", self.path)
+        rows = self.rows
         known_columns = ", ".join(rows.columns)
         if self.goal == "forecast" and not self.target:
             raise UserError(
@@ -115,89 +132,137 @@ class Csv(OwnSequenceTask):
                 f"label_of be row. Known: {known_columns}."
             )
         _ = self.data
+        self._tell(rows)
 
+    @property
+    def rows(self) -> Table:
+        """The table; it is read once in a process."""
+        written = Dialect(self.separator, self.decimal, self.encoding)
+        return table(f"tasks.{self.name}.path", self.path, written)
 
-@dataclass(frozen=True)
-class _Features:
-    """The columns that are read, sequence after sequence."""
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """The names of the columns that are read as numbers or as categories."""
+        rows = self.rows
+        apart = (self.label, self.group, self.time, *rows.index, *rows.nameless)
+        names = self.columns or tuple(name for name in rows.columns if name not in apart)
+        return tuple(dict.fromkeys([*names, *self.categories]))
 
-    names: tuple[str, ...]
-    values: NDArray[np.float64]
-    """(rows, columns)."""
-    edges: Places
-    """The first row of each sequence, then the number of rows."""
-
-    def scaling(self, task: Csv, part: Part, horizon: int = 0) -> tuple[Scaling, NDArray[np.bool_]]:
-        """Fit the scaling to the training part; return its rows, those of targets included, too."""
-        starts, lengths = part
-        known = covered(starts, starts + lengths + horizon, len(self.values))
-        return scaling(self.values[known], task.normalise), known
+    def _tell(self, rows: Table) -> None:
+        """Say what was found out about the file, or left out of it, that a user may not expect."""
+        found = rows.dialect
+        if found and (found.separator, found.decimal) not in (
+            (usual_separator(self.path), "."),
+            (self.separator, self.decimal),
+        ):
+            logger.warning('tasks.csv.path: "%s" is read with %s.', self.path, found)
+        left_out = [f'"{name}"' for name in rows.nameless if name not in self.feature_columns]
+        if left_out and not self.columns:
+            logger.warning(
+                "tasks.csv.columns: columns of %s without a name, as that of a saved index, are "
+                "not read: name %s in tasks.csv.columns to read them.",
+                self.path,
+                ", ".join(left_out),
+            )
 
 
 @functools.lru_cache(maxsize=16)
 def _data(task: Csv) -> Data:
-    rows = table(f"tasks.{task.name}.path", task.path)
-    order, edges = _sequences(task, rows)
-    names = task.columns or tuple(
-        name for name in rows.columns if name not in (task.label, task.group, task.time)
-    )
-    features = _Features(names, rows.numbers("tasks.csv.columns", names)[order], edges)
-    if task.goal == "forecast":
-        wanted = rows.numbers("tasks.csv.target", task.target)[order]
-        return _forecast(task, features, wanted, rows.sha256)
-    labels = rows.labels("tasks.csv.label", task.label)[order]
-    return _classified(task, features, labels, rows.sha256)
+    rows = task.rows
+    order, edges, groups = _sequences(task, rows)
+    names = task.feature_columns
+    if not names:
+        raise UserError(
+            f"tasks.csv.columns must name a column to read. Known: {', '.join(rows.columns)}."
+        )
+    read = features.read(rows, names, task.categories, order, edges, task.missing_values)
+    labels = rows.labels("tasks.csv.label", task.label) if task.goal == "classify" else None
+    content = ", ".join([rows.sha256, *_changes(task, rows, groups, labels)])
+    if labels is not None:
+        return _classified(task, read, labels[order], content)
+    wanted = rows.numbers("tasks.csv.target", task.target, task.missing_values != "refuse")
+    return _forecast(task, read, wanted[order], content)
 
 
-def _forecast(task: Csv, features: _Features, wanted: NDArray[np.float64], sha256: str) -> Data:
+def _changes(task: Csv, rows: Table, groups: Labels | None, labels: Labels | None) -> Iterator[str]:
+    """Say what is read otherwise than in the first studies, whose outcomes are then others."""
+    for name, column, ordered in ((task.group, groups, False), (task.label, labels, True)):
+        if column is not None and rows.divided_otherwise(name, column, ordered):
+            yield f"{name} as text"
+    if rows.nameless and not task.columns:
+        yield "without columns that have no name"
+
+
+def _forecast(task: Csv, read: Features, wanted: NDArray[np.float64], content: str) -> Data:
     """Make the data whose targets are the wanted columns, `horizon` rows later."""
-    names, parts = features.names, _by_time(task, features.edges, task.horizon)
-    inputs, known = features.scaling(task, parts["train"], task.horizon)
-    targets = scaling(wanted[known], task.normalise)
-    x = inputs.applied(features.values)
-    y = np.concatenate([targets.applied(wanted)[task.horizon :], wanted[: task.horizon] * 0])
-    rows = (x, y.astype(np.float32), np.ones(len(x), dtype=np.bool_))
+    horizon, parts = task.horizon, _by_time(task, read.edges, task.horizon)
+    starts, lengths = parts["train"]
+    known = covered(starts, starts + lengths + horizon, len(wanted))
+    x, legend = read.encoded(known, task.normalise)
+    is_there = ~np.isnan(wanted).max(axis=1)
+    scored = np.concatenate([is_there[horizon:], is_there[:horizon]])
+    if not is_there.all():
+        parts = {split: _with_targets(task, split, part, scored) for split, part in parts.items()}
+    targets = scaling(wanted[known & is_there], task.normalise)
+    y = targets.applied(np.where(is_there[:, np.newaxis], wanted, 0.0))
+    y = np.concatenate([y[horizon:], y[:horizon] * 0])
+    rows = (x, y.astype(np.float32), scored)
     pieces = {split: Pieces(*rows, *part, task.warmup) for split, part in parts.items()}
-    interface = Interface(len(names), len(task.target), "gaussian", tokens=False)
-    legend = {"features": list(names), **inputs.described(), "targets": list(task.target)}
-    legend |= {**targets.described("target_"), "horizon": task.horizon}
+    interface = Interface(x.shape[1], len(task.target), "gaussian", tokens=False)
+    names = legend["features"]
+    legend |= {"targets": list(task.target), **targets.described("target_"), "horizon": horizon}
     legend |= {"group": task.group} if task.group else {}
-    is_read = set(task.target) <= set(names)
+    is_read = set(task.target) <= set(read.numbers)
     last = np.array([names.index(name) for name in task.target]) if is_read else None
-    return Data(interface, pieces, sha256, legend, last)
+    return Data(interface, pieces, content, legend, last)
 
 
-def _classified(task: Csv, features: _Features, labels: NDArray[np.str_], sha256: str) -> Data:
+def _with_targets(task: Csv, split: Split, part: Part, scored: NDArray[np.bool_]) -> Part:
+    """Return the pieces that score a row: elsewhere all targets are missing."""
+    starts, lengths = part
+    before = np.concatenate([[0], np.cumsum(scored)])
+    firsts = np.minimum(task.warmup, lengths)
+    some = before[starts + lengths] > before[starts + firsts]
+    if not some.any():
+        raise UserError(
+            f"tasks.csv.target: the {split} split has no row whose {', '.join(task.target)} "
+            f"{counted(task.horizon, 'row')} later is there: give more rows or change the shares."
+        )
+    return starts[some], lengths[some]
+
+
+def _classified(task: Csv, read: Features, labels: Labels, content: str) -> Data:
     """Make the data whose targets are labels: of each row, or of sequences at their last rows."""
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise UserError(f'tasks.csv.label: column "{task.label}" has one value, "{classes[0]}".')
-    edges, by_row = features.edges, task.label_of == "row"
+    edges, by_row = read.edges, task.label_of == "row"
     parts = _by_time(task, edges, 0) if by_row else _by_sequence(task, labels, edges)
     scored = np.full(len(labels), by_row)
     scored[edges[1:] - 1] = True
-    inputs, _ = features.scaling(task, parts["train"])
-    rows = (inputs.applied(features.values), codes.astype(np.int64), scored)
+    starts, lengths = parts["train"]
+    x, legend = read.encoded(covered(starts, starts + lengths, len(labels)), task.normalise)
+    rows = (x, codes.astype(np.int64), scored)
     warmup = task.warmup if by_row else 0
     pieces = {split: Pieces(*rows, *part, warmup) for split, part in parts.items()}
-    interface = Interface(len(features.names), len(classes), tokens=False)
-    legend = {"features": list(features.names), **inputs.described(), "classes": classes.tolist()}
-    legend |= {"label": task.label, **({"group": task.group} if task.group else {})}
-    return Data(interface, pieces, sha256, legend)
+    interface = Interface(x.shape[1], len(classes), tokens=False)
+    legend |= {"classes": classes.tolist(), "label": task.label}
+    legend |= {"group": task.group} if task.group else {}
+    return Data(interface, pieces, content, legend)
 
 
-def _sequences(task: Csv, rows: Table) -> tuple[Places, Places]:
-    """Return the order of the rows, sequence after sequence, and the edges of the sequences."""
+def _sequences(task: Csv, rows: Table) -> tuple[Places, Places, Labels | None]:
+    """Return the order of the rows, sequence after sequence, their edges, and their groups."""
     order = np.arange(rows.n_rows)
     if task.time:
-        order = np.argsort(rows.ranks("tasks.csv.time", task.time), kind="stable")
+        order = np.argsort(rows.ranks("tasks.csv.time", task.time, task.time_format), kind="stable")
     if not task.group:
-        return order, np.array([0, rows.n_rows])
+        return order, np.array([0, rows.n_rows]), None
     groups = rows.labels("tasks.csv.group", task.group)
     _, first, code = np.unique(groups, return_index=True, return_inverse=True)
     order = order[np.argsort(first[code[order]], kind="stable")]
     counts = np.unique(first[code], return_counts=True)[1]
-    return order, np.concatenate([[0], np.cumsum(counts)])
+    return order, np.concatenate([[0], np.cumsum(counts)]), groups
 
 
 def _by_time(task: Csv, edges: Places, horizon: int) -> dict[Split, Part]:
@@ -233,7 +298,7 @@ def _by_time(task: Csv, edges: Places, horizon: int) -> dict[Split, Part]:
     return parts
 
 
-def _by_sequence(task: Csv, labels: NDArray[np.str_], edges: Places) -> dict[Split, Part]:
+def _by_sequence(task: Csv, labels: Labels, edges: Places) -> dict[Split, Part]:
     """Deal whole sequences, of which each has one label, to the splits."""
     for begin, end in itertools.pairwise(edges.tolist()):
         if len(different := np.unique(labels[begin:end])) > 1:

@@ -235,7 +235,7 @@ BAD = {
     ),
     "text": (
         Csv("waves.csv", target=("heat",)),
-        'column "when" must be numbers, got "2024-05-01T00:00" in row 1 of waves.csv: mend it, or',
+        'column "when" must be numbers, got "2024-05-01T00:00" in row 1 of waves.csv: if it tells',
     ),
     "gap": (Csv("gap.csv", target=("a",)), 'column "a" has no number in row 2 of gap.csv and 0'),
     "infinite": (Csv("inf.csv", target=("a",)), 'column "a" has an infinite number in row 1'),
