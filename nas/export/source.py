@@ -15,6 +15,7 @@ from nas.errors import SearchError, UserError
 from nas.export.trained import SHOWN, Trained, buffers_of, example
 from nas.nn.attention import AttentionModel
 from nas.nn.loading import RECORDED, Loaded, described_layers, read, whole
+from nas.nn.meaning import SERVES, SERVES_DATA
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.nn.trained import TrainedModel
@@ -152,8 +153,11 @@ def registration(
     """The model with its results, as MLflow's registry keeps it."""
     metrics, tags = results_of(source)
     tags |= {} if source.loaded else {"nas.weights": "fresh"}
-    network = module if isinstance(module, RNN) else module.network
-    return Registration(weights(network, described), described, metrics, tags)
+    if isinstance(module, RNN):
+        return Registration(weights(module, described), described, metrics, tags)
+    described = {**described, SERVES: SERVES_DATA}
+    kept = weights(module.network, described)
+    return Registration(kept, described, metrics, tags, module.meaning)
 
 
 def weights(

@@ -15,6 +15,8 @@ from nas.tasks.base import Answers, Interface
 from nas.tasks.streams import StringStreams
 from nas.tasks.words import UNKNOWN, WordForm, words_in
 
+SERVES, SERVES_DATA = "serves", "data as they are"
+"""An entry in the description of a registered model, which without it serves tensors."""
 LAST_STEP = (
     *("adding", "digits"),
     *("parity", "even_pairs", "cycle_navigation", "modular_arithmetic"),

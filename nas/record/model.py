@@ -21,6 +21,9 @@ from nas.zoo.tracking import DATA, FOLDER, current_place, open_client
 
 if TYPE_CHECKING:  # an import takes seconds
     from mlflow.models import ModelSignature
+    from mlflow.types import ParamSchema, Schema
+
+    from nas.nn.meaning import Meaning
 
 EXPERIMENT = "registered cells"
 
@@ -34,6 +37,8 @@ class Registration:
     described: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    meaning: "Meaning | None" = None
+    """What the data of a trained model mean; None for layers."""
 
 
 def register(what: Registration, name: str, alias: str = "champion", uri: str = "") -> str:
@@ -82,7 +87,7 @@ def _write_model(what: Registration, folder: Path) -> None:
     (data / "cell.json").write_text(json.dumps(cell, indent=1) + "\n", encoding="utf-8")
     (data / "model.safetensors").write_bytes(what.weights)
     # MLflow would look for these packages for seconds.
-    packages = ("mlflow", "numpy", "recurrent-nas", "safetensors", "torch")
+    packages = ("mlflow", "numpy", "pandas", "recurrent-nas", "safetensors", "torch")
     with warnings.catch_warnings():
         # MLflow warns of type hints of its own, and asks for an example beside the signature.
         warnings.simplefilter("ignore")
@@ -98,15 +103,56 @@ def _write_model(what: Registration, folder: Path) -> None:
 
 
 def _signature(what: Registration) -> "ModelSignature":
-    import numpy as np
+    """The signature of a model of data as they are, or of tensors."""
     from mlflow.models import ModelSignature
+
+    if what.meaning is not None:
+        return ModelSignature(*_schemas(what.meaning), _params(what.meaning))
+    import numpy as np
     from mlflow.types import Schema, TensorSpec
 
-    ends = dict(what.described.get("interface", {}))
-    width = ends.get("inputs", what.described.get("input_size"))
-    given = TensorSpec(np.dtype("int64"), (-1, -1))
-    if width is not None and not ends.get("tokens"):
-        given = TensorSpec(np.dtype("float32"), (-1, -1, int(width)))
-    outputs = ends.get("outputs", what.described.get("vocabulary_size", -1))
-    result = TensorSpec(np.dtype("float32"), (-1, -1, int(outputs)))
-    return ModelSignature(Schema([given]), Schema([result]))
+    width = what.described.get("input_size", -1)
+    given = TensorSpec(np.dtype("float32"), (-1, -1, int(width)))
+    return ModelSignature(Schema([given]), Schema([TensorSpec(np.dtype("float32"), (-1, -1, -1))]))
+
+
+def _schemas(known: "Meaning") -> "tuple[Schema, Schema]":
+    """The columns of the data and those of the answers, or arrays where they have no names."""
+    import numpy as np
+    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    ends = known.interface
+    numbers = ends.head == "gaussian"
+    named = known.targets if numbers else (known.label or "class",)
+    if known.answers == "next symbol":
+        named = ("next",)
+    answers = Schema([ColSpec("double" if numbers else "string", name) for name in named])
+    if known.symbols:
+        return Schema([ColSpec("string", "text")]), answers
+    if known.columns:
+        # Numbers of any type are taken; declared as double, MLflow would refuse whole ones.
+        kind: Any = AnyType()  # type: ignore[no-untyped-call]
+        columns = [ColSpec(kind, name) for name in known.columns]
+        groups = [ColSpec(kind, known.group, required=False)] if known.group else []
+        return Schema([*columns, *groups]), answers
+    shape = (-1, -1) if ends.tokens else (-1, -1, ends.inputs)
+    given = TensorSpec(np.dtype("int64" if ends.tokens else "float64"), shape)
+    of_answers = np.dtype("float64" if numbers else "int64" if not known.outcomes else "str")
+    per_step = (-1,) if known.answers == "each step" else ()
+    width = () if ends.head == "categorical" else (ends.outputs,)
+    return Schema([given]), Schema([TensorSpec(of_answers, (-1, *per_step, *width))])
+
+
+def _params(known: "Meaning") -> "ParamSchema":
+    """What a request may ask besides its data."""
+    from mlflow.types import ParamSchema, ParamSpec
+
+    asked = [ParamSpec("lengths", "long", [], shape=(-1,))]
+    if known.interface.head != "gaussian":
+        asked.append(ParamSpec("probabilities", "boolean", False))
+    if known.symbols and known.answers == "next symbol":
+        asked.append(ParamSpec("length", "long", 0))
+        asked.append(ParamSpec("temperature", "double", 1.0))
+        asked.append(ParamSpec("seed", "long", 0))
+    return ParamSchema(asked)

@@ -15,12 +15,14 @@ from nas.errors import UserError
 from nas.export.command import main
 from nas.export.source import weights
 from nas.nn.loading import RECORDED, described_layers, load_model, read
+from nas.nn.meaning import SERVES, SERVES_DATA, meaning_of
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.record.model import Registration, register
 from nas.zoo import ZOO
 from nas.zoo.tracking import quiet
 from tests.record.visits import SQLALCHEMY
+from tests.tolerances import OTHER_KERNEL_32
 
 pytestmark = SQLALCHEMY
 TOKENS = np.array([[1, 2, 3, 0], [4, 0, 6, 6]])
@@ -61,7 +63,10 @@ def registration(network: SequenceModel, metrics: dict[str, float]) -> Registrat
         "hidden_size": 5,
         "num_layers": 2,
     }
-    return Registration(weights(network, described), described, metrics, {"nas.task": "xml"})
+    described[SERVES] = SERVES_DATA
+    meaning = meaning_of(described, network.interface)
+    kept = weights(network, described)
+    return Registration(kept, described, metrics, {"nas.task": "xml"}, meaning)
 
 
 def client():  # type: ignore[no-untyped-def]
@@ -120,14 +125,16 @@ def test_mlflow_serves_what_the_model_gives() -> None:
 
     mlflow.set_tracking_uri(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
     served = mlflow.pyfunc.load_model("models:/tokens@champion")
-    wanted = model(1)(torch.from_numpy(TOKENS).t(), None)[0].transpose(0, 1)
-    np.testing.assert_allclose(
-        served.predict(TOKENS), wanted.detach().numpy(), rtol=1e-6, atol=1e-6
-    )
+    wanted = model(1)(torch.from_numpy(TOKENS).t(), None)[0][-1].softmax(-1).detach()
+    shares = served.predict(TOKENS, {"probabilities": True})
+    np.testing.assert_allclose(shares, wanted, **OTHER_KERNEL_32)
+    assert served.predict(TOKENS).tolist() == wanted.argmax(-1).tolist()
+    cut = served.predict(TOKENS, {"lengths": [4, 2]})
+    assert cut.tolist() == [served.predict(TOKENS)[0], served.predict(TOKENS[1:, :2])[0]]
     signature = served.metadata.signature
     assert [spec.shape for spec in signature.inputs.inputs] == [(-1, -1)]
-    assert [spec.shape for spec in signature.outputs.inputs] == [(-1, -1, 7)]
-    with pytest.raises(UserError, match=r"tokens \(batch, time\) from 0 to 6"):
+    assert [spec.shape for spec in signature.outputs.inputs] == [(-1,)]
+    with pytest.raises(UserError, match=r"whole numbers from 0 to 6"):
         served.predict(TOKENS + 1)
     layers = mlflow.pyfunc.load_model("models:/layers@first")
     x = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""`mlflow ui` as a user starts it, in a process group of its own."""
+"""`mlflow ui`, or another server of MLflow, as a user starts it, in a process group of its own."""
 
 import contextlib
 import os
@@ -18,16 +18,16 @@ QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETR
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a server on the record in a folder, which answers."""
+def served(folder: Path, *asked: str, **variables: str) -> Iterator[str]:
+    """The address of a server that answers: `mlflow ui` on a folder's record, or what is asked."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
+    arguments = asked or ["ui", "--backend-store-uri", "sqlite:///mlflow.db", "--workers", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "ui", *arguments, "--port", str(port)],
+        [sys.executable, "-m", "mlflow", *arguments, "--port", str(port)],
         cwd=folder,
-        env={**os.environ, **QUIET},
+        env={**os.environ, **QUIET, **variables},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -49,10 +49,10 @@ def served(folder: Path) -> Iterator[str]:
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 2 * WAIT_S
     while True:
-        assert process.poll() is None, "mlflow ui ended"
+        assert process.poll() is None, "the server ended"
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=5):
                 return
         except (urllib.error.URLError, TimeoutError):
-            assert time.monotonic() < deadline, "mlflow ui does not answer"
+            assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.2)
