@@ -16,7 +16,7 @@ from nas.statistics.anova import N_TREES
 from nas.statistics.intervals import shown_p
 from nas.study.leaderboard import BASELINES
 from nas.tasks.levels import below
-from nas.tasks.resolution import ENOUGH, resolution_of
+from nas.tasks.resolution import ENOUGH, Resolution, resolution_of
 
 SEEDS_NOTE = (
     "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "
@@ -177,10 +177,22 @@ def _few_examples(comparison: Comparison, on: OnTask) -> str:
     if examples.step is not None:
         apart = f", and a difference of less than {ENOUGH * examples.step:.3g} is that of fewer "
         apart += f"than {ENOUGH} of them, which other data may turn round"
+    few = ", ".join(_pairs_apart(on, examples))
     return (
         f"The {examples.metric.name} on {on.task.name} is {examples.described}{apart}: seeds vary "
-        "the training, and not this test split."
+        f"the training, and not this test split.{f' Apart by so few: {few}.' if few else ''}"
     )
+
+
+def _pairs_apart(on: OnTask, examples: Resolution) -> Iterator[str]:
+    """The pairs whose means are apart by fewer than `ENOUGH` examples, each with their number."""
+    for of_other in on.against.values():
+        for pair in of_other.values():
+            if pair.gain is not None and examples.step is not None:
+                n_apart = abs(pair.gain.mean) / examples.step
+                shown = f"by {n_apart:.1f}" if n_apart > 1e-9 else "a tie"
+                if n_apart < ENOUGH:
+                    yield f"{pair.first} and {pair.other} ({shown})"
 
 
 def _tables(comparison: Comparison) -> Iterator[tuple[str, Table]]:

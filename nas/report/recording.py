@@ -15,7 +15,7 @@ from nas.record.entry import Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
 from nas.report.facts import Facts, number, read_facts
 from nas.report.write import files_in, report
-from nas.study.leaderboard import Row, verdict
+from nas.study.leaderboard import Row, shown_ratio, verdict
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
 
@@ -132,7 +132,7 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         metrics,
         {**params, "tasks": ", ".join(tasks)},
         (),
-        _note(verdict(rows, facts.n_settings, facts.resolutions), rows, tasks),
+        _note(facts, tasks),
         {"leaderboard.csv": _leaderboard_csv(rows, tasks), **files},
         step=sum(visit.judgement is not None for visit in facts.visits),
     )
@@ -177,16 +177,16 @@ def _leaderboard_csv(rows: Sequence[Row], tasks: Sequence[str]) -> str:
     )
 
 
-def _note(verdict: str, rows: Sequence[Row], tasks: Sequence[str]) -> str:
+def _note(facts: Facts, tasks: Sequence[str]) -> str:
     lines = [
-        verdict,
+        verdict(facts.rows, facts.n_settings, facts.resolutions),
         "",
         f"| | cell | kind | score | {' | '.join(tasks)} | parameters |",
         f"| {' | '.join(['---'] * (5 + len(tasks)))} |",
     ]
-    for rank, row in enumerate(rows[:MOST_ROWS], start=1):
-        numbers = (number(value) for value in (row.score, *map(row.ratios.get, tasks)))
-        cells = (str(rank), row.name, row.kind, *numbers, f"{row.n_params:,}")
+    for rank, row in enumerate(facts.rows[:MOST_ROWS], start=1):
+        ratios = (shown_ratio(row, task, facts.resolutions) or "-" for task in tasks)
+        cells = (str(rank), row.name, row.kind, number(row.score), *ratios, f"{row.n_params:,}")
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Ratios to the GRU, above 1 is better. All cells: leaderboard.csv; more of the "
               "study: report/report.html, under Artifacts."]  # fmt: skip

@@ -13,8 +13,9 @@ from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Reference, best_outcome
 from nas.protocol.staged import Staged
 from nas.session.coordinator import Observer
+from nas.session.few_examples import resolutions
 from nas.session.judging import evaluations_of, judging_of
-from nas.study.leaderboard import Row, leaderboard, winner
+from nas.study.leaderboard import Resolutions, Row, leaderboard, shown_ratio, winner
 from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.tasks.base import Task
@@ -85,7 +86,8 @@ def write_winner(
         if data is not None:
             (fresh / f"{task}.safetensors").write_bytes(data)
     trained = [task for task, data in weights.items() if data is not None]
-    (fresh / "README.md").write_text(_readme(best, study, folder, trained), encoding="utf-8")
+    known = resolutions(protocol)
+    (fresh / "README.md").write_text(_readme(best, study, folder, trained, known), encoding="utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)
@@ -116,8 +118,8 @@ def _weights(
     return path.read_bytes() if path.is_file() else workers.submit(evaluation).result().weights
 
 
-def _readme(row: Row, study: Study, folder: Path, trained: list[str]) -> str:
-    ratios = "\n".join(f"| {task} | {ratio:.3f} |" for task, ratio in row.ratios.items())
+def _readme(row: Row, study: Study, folder: Path, trained: list[str], known: Resolutions) -> str:
+    ratios = "\n".join(f"| {task} | {shown_ratio(row, task, known)} |" for task in row.ratios)
     cell = loads(row.visit.cell)
     loads_each = "\n".join(f'model = nas.load("{folder}", task="{task}")' for task in trained)
     return f"""# {row.name}

@@ -1,6 +1,7 @@
 """What needs no network stands beside the cells of a comparison, in all that is written of it."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,14 @@ def test_few_examples_of_test_are_said_beside_the_verdicts() -> None:
         "difference of less than 0.0286 is that of fewer than 6 of them, which other data may turn "
         "round: seeds vary the training, and not this test split."
     )
-    assert sentence in report.sentences(few)
+    (said,) = (line for line in report.sentences(few) if "scored steps" in line)
+    assert said.startswith(sentence)
+    named = dict(re.findall(r"(\w+ and \w+) \((by [\d.]+|a tie)\)", said))
+    means = {cell.name: sum(cell.values) / len(cell.values) for cell in few.tasks[0].cells}
+    pairs = [pair for of_other in few.tasks[0].against.values() for pair in of_other.values()]
+    apart = {f"{p.first} and {p.other}": abs(means[p.first] - means[p.other]) * 210 for p in pairs}
+    assert named == {pair: f"by {n:.1f}" for pair, n in apart.items() if n < 6}
+    assert len(named) < len(apart), "both kinds are met"
     assert not any("scored steps" in line for line in report.sentences(compared(Known())))
 
 

@@ -1,6 +1,7 @@
 """The warning before a search of which one example decides whether a candidate is rejected."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
 from nas.session.few_examples import resolutions, warnings
 from nas.tasks import Arrays, Xml
+from tests.studies import finished
 
 
 def staged(folder: Path, n_validation: int, **config: object) -> Staged:
@@ -66,3 +68,20 @@ def test_tasks_whose_data_are_not_here_are_left_out(tmp_path: Path) -> None:
     protocol = dataclasses.replace(staged(tmp_path, 2), tasks=(Arrays("absent.npz"),))
     assert resolutions(protocol) == {}
     assert not list(warnings(protocol))
+
+
+@pytest.mark.process
+def test_a_search_warns_before_it_begins_and_counts_examples_at_its_end(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 4, 2))
+    np.savez(tmp_path / "few.npz", x=x, y=np.arange(80) % 2)
+    fields = ["--tasks", "arrays", "--tasks.arrays.path", "few.npz", "--tracking-uri", "off"]
+    small = ["--tasks.arrays.epochs", "1", "--tasks.arrays.batches_per_epoch", "2"]
+    asked = [sys.executable, "-m", "nas.search", "own_data", *fields, *small, "--n-candidates", "1"]
+    said = finished([*asked, "--workers", "1", "--study", "few"], tmp_path).stdout.splitlines()
+    warned = next(k for k, line in enumerate(said) if line.startswith("Warning: arrays is valid"))
+    begun = next(k for k, line in enumerate(said) if "1/3 gru: score" in line)
+    assert warned < begun
+    assert "of 8 sequences, one weighs 0.125: " in said[warned]
+    assert "--tasks.arrays.folds 5 " in said[warned]
+    (levels,) = (line for line in said if line.startswith("arrays, accuracy"))
+    assert levels.endswith("of 8 sequences, one weighs 0.125.")
