@@ -88,22 +88,34 @@ def _of_frame(frame: Any, meaning: Meaning) -> Asked:
         return Asked(texts, "groups", frame.index)
     if ends.tokens:
         raise UserError("a DataFrame for a model of text has a column text, a text in each row.")
-    names = meaning.columns or tuple(frame.columns)[: ends.inputs]
-    for name in names:
-        if name not in frame.columns:
-            raise UserError(f"the rows: {unknown('column', name, list(map(str, frame.columns)))}")
-    try:
-        rows = frame[list(names)].to_numpy(dtype=np.float64, copy=True)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the columns {', '.join(names)} must be numbers: {error}.") from None
     if not meaning.group or meaning.group not in frame.columns:
-        return Asked([rows], "rows", frame.index)
+        return Asked([_features(frame, meaning)], "rows", frame.index)
     groups = frame.groupby(meaning.group, sort=False, dropna=False)
     places = tuple(np.asarray(at, dtype=np.int64) for at in groups.indices.values())
     places = tuple(sorted(places, key=lambda at: int(at[0])))
     names_of = [frame[meaning.group].iloc[int(at[0])] for at in places]
     index = names_of if meaning.answers == "last step" else frame.index
-    return Asked([rows[at] for at in places], "groups", index, places)
+    rows = [_features(frame.iloc[at], meaning) for at in places]
+    return Asked(rows, "groups", index, places)
+
+
+def _features(frame: Any, meaning: Meaning) -> Values:
+    """Return the features of the rows of one sequence, (time, features)."""
+    names: Sequence[str] = meaning.columns or tuple(frame.columns)[: meaning.interface.inputs]
+    recipe = meaning.recipe
+    if recipe and set(names) <= set(frame.columns) and not set(recipe.names) <= set(frame.columns):
+        recipe = None  # features that were made elsewhere
+    names = recipe.names if recipe else names
+    for name in names:
+        if name not in frame.columns:
+            raise UserError(f"the rows: {unknown('column', name, list(map(str, frame.columns)))}")
+    try:
+        if recipe:
+            return recipe.of_frame(frame)
+        rows: Values = frame[list(names)].to_numpy(dtype=np.float64, copy=True)
+        return rows
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the columns {', '.join(names)} must be numbers: {error}.") from None
 
 
 def _of_rest(data: Any, meaning: Meaning) -> Asked:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from nas.errors import UserError
 from nas.tasks import TASKS
 from nas.tasks.base import Answers, Interface
+from nas.tasks.features import Recipe, recipe_of
 from nas.tasks.streams import StringStreams
 from nas.tasks.words import UNKNOWN, WordForm, words_in
 
@@ -68,6 +69,8 @@ class Meaning:
     """How a text is cut into words; None where symbols are characters."""
     lacks: str = ""
     """A sentence on what the file does not say; empty if nothing is missing."""
+    recipe: Recipe | None = None
+    """How the features are made of a table's columns; None where they are the columns."""
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -153,6 +156,7 @@ def meaning_of(described: Mapping[str, Any], interface: Interface) -> Meaning:
         symbols if interface.tokens else (),
         form,
         lacks,
+        recipe_of(legend["made"]) if "made" in legend else None,
     )
     if meaning.symbols and len(meaning.symbols) > interface.inputs:
         raise UserError(

@@ -1,11 +1,12 @@
 """A table of a user's own: forecast its columns, or tell labels from them."""
 
+import dataclasses
 import functools
 import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,10 @@ from nas.errors import UserError, counted
 from nas.tasks import features, sequences
 from nas.tasks.base import SPLITS, Head, Interface, Split, bounds, check_shares
 from nas.tasks.dialect import Dialect, usual_separator
-from nas.tasks.features import Features, Missing
+from nas.tasks.features import Columns, Missing
 from nas.tasks.fields import ADDED
 from nas.tasks.folds import folded
-from nas.tasks.sequences import Data, OwnSequenceTask, Pieces, Places, covered, scaling
+from nas.tasks.sequences import Data, OwnSequenceTask, Pieces, Places, Scaling, covered, scaling
 from nas.tasks.table import Table, table
 
 logger = logging.getLogger(__name__)
@@ -175,12 +176,13 @@ def _data(task: Csv) -> Data:
         raise UserError(
             f"tasks.csv.columns must name a column to read. Known: {', '.join(rows.columns)}."
         )
-    read = features.read(rows, names, task.categories, order, edges, task.missing_values)
+    gaps = task.missing_values != "refuse"
+    read = features.read(rows, names, task.categories, (order, edges), gaps)
     labels = rows.labels("tasks.csv.label", task.label) if task.goal == "classify" else None
     content = ", ".join([rows.sha256, *_changes(task, rows, groups, labels)])
     if labels is not None:
         return _classified(task, read, labels[order], content)
-    wanted = rows.numbers("tasks.csv.target", task.target, task.missing_values != "refuse")
+    wanted = rows.numbers("tasks.csv.target", task.target, gaps)
     return _forecast(task, read, wanted[order], content)
 
 
@@ -193,12 +195,27 @@ def _changes(task: Csv, rows: Table, groups: Labels | None, labels: Labels | Non
         yield "without columns that have no name"
 
 
-def _forecast(task: Csv, read: Features, wanted: NDArray[np.float64], content: str) -> Data:
+def _features(
+    task: Csv, read: Columns, known: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Make the features of all rows, normalised by the known ones, those of training."""
+    recipe = features.fitted(read, task.feature_columns, known, task.missing_values)
+    values = recipe.values(read)
+    scale = scaling(values[known], task.normalise)
+    means = np.where(recipe.is_number, scale.means, 0.0)
+    scale = Scaling(means, np.where(recipe.is_number, scale.scales, 1.0))
+    legend = {"features": recipe.features, **scale.described()}
+    if recipe.categories or recipe.starts:  # else features are the columns as they are
+        legend["made"] = dataclasses.asdict(recipe)
+    return scale.applied(values), legend
+
+
+def _forecast(task: Csv, read: Columns, wanted: NDArray[np.float64], content: str) -> Data:
     """Make the data whose targets are the wanted columns, `horizon` rows later."""
     horizon, parts = task.horizon, _by_time(task, read.edges, task.horizon)
     starts, lengths = parts["train"]
     known = covered(starts, starts + lengths + horizon, len(wanted))
-    x, legend = read.encoded(known, task.normalise)
+    x, legend = _features(task, read, known)
     is_there = ~np.isnan(wanted).max(axis=1)
     scored = np.concatenate([is_there[horizon:], is_there[:horizon]])
     if not is_there.all():
@@ -231,7 +248,7 @@ def _with_targets(task: Csv, split: Split, part: Part, scored: NDArray[np.bool_]
     return starts[some], lengths[some]
 
 
-def _classified(task: Csv, read: Features, labels: Labels, content: str) -> Data:
+def _classified(task: Csv, read: Columns, labels: Labels, content: str) -> Data:
     """Make the data whose targets are labels: of each row, or of sequences at their last rows."""
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
@@ -241,7 +258,7 @@ def _classified(task: Csv, read: Features, labels: Labels, content: str) -> Data
     scored = np.full(len(labels), by_row)
     scored[edges[1:] - 1] = True
     starts, lengths = parts["train"]
-    x, legend = read.encoded(covered(starts, starts + lengths, len(labels)), task.normalise)
+    x, legend = _features(task, read, covered(starts, starts + lengths, len(labels)))
     rows = (x, codes.astype(np.int64), scored)
     warmup = task.warmup if by_row else 0
     pieces = {split: Pieces(*rows, *part, warmup) for split, part in parts.items()}

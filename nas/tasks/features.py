@@ -1,6 +1,10 @@
-"""The columns of a table that a model reads: numbers, categories, and what is missing in them."""
+"""The columns of a table as features: numbers, categories, and what is missing in them.
 
-from collections.abc import Sequence
+A recipe is fitted to the training part. It is kept with trained weights, so that it makes features
+of other tables, too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,122 +12,176 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError
-from nas.tasks.sequences import Places, Scaling, scaling
-from nas.tasks.table import Table
+from nas.tasks.sequences import Places
+from nas.tasks.table import Table, plain, words_of
 
 Missing = Literal["refuse", "fill", "mark"]
 MOST_CATEGORIES = 1000
 """Each is a feature: with more of them, rows would hardly fit into memory."""
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Block:
-    """The features that a column becomes."""
-
-    names: list[str]
-    values: NDArray[np.float64]
-    """(rows, features), NaN where the column has nothing."""
-    is_number: bool = False
-    """Whether it is normalised; a category or a mark is 0 or 1."""
-
-
-@dataclass(frozen=True)
-class Features:
+class Columns:
     """The columns that are read, sequence after sequence."""
 
-    names: tuple[str, ...]
-    numbers: dict[str, NDArray[np.float64]]
-    """The columns of numbers, (rows,), NaN for nothing."""
-    words: dict[str, NDArray[np.str_]]
-    """The columns of categories, (rows,), "" for nothing."""
+    numbers: Mapping[str, Values]
+    """(rows,), NaN for nothing."""
+    words: Mapping[str, NDArray[np.str_]]
+    """The categories, (rows,), "" for nothing."""
     edges: Places
     """The first row of each sequence, then the number of rows."""
-    missing: Missing
 
-    def encoded(
-        self, known: NDArray[np.bool_], normalise: bool
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Return the features of all rows, (rows, features), and their legend.
+    def is_missing(self, name: str) -> NDArray[np.bool_]:
+        """Return where a column has nothing, (rows,)."""
+        return self.words[name] == "" if name in self.words else np.isnan(self.numbers[name])
 
-        Means and scales are those of the `known` rows, (rows,); a category that these do not have
-        is 0 in all features of its column. Where a column has nothing it keeps the value before it
-        in its sequence, and before the first one the mean, or no category.
+
+@dataclass(frozen=True)
+class Recipe:
+    """How features are made of columns; its fields are plain data of a legend."""
+
+    names: Sequence[str]
+    """The columns, in the order of the features."""
+    categories: Mapping[str, Mapping[str, bool]]
+    """The words of each column of categories, and whether training had them: else they are 0."""
+    starts: Mapping[str, float]
+    """What a column of numbers is before its first value; empty where gaps are refused."""
+    marks: Sequence[str]
+    """Columns with a further feature, which is 1 where they have nothing."""
+
+    @property
+    def features(self) -> list[str]:
+        """The names of the features."""
+        return [feature for name in self.names for feature in self._features(name)]
+
+    @property
+    def is_number(self) -> NDArray[np.bool_]:
+        """Which features are numbers, (features,); the others are 0 or 1."""
+        flags = [[feature == name for feature in self._features(name)] for name in self.names]
+        numbers = [name not in self.categories for name in self.names]
+        return np.concatenate([np.array(f) & n for f, n in zip(flags, numbers, strict=True)])
+
+    def values(self, columns: Columns) -> Values:
+        """Return the features of all rows, (rows, features).
+
+        Where a column has nothing it keeps the value before it in its sequence, and before the
+        first one it is its start, or no category.
         """
-        blocks = [self._block(name, known) for name in self.names]
-        if self.missing == "mark":
-            pairs = zip(self.names, blocks, strict=True)
-            blocks = [part for name, block in pairs for part in (block, _mark(name, block)) if part]
-        values = np.concatenate([block.values for block in blocks], axis=1)
-        is_number = np.repeat([b.is_number for b in blocks], [len(b.names) for b in blocks])
-        names = [name for block in blocks for name in block.names]
-        if np.isnan(values).any():
-            means, values = _means(names, values[known], is_number), _filled(values, self.edges)
-            values = np.where(np.isnan(values), means, values)
-        fitted = scaling(values[known], normalise)
-        fitted = Scaling(
-            np.where(is_number, fitted.means, 0.0), np.where(is_number, fitted.scales, 1.0)
-        )
-        return fitted.applied(values), {"features": names, **fitted.described()}
+        blocks = []
+        for name in self.names:
+            block = self._block(columns, name)
+            if (missing := columns.is_missing(name)).any():
+                start = 0.0 if name in self.categories else self.starts.get(name, np.nan)
+                block = _filled(block, missing, columns.edges, start)
+            blocks.append(block)
+            if name in self.marks:
+                blocks.append(missing[:, np.newaxis].astype(np.float64))
+        return np.concatenate(blocks, axis=1)
 
-    def _block(self, name: str, known: NDArray[np.bool_]) -> Block:
-        if name in self.numbers:
-            return Block([name], self.numbers[name][:, np.newaxis], is_number=True)
-        words = self.words[name]
-        kinds = [word for word in np.unique(words).tolist() if word]
+    def of_frame(self, frame: Any) -> Values:
+        """Return the features of the rows of a DataFrame, one sequence: (rows, features)."""
+        words = {
+            name: _as_written(plain(frame[name]), kinds) for name, kinds in self.categories.items()
+        }
+        numbers = {
+            name: plain(frame[name]).astype(np.float64) for name in self.names if name not in words
+        }
+        return self.values(Columns(numbers, words, np.array([0, len(frame)])))
+
+    def _features(self, name: str) -> list[str]:
+        kinds = self.categories.get(name)
+        made = [name] if kinds is None else [f"{name}={kind}" for kind in kinds]
+        return [*made, f"{name} is missing"] if name in self.marks else made
+
+    def _block(self, columns: Columns, name: str) -> Values:
+        if name not in self.categories:
+            return columns.numbers[name][:, np.newaxis]
+        kinds = self.categories[name]
+        there = columns.words[name][:, np.newaxis] == np.array(list(kinds))
+        learned = np.array(list(kinds.values()), dtype=np.bool_)
+        return np.asarray(there & learned, dtype=np.float64)
+
+
+def recipe_of(made: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a legend has."""
+    return Recipe(made["names"], made["categories"], made["starts"], made["marks"])
+
+
+def read(
+    rows: Table, names: Sequence[str], categories: Sequence[str], places: tuple[Places, Places],
+    gaps: bool,
+) -> Columns:  # fmt: skip
+    """Read columns of a table; `places` are the order of its rows, and the edges of sequences.
+
+    Raises:
+        UserError: naming a column that is not there, or, without `gaps`, a row that has nothing.
+    """
+    order, edges = places
+    plain = [name for name in names if name not in categories]
+    numbers = rows.numbers("tasks.csv.columns", plain, gaps)[order]
+    words_of = rows.words if gaps else rows.labels
+    words = {name: words_of("tasks.csv.categories", name)[order] for name in categories}
+    return Columns(dict(zip(plain, numbers.T, strict=True)), words, edges)
+
+
+def fitted(
+    columns: Columns, names: Sequence[str], known: NDArray[np.bool_], missing: Missing
+) -> Recipe:
+    """Return the recipe of the `known` rows, (rows,), those of training.
+
+    Raises:
+        UserError: naming a column of too many categories, or without a number in training.
+    """
+    categories = {}
+    for name, words in columns.words.items():
+        kinds, learned = _kinds(words), set(_kinds(words[known]))
         if not 0 < len(kinds) <= MOST_CATEGORIES:
             raise UserError(
                 f'tasks.csv.categories: column "{name}" must have 1 to {MOST_CATEGORIES} different '
                 f"words, got {len(kinds)}: leave it out."
             )
-        values = (words[:, np.newaxis] == np.array(kinds)).astype(np.float64)
-        values[:, values[known].sum(0) == 0] = 0.0  # no weights would have learned from them
-        values[words == ""] = np.nan
-        return Block([f"{name}={kind}" for kind in kinds], values)
+        categories[name] = {kind: kind in learned for kind in kinds}
+    if missing == "refuse":
+        return Recipe(names, categories, {}, [])
+    starts = {name: _mean(name, numbers[known]) for name, numbers in columns.numbers.items()}
+    marks = [name for name in names if missing == "mark" and columns.is_missing(name).any()]
+    return Recipe(names, categories, starts, marks)
 
 
-def read(
-    rows: Table, names: Sequence[str], categories: Sequence[str], order: Places, edges: Places,
-    missing: Missing,
-) -> Features:  # fmt: skip
-    """Read columns of a table in this order of its rows.
-
-    Raises:
-        UserError: naming a column that is not there or a row that has nothing, where that is
-            refused.
-    """
-    gaps, field = missing != "refuse", "tasks.csv.categories"
-    names = tuple(dict.fromkeys([*names, *categories]))
-    plain = [name for name in names if name not in categories]
-    numbers = rows.numbers("tasks.csv.columns", plain, gaps)[order]
-    read_words = rows.words if gaps else rows.labels
-    words = {name: read_words(field, name)[order] for name in categories}
-    return Features(names, dict(zip(plain, numbers.T, strict=True)), words, edges, missing)
+def _as_written(column: NDArray[Any], kinds: Iterable[str]) -> NDArray[np.str_]:
+    """Return the words of a column; numbers are written as in the table that was trained on."""
+    words = np.char.strip(words_of(column))
+    if column.dtype.kind in "iuf":
+        written = {_number(kind): kind for kind in kinds}
+        words = np.array([written.get(_number(word), word) for word in words.tolist()])
+    return words
 
 
-def _mark(name: str, block: Block) -> Block | None:
-    """Return the feature that is 1 where a column has nothing; None if it is always there."""
-    missing = np.isnan(block.values[:, :1])
-    return Block([f"{name} is missing"], missing.astype(np.float64)) if missing.any() else None
+def _number(word: str) -> float | str:
+    """Return the number that a word is, else the word."""
+    try:
+        return float(word)
+    except ValueError:
+        return word
 
 
-def _filled(values: NDArray[np.float64], edges: Places) -> NDArray[np.float64]:
-    """Give NaN the value before it in its column and sequence; what begins with NaN keeps it."""
-    here = np.arange(len(values))[:, np.newaxis]
-    last = np.maximum.accumulate(np.where(np.isnan(values), -1, here), axis=0)
-    firsts = np.repeat(edges[:-1], np.diff(edges))[:, np.newaxis]
-    found = np.take_along_axis(values, np.maximum(last, 0), axis=0)
-    return np.where(last >= firsts, found, np.nan)
+def _kinds(words: NDArray[np.str_]) -> list[str]:
+    """Return the different words, in their order."""
+    return [word for word in np.unique(words).tolist() if word]
 
 
-def _means(
-    names: Sequence[str], known: NDArray[np.float64], is_number: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return what a feature is where nothing was before: a number its mean, the others 0."""
-    there = ~np.isnan(known)
-    if (empty := is_number & ~there.any(0)).any():
+def _mean(name: str, numbers: Values) -> float:
+    there = ~np.isnan(numbers)
+    if not there.any():
         raise UserError(
-            f'tasks.csv.columns: column "{names[int(empty.argmax())]}" has no number in the '
-            "training part: leave it out."
+            f'tasks.csv.columns: column "{name}" has no number in the training part: leave it out.'
         )
-    sums = np.where(there, known, 0.0).sum(0)
-    return np.where(is_number, sums / np.maximum(there.sum(0), 1), 0.0)
+    return float(numbers[there].mean())
+
+
+def _filled(block: Values, missing: NDArray[np.bool_], edges: Places, start: float) -> Values:
+    """Give rows that are missing the one before them in their sequence, else `start`."""
+    last = np.maximum.accumulate(np.where(missing, -1, np.arange(len(block))))
+    firsts = np.repeat(edges[:-1], np.diff(edges))
+    return np.where((last >= firsts)[:, np.newaxis], block[np.maximum(last, 0)], start)

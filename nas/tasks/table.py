@@ -71,10 +71,7 @@ class Table:
         column = self.column(field, name)
         if self.dialect is not None:
             return np.char.strip(self._texts(name))
-        if column.dtype.kind == "O":
-            return np.where(column == np.array(None), "", column).astype(np.str_)
-        missing = column != column
-        return np.where(missing, "", _as_whole(np.where(missing, 0, column)).astype(np.str_))
+        return words_of(column)
 
     def _texts(self, name: str) -> NDArray[np.str_]:
         """Read a column of a text file as it is written."""
@@ -183,6 +180,14 @@ class Table:
         return moments(f'{field}: column "{name}" of {self.path}', column, form)
 
 
+def words_of(column: NDArray[Any]) -> NDArray[np.str_]:
+    """Return values as text, whole numbers without a point; nothing is ""."""
+    if column.dtype.kind == "O":
+        return np.where(column == np.array(None), "", column).astype(np.str_)
+    missing = column != column
+    return np.where(missing, "", _as_whole(np.where(missing, 0, column)).astype(np.str_))
+
+
 def _codes(labels: NDArray[np.str_], ordered: bool) -> NDArray[np.int64]:
     """Return the place of each row's label in their order, or in that of their first rows."""
     _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
@@ -237,7 +242,7 @@ def _read(field: str, path: str, written: Dialect) -> Table:
         ) from None
     except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own are ValueErrors
         raise UserError(f'{field}: "{path}" is no table: {_reason(error)}.') from None
-    columns = {str(name): _plain(frame[name]) for name in frame.columns}
+    columns = {str(name): plain(frame[name]) for name in frame.columns}
     if not columns or not len(frame):
         raise UserError(f'{field}: "{path}" has no rows: give names in the first line, then rows.')
     return Table(path, columns, hashlib.sha256(content).hexdigest(), known, index)
@@ -290,8 +295,8 @@ def _rows(rows: list[int]) -> str:
     return f"rows {', '.join(map(str, shown))}" + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def _plain(column: Any) -> NDArray[Any]:
-    """Return numbers as numbers, all else as objects with None for missing values."""
+def plain(column: Any) -> NDArray[Any]:
+    """Return a column of pandas: numbers as numbers, all else as objects with None for nothing."""
     if getattr(column.dtype, "kind", "O") in "iufb":
         own = isinstance(column.dtype, np.dtype)  # else one of pandas', where NA is no number
         values: NDArray[Any] = column.to_numpy() if own else column.to_numpy(float, na_value=np.nan)

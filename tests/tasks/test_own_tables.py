@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import decimal
 import gzip
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pandas
 import pytest
 
 from nas.errors import UserError
+from nas.nn.asking import asked
+from nas.nn.meaning import meaning_of
 from nas.study.config import SearchConfig, definition
 from nas.tasks import Csv
 from nas.tasks.config import TasksConfig
@@ -354,6 +357,7 @@ def weather(n: int = 90) -> pandas.DataFrame:
     return frame
 
 
+IN_TURN = np.arange(90).reshape(3, 30).T.ravel()
 TRAINING = np.concatenate([np.arange(24) + first for first in (0, 30, 60)])
 
 
@@ -379,6 +383,29 @@ def test_gaps_are_filled_from_their_own_sequence(how: str, kind: str) -> None:
     wanted["room"] = room
     assert read.legend()["features"] == list(wanted.columns)
     assert np.allclose(inputs(read), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["fill", "mark"])
+def test_a_trained_model_makes_the_same_features_of_a_table(how: str) -> None:
+    """Of the table as it is, sequence by sequence, with the legend that is kept as JSON."""
+    frame = weather().assign(turn=np.arange(90) % 3 + 1.0, code=[f"{k % 4:02}" for k in range(90)])
+    frame.loc[:5, "turn"] = np.nan
+    frame.to_csv("t.csv", index=False)
+    read = task(
+        "t.csv", target=("room",), group="station", categories=("wind", "turn", "code"), window=4,
+        missing_values=how, normalise=True,
+    )  # fmt: skip
+    wanted = inputs(read)
+    legend = json.loads(json.dumps(read.legend()))
+    meaning = meaning_of({"task": "csv", "answers": "each step", "legend": legend}, read.interface)
+    raw = pandas.read_csv("t.csv").iloc[IN_TURN]
+    for k, sequence in enumerate(asked(raw, meaning).sequences):
+        scaled = (sequence - meaning.inputs.means) / meaning.inputs.scales
+        assert np.allclose(scaled, wanted[30 * k : 30 * k + 30], atol=1e-5)
+    made = pandas.DataFrame(sequence, columns=meaning.columns)
+    assert np.array_equal(asked(made, meaning).sequences[0], sequence), "it may have features"
+    with pytest.raises(UserError, match=r'the rows: no column "wind"'):
+        asked(raw.drop(columns="wind"), meaning)
 
 
 def test_a_category_that_training_has_not_is_none() -> None:
