@@ -197,4 +197,7 @@ def _naming(recorder: Recorder, function: Traced) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.setprofile(before)
+        if before is None or callable(before):
+            sys.setprofile(before)
+        else:  # cProfile's, before Python 3.12: it is no function, and knows how to go on
+            before.enable()

@@ -1,5 +1,6 @@
 """Tracing: a Python function becomes the cell that its text would be."""
 
+import cProfile
 import threading
 from typing import Annotated
 
@@ -153,6 +154,17 @@ def test_a_failed_trace_leaves_nothing_behind():
         trace(lambda x, h: 1, "wrong")
     with pytest.raises(CellError, match="scalar is an equation"):
         scalar()
+
+
+def test_a_profiler_goes_on_after_a_trace():
+    def after(): ...
+
+    profiler = cProfile.Profile()
+    with profiler:
+        cell = trace(SOURCES["gru"])
+        after()
+    assert str(cell) == str(trace(SOURCES["gru"]))
+    assert after.__code__ in {entry.code for entry in profiler.getstats()}
 
 
 def test_threads_trace_apart():
