@@ -81,10 +81,13 @@ class Grid:
         """Units between the first and the last slot of a layer, as close as they may stand."""
         return sum(self.gap(a, b) for a, b in itertools.pairwise(layer))
 
+    def weight(self, left: int, right: int) -> int:
+        """Cost of a unit of height between the ends of a line."""
+        return STRAIGHT[self.slots[left].passes + self.slots[right].passes]
+
     def line_cost(self, left: int, right: int, drop: int) -> int:
         """Cost of a line whose ends are `drop` units of height apart."""
-        weight = STRAIGHT[self.slots[left].passes + self.slots[right].passes]
-        return BEND * (drop != 0) + weight * abs(drop)
+        return BEND * (drop != 0) + self.weight(left, right) * abs(drop)
 
     def bending(self, heights: Sequence[int]) -> int:
         """Cost of all lines."""
@@ -299,11 +302,14 @@ def _heights_in(grid: Grid, order: Order, n_units: int) -> list[int]:
     for passes in (("before", "after"), ("after", "before")):
         heights = _spread_out(grid, order, n_units, fixed)
         for side in (*passes, *(["both"] * 8)):
+            before = list(heights)
             for layer in order if side != "after" else reversed(order):
                 _set_layer(grid, layer, heights, fixed, n_units, side)
             total = grid.bending(heights)
             if side == "both" and (best is None or total < best[0]):
                 best = (total, list(heights))
+            if side == "both" and heights == before:
+                break  # all further passes would leave them too
     assert best is not None
     return best[1]
 
@@ -337,6 +343,16 @@ def _spread_out(grid: Grid, order: Order, n_units: int, fixed: dict[int, int]) -
     return heights
 
 
+def _line_costs(grid: Grid, slot: int, ends: Iterable[tuple[int, int]], n_units: int) -> list[int]:
+    """Cost of all lines of a slot at each of its heights; `ends` are other slots with theirs."""
+    total = [0] * (n_units + 1)
+    for end, to in ends:
+        weight = grid.weight(slot, end)
+        total = [cost + weight * abs(at - to) + BEND for at, cost in enumerate(total)]
+        total[to] -= BEND  # a straight line
+    return total
+
+
 def _set_layer(
     grid: Grid,
     layer: Sequence[int],
@@ -351,17 +367,18 @@ def _set_layer(
     choices: list[list[int]] = []
     for j, slot in enumerate(layer):
         first, last = not grid.before[slot], not grid.after[slot]
-        lines = [(a, slot, heights[a]) for a in grid.before[slot] if side != "after" or last]
-        lines += [(slot, b, heights[b]) for b in grid.after[slot] if side != "before" or first]
+        ends = [*grid.before[slot]] if side != "after" or last else []
+        ends += grid.after[slot] if side != "before" or first else []
         gap = grid.gap(layer[j - 1], slot) if j else 0
         lowest, choice = infinite, -1
         reached, chosen = [infinite] * (n_units + 1), [-1] * (n_units + 1)
+        costs = _line_costs(grid, slot, [(end, heights[end]) for end in ends], n_units)
         for at in range(n_units + 1):
             if at - gap >= 0 and best[at - gap] < lowest:
                 lowest, choice = best[at - gap], at - gap
             if slot in fixed and fixed[slot] != at:
                 continue
-            reached[at] = lowest + sum(grid.line_cost(a, b, at - to) for a, b, to in lines)
+            reached[at] = lowest + costs[at]
             chosen[at] = choice
         best = reached
         choices.append(chosen)
