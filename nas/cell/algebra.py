@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 
 Term = int
 """Index into `Algebra.terms`."""
@@ -27,6 +28,7 @@ FOLDED: dict[str, Callable[[float], float]] = {
 }
 
 
+@lru_cache(maxsize=1 << 12)  # a cell has few numbers, and asks often
 def text_of(value: float) -> str:
     """A number as text, the same for numbers that differ by rounding alone."""
     rounded = float(f"{value:.12g}")
@@ -57,10 +59,15 @@ class Algebra:
         return self._made[made]
 
     def _append(self, label: str, args: tuple[tuple[str, Term], ...]) -> Term:
-        text = json.dumps([label, sorted(edge + self._looks[arg] for edge, arg in args)])
-        self._looks.append(hashlib.sha256(text.encode()).hexdigest())
         self.terms.append((label, args))
         return len(self.terms) - 1
+
+    def _look(self, term: Term) -> str:
+        """A digest of a term and all below it; few are asked for."""
+        for label, args in self.terms[len(self._looks) : term + 1]:
+            text = json.dumps([label, sorted(edge + self._looks[arg] for edge, arg in args)])
+            self._looks.append(hashlib.sha256(text.encode()).hexdigest())
+        return self._looks[term]
 
     def learned(self, index: int, part: int, label: str, *arg: Term) -> Term:
         """A parameter and its argument, apart from all others by its node and its part in it."""
@@ -138,7 +145,7 @@ class Algebra:
         scale = max(abs(k) for k in (number, *parts.values()))
         if not parts or math.isinf(scale) or math.isnan(scale):
             return 1.0, term
-        looks = sorted((self._looks[part], k) for part, k in parts.items())
+        looks = sorted((self._look(part), k) for part, k in parts.items())
         mirrored = sorted((look, -k) for look, k in looks)
         if number < 0 or (not number and looks < mirrored):
             scale = -scale

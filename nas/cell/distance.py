@@ -10,7 +10,7 @@ cells of one key) to 1 (nothing in common). A change affects labels within `ROUN
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from functools import lru_cache
 
 from nas.cell.canon import terms
 from nas.cell.graph import Graph
@@ -39,14 +39,15 @@ def features(cell: Graph, rounds: int = ROUNDS) -> Features:
     counts.update(labels)
     for _ in range(rounds):
         labels = [
-            _digest(label, sorted(f"{edge} {labels[other]}" for edge, other in beside))
+            _digest(label, *sorted(f"{edge} {labels[other]}" for edge, other in beside))
             for label, beside in zip(labels, neighbours, strict=True)
         ]
         counts.update(labels)
     return counts
 
 
-def _digest(label: str, beside: Sequence[str]) -> str:
+@lru_cache(maxsize=1 << 16)  # cells that are compared have most subtrees in common
+def _digest(label: str, *beside: str) -> str:
     return hashlib.sha256(json.dumps([label, *beside]).encode()).hexdigest()[:16]
 
 

@@ -5,7 +5,7 @@ below); every other node names earlier nodes as its arguments, so a cell cannot 
 with a name is a line of the cell's text; one without is written inside the line that uses it.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Self, TypeVar
@@ -28,7 +28,10 @@ class Node:
     name: str = ""
 
     def attr(self, name: str) -> AttrValue:
-        return dict(self.attrs)[name]
+        for key, value in self.attrs:  # at most three: quicker than a dict
+            if key == name:
+                return value
+        raise KeyError(name)
 
     def number(self, name: str) -> float:
         """A numeric attribute."""
@@ -196,8 +199,7 @@ def infer_widths(cell: Graph) -> tuple[tuple[Width, ...], bool]:
     widths: list[Width] = []
     equal = False
     for i, n in enumerate(cell.nodes):
-        where = f"cell {cell.name}: node {n.name or i} ({n.op})"
-        given = [widths[arg] for arg in n.args]
+        given = {widths[arg] for arg in n.args}
         width: Width
         if n.op == "input":
             width = "input"
@@ -208,24 +210,31 @@ def infer_widths(cell: Graph) -> tuple[tuple[Width, ...], bool]:
         elif n.op in ("state", "vector", "linear", "unit"):
             width = _width(n.attr("width"))
             if n.op == "linear" and n.number("eye"):
-                equal |= _fits(where, [width, given[0]])[1] and i in cell.live
+                equal |= _fits(_where(cell, i), {width, widths[n.args[0]]})[1] and i in cell.live
+        elif len(given) == 1:
+            [width] = given
         else:
-            width, together = _fits(where, given)
+            width, together = _fits(_where(cell, i), given)
             equal |= together and i in cell.live
         widths.append(width)
     for state, new in zip(cell.states, cell.new_states, strict=True):
         what = f"cell {cell.name}: state {state.name} and its new value"
         if 1 in (state.width, widths[new]) and state.width != widths[new]:
             raise CellError(f"{what} have widths {state.width} and {widths[new]}; make them equal.")
-        equal |= _fits(what, [state.width, widths[new]])[1]
+        equal |= _fits(what, {state.width, widths[new]})[1]
     for name, new in zip(cell.verticals, cell.new_verticals, strict=True):
-        equal |= _fits(f"cell {cell.name}: vertical {name}", ["hidden", widths[new]])[1]
+        equal |= _fits(f"cell {cell.name}: vertical {name}", {"hidden", widths[new]})[1]
     return tuple(widths), equal
 
 
-def _fits(where: str, given: Sequence[Width]) -> tuple[Width, bool]:
+def _where(cell: Graph, index: int) -> str:
+    n = cell.nodes[index]
+    return f"cell {cell.name}: node {n.name or index} ({n.op})"
+
+
+def _fits(where: str, given: Set[Width]) -> tuple[Width, bool]:
     """The common width of values that meet elementwise, and whether input and hidden meet."""
-    wide = sorted({width for width in given if width != 1}, key=str)
+    wide = sorted(given - {1}, key=str)
     if not wide:
         return 1, False
     if len(wide) == 1:

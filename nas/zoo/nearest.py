@@ -7,7 +7,7 @@ the difference is a number of operations.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from nas.cell.cell import Cell
 from nas.cell.distance import Features, distance, features
@@ -68,7 +68,7 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
         if ZOO[name].key == cell.key:
             return Nearest(name, 0.0, ())
     own = features(cell)
-    pairs = [_pair(name, ZOO[name], cell, _known_features(name), own) for name in names]
+    pairs = [_pair(name, ZOO[name], cell, _features(ZOO[name]), own) for name in names]
     pairs.sort(key=lambda pair: (pair.distance, names.index(pair.name)))
     first = pairs[0]
     near = [pair for pair in pairs[:CANDIDATES] if sum(_more_and_fewer(pair)) <= MOST_TERMS]
@@ -78,9 +78,9 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
     return Nearest(first.name, first.distance, (_count(first),), is_all=False)
 
 
-@cache
-def _known_features(name: str) -> Features:
-    return features(ZOO[name])
+@lru_cache(maxsize=1 << 12)  # pairs that a search visits have half of their cells in common
+def _features(cell: Cell) -> Features:
+    return features(cell)
 
 
 def _pair(
@@ -114,7 +114,7 @@ def _children(pair: _Pair, visited: set[tuple[int, int]]) -> Iterable[_Pair]:
     sides = [(True, edit) for edit in edits(pair.known, pair.cell)]
     sides += [(False, edit) for edit in edits(pair.cell, pair.known) if edit.undone]
     for is_known, edit in sides:
-        new = features(edit.cell)
+        new = _features(edit.cell)
         both = (new, other) if is_known else (one, new)
         mark = (hash(frozenset(both[0].items())), hash(frozenset(both[1].items())))
         if mark in visited:
