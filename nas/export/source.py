@@ -19,6 +19,7 @@ from nas.nn.meaning import SERVES, SERVES_DATA
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
 from nas.nn.trained import TrainedModel
+from nas.protocol.measured import Measured
 from nas.record.model import Registration
 from nas.study.leaderboard import leaderboard
 from nas.study.location import find_study
@@ -91,6 +92,7 @@ def trained(source: Source) -> Trained | None:
         model.rnn.num_layers,
         tuple(scores[:SHOWN].tolist()),
         model.rnn.stacking,
+        Measured.from_json(model.measured).sentences if model.measured else "",
     )
 
 
@@ -152,6 +154,8 @@ def registration(
 ) -> Registration:
     """The model with its results, as MLflow's registry keeps it."""
     metrics, tags = results_of(source)
+    if stored := described.get("measured"):
+        tags["nas.measured"] = Measured.from_json(stored).sentences
     tags |= {} if source.loaded else {"nas.weights": "fresh"}
     if isinstance(module, RNN):
         return Registration(weights(module, described), described, metrics, tags)

@@ -86,6 +86,7 @@ def rendered(trained: Trained) -> Mapping[str, Any]:
         "words": _words(known),
         "tokens": ends.tokens,
         "columns": known.columns,
+        "categories": _categories(known),
         "inputs": ends.inputs,
         "outputs": ends.outputs,
         "head": ends.head,
@@ -101,6 +102,19 @@ def rendered(trained: Trained) -> Mapping[str, Any]:
         "predict_doc": _predict_doc(known),
         "example": _example_code(known),
         "expected": ", ".join(f"{value:.5f}" for value in trained.scores),
+    }
+
+
+def _categories(known: Meaning) -> dict[str, tuple[str, str]]:
+    """The column and the word of each feature of COLUMNS that is 1 where the column has the word.
+
+    A word that training did not see is "", which no row is.
+    """
+    made = known.recipe.categories if known.recipe else {}
+    return {
+        f"{column}={word}": (column, word if learned else "")
+        for column, words in made.items()
+        for word, learned in words.items()
     }
 
 
@@ -122,6 +136,9 @@ def _constants(known: Meaning) -> list[str]:
     for name in ("columns", "targets", "classes"):
         if values := getattr(known, name):
             lines.append(_tuple(name.upper(), values))
+    if words := _categories(known):
+        pairs = (f"    {quoted(k)}: ({quoted(c)}, {quoted(w)})," for k, (c, w) in words.items())
+        lines.append("\n".join(["CATEGORIES = {", *pairs, "}"]))
     if known.horizon:
         lines.append(f"HORIZON = {known.horizon}")
     return lines
@@ -152,7 +169,8 @@ def _encode_doc(known: Meaning) -> str:
     if known.interface.tokens:
         return "Symbols, whole numbers, as a tensor (time,)."
     if known.columns:
-        return "Rows of COLUMNS, in their units, as a tensor (time, columns); or a DataFrame."
+        gaps = " without gaps" if known.recipe else ""
+        return f"Rows of COLUMNS{gaps} as a tensor (time, columns), from numbers or a DataFrame."
     return f"Rows of {known.interface.inputs} numbers, in their units, as a tensor (time, numbers)."
 
 

@@ -133,7 +133,8 @@ def _schemas(known: "Meaning") -> "tuple[Schema, Schema]":
     if known.columns:
         # Numbers of any type are taken; declared as double, MLflow would refuse whole ones.
         kind: Any = AnyType()  # type: ignore[no-untyped-call]
-        columns = [ColSpec(kind, name) for name in known.columns]
+        names = known.recipe.names if known.recipe else known.columns
+        columns = [ColSpec(kind, name) for name in names]
         groups = [ColSpec(kind, known.group, required=False)] if known.group else []
         return Schema([*columns, *groups]), answers
     shape = (-1, -1) if ends.tokens else (-1, -1, ends.inputs)

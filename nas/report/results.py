@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from nas.cell.reader import loads
-from nas.errors import counted, joined
+from nas.errors import CellError, counted, joined
 from nas.protocol.judgement import score_of
+from nas.protocol.measured import Measured, measured_in
 from nas.report.document import Card, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
 from nas.study.leaderboard import BASELINES, Row, shown_ratio, verdict
@@ -40,8 +41,20 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     if facts.seen.running:
         items.insert(0, "the search is running: this is what was there when the report was made")
     standing = Text(verdict(facts.rows, facts.n_settings, facts.resolutions))
-    parts: list[Part] = [standing, *_too_little(facts), Text(NO_CLAIM), Items(items)]
+    told = [Text(f"Of the winner: {one.sentences}") for one in _measured(facts)]
+    parts: list[Part] = [standing, *_too_little(facts), *told, Text(NO_CLAIM), Items(items)]
     return Section("Where it stands", parts)
+
+
+def _measured(facts: Facts) -> list[Measured]:
+    """What the winner's folder says of its weights, if they are those of the best cell."""
+    folder, best = facts.seen.folder / "winner", facts.winner
+    try:
+        text = (folder / "cell.cell").read_text(encoding="utf-8")
+        is_best = best is not None and loads(text).key == best.key
+    except (OSError, CellError):
+        return []
+    return measured_in(folder) if is_best else []
 
 
 def _too_little(facts: Facts) -> Iterator[Text]:

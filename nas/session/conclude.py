@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.cell.reader import loads
 from nas.errors import HIDDEN, UserError, hidden
+from nas.protocol.measured import measured_in
 from nas.record.recorder import Recorder, described
 from nas.report import recording as report_recording
 from nas.report.facts import facts_of
@@ -83,6 +84,8 @@ def conclude(
         )
         session.say("With its weights, a whole model that reads the data as they are:")
         session.say(f'    model = nas.load("{folder}", task="{plan.protocol.tasks[0].name}")')
+        for measured in measured_in(folder):
+            session.say(measured.sentences)
     if page is not None:
         session.say(f"Report: {page}")
     uri = plan.config.tracking_uri

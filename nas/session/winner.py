@@ -11,6 +11,7 @@ from nas.cell.json import to_json
 from nas.cell.reader import loads
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Reference, best_outcome
+from nas.protocol.measured import FILE, Measured
 from nas.protocol.staged import Staged
 from nas.session.coordinator import Observer
 from nas.session.few_examples import resolutions
@@ -19,6 +20,7 @@ from nas.study.leaderboard import Resolutions, Row, leaderboard, shown_ratio, wi
 from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.tasks.base import Task
+from nas.tasks.sequences import SequenceTask
 from nas.workers.local import Workers
 from nas.zoo.usage import call_of, twin_of
 
@@ -87,7 +89,10 @@ def write_winner(
             (fresh / f"{task}.safetensors").write_bytes(data)
     trained = [task for task, data in weights.items() if data is not None]
     known = resolutions(protocol)
-    (fresh / "README.md").write_text(_readme(best, study, folder, trained, known), encoding="utf-8")
+    measured = _measured(fresh, [task for task in protocol.tasks if task.name in trained])
+    (fresh / "README.md").write_text(
+        _readme(best, study, folder, trained, known, measured), encoding="utf-8"
+    )
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)
@@ -118,9 +123,32 @@ def _weights(
     return path.read_bytes() if path.is_file() else workers.submit(evaluation).result().weights
 
 
-def _readme(row: Row, study: Study, folder: Path, trained: list[str], known: Resolutions) -> str:
+def _measured(folder: Path, tasks: Sequence[Task]) -> list[Measured]:
+    """Measure the weights of sequences beside the metric, note it with them and in a file."""
+    asked = [task for task in tasks if isinstance(task, SequenceTask)]
+    if not asked:
+        return []
+    from nas.training.measured import measure_winner  # torch, which other searches do not need
+
+    measured = []
+    for task in asked:
+        # Of several folds there are several models; the weights are those of one.
+        is_number = task.interface.head == "gaussian" and len(task.in_folds()) == 1
+        if is_number or task.data.edges is not None:
+            measured.append(measure_winner(folder / f"{task.name}.safetensors", task))
+    described = [one.described() for one in measured]
+    if measured:
+        (folder / FILE).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+    return measured
+
+
+def _readme(
+    row: Row, study: Study, folder: Path, trained: list[str], known: Resolutions,
+    measured: Sequence[Measured],
+) -> str:  # fmt: skip
     ratios = "\n".join(f"| {task} | {shown_ratio(row, task, known)} |" for task in row.ratios)
     cell = loads(row.visit.cell)
+    told = "".join(f"\n{one.sentences}\n" for one in measured)
     loads_each = "\n".join(f'model = nas.load("{folder}", task="{task}")' for task in trained)
     return f"""# {row.name}
 
@@ -130,7 +158,7 @@ to the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parame
 | task | ratio to the GRU |
 | --- | --- |
 {ratios}
-
+{told}
 ```python
 {row.visit.cell.rstrip()}
 ```

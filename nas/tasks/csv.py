@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError, counted
 from nas.tasks import features, sequences
-from nas.tasks.base import SPLITS, Head, Interface, Split, bounds, check_shares
+from nas.tasks.base import SPLITS, Answers, Head, Interface, Split, bounds, check_shares
 from nas.tasks.dialect import Dialect, usual_separator
 from nas.tasks.features import Columns, Missing
 from nas.tasks.fields import ADDED
@@ -102,6 +102,10 @@ class Csv(OwnSequenceTask):
     @property
     def reads_pieces(self) -> bool:
         return self.goal == "forecast" or self.label_of == "row"
+
+    @property
+    def answers(self) -> Answers:
+        return "each step" if self.reads_pieces else "last step"
 
     @property
     def data(self) -> Data:
@@ -231,7 +235,7 @@ def _forecast(task: Csv, read: Columns, wanted: NDArray[np.float64], content: st
     legend |= {"group": task.group} if task.group else {}
     is_read = set(task.target) <= set(read.numbers)
     last = np.array([names.index(name) for name in task.target]) if is_read else None
-    return Data(interface, pieces, content, legend, last)
+    return Data(interface, pieces, content, legend, last, read.edges[:-1])
 
 
 def _with_targets(task: Csv, split: Split, part: Part, scored: NDArray[np.bool_]) -> Part:
@@ -265,7 +269,7 @@ def _classified(task: Csv, read: Columns, labels: Labels, content: str) -> Data:
     interface = Interface(x.shape[1], len(classes), tokens=False)
     legend |= {"classes": classes.tolist(), "label": task.label}
     legend |= {"group": task.group} if task.group else {}
-    return Data(interface, pieces, content, legend)
+    return Data(interface, pieces, content, legend, edges=edges[:-1] if by_row else None)
 
 
 def _sequences(task: Csv, rows: Table) -> tuple[Places, Places, Labels | None]:

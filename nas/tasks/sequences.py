@@ -34,6 +34,7 @@ from nas.tasks.folds import check_folds
 Rows = NDArray[Any]
 """Single-precision or whole numbers."""
 Places = NDArray[np.int64]
+NORMALISED = replace(ERROR, unit="mean squared error of normalised values")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Pieces:
         inputs, targets = _blank(self.inputs[rows], inside), _blank(self.targets[rows], inside)
         return Window(inputs, targets, scored, fresh=True)
 
+    def scored_rows(self, place: int) -> Places:
+        """Return the rows that a piece scores."""
+        rows = np.arange(self.warmup, self.lengths[place]) + self.starts[place]
+        return np.asarray(rows[self.scored[rows]], dtype=np.int64)
+
 
 def _blank(values: Rows, inside: NDArray[np.bool_]) -> Rows:
     """Set all values outside to 0."""
@@ -79,6 +85,8 @@ class Data:
     """The meaning of inputs and outputs for users of trained weights, as plain data."""
     last: Places | None = None
     """For forecasts, the inputs that are the present values of the targets; else None."""
+    edges: Places | None = None
+    """The first rows of the series that pieces were cut from; None where each is a sequence."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,15 @@ class SequenceTask(Task):
             random = generator(self, split, seed, epoch)
             order = np.concatenate([random.permutation(n) for _ in range(-(-needed // n))])[:needed]
         else:
-            most = min(n, self.validation_batches * size)
-            order = np.arange(most) * n // most
+            order = self.held_out(split)
         for first in range(0, len(order), size):
             yield pieces.batch(order[first : first + size])
+
+    def held_out(self, split: Split) -> Places:
+        """Return the pieces of validation or test that are measured, in order."""
+        n = len(self.data.parts[split].starts)
+        most = min(n, self.validation_batches * self.batch_size)
+        return np.arange(most) * n // most
 
     def baseline(self, seed: int, split: Split = "validation") -> Baseline:
         """Return the best predictor that looks at no more than the present row.
@@ -147,6 +160,7 @@ class OwnSequenceTask(SequenceTask):
     """
 
     metric_name: Literal["", "accuracy", "loss"]
+    normalise: bool
     folds: int
     fold: int
 
@@ -166,7 +180,7 @@ class OwnSequenceTask(SequenceTask):
         """The chosen metric; without a name accuracy where there are classes, else the loss."""
         head, name = self.output_head, self.metric_name
         if head == "gaussian":
-            return ERROR
+            return NORMALISED if self.normalise else ERROR
         unit = "label" if head == "categorical" else "step"
         if name == "accuracy" or (head == "categorical" and not name):
             return Metric("accuracy", f"share of right {unit}s", higher_is_better=True)

@@ -67,6 +67,9 @@ def searched(kind: str) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Winner: studies/" in done.stdout
     assert "; y, h = rnn(x)" in done.stdout
+    is_series = kind == "forecast"
+    assert ("with the state carried on from the first row" in done.stdout) == is_series
+    assert (Path("studies") / kind / "winner" / "measured.json").is_file() == is_series
     return Path("studies") / kind / "winner"
 
 

@@ -13,10 +13,16 @@ from safetensors.torch import save_file
 
 import nas
 from nas.errors import UserError
+from nas.export.command import main
 from nas.nn.loading import load_model
+from nas.nn.settings import Settings
 from nas.nn.trained import TrainedModel
+from nas.protocol.evaluation import Evaluation
 from nas.tasks import Csv
-from tests.nn.winners import PROSE, Winner, winner
+from nas.training.train import run
+from nas.zoo import ZOO
+from tests.nn.winners import PROSE, SIZES, Winner, winner
+from tests.tasks.own_data import waves
 from tests.tolerances import OTHER_KERNEL_32, SEVEN_DIGITS
 
 
@@ -189,7 +195,7 @@ def test_draws_follow_the_probabilities(text: Winner) -> None:
         ("forecast", pandas.DataFrame({"load": [1.0], "heats": [2.0]}), 'no column "heat"'),
         ("forecast", [[1.0, float("nan")]], "step 0 of sequence 0 has nan in column heat"),
         ("forecast", [[1.0, 2.0, 3.0]], r"reads \(time, 2\) or \(batch, time, 2\) numbers"),
-        ("forecast", pandas.DataFrame({"load": ["a"], "heat": [2.0]}), "load, heat must be numb"),
+        ("forecast", pandas.DataFrame({"load": ["a"], "heat": [2]}), "load, heat must be numbers"),
         ("forecast", np.zeros((0, 2)), "sequence 0 is empty"),
         ("text", "the cät", "'ä' at place 5 of the text is none of the"),
         ("text", [0, 99], "whole numbers from 0 to"),
@@ -250,3 +256,26 @@ def test_older_files_load_and_say_what_they_lack(
     assert "do not say whether each step is answered" in old.meaning.lacks
     assert old.predict([1.0, 2.0, 3.0]).shape == (3,)
     assert set(old.predict([1.0, 2.0, 3.0])) <= {"up", "down"}
+
+
+def test_a_plain_file_reads_words_of_a_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    waves(tmp_path / "waves.csv")
+    task = Csv(
+        path=str(tmp_path / "waves.csv"), columns=("load", "heat"), categories=("state",),
+        target=("heat",), window=12, n_params=(1500,), **SIZES,
+    )  # fmt: skip
+    cell = ZOO["gru"]
+    weights = run(Evaluation(str(cell), cell.key, task, (Settings(1500),), 0)).weights
+    assert weights is not None
+    Path("csv.safetensors").write_bytes(weights)
+    frame = pandas.read_csv(task.path)[:20]
+    model = nas.load("csv.safetensors")
+    assert isinstance(model, TrainedModel)
+    assert main(["csv.safetensors", "plain.py"]) == 0
+    names: dict[str, Any] = {"__name__": "plain", "__file__": "plain.py"}
+    exec(Path("plain.py").read_text(encoding="utf-8"), names)
+    own = names["load"]("plain.safetensors").predict([frame])[0]
+    np.testing.assert_allclose(own, model.predict(frame), **OTHER_KERNEL_32)
