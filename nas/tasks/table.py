@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import re
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Number
@@ -153,7 +154,7 @@ class Table:
     def _known(self, value: object) -> object:
         """Return a number, or a text that may be one with a decimal point; None for all else."""
         if isinstance(value, str) and self.dialect and self.dialect.decimal == ",":
-            return value.replace(",", ".") if dialect.COMMA.fullmatch(value) else None
+            return None if "." in value else value.replace(",", ".")
         return value if isinstance(value, str | Number) else None
 
     def _way_out(self, field: str, shown: str) -> str:
@@ -240,7 +241,7 @@ def _read(field: str, path: str, written: Dialect) -> Table:
             f'{field}: "{path}" is not {encoding}, {where}: name its encoding in '
             "tasks.csv.encoding, such as cp1252."
         ) from None
-    except (ValueError, OSError, EOFError) as error:  # pandas' and pyarrow's own are ValueErrors
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # pandas' are ValueErrors
         raise UserError(f'{field}: "{path}" is no table: {_reason(error)}.') from None
     columns = {str(name): plain(frame[name]) for name in frame.columns}
     if not columns or not len(frame):

@@ -242,6 +242,15 @@ def test_a_table_in_another_dialect_is_read_as_the_plain_one(name: str) -> None:
     assert np.allclose(inputs(csv(text, path, target=("room",), **fields)), FRAME, atol=1e-6)
 
 
+def test_a_damaged_table_is_one_sentence() -> None:
+    whole = bytearray(gzip.compress(PLAIN.encode()))
+    for place in range(12, len(whole), 40):
+        changed = whole.copy()
+        changed[place] ^= 0xFF
+        Path(f"{place}.csv.gz").write_bytes(changed)
+        assert "is no table" in refused(task(f"{place}.csv.gz", target=("room",)))
+
+
 def test_what_was_found_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
     csv(german(), target=("room",)).check()
     assert caplog.messages == [
@@ -259,7 +268,7 @@ BAD_DIALECTS: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "two separators": ("Heat (C, 2m);x\n" + "1,5;2\n" * 60, {}, 'may be parted by "," or ";"'),
     "thousands": ("y;x\n" + "1,234;5\n" * 60, {}, 'got "1,234" in row 1 .*set tasks.csv.decimal'),
     "thousands too": (
-        "y;x\n" + "1,5;5\n" * 30 + "1.234,5;6\n" * 30,
+        "y;x\n" + "1,5;5\n4;5\n" * 15 + "1.234,5;6\n" * 30,
         {},
         'got "1.234,5" in row 31 of .*: leave out the signs between thousands',
     ),
