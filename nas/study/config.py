@@ -194,6 +194,12 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
 
 def other_definition(study: str, name: str, was: object, now: object) -> UserError:
     """The error for a study that is gone on with by another definition, in the field `name`."""
+    if data := re.fullmatch(r"tasks\.(\w+)\.version", name):  # its fields are the same
+        return UserError(
+            f"study {study} was begun with other data of the task {data[1]} ({was}, not {now}): "
+            "they have changed, or are read otherwise since then: use another --study name, or the "
+            "data as they were."
+        )
     return UserError(
         f"study {study} was begun with {name} = {was}, not {now}: use another --study name, or the "
         "same configuration."
