@@ -32,6 +32,10 @@ class ArithmeticAttention(Arithmetic):
     def interface(self) -> Interface:
         return interface(len(SYMBOLS), PADDING + 1, self.attention, DIVIDER)
 
+    @property
+    def reads_pieces(self) -> bool:
+        return False
+
     def windows(self, split: Split, seed: int, epoch: int = 0) -> Iterator[Window]:
         examples = self.examples(split, generator(self, split, seed, epoch))
         n_characters = 2 * (self.max_digits + 1) + 1  # two signs, two numbers, the operator

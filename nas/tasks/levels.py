@@ -45,17 +45,18 @@ class Levels:
 
 
 def below(task: Task, reached: Mapping[str, float], levels: Levels) -> str:
-    """Say which networks are worse than the simple predictor on a task, and what may help; return
-    "" if none is. `reached` are their metrics, by their names, on the split of the levels."""
-    simple = levels.baseline
-    if simple is None:
+    """Say which networks are no better than the simple predictor on a task, and what may help;
+    return "" if all are, or that predictor makes no mistake. `reached` are their metrics, by their
+    names, on the split of the levels."""
+    simple, metric = levels.baseline, task.metric
+    if simple is None or (metric.name == "accuracy" and simple.value == 1):
         return ""
-    worse = [name for name, value in reached.items() if task.metric.better(simple.value, value)]
+    worse = [name for name, value in reached.items() if not metric.better(value, simple.value)]
     if not worse:
         return ""
     flag = f"--tasks.{task.name}"
     return (
-        f"{joined(worse)} {'is' if len(worse) == 1 else 'are'} worse on {task.name} than a "
+        f"{joined(worse)} {'is' if len(worse) == 1 else 'are'} no better on {task.name} than a "
         f"predictor without a network ({simple.name}, {task.metric.shown(simple.value)}): what was "
         "trained so little says nothing of cells. Train longer "
         f"({flag}.epochs {4 * task.epochs}), on more minibatches ({flag}.batches_per_epoch "

@@ -89,9 +89,10 @@ def resolution_of(task: Task, seed: int, split: Split = "validation") -> Resolut
     if task.missing():
         return None
     try:
-        return _counted(task, seed, split)
+        found = _counted(task, seed, split)
     except UserError:
         return None
+    return found if found.n_examples else None
 
 
 @functools.lru_cache(maxsize=64)
