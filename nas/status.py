@@ -113,9 +113,10 @@ def _reasons(opened: OpenedStudy, drawn: "Sequence[Visit]") -> Iterator[str]:
     found = reasons(_rejectable(drawn))
     if not found:
         return
-    yield "rejected because (the newest candidates in brackets):"
+    yield "rejected because:"
     for reason in found[:MOST_REASONS]:
-        yield f"  {len(reason.visits):6,}  {reason.text} [{reason.named(MOST_NAMED)}]"
+        yield f"  {len(reason.visits):6,}  {reason.text}"
+        yield f"          newest: {reason.named(MOST_NAMED)}"
     if others := sum(len(reason.visits) for reason in found[MOST_REASONS:]):
         yield f"  {others:6,}  other reasons"
     yield f"all of them: python -m nas.status {opened.folder} --rejected{_storage_flag(opened)}"

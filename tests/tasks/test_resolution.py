@@ -141,7 +141,7 @@ def test_networks_below_the_simple_predictor_are_named(tmp_path: Path) -> None:
     assert below(task, {"gru": level + 0.125, "mgu": level + 0.25}, levels) == ""
     said = below(task, {"gru": level - 0.125, "mgu": level + 0.125}, levels)
     assert said.startswith("gru is no better on arrays than a predictor without a network (")
-    assert below(task, {"gru": level}, levels) == said, "who always says the majority learnt nothing"
+    assert below(task, {"gru": level}, levels) == said, "the majority class alone"
     assert "--tasks.arrays.epochs 40" in said
     assert "--tasks.arrays.batches_per_epoch 400" in said
     both = below(task, {"gru": 0.0, "mgu": 0.0, "rnn": 0.0}, levels)
