@@ -4,7 +4,7 @@
     nas.zoo["gru"]                        # the known cells of the literature
     cell = nas.cell("mut3")               # a zoo name, equations as text, a .cell or .json file
     rnn = nas.RNN(cell, 32, 64)           # the signature and behaviour of torch.nn.LSTM
-    nas.load("studies/quickstart/winner") # a trained winner, weights included
+    nas.load("studies/quickstart/winner") # a trained winner: raw data in, answers in its units out
 
 `nas.cell` and `nas.zoo` are these objects, not the packages of the same names; those are reached as
 `from nas.cell import linear, tanh, trace` and `from nas.zoo.gru import gru`.
@@ -13,6 +13,7 @@
 from typing import TYPE_CHECKING, Any
 
 from nas.zoo import ZOO as zoo
+from nas.zoo import studied
 from nas.zoo.lookup import cell as cell
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["RNN", "__version__", "cell", "load", "zoo"]
+
+
+def _study_cells() -> studied.Reader:
+    from nas.study import cells  # Optuna takes a second
+
+    return cells
+
+
+studied.read_with(_study_cells)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m nas.show", description="A cell as equations, numbers and a picture."
     )
     parser.add_argument(
-        "cell", metavar="CELL", nargs="?", help="a zoo name, a .cell or .json file, a winner/"
+        "cell",
+        metavar="CELL",
+        nargs="?",
+        help="a zoo name, a .cell or .json file, a winner/, or studies/STUDY/NAME",
     )
     parser.add_argument("--out", type=Path, help="folder for cell.svg, cell.png and cell.tex")
     parser.add_argument("--speed", action="store_true", help="measure it against nn.LSTM")

@@ -28,7 +28,8 @@ class CompareConfig(StudyConfig):
     seed: Annotated[int, "at least 0"] = 0
     """Seed that settings and all other seeds are drawn from."""
     cells: tuple[str, ...] = ()
-    """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder, runs:/ID."""
+    """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder,
+    studies/STUDY/NAME, runs:/ID."""
     seeds: Annotated[int, "at least 1"] = 10
     """Fresh seeds that each cell is trained on with its best setting, and measured on test."""
     tuning: Annotated[int, "at least 1"] = 20

@@ -32,7 +32,8 @@ class CurvesConfig(RunConfig):
     workers: Annotated[int, "at least 0"] = 0
     """Worker processes of one thread each; 0: as many as there are cores."""
     cells: tuple[str, ...] = ("lstm",)
-    """Zoo names, .cell or .json files, a winner's folder; "zoo" is all known cells."""
+    """Zoo names, .cell or .json files, a winner's folder, studies/STUDY/NAME; "zoo" is all
+    known cells."""
     out: str = "curves"
     """The folder of the curves, the table and the pictures; what it holds is not trained again."""
     seeds: Annotated[int, "at least 1"] = 1

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Writes a cell as one plain PyTorch file that needs nothing of nas, in the shape of torch.nn.LSTM; a
 trained winner with its weights beside it. CELL is a zoo name, a .cell or .json file, equations, a
-folder studies/NAME/winner, one of its .safetensors files, or models:/NAME@ALIAS.
+folder studies/NAME/winner, one of its .safetensors files, models:/NAME@ALIAS, or any cell of a
+study as studies/NAME/CELL, which has its weights with --task if the study kept them.
 """
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
 

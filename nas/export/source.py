@@ -28,6 +28,7 @@ from nas.tasks import TASKS
 from nas.tasks.base import Task
 from nas.tasks.text import Text
 from nas.zoo.lookup import cell as look_up
+from nas.zoo.studied import is_cell_of_study, weights_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def find(named: str, task: str = "") -> Source:
         UserError: if there is no such thing.
     """
     path = Path(named)
+    if task and is_cell_of_study(named):
+        loaded = read(named, task)
+        winner = weights_of(named, task).parent.parent / "winner"  # beside it, its study is found
+        loaded = _with_vocabulary(loaded, winner)
+        return Source(loaded.rnn.cell, loaded, winner, whole(loaded, named))
     is_plain = "\n" in named or named.lstrip().startswith("def ")
     if not is_plain and (_holds_weights(path) or named.startswith("models:/")):
         loaded = read(named, task)

@@ -23,6 +23,7 @@ from nas.nn.rnn import RNN
 from nas.nn.settings import described_stacking
 from nas.nn.trained import BUFFERS, TrainedModel
 from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
+from nas.zoo import studied
 
 Model = SequenceModel | AttentionModel
 """The network that a task trains around the layers."""
@@ -50,7 +51,8 @@ def load(source: str | Path, task: str = "") -> TrainedModel | RNN:
     take the place of torch.nn.LSTM. Layers that were registered without a task come back as a
     `nas.RNN`.
 
-    `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a registered
+    `source` is the folder `studies/NAME/winner`, one of its `.safetensors` files, a cell of a study
+    whose weights were kept (`studies/NAME/gates_07b43b`; those of the best few are), a registered
     model (`models:/NAME@champion`, `models:/NAME/3`) or the run that it was registered with
     (`runs:/ID`); with the weights of several tasks in a folder, `task` names one. Nothing is
     executed on loading.
@@ -197,6 +199,8 @@ def _size(described: dict[str, Any], name: str, least: int = 1) -> int:
 def _weights_file(source: Path, task: str, named: str) -> Path:
     if source.is_file():
         return source
+    if studied.is_cell_of_study(named):
+        return studied.weights_of(named, task)
     files = sorted(source.glob("*.safetensors"))
     tasks = ", ".join(path.stem for path in files)
     if not files:

@@ -73,6 +73,7 @@ def conclude(
     rows = leaderboard(study.finished(), plan.baselines)
     known = resolutions(plan.protocol)
     session.console.print(table_of(rows, list(plan.config.tasks.use), resolutions=known))
+    session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
     for line in _lines(session, rows, used_up):
         session.say(line)
     if best is not None:

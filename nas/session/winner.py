@@ -16,6 +16,7 @@ from nas.protocol.staged import Staged
 from nas.session.coordinator import Observer
 from nas.session.few_examples import resolutions
 from nas.session.judging import evaluations_of, judging_of
+from nas.study.cells import weights_file
 from nas.study.leaderboard import Resolutions, Row, leaderboard, shown_ratio, winner
 from nas.study.study import Study
 from nas.study.visit import Visit
@@ -59,7 +60,7 @@ class WeightStore(Observer):
                 path.unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
-        return self.folder / f"{digest}.safetensors"
+        return weights_file(self.study.folder, digest)
 
 
 def write_winner(

@@ -123,7 +123,8 @@ class SearchConfig(StudyConfig):
     """Begin no candidate once this many training runs are spent, given cells and runs that failed
     included; 0: no limit. Candidates that are in flight by then are finished."""
     include: tuple[str, ...] = ()
-    """Cells to measure on every task beside GRU and LSTM: zoo names or .cell files."""
+    """Cells to measure on every task beside GRU and LSTM: zoo names, .cell files,
+    studies/STUDY/NAME."""
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     table: str = ""

@@ -9,14 +9,15 @@ from nas.cell.cell import Cell
 from nas.cell.json import from_json
 from nas.cell.reader import loads
 from nas.errors import CellError, unknown
-from nas.zoo import ZOO
+from nas.zoo import ZOO, studied
 from nas.zoo.imports import imported, imported_text
 
 
 def cell(source: "Cell | str | Path | Mapping[str, object]") -> Cell:
     """Return a cell from a zoo name, equations as text, or a `.cell` or `.json` file.
 
-    A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file. A cell of
+    A folder that holds a `cell.cell`, such as a study's `winner/`, stands for that file. Any cell
+    of a study is `studies/STUDY/NAME`, or `STUDY/NAME` in the folder that has `studies`. A cell of
     MLflow is `models:/NAME@ALIAS` or `models:/NAME/VERSION`, or `runs:/ID` for a recorded run.
 
     Forms of other projects are a recipe of NAS-Bench-NLP, as a mapping or as JSON; a genotype of
@@ -44,6 +45,8 @@ def cell(source: "Cell | str | Path | Mapping[str, object]") -> Cell:
         return _from_record(text)
     if path := _file(text):
         return _from_file(path)
+    if studied.is_cell_of_study(text):
+        return studied.cell_of(text)
     raise CellError(unknown("cell", text, ZOO) + " A file ends in .cell or .json.")
 
 
