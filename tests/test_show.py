@@ -13,6 +13,7 @@ from nas.cell.mutation.draft import n_operations
 from nas.show import main
 from nas.zoo import ZOO
 from tests.cell.test_draw import STRANGE
+from tests.shares import every_eighth
 from tests.studies import ROOT
 
 PAGE = ROOT / "docs" / "gallery.md"
@@ -144,7 +145,7 @@ def test_the_pictures_of_the_gallery_are_up_to_date(name: str) -> None:
     assert path.stat().st_size < 2_000 + 1_000 * n_operations(ZOO[name])
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", every_eighth(ZOO))
 def test_the_page_of_the_gallery_is_up_to_date(name: str) -> None:
     """If not: python -m nas.show --gallery docs/gallery"""
     text = PAGE.read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
@@ -85,6 +86,7 @@ Form = Separate | Merged
 Step = Callable[..., tuple[Value, ...]]
 
 
+@lru_cache(maxsize=1024)  # samplers draw a cell again, and propose it once more
 def build(form: Form, name: str, doc: str) -> Cell:
     """The cell of a form."""
     step = _separate(form) if isinstance(form, Separate) else _merged(form)

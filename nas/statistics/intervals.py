@@ -56,6 +56,14 @@ def _weights(n: int, seed: int) -> Array:
     return shares
 
 
+@lru_cache(maxsize=256)  # it takes as long as the resamples of ten values
+def _student(n: int) -> float:
+    """The end of Student's interval of `n` values, in standard errors."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + COVERAGE) / 2, n - 1))
+
+
 def intervals(samples: Array, seed: int = 0) -> list[Interval]:
     """The interval of each column of [many, columns] by the percentile bootstrap, which never
     leaves the range of the values. It is meant for 50 rows and more, and too narrow for few."""
@@ -72,8 +80,6 @@ def interval(values: Sequence[float], seed: int = 0) -> Interval | None:
     way from it to that of Student's t if this is farther out, but no farther than `FARTHEST`. For
     values of which nearly all are equal it is that of Student's t.
     """
-    from scipy.stats import t
-
     sample = np.array(values, dtype=np.float64)
     n = len(sample)
     if n < 2:
@@ -81,7 +87,7 @@ def interval(values: Sequence[float], seed: int = 0) -> Interval | None:
     mean, error = float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(n))
     if error <= FLAT * abs(mean):
         return Interval(mean, mean, mean)
-    reach = float(t.ppf((1 + COVERAGE) / 2, n - 1))
+    reach = _student(n)
     below = above = reach
     weights, centred = _weights(n, seed), sample - mean
     means = weights @ centred

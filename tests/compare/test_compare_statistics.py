@@ -90,8 +90,13 @@ class MadeUp:
         return Outcome("ok", 0.5 + settings.learning_rate, 0, n_params=8000, test=test)
 
 
+@pytest.mark.parametrize(
+    "n_simulations", [200, pytest.param(N_SIMULATIONS, marks=pytest.mark.process)]
+)
 @pytest.mark.parametrize("skewed", [False, True], ids=["normal", "skewed"])
-def test_coverage_and_false_alarms_over_simulated_comparisons(skewed: bool) -> None:
+def test_coverage_and_false_alarms_over_simulated_comparisons(
+    skewed: bool, n_simulations: int
+) -> None:
     """Of 1,000 comparisons of 5 cells, of which two differ from GRU and LSTM: 95 % ± 2 of the
     intervals hold the true difference, and in at most 5 % anything false is said (more than 66 of
     1,000 have a chance of 1 %)."""
@@ -99,7 +104,7 @@ def test_coverage_and_false_alarms_over_simulated_comparisons(skewed: bool) -> N
     how = protocol(Xml(n_params=(9000,)), n_settings=1)
     held, n_pairs, seen = 0, 0, 0
     alarms = {"gru": 0, "lstm": 0}
-    for simulation in range(N_SIMULATIONS):
+    for simulation in range(n_simulations):
         found = comparison(how, MadeUp(simulation, effects, skewed))
         [on] = found.tasks
         for baseline, pairs in on.against.items():
@@ -114,8 +119,8 @@ def test_coverage_and_false_alarms_over_simulated_comparisons(skewed: bool) -> N
             alarms[baseline] += false
     assert held / n_pairs == pytest.approx(0.95, abs=0.02)
     for count in alarms.values():
-        assert count <= stats.binom.ppf(0.99, N_SIMULATIONS, LEVEL)
-    assert seen > 0.9 * 4 * N_SIMULATIONS, "differences that are there are found"
+        assert count <= stats.binom.ppf(0.99, n_simulations, LEVEL)
+    assert seen > 0.9 * 4 * n_simulations, "differences that are there are found"
 
 
 def test_the_direction_of_the_metric() -> None:

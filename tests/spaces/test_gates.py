@@ -224,6 +224,7 @@ def test_all_points_are_recurrent_and_have_their_own_keys(space: Gates, size: in
     assert len({cell.key for cell in cells}) == space.size() == size
 
 
+@pytest.mark.process
 def test_no_two_points_have_one_key() -> None:
     keys = {SPACE.propose(FixedTrial(params)).key for params, _ in Gates().points()}
     assert len(keys) == SPACE.size() == 24_756

@@ -132,6 +132,7 @@ def test_the_size_is_the_number_of_cells(space: Genotypes) -> None:
     assert len(keys) == space.size()
 
 
+@pytest.mark.process
 def test_the_whole_contract() -> None:
     check_space(DARTS, [ZOO[name] for name in ("darts_v1", "darts_v2", "enas_lm")])
     check_space(ENAS, [ZOO["enas"]])

@@ -55,6 +55,7 @@ def test_conformance() -> None:
     check_space(SHORT, [ZOO["gru"], ZOO["lstm"]])
 
 
+@pytest.mark.process
 def test_conformance_of_the_file(tmp_path: Path) -> None:
     check_space(load_space("graph"), [ZOO["gru"], ZOO["lstm"]])
     everything = edited(

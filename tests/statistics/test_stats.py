@@ -139,7 +139,12 @@ def shared_noise(
 
 @pytest.mark.parametrize(
     ("n_cells", "n"),
-    [(1, 10), (5, 10), (12, 10), (12, 20)],
+    [
+        (1, 10),
+        (5, 10),
+        pytest.param(12, 10, marks=pytest.mark.process),
+        pytest.param(12, 20, marks=pytest.mark.process),
+    ],
 )
 def test_false_alarms_among_equal_cells(n_cells: int, n: int) -> None:
     """In at most 5 % of comparisons anything is claimed; of 1,000, more than 66 have 1 %."""

@@ -93,6 +93,7 @@ def test_a_description_says_attention_only_where_there_is_one() -> None:
     assert described_interface(COPY.interface)["interface"]["attention"] == attention
 
 
+@pytest.mark.process
 def test_an_lstm_with_attention_copies_what_one_without_does_not() -> None:
     """The same budget, minibatches and steps: lengths 5 to 20, 400 steps of AdamW."""
 
