@@ -3,7 +3,6 @@
 To add a text that is fetched by name, write a line in `PINNED`.
 """
 
-import codecs
 import functools
 import hashlib
 from abc import abstractmethod
@@ -29,7 +28,7 @@ from nas.tasks.base import (
     check_shares,
     generator,
 )
-from nas.tasks.files import Pinned
+from nas.tasks.files import Pinned, encoding_of
 from nas.tasks.streams import Tokens, cut
 
 WAYS_OUT = 'the path of a UTF-8 file, "tinyshakespeare", or "" for Python\'s own documentation'
@@ -207,13 +206,12 @@ def _text(path: str, folder: str, field: str) -> str:
         content = files.content(PINNED[path], path, folder, field)
     else:
         content = files.file_bytes(field, path, f"give {WAYS_OUT}")
-    content = content.removeprefix(codecs.BOM_UTF8)  # a mark of some editors, no character
     try:
-        return content.decode()
+        return content.decode(encoding_of(content))
     except UnicodeDecodeError as error:
         raise UserError(
             f'{field}: "{path}" is not UTF-8 (byte {error.start} is '
-            f"0x{content[error.start]:02x}): convert it, for example by `iconv -t UTF-8`."
+            f"0x{error.object[error.start]:02x}): convert it, for example by `iconv -t UTF-8`."
         ) from error
 
 

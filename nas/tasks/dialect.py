@@ -3,7 +3,6 @@
 What the user does not say is found out from the first rows; what may be either is refused.
 """
 
-import codecs
 import csv
 import gzip
 import itertools
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nas.errors import UserError
+from nas.tasks.files import encoding_of
 
 SEPARATORS = (",", ";", "\t", "|")
 TABS = ("tab", "\\t")
@@ -61,7 +61,8 @@ def found(field: str, place: Path, given: Dialect) -> Dialect:
         UserError: if the given signs are none, or the file may be read in two ways.
         UnicodeError: if the rows are not of the encoding.
     """
-    encoding = given.encoding or _encoding(place)
+    with _bytes(place) as start:
+        encoding = given.encoding or encoding_of(start.read(2))
     try:
         "".encode(encoding)
     except LookupError:
@@ -112,13 +113,6 @@ def undecodable(place: Path, encoding: str) -> str:
     except UnicodeError:
         pass
     return "its first bytes are of another encoding"
-
-
-def _encoding(place: Path) -> str:
-    """Return UTF-8, unless a byte order mark says UTF-16."""
-    with _bytes(place) as file:
-        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return "utf-16" if marked else "utf-8-sig"
 
 
 def _bytes(place: Path) -> IO[Any]:

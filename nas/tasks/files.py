@@ -3,6 +3,7 @@
 Tasks that know pinned files by name hold a table of them: `PINNED` in corpus.py and in music.py.
 """
 
+import codecs
 import hashlib
 import os
 from dataclasses import dataclass
@@ -71,6 +72,14 @@ def file_bytes(field: str, path: str, way_out: str) -> bytes:
         raise UserError(
             f'{field}: "{path}" cannot be read ({error.strerror}): make it readable, or {way_out}.'
         ) from None
+
+
+def encoding_of(start: bytes) -> str:
+    """Return the encoding of a text from its first bytes: UTF-8, unless a mark says UTF-16.
+
+    Both leave out the byte order mark, which some editors write.
+    """
+    return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _cache() -> Path:

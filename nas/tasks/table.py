@@ -54,6 +54,10 @@ class Table:
         """The columns without a name, such as an index that was saved."""
         return tuple(name for name in self.columns if NAMELESS.fullmatch(name))
 
+    @property
+    def _decimal(self) -> str:
+        return self.dialect.decimal if self.dialect else "."
+
     def column(self, field: str, name: str) -> NDArray[Any]:
         """Return a column as it was read.
 
@@ -153,16 +157,18 @@ class Table:
 
     def _known(self, value: object) -> object:
         """Return a number, or a text that may be one with a decimal point; None for all else."""
-        if isinstance(value, str) and self.dialect and self.dialect.decimal == ",":
+        if isinstance(value, str) and self._decimal == ",":
             return None if "." in value else value.replace(",", ".")
         return value if isinstance(value, str | Number) else None
 
     def _way_out(self, field: str, shown: str) -> str:
         """Say what can be done about a field that should be a number."""
-        if dialect.COMMA.fullmatch(shown) or dialect.POINT.fullmatch(shown):
-            return "if that sign is before decimals, set tasks.csv.decimal to it; else leave it out"
+        if dialect.COMMA.fullmatch(shown) and self._decimal != ",":
+            return 'set tasks.csv.decimal to "," if decimals follow it; else leave it out'
         if THOUSANDS.fullmatch(shown):
             return "leave out the signs between thousands"
+        if dialect.POINT.fullmatch(shown):
+            return 'set tasks.csv.decimal to "."'
         rest = "mend it, or name the columns to read in tasks.csv.columns"
         if field == "tasks.csv.target":
             return "mend it, or set tasks.csv.goal to classify and name the column in label"
@@ -282,7 +288,7 @@ def _text(field: str, path: str, place: Path, known: Dialect) -> Any:
         raise UserError(
             f'{field}: "{path}" has {counted(names, "name")} in its first line, and more fields in '
             f"{_rows(long)}: remove the {sign} at their end, write a field that holds a {sign} in "
-            "quotes, or name every column."
+            "quotes, name every column, or say in tasks.csv.separator what parts fields."
         ) from None
 
 

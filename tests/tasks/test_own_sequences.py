@@ -48,6 +48,10 @@ FORMS: dict[str, Callable[[Sequences, Sequences], Any]] = {
         pack_sequence(sorted(y, key=len, reverse=True)),
     ),
 }
+TIME_FIRST: dict[str, Callable[[Sequences, Sequences], Any]] = {
+    "time first": lambda x, y: (pad_sequence(x), pad_sequence(y), lengths(x)),
+    "packed x, time first": lambda x, y: (packed(x), pad_sequence(y)),
+}
 WHOLE: dict[str, Callable[[Sequences, Tensor], Any]] = {
     "padded": lambda x, y: (padded(x), y, lengths(x)),
     "packed": lambda x, y: (packed(x), y),
@@ -85,7 +89,7 @@ class Ragged(pl.LightningDataModule):
         x, y = map(list, zip(*batch, strict=True))
         if self.whole:
             return WHOLE[self.form](x, torch.stack([(one[0, 0] > 0).long() for one in y]))
-        return (FORMS.get(self.form) or WRONG[self.form][0])(x, y)
+        return ({**FORMS, **TIME_FIRST}.get(self.form) or WRONG[self.form][0])(x, y)
 
     def loader(self, seed: int) -> DataLoader[Any]:
         draw = torch.Generator().manual_seed(seed)
@@ -123,6 +127,11 @@ def test_batches_in_other_forms_are_the_padded_ones(form: str) -> None:
     task = ragged(form)
     task.check()
     assert same(task.data, ragged("padded").data)
+
+
+@pytest.mark.parametrize("form", TIME_FIRST)
+def test_batches_with_time_first_are_the_padded_ones(form: str) -> None:
+    assert same(ragged(form, batch_first=False).data, ragged("padded").data)
 
 
 @pytest.mark.parametrize("form", WHOLE)

@@ -242,6 +242,14 @@ def test_a_table_in_another_dialect_is_read_as_the_plain_one(name: str) -> None:
     assert np.allclose(inputs(csv(text, path, target=("room",), **fields)), FRAME, atol=1e-6)
 
 
+def test_one_column_may_have_decimal_commas() -> None:
+    """Its commas part as many fields in every row, so that they may be meant so."""
+    text = "x\n" + FRAME["room"].to_csv(index=False, header=False, decimal=",", sep=";")
+    assert "or say in tasks.csv.separator what parts fields" in refused(csv(text, target=("x",)))
+    read = inputs(csv(text, "u.csv", target=("x",), separator=";"))
+    assert np.allclose(read[:, 0], FRAME["room"], atol=1e-6)
+
+
 def test_a_damaged_table_is_one_sentence() -> None:
     whole = bytearray(gzip.compress(PLAIN.encode()))
     for place in range(12, len(whole), 40):
@@ -273,7 +281,13 @@ BAD_DIALECTS: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         'got "1.234,5" in row 31 of .*: leave out the signs between thousands',
     ),
     "wrong decimal": (german(), {"decimal": "."}, r'got "-?0,\d+" in row 1 .* tasks.csv.decimal'),
-    "wrong point": (german(decimal="."), {"decimal": ","}, r'"-?0\.\d+" in row 1 .*csv.decimal'),
+    "wrong point": (german(decimal="."), {"decimal": ","}, r'"-?0\.\d+" in row 1 .* to "\."'),
+    "German thousands": ("y;x\n" + "0,5;1.234\n" * 60, {}, '0,5" in row 1 .*decimal to ","'),
+    "German ones as told": (
+        "y;x\n" + "0,5;1.234\n" * 60,
+        {"decimal": ","},
+        'got "1.234" in row 1 .* leave out the signs between thousands',
+    ),
     "long": (PLAIN, {"separator": "::"}, 'separator must be one character, or tab, got "::"'),
     "decimal": (PLAIN, {"decimal": "x"}, "decimal must be one of"),
     "bytes": (
@@ -424,6 +438,19 @@ def test_a_category_that_training_has_not_is_none() -> None:
     assert inputs(read)[51:, 1:].sum() == 0
     assert (inputs(read)[:51, 1:3].sum(1) == 1).all()
     assert inputs(read)[:51, 3].sum() == 0
+
+
+def test_features_are_the_same_in_all_folds() -> None:
+    """Each fold has another training part, which may lack a word."""
+    text = lines(lambda k: (k, f"w{k // 10}", k // 5, k // 5 % 2), "x,word,ride,kind", 200)
+    read = csv(
+        text, goal="classify", label="kind", group="ride", categories=("word",), columns=("x",),
+        folds=4, missing_values="mark",
+    )  # fmt: skip
+    names = {tuple(fold.legend()["features"]) for fold in read.in_folds()}
+    assert len(names) == 1
+    lacks = [np.array(fold.data.parts["train"].inputs)[:, 1:].sum(0) for fold in read.in_folds()]
+    assert any((counts == 0).any() for counts in lacks)
 
 
 def test_a_missing_target_is_not_scored() -> None:

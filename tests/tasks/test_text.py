@@ -51,9 +51,12 @@ def test_tokens_are_the_file(words: str, path: str) -> None:
     assert Text(path).content() == hashlib.sha256(words.encode()).hexdigest()
 
 
-def test_a_byte_order_mark_is_no_character(words: str, path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_character(
+    encoding: str, words: str, path: str, tmp_path: Path
+) -> None:
     marked = tmp_path / "marked.txt"
-    marked.write_text(words, encoding="utf-8-sig", newline="")
+    marked.write_text(words, encoding=encoding, newline="")
     assert corpus.corpus(str(marked)).characters == corpus.corpus(path).characters
     assert Text(str(marked)).content() == Text(path).content()
     assert Words(str(marked)).vocabulary == Words(path).vocabulary
