@@ -156,9 +156,9 @@ class Csv(OwnSequenceTask):
     def _tell(self, rows: Table) -> None:
         """Say what was found out about the file, or left out of it, that a user may not expect."""
         found = rows.dialect
-        if found and (found.separator, found.decimal) not in (
-            (usual_separator(self.path), "."),
-            (self.separator, self.decimal),
+        if found and (
+            (not self.separator and found.separator != usual_separator(self.path))
+            or (not self.decimal and found.decimal == ",")
         ):
             logger.warning('tasks.csv.path: "%s" is read with %s.', self.path, found)
         left_out = [f'"{name}"' for name in rows.nameless if name not in self.feature_columns]

@@ -268,6 +268,7 @@ def test_what_was_found_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     task("t.csv", target=("room",), separator=";", decimal=",").check()
     csv(PLAIN, "plain.csv", target=("room",)).check()
+    csv(german("\t", "."), "tabs.csv", target=("room",), separator="tab").check()
     csv(german("\t", "."), "tabs.tsv", target=("room",)).check()
     assert caplog.messages == []
 
