@@ -144,17 +144,15 @@ def _sentences_in(owner: type, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _classes_in(module: str) -> Mapping[str, ast.ClassDef]:
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
-@cache
 def _sentences_of(module: str, owner: str) -> Sequence[tuple[str, str]]:
-    body = _classes_in(module)[owner].body
+    source = inspect.getsource(sys.modules[module])
+    block = re.search(rf"^class {owner}\b.*?(?=^[\w@#\"]|\Z)", source, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    (parsed,) = ast.parse(block[0]).body  # not the whole file, which takes longer
+    assert isinstance(parsed, ast.ClassDef)
     return [
         (str(field.target.id), inspect.cleandoc(str(under.value.value)))
-        for field, under in pairwise(body)
+        for field, under in pairwise(parsed.body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(under, ast.Expr)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nas.command_line import _classes_in, _parser_of, guarded
+from nas.command_line import _parser_of, _sentences_of, guarded
 from nas.errors import SearchError, UserError
 from nas.resources import names, searches
 from nas.spaces import load_space
@@ -273,7 +273,7 @@ def test_arguments_are_read_without_the_sentences_of_fields(
 
     monkeypatch.setattr(inspect, "getsource", read)
     _parser_of.cache_clear()
-    _classes_in.cache_clear()
+    _sentences_of.cache_clear()
     assert parse(["--tasks", "xml"]).tasks.use == ("xml",)
     with pytest.raises(AssertionError, match="source was read"):
         parse(["--help"])
