@@ -7,16 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 
-from nas.study.opening import open_storage
-from nas.study.study import Study
 from tests.cluster import postgres
 from tests.cluster.nodes import ADDRESS, Cluster
 from tests.cluster.postgres import Postgres
 from tests.cluster.remote import FILES, lay
-from tests.cluster.test_tracking import leaderboard, recorded, same_record
+from tests.cluster.test_tracking import leaderboard, recorded, same_record, stored_at
 from tests.cluster.tracking import Tracking, tracking_at
 from tests.record.visits import SQLALCHEMY
 from tests.studies import environment, essences, finished, stored, write_config
@@ -139,10 +136,6 @@ def search(
     made.begin()
     yield made
     made.kill()
-
-
-def stored_at(url: str, folder: Path) -> Study:
-    return Study("small", folder, optuna.load_study(study_name="small", storage=open_storage(url)))
 
 
 def test_whatever_dies_the_same_command_ends_as_one_on_this_machine_with_files(

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
+from nas.study.opening import open_storage
+from nas.study.study import Study
 from tests.cluster.postgres import Postgres
 from tests.cluster.test_search import (
     check_like_undisturbed,
@@ -50,6 +53,7 @@ def search(folder: Path, tracking_uri: str, *arguments: str) -> list[str]:
 
 
 def begin(folder: Path, tracking_uri: str, *arguments: str, fresh: bool = False) -> Running:
+    """A search whose evaluations take a second, and do not end while there is a file "held"."""
     known = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     return launched(
         search(folder, tracking_uri, *arguments),
@@ -57,6 +61,7 @@ def begin(folder: Path, tracking_uri: str, *arguments: str, fresh: bool = False)
         fresh=fresh,
         NAS_TEST_LOG=str(folder / "log"),
         NAS_TEST_SLEEP_S="1",
+        NAS_TEST_HOLD=str(folder / "held"),
         **known,
     )
 
@@ -190,16 +195,43 @@ def test_whatever_fails_in_between_the_same_command_ends_alike(
     postgres.start()
     tracking.kill()
     time.sleep(4)
+    (tmp_path / "held").touch()
     tracking.start()
+    wait_for_record(client, url, tmp_path, process)
+    (tmp_path / "held").unlink()
     output, errors = finish(process)
     assert "Traceback" not in errors
     assert "answers again" in errors
-    assert "not recorded in MLflow" not in output, "the record catches up while the search runs"
+    assert "not recorded in MLflow" not in output
     check_like_undisturbed(url, tmp_path, undisturbed)
     assert len(started(tmp_path)) - n_before < len(started(undisturbed)), "it went on"
     same_record(
         recorded(gate.url, "small"), recorded(f"sqlite:///{undisturbed / 'mlflow.db'}", "small")
     )
+
+
+def wait_for_record(client: Any, url: str, folder: Path, process: Running) -> None:
+    """Until the record has caught up with the search, in which no evaluation ends meanwhile."""
+    deadline = time.monotonic() + LIMIT_S
+    while n_recorded(client) < n_judged(url, folder):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "the record catches up while the search runs"
+        time.sleep(0.5)
+
+
+def stored_at(url: str, folder: Path) -> Study:
+    return Study("small", folder, optuna.load_study(study_name="small", storage=open_storage(url)))
+
+
+def n_recorded(client: Any) -> int:
+    experiment = client.get_experiment_by_name("small")
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    return sum(run.info.status != "RUNNING" for run in runs)
+
+
+def n_judged(url: str, folder: Path) -> int:
+    visits = stored_at(url, folder).visits
+    return len({visit.key for visit in visits if visit and visit.judgement})
 
 
 SHORT = """
