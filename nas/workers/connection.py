@@ -5,8 +5,10 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -19,6 +21,8 @@ ANSWER_S = 10.0
 """Seconds to wait for an answer before Ray is asked, which would try for minutes."""
 AWAY_S = 30.0
 """Seconds until a head that cannot be reached is lost; after 60 s Ray would end this process."""
+TRIES, PAUSE_S = 3, 2.0
+"""How often a cluster that listens is asked to begin a job, and the seconds between."""
 WAYS_IN = (
     "start one with `ray start --head`, or give its address, ray:HOST:PORT on one of its nodes, "
     "ray://HOST:PORT elsewhere"
@@ -47,14 +51,34 @@ def connect(address: str, carried: Sequence[str] = ()) -> bool:
         os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
             _check_listening(address)
-            ray.init(address, runtime_env=travels, log_to_driver=False, logging_level=logging.ERROR)
+            _begin(address, travels)
         except (RuntimeError, OSError, ValueError) as error:
             ray.shutdown()
-            reason = hidden(" ".join(str(error).split()).rstrip("."))[:300]
             raise UserError(
-                f"there is no Ray cluster at {hidden(address)} ({reason}): {WAYS_IN}."
+                f"there is no Ray cluster at {hidden(address)} ({_reason(error)}): {WAYS_IN}."
             ) from None
     return True
+
+
+def _begin(address: str, travels: dict[str, Any]) -> None:
+    """Begin Ray's job; a cluster that is only just starting refuses it, and is asked again."""
+    for is_last in (*[False] * (TRIES - 1), True):
+        try:
+            ray.init(address, runtime_env=travels, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionAbortedError:  # by the server of Ray's client, which answers
+            ray.shutdown()
+            if is_last:
+                raise
+            time.sleep(PAUSE_S)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says in one line; of a server's stack of calls, the last line."""
+    text = str(error).strip()
+    if "Traceback" in text:
+        text = text.splitlines()[-1]
+    return hidden(" ".join(text.split()).rstrip("."))[:300]
 
 
 def head_of(address: str) -> tuple[str, int]:
