@@ -227,6 +227,15 @@ def test_workers_train_one_by_one_and_all_at_once() -> None:
         throughput.workers(ZOO["rnn"], 5, 2, 2, 1, 2)
 
 
+@pytest.mark.process
+def test_the_smoke_run_measures_in_processes_too(tmp_path: Path) -> None:
+    """The parts that start some; tests/bench/test_bench.py has the others."""
+    flags = "--smoke --no-training --members 0 --mutants 0 --cells lstm --modes fwd --inputs data"
+    data = run(flags.split(), tmp_path / "b.json")
+    assert [found["cell"] for found in data["workers"]] == ["lstm"]
+    assert bool(data["memory"]) == memory.STATUS.exists()
+
+
 # --- searches ---
 
 
