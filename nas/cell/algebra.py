@@ -8,12 +8,16 @@ lists the identities.
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 
 Term = int
 """Index into `Algebra.terms`."""
 Linear = dict[Term, float]
+WRITTEN_OUT = 64
+"""The highest power that is written as a product of equal factors, as all were in the first keys; a
+higher one, which 22 lines of v = v * v raise to four million, is one factor with its power."""
 
 FOLDED: dict[str, Callable[[float], float]] = {
     "tanh": math.tanh,
@@ -49,7 +53,7 @@ class Algebra:
         self._looks: list[str] = []
         self._made: dict[Hashable, Term] = {}
         self._sums: dict[Term, tuple[float, Linear]] = {}
-        self._products: dict[Term, tuple[Term, ...]] = {}
+        self._products: dict[Term, Counter[Term]] = {}
 
     def term(self, label: str, *args: tuple[str, Term]) -> Term:
         """The term of this label and these arguments, in any order; a new one if there is none."""
@@ -111,7 +115,7 @@ class Algebra:
 
     def product(self, args: list[Term]) -> Term:
         """The product as one number times a product of terms without numbers."""
-        number, factors = 1.0, list[Term]()
+        number, factors = 1.0, Counter[Term]()
         for arg in args:
             constant = self.number(arg)
             if constant is not None:
@@ -119,13 +123,16 @@ class Algebra:
                 continue
             scale, base = self._scaled(arg)
             number *= scale
-            factors.extend(self._products.get(base, (base,)))
+            factors.update(self._products.get(base, {base: 1}))
         if text_of(number) == "0.0" or not factors:
             return self.sum(number if not factors else 0.0, {})
-        if len(factors) == 1:
-            return self.add((number, factors[0]))
-        term = self.term("product", *(("", factor) for factor in factors))
-        self._products.setdefault(term, tuple(factors))
+        if factors.total() == 1:
+            return self.add((number, next(iter(factors))))
+        edges = list[tuple[str, Term]]()
+        for factor, power in factors.items():
+            edges += [("", factor)] * power if power <= WRITTEN_OUT else [(f"to {power}", factor)]
+        term = self.term("product", *edges)
+        self._products.setdefault(term, factors)
         return self.add((number, term))
 
     def inverse(self, term: Term) -> Term:

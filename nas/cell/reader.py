@@ -204,12 +204,20 @@ def _cycle(start: str, lines: dict[str, ast.Assign]) -> list[str]:
     return []
 
 
+MOST_CHARACTERS = 1_000_000
+"""Characters of a text that is read as a cell; one of the most operations has some 50,000."""
+
+
 def loads(text: str) -> Cell:
     """Read a cell from its text; a byte order mark before it is ignored.
 
     Raises:
         CellError: with the line, the rule and the way out.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise CellError(
+            f"cell text: a cell has at most {MOST_CHARACTERS:,} characters, got {len(text):,}."
+        )
     try:
         return _Reader(ast.parse(textwrap.dedent(text.removeprefix("\ufeff")))).cell()
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:

@@ -7,6 +7,10 @@ from nas.cell.graph import AnyGraph, infer_widths, uses
 from nas.cell.ops import INPUTS, OPS, attr_rule
 from nas.errors import CellError
 
+MOST_OPERATIONS = 1000
+"""Operations of a cell, its inputs and each matrix of a linear map included: ten times those of the
+largest published one. Reading, hashing and drawing take seconds up to it."""
+
 
 def verify(cell: AnyGraph) -> AnyGraph:
     """Return `cell` if it obeys every rule of the language.
@@ -21,7 +25,13 @@ def verify(cell: AnyGraph) -> AnyGraph:
 
 
 def verify_structure(cell: AnyGraph) -> None:
-    """The rules that do not depend on names: ops, arguments, attributes, inputs and outputs."""
+    """The rules that do not depend on names: size, ops, arguments, attributes, inputs, outputs."""
+    size = sum(len(n.args) if n.op == "linear" else 1 for n in cell.nodes)
+    if size > MOST_OPERATIONS:
+        raise CellError(
+            f"cell {cell.name} has {size:,} operations, each matrix counted: a cell has at most "
+            f"{MOST_OPERATIONS:,}, so leave some out."
+        )
     _verify_nodes(cell)
     _verify_interface(cell)
 

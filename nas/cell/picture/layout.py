@@ -23,6 +23,9 @@ BEND = 3
 STARTS = 8
 """Orders from which the search for few crossings begins."""
 SWEEPS = 12
+LARGE = 150
+"""Parts above which a picture is a plot of its structure that nobody follows line by line: it is
+laid out in one pass, since the search for few crossings and bends would take minutes to hours."""
 SPARE = (0, 1, 2, 3)
 """Numbers of units of height beyond those that are needed, of which the best is taken."""
 
@@ -150,7 +153,7 @@ def _levels(parts: tuple[Part, ...]) -> dict[int, int]:
         )
 
     movable = [i for i in reversed(here) if parts[i].kind not in ("input", "output") and readers[i]]
-    moved = True
+    moved = len(parts) <= LARGE
     while moved:
         moved = False
         for i in movable:
@@ -205,6 +208,10 @@ def _ordered(grid: Grid) -> Order:
     inputs = sorted((s for s in grid.layers[0] if grid.kind(s) == "input"), key=rank)
     first = [*inputs, *(s for s in grid.layers[0] if s not in inputs)]
     last = sorted(grid.layers[-1], key=rank)
+    if len(grid.parts) > LARGE:
+        rough = [first, *([*layer] for layer in grid.layers[1:-1]), last]
+        _sweep(grid, rough, forward=True)
+        return rough
     rng = Random(0)
     best: tuple[tuple[int, int], Order] | None = None
     for start in range(STARTS):
@@ -285,19 +292,15 @@ def _spread(grid: Grid, order: Order) -> int:
 def _heights(grid: Grid, order: Order) -> list[int]:
     """The heights of all slots at which the lines are straightest."""
     least = max(3 * len(_port_heights(grid, 0)), 2 + max(map(grid.extent, order)))
+    if len(grid.parts) > LARGE:
+        return _spread_out(grid, order, least, _fixed(grid, order, least))
     tried = [_heights_in(grid, order, least + more) for more in SPARE]
     return min(tried, key=lambda heights: (grid.bending(heights), max(heights)))
 
 
 def _heights_in(grid: Grid, order: Order, n_units: int) -> list[int]:
     """The best heights from 0 to `n_units`, optimal for one layer at a time."""
-    ports = _port_heights(grid, n_units)
-    fixed: dict[int, int] = {}
-    for slot in (*order[0], *order[-1]):
-        part = grid.part(slot)
-        key = (part.kind, part.port) if not part.port.startswith("state") else ("", part.port)
-        if not grid.slots[slot].passes and key in ports:
-            fixed[slot] = ports[key]
+    fixed = _fixed(grid, order, n_units)
     best: tuple[int, list[int]] | None = None
     for passes in (("before", "after"), ("after", "before")):
         heights = _spread_out(grid, order, n_units, fixed)
@@ -312,6 +315,18 @@ def _heights_in(grid: Grid, order: Order, n_units: int) -> list[int]:
                 break  # all further passes would leave them too
     assert best is not None
     return best[1]
+
+
+def _fixed(grid: Grid, order: Order, n_units: int) -> dict[int, int]:
+    """The heights of the slots of inputs and outputs."""
+    ports = _port_heights(grid, n_units)
+    fixed: dict[int, int] = {}
+    for slot in (*order[0], *order[-1]):
+        part = grid.part(slot)
+        key = (part.kind, part.port) if not part.port.startswith("state") else ("", part.port)
+        if not grid.slots[slot].passes and key in ports:
+            fixed[slot] = ports[key]
+    return fixed
 
 
 def _port_heights(grid: Grid, n_units: int) -> dict[tuple[str, str], int]:
