@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +16,14 @@ from nas.compile.emit.forward import CHUNK
 from nas.compile.emit.gradients import PIECE, running, widest
 from nas.compile.emit.values import Values
 from nas.compile.plan import Plan
-from nas.compile.rows import Rows
+from nas.compile.rows import Rows, TracedRows
 from nas.compile.stacked import LINE
 
-REVERSE, TOKENS = 4, 10
-"""Places in `call_t` (prelude.c) that differ between calls of one shape."""
+TOKENS = 10
+"""The place in `call_t` (prelude.c) that differs between calls of one shape."""
 
 
+CFunction = Callable[[int, int], None]
 Pointers = tuple[NDArray[np.int64], NDArray[np.int64]]
 """For each member and slot: 1 if the slot points into a block, and at which byte of it."""
 
@@ -30,7 +31,7 @@ Pointers = tuple[NDArray[np.int64], NDArray[np.int64]]
 class Shape(NamedTuple):
     """The sizes of a call that, with its plan, decide how much memory it takes."""
 
-    rows: Rows
+    rows: Rows | TracedRows
     n_inputs: int
     """Rows of the input: symbols of a table, or one for every row of x."""
     members: int
@@ -40,56 +41,101 @@ class Shape(NamedTuple):
     tokens: bool
 
 
+class Table:
+    """Pointers for C, (members, slots), to be used by one call at a time."""
+
+    def __init__(self, members: int, n_slots: int) -> None:
+        self.pointers = np.zeros((members, n_slots), dtype=np.int64)
+        self.address = self.pointers.ctypes.data
+        self.blocks = (0, 0)
+        """The addresses of the blocks that it points into."""
+
+
 class Layout:
     """The buffers of a plan for calls of one shape, and their part of the table of pointers."""
 
-    def __init__(self, plan: Plan, source: Source, shape: Shape, itemsize: int) -> None:
-        self.total = shape.rows.total
+    results: list[tuple[int, ...]]
+    """The shapes of final states and outputs in memory."""
+
+    def __init__(
+        self, plan: Plan, source: Source, shape: Shape, itemsize: int, *, reverse: bool = False
+    ) -> None:
+        self.members, rows = shape.members, shape.rows
+        assert isinstance(rows, Rows), "C is told numbers"
         self._n_slots = len(source.slots) + 1  # the last for what the code never reads
-        cut = functools.partial(self._cut, source.slots, shape.members, itemsize)
+        cut = functools.partial(self._cut, source.slots, itemsize)
         self.size, self._forward = cut(_forward(plan, source.values, shape))
         self.back_size, self._backward = cut(_backward(plan, source.values, shape))
-        counts, offsets = shape.rows.arrays
+        counts, offsets = rows.arrays
         self._arrays = (counts, offsets)  # must live as long as the pointers to them
-        self.call = np.array(
+        self._call = np.array(
             [
-                *(shape.members, self._n_slots, len(shape.rows.counts), shape.rows.batch),
-                *(0, shape.n_inputs, shape.keep, shape.threads),
+                *(shape.members, self._n_slots, rows.n_steps, rows.batch),
+                *(reverse, shape.n_inputs, shape.keep, shape.threads),
                 *(counts.ctypes.data, offsets.ctypes.data, 0),
             ],
             dtype=np.int64,
         )
+        self._address = self._call.ctypes.data
+        self._spare: tuple[list[Table], list[Table]] = ([], [])
 
     def _cut(
-        self,
-        slots: dict[Buffer, int],
-        members: int,
-        itemsize: int,
-        buffers: Iterable[tuple[Buffer, int]],
+        self, slots: dict[Buffer, int], itemsize: int, buffers: Iterable[tuple[Buffer, int]]
     ) -> tuple[int, Pointers]:
-        """The size of a block, and the pointers into it.
-
-        Buffers begin on cache lines, so that a vector never crosses a line.
-        """
-        inside, first = np.zeros((2, members, self._n_slots), dtype=np.int64)
+        """The number of values of a block, and the pointers into it."""
+        inside, first = np.zeros((2, self.members, self._n_slots), dtype=np.int64)
         size = 0
-        for buffer, count in buffers:
-            if buffer in slots:
-                inside[:, slots[buffer]], first[:, slots[buffer]] = 1, size
-                size += -(-count * itemsize // LINE) * LINE
-        first += inside * np.arange(members)[:, None] * size
-        return members * size // itemsize, (inside, first)
+        for buffer, bytes_ in _in_lines(slots, itemsize, buffers):
+            inside[:, slots[buffer]], first[:, slots[buffer]] = 1, size
+            size += bytes_
+        first += inside * np.arange(self.members)[:, None] * size
+        return self.members * size // itemsize, (inside, first)
 
-    def table(self, memory: Tensor, back: Tensor | None = None) -> NDArray[np.int64]:
-        """The table of pointers, (members, slots), with those into the blocks filled in."""
-        inside, first = self._forward
-        table: NDArray[np.int64] = inside * memory.data_ptr()
-        table += first
-        if back is not None:
-            inside, first = self._backward
-            table += inside * back.data_ptr()
-            table += first
+    def run(self, function: CFunction, table: Table, tokens: Tensor | None) -> None:
+        """Call C."""
+        if tokens is None:
+            function(table.address, self._address)
+            return
+        call = self._call.copy()
+        call[TOKENS] = tokens.data_ptr()
+        function(table.address, call.ctypes.data)
+
+    def table(self, memory: Tensor, back: Tensor | None = None) -> Table:
+        """A table of pointers with those into the blocks filled in; give it back to `keep`."""
+        spare = self._spare[back is not None]
+        table = spare.pop() if spare else Table(self.members, self._n_slots)
+        blocks = memory.data_ptr(), 0 if back is None else back.data_ptr()
+        if table.blocks != blocks:
+            inside, first = self._forward
+            pointers = inside * blocks[0] + first
+            if back is not None:
+                inside, first = self._backward
+                pointers += inside * blocks[1] + first
+            table.pointers[:], table.blocks = pointers, blocks
         return table
+
+    def keep(self, table: Table, *, back: bool) -> None:
+        """Take a table for later calls, whose blocks are often the same."""
+        self._spare[back].append(table)
+
+
+def memory_size(plan: Plan, source: Source, shape: Shape, itemsize: int) -> int:
+    """The number of values that a forward pass of one layer keeps in memory: `Layout.size`, also
+    where sizes are symbols of torch's tracing."""
+    buffers = _in_lines(source.slots, itemsize, _forward(plan, source.values, shape))
+    return sum(bytes_ for _, bytes_ in buffers) // itemsize
+
+
+def _in_lines(
+    slots: dict[Buffer, int], itemsize: int, buffers: Iterable[tuple[Buffer, int]]
+) -> Iterator[tuple[Buffer, int]]:
+    """The buffers that the code uses, with their bytes.
+
+    Buffers begin on cache lines, so that a vector never crosses a line.
+    """
+    for buffer, count in buffers:
+        if buffer in slots:
+            yield buffer, -(-count * itemsize // LINE) * LINE
 
 
 def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer, int]]:
@@ -98,7 +144,7 @@ def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer,
     every = rows.total if shape.keep else rows.batch
     for s, stage in enumerate(plan.stages):
         yield Buffer("biases", (s,)), stage.columns
-        chunk = min(len(rows.counts), CHUNK // rows.batch + 1) * rows.batch
+        chunk = torch.sym_min(rows.n_steps, CHUNK // rows.batch + 1) * rows.batch
         yield Buffer("base", (s,)), (shape.n_inputs if shape.tokens else chunk) * stage.columns
         n_rows = every if values.stage_is_kept(s) else rows.batch
         yield Buffer("sums", (s,)), n_rows * stage.columns
@@ -109,7 +155,7 @@ def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer,
     for i in plan.diagonals:
         yield Buffer("vector", (i,)), plan.padded(i)
     for p in plan.state_places:
-        steps = len(rows.counts) if shape.keep else 1
+        steps = rows.n_steps if shape.keep else 1
         yield Buffer("state", (p,)), (steps + 1) * rows.batch * plan.padded(p)
     for i in values.group_of:
         n_rows = every if i in values.kept else rows.batch
@@ -119,6 +165,7 @@ def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer,
 def _backward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer, int]]:
     """The buffers that the backward pass writes, with the number of their values."""
     rows = shape.rows
+    assert isinstance(rows, Rows), "the memory of a backward pass is never traced"
     for s, stage in enumerate(plan.stages):
         yield Buffer("sums", (s,), True), rows.total * stage.columns
         yield Buffer("symbols", (s,), True), shape.n_inputs * stage.columns if shape.tokens else 0
@@ -154,16 +201,17 @@ def block_of(size: int, like: Tensor) -> Tensor:
     if torch.is_inference_mode_enabled():  # a block of it could not be saved for a backward pass
         return like.new_empty(size)
     with _lock:
-        for place, whole in enumerate(_pool):
-            fits = whole.dtype == like.dtype and size <= whole.numel() <= 2 * size + 4096
-            if fits and _is_free(whole):
+        for place in range(len(_pool) - 1, -1, -1):
+            whole = _pool[place]
+            values = whole.numel()
+            if size <= values <= 2 * size + 4096 and whole.dtype == like.dtype and _is_free(whole):
                 _pool.append(_pool.pop(place))  # the most recently used comes last
-                return whole[:size]
+                return whole.narrow(0, 0, size)
         whole = like.new_empty(size)
         _pool.append(whole)
         if len(_pool) > KEPT_BLOCKS:
             _pool.pop(next((k for k, old in enumerate(_pool) if _is_free(old)), 0))
-        return whole[:size]
+        return whole.narrow(0, 0, size)
 
 
 def _is_free(whole: Tensor) -> bool:

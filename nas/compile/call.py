@@ -1,6 +1,6 @@
 """A call of a loop over a sequence: the arguments of the C code, and the tensors that it fills."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,40 +8,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.compile.buffers import REVERSE, TOKENS, Layout, Shape, block_of
+from nas.compile.buffers import CFunction, Layout, Shape, Table, block_of
 from nas.compile.emit import Source
 from nas.compile.emit.code import Buffer, Role
+from nas.compile.hoist import SQUARE
 from nas.compile.hoist import padded as padded_to
 from nas.compile.plan import Plan
+from nas.compile.reference import parameter_labels
 from nas.compile.rows import Rows
+from nas.errors import CellError
 
-CFunction = Callable[[int, int], None]
 ROWS_A_THREAD = 4
 MULTIPLIED = 2_000_000
 """Weights times rows above which a second thread is worth its start, some 30 microseconds."""
-
-
-@dataclass(eq=False, slots=True)
-class Request:
-    """The sizes and the direction of a call of a loop."""
-
-    rows: Rows
-    reverse: bool
-    lead: tuple[int, ...]
-    """The first dimensions of all tensors: (members,), or none for one layer alone."""
-    n_inputs: int
-    """Rows of the input: symbols of a table, or one for every row of x."""
-
-    @property
-    def members(self) -> int:
-        return self.lead[0] if self.lead else 1
-
-    def threads(self, loop: "Loop") -> int:
-        threads = torch.get_num_threads()
-        if threads == 1 or self.members * loop.macs * self.rows.total < MULTIPLIED:
-            return 1
-        wanted = self.members if self.members > 1 else self.rows.batch // ROWS_A_THREAD
-        return max(1, min(threads, wanted))
 
 
 class Loop:
@@ -60,6 +39,7 @@ class Loop:
             *(("start", p) for p in states),
         ]
         """The arguments: their roles, with nodes or the places of states."""
+        self.roles = [role for role, _ in self.given]
         self.leaving = [
             (place, i)
             for place, i in enumerate(plan.outputs)
@@ -76,24 +56,73 @@ class Loop:
         self.backward_slots = np.array([source.slots.get(b, spare) for b in given + gradients])
         """To what is given, to gradients of results, to gradients of what is given."""
         self.n_states = len(states)
+        self.padded = {
+            k: plan.sizes[i]
+            for k, (_, i) in enumerate(self.leaving, start=self.n_states)
+            if plan.sizes[i] != plan.padded(i)
+        }
+        """The widths of results that are shorter than their rows in memory, by place."""
         self.macs = sum(
             plan.sizes[product.arg] * product.count
             for stage in plan.stages
             for product in (*stage.inputs, *stage.products)
         )
-        self._layouts: dict[Shape, Layout] = {}
+        self.parameters = self._parameters()
+        self._layouts: dict[object, Layout] = {}
 
-    def layout(self, request: Request, like: Tensor, *, keep: bool, tokens: bool) -> Layout:
-        """The memory of a call, cut once for equal requests."""
-        threads, members = request.threads(self), request.members
-        shape = Shape(request.rows, request.n_inputs, members, threads, keep, tokens)
-        layout = self._layouts.get(shape)
+    def _parameters(self) -> list[str] | None:
+        """Names of the arguments between x and the states if all of them are parameters as they
+        are; None if some must be computed first."""
+        plan = self.plan
+        is_computed = plan.hoisted or set(plan.matrix_inputs) - {0}
+        squares = any(role == "weight" and plan.node(i).op in SQUARE for role, i in self.given)
+        outside = len(self.leaving) < len(plan.outputs) - self.n_states
+        if is_computed or squares or outside:
+            return None
+        labels = parameter_labels(plan.cell)
+        return [f"{labels[i]}_{role}" for role, i in self.given if role in ("weight", "bias")]
+
+    def layout(
+        self,
+        rows: Rows,
+        like: Tensor,
+        lead: tuple[int, ...],
+        n_inputs: int,
+        *,
+        reverse: bool,
+        keep: bool,
+        tokens: bool = False,
+        by_step: bool = False,
+    ) -> Layout:
+        """The memory of a call, divided once for calls of equal sizes.
+
+        `lead` are the first dimensions of all tensors: (members,), or none for one layer alone;
+        `n_inputs` are the rows of the input: symbols of a table, or one for every row of x. With
+        `by_step`, results are (steps, batch, width) and (1, batch, width), else without the first.
+        """
+        available = torch.get_num_threads()
+        key = (rows, lead, n_inputs, reverse, keep, tokens, by_step, available)
+        layout = self._layouts.get(key)
         if layout is None:
             if len(self._layouts) >= 64:  # packed batches differ all the time
                 self._layouts.clear()
-            layout = Layout(self.plan, self.source, shape, like.element_size())
-            self._layouts[shape] = layout
+            members = lead[0] if lead else 1
+            threads = self.threads(rows, members, available)
+            shape = Shape(rows, n_inputs, members, threads, keep, tokens)
+            layout = Layout(self.plan, self.source, shape, like.element_size(), reverse=reverse)
+            batch = (1, rows.batch) if by_step else (*lead, rows.batch)
+            every = (rows.n_steps, rows.batch) if by_step else (*lead, rows.total)
+            layout.results = [(*batch, self.plan.sizes[p]) for p in self.plan.state_places]
+            layout.results += [(*every, self.plan.padded(i)) for _, i in self.leaving]
+            self._layouts[key] = layout
         return layout
+
+    def threads(self, rows: Rows, members: int, available: int) -> int:
+        """The number of threads that a call is worth, of those that are available."""
+        if available == 1 or members * self.macs * rows.total < MULTIPLIED:
+            return 1
+        wanted = members if members > 1 else rows.batch // ROWS_A_THREAD
+        return max(1, min(available, wanted))
 
 
 @dataclass(eq=False, slots=True)
@@ -101,87 +130,78 @@ class Call:
     """A loop with its arguments."""
 
     loop: Loop
-    request: Request
+    layout: Layout
     tokens: Tensor | None
     tensors: Sequence[Tensor | None]
     """The arguments, in the order of `Loop.given`; the last is a state."""
 
-    def forward(self, *, keep: bool) -> tuple[Tensor, list[Tensor]]:
+    def forward(self) -> tuple[Tensor, list[Tensor]]:
         """The memory of a forward pass; its final states and other outputs."""
-        loop, plan, lead = self.loop, self.loop.plan, self.request.lead
-        like, layout = self._layout(keep)
+        loop, layout, like = self.loop, self.layout, self.tensors[-1]
+        assert like is not None, "a cell has a state"
         memory = block_of(layout.size, like)
-        sizes = plan.sizes[1 : 1 + loop.n_states]
-        results = [like.new_empty((*lead, self.request.rows.batch, size)) for size in sizes]
-        results += [like.new_empty((*lead, layout.total, plan.padded(i))) for _, i in loop.leaving]
+        results = [like.new_empty(shape) for shape in layout.results]
         table = layout.table(memory)
         self._point(table, loop.forward_slots, (*self.tensors, *results))
-        self._run(loop.forward, table, layout)
-        for k, (_, i) in enumerate(loop.leaving, start=loop.n_states):
-            if plan.sizes[i] != plan.padded(i):
-                results[k] = results[k][..., : plan.sizes[i]].contiguous()
+        layout.run(loop.forward, table, self.tokens)
+        layout.keep(table, back=False)
+        for k, width in loop.padded.items():
+            results[k] = results[k][..., :width].contiguous()
         return memory, results
 
     def backward(
         self, memory: Tensor, gradients: Sequence[Tensor | None], wanted: Sequence[bool]
     ) -> list[Tensor | None]:
         """The gradients of the arguments of a forward pass, where they are wanted."""
-        loop, plan = self.loop, self.loop.plan
-        like, layout = self._layout(keep=True)
+        loop, layout, like = self.loop, self.layout, self.tensors[-1]
+        assert like is not None, "a cell has a state"
         back = block_of(layout.back_size, like)
         coming = [None if g is None else g.contiguous() for g in gradients]
-        for k, (_, i) in enumerate(loop.leaving, start=loop.n_states):
+        for k in loop.padded:
             given = coming[k]
-            if given is not None and plan.sizes[i] != plan.padded(i):
-                coming[k] = padded_to(given, plan.padded(i))
+            if given is not None:
+                coming[k] = padded_to(given, layout.results[k][-1])
         results = [
-            self._gradient(role, tensor) if want or role == "hoisted" else None
-            for (role, _), tensor, want in zip(loop.given, self.tensors, wanted, strict=True)
+            self._gradient(role, tensor)
+            if tensor is not None and (want or role == "hoisted")
+            else None
+            for role, tensor, want in zip(loop.roles, self.tensors, wanted, strict=True)
         ]
         table = layout.table(memory, back)
         self._point(table, loop.backward_slots, (*self.tensors, *coming, *results))
-        self._run(loop.backward, table, layout)
-        for k, tensor in enumerate(self.tensors[: len(plan.matrix_inputs)]):
+        layout.run(loop.backward, table, self.tokens)
+        layout.keep(table, back=True)
+        for k, tensor in enumerate(self.tensors[: len(loop.plan.matrix_inputs)]):
             gradient = results[k]
-            if gradient is not None and tensor is not None:
+            if gradient is not None and tensor is not None and gradient.shape != tensor.shape:
                 results[k] = gradient[..., : tensor.shape[-1]]
         return results
 
-    def _layout(self, keep: bool) -> tuple[Tensor, Layout]:
-        """A tensor of the call's dtype, and its memory."""
-        like = self.tensors[-1]
-        assert like is not None, "a cell has a state"
-        tokens = self.tokens is not None
-        return like, self.loop.layout(self.request, like, keep=keep, tokens=tokens)
-
-    def _gradient(self, role: Role, tensor: Tensor | None) -> Tensor | None:
+    def _gradient(self, role: Role, tensor: Tensor) -> Tensor:
         """A tensor for the gradient of an argument."""
-        if tensor is None:
-            return None
         if role == "hoisted":  # written whether it is wanted or not, and not in every row
             return torch.zeros_like(tensor)
         if role == "input":  # written in whole vectors
             return tensor.new_empty((*tensor.shape[:-1], self.loop.plan.whole(tensor.shape[-1])))
-        # Not empty_like, which keeps the strides of members that lie apart.
-        return tensor.new_empty(tensor.shape)
+        if self.layout.members == 1:
+            return torch.empty_like(tensor)
+        return tensor.new_empty(tensor.shape)  # empty_like keeps members apart where they are
 
     def _point(
-        self,
-        table: NDArray[np.int64],
-        slots: NDArray[np.int64],
-        tensors: Sequence[Tensor | None],
+        self, table: Table, slots: NDArray[np.int64], tensors: Sequence[Tensor | None]
     ) -> None:
         """Fill in the pointers to tensors, for each member."""
-        first = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        members = self.request.members
+        try:
+            first = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        except RuntimeError:  # batched gradients: vectorize=True, is_grads_batched=True
+            raise CellError(
+                "backend c gives no gradients of many outputs at once, whose tensors have no "
+                'memory of their own: take backend="eager".'
+            ) from None
+        members = self.layout.members
         if members == 1:  # the same in less time
-            table[0, slots] = first
+            table.pointers[0, slots] = first
             return
         stride = [0 if t is None else t.stride(0) * t.element_size() for t in tensors]
-        table[:, slots] = np.array(first) + np.arange(members)[:, None] * np.array(stride)
-
-    def _run(self, function: CFunction, table: NDArray[np.int64], layout: Layout) -> None:
-        call = layout.call.copy()
-        call[REVERSE] = self.request.reverse
-        call[TOKENS] = 0 if self.tokens is None else self.tokens.data_ptr()
-        function(table.ctypes.data, call.ctypes.data)
+        starts = np.array(first) + np.arange(members)[:, None] * np.array(stride)
+        table.pointers[:, slots] = starts

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from nas.compile.reference import EagerCell
-from nas.compile.rows import LayerOutput, Rows, Tokens
+from nas.compile.rows import LayerOutput, Rows, Tokens, TracedRows
 from nas.compile.stacked import Inputs, StackedCell, aligned, parts_of
 
 
 def run_layer(
     layer: EagerCell | StackedCell,
     x: Tensor | Tokens,
-    rows: Rows,
+    rows: Rows | TracedRows,
     states: Sequence[Tensor],
     verticals: Sequence[Tensor],
     reverse: bool,
@@ -28,7 +28,7 @@ def run_layer(
     the others; elsewhere one operation computes all of them.
     """
     x = x.rows() if isinstance(x, Tokens) else x
-    inputs = Inputs(x, None, rows, verticals, reverse)
+    inputs = Inputs(x, None, rows.concrete(), verticals, reverse)
     if isinstance(layer, EagerCell):
         return _run(layer, inputs, states)
     return (_in_turn if x.device.type == "cpu" else _at_once)(layer, inputs, states)
@@ -36,6 +36,7 @@ def run_layer(
 
 def _run(layer: EagerCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
     x, _, rows, verticals, reverse = inputs
+    assert isinstance(rows, Rows), "the loop over steps needs numbers"
     steps = torch.split(x, list(rows.counts))
     below = [torch.split(vertical, list(rows.counts)) for vertical in verticals]
     clock: Sequence[Tensor | int] = range(len(steps))
@@ -47,7 +48,7 @@ def _run(layer: EagerCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOut
     for t in reversed(range(len(steps))) if reverse else range(len(steps)):
         n = rows.counts[t]
         active = current if n == rows.batch else [state[:n] for state in current]
-        y, new, up = layer(steps[t], active, [vertical[t] for vertical in below], clock[t])
+        y, new, up = layer.step(steps[t], active, [vertical[t] for vertical in below], clock[t])
         if n < rows.batch:
             new = [torch.cat([s, old[n:]]) for s, old in zip(new, current, strict=True)]
         current = new

@@ -200,6 +200,30 @@ void gather(const call_t *call, const real *state, index_t width, index_t shift,
            BYTES(call->rows[t] * width));
 }
 
+/* Rows become columns: step by step, blocks of s x s values beside the diagonal change places. */
+INLINE void transpose(vec *r) {
+#ifdef __clang__
+  vec t[LANES];
+  for (int i = 0; i < LANES; i++)
+    for (int l = 0; l < LANES; l++) t[i][l] = r[l][i];
+  for (int i = 0; i < LANES; i++) r[i] = t[i];
+#else
+#pragma GCC unroll 4
+  for (int s = 1; s < LANES; s *= 2) {
+    ivec low, high;
+#pragma GCC unroll 16
+    for (int l = 0; l < LANES; l++)
+      low[l] = l & s ? LANES + l - s : l, high[l] = l & s ? LANES + l : l + s;
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++)
+      if (!(i & s)) {
+        vec a = r[i], b = r[i + s];
+        r[i] = __builtin_shuffle(a, b, low), r[i + s] = __builtin_shuffle(a, b, high);
+      }
+  }
+#endif
+}
+
 /* The panels that `gemm` reads, from a map's weight w: row j of w holds the weights of column j, and the
    argument's own part of a row begins at w. Columns from `width` to `padded` are zero. `n` is the number
    of columns of the whole product, `first` that of the map within it. */
@@ -209,15 +233,17 @@ void pack(index_t k, index_t n, index_t first, index_t width, index_t padded, co
     index_t panel = (first + j) / (2 * LANES), within = (first + j) % (2 * LANES);
     index_t wide = n - panel * 2 * LANES < 2 * LANES ? LANES : 2 * LANES;
     real *to = panels + panel * 2 * LANES * k + within;
-    index_t some = width - j < LANES ? width - j : LANES;
-    for (index_t first = 0; first < k; first += LANES) { /* blocks that stay in the nearest cache */
-      index_t end = k - first < LANES ? k : first + LANES;
+    for (index_t i = 0; i < k; i += LANES) {
+      index_t some = k - i < LANES ? k - i : LANES;
+      vec tile[LANES];
       for (index_t l = 0; l < LANES; l++) {
-        const real *from = w + (j + l) * ld;
-        for (index_t i = first; i < end; i++) {
-          real value = l < some ? from[i] : 0;
-          to[i * wide + l] = add ? to[i * wide + l] + value : value;
-        }
+        const real *from = w + (j + l) * ld + i;
+        tile[l] = j + l >= width ? splat(0) : some == LANES ? load(from) : start(from, some);
+      }
+      transpose(tile);
+      for (index_t l = 0; l < some; l++) {
+        real *column = to + (i + l) * wide;
+        store(column, add ? load(column) + tile[l] : tile[l]);
       }
     }
   }
@@ -229,15 +255,14 @@ void pack_back(index_t k, index_t padded_k, index_t rows, index_t first, index_t
                const real *w, index_t ld, index_t add, real *panels) {
   for (index_t i = 0; i < padded_k; i += 2 * LANES) {
     index_t wide = padded_k - i < 2 * LANES ? padded_k - i : 2 * LANES;
-    index_t some = k - i < wide ? k - i : wide;
     real *to = panels + i * rows + first * wide;
-    for (index_t j = 0; j < padded; j++, to += wide) {
-      const real *from = w + j * ld + i;
-      for (index_t l = 0; l < wide; l++) {
-        real value = j < width && l < some ? from[l] : 0;
-        to[l] = add ? to[l] + value : value;
+    for (index_t j = 0; j < padded; j++, to += wide)
+      for (index_t l = 0; l < wide; l += LANES) {
+        const real *from = w + j * ld + i + l;
+        index_t some = j < width ? k - i - l : 0;
+        vec row = some >= LANES ? load(from) : start(from, some < 0 ? 0 : some);
+        store(to + l, add ? load(to + l) + row : row);
       }
-    }
   }
 }
 

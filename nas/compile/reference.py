@@ -5,7 +5,7 @@ so that a state_dict does not depend on the backend that runs it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import count
 
@@ -19,6 +19,7 @@ from nas.cell.cell import Cell
 from nas.cell.count import check_sizes, size
 from nas.cell.graph import Node, is_learned
 from nas.cell.ops import FIXED, INPUTS
+from nas.errors import CellError
 
 Operand = Tensor | float
 
@@ -105,10 +106,15 @@ class EagerCell(nn.Module):
         self.program = [
             (i, cell.nodes[i]) for i in sorted(cell.live) if cell.nodes[i].op not in INPUTS
         ]
-        for i, label in self.labels.items():
-            for part, shape in self._shapes(i, bias).items():
-                tensor = torch.empty(shape, device=device, dtype=dtype)
-                self.register_parameter(f"{label}_{part}", nn.Parameter(tensor))
+        self.shapes = {
+            f"{label}_{part}": shape
+            for i, label in self.labels.items()
+            for part, shape in self._shapes(i, bias).items()
+        }
+        """The shapes of the parameters by name."""
+        for name, shape in self.shapes.items():
+            tensor = torch.empty(shape, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(tensor))
         self.reset_parameters()
 
     def _shapes(self, i: int, bias: bool) -> dict[str, tuple[int, ...]]:
@@ -141,7 +147,7 @@ class EagerCell(nn.Module):
             if f"{label}_bias" in self._parameters:
                 self.get_parameter(f"{label}_bias").fill_(n.number("bias"))
 
-    def forward(
+    def step(
         self,
         x: Tensor,
         states: Sequence[Tensor],
@@ -211,23 +217,44 @@ class EagerCell(nn.Module):
             return weight * block_mask(n, weight)
         return weight + n.number("transpose") * weight.mT
 
-    # Parametrizations replace parameters by attributes. A module's own look-up of plain parameters
-    # takes twice as long.
+    def resolved(self) -> "EagerCell":
+        """This layer, or a copy of it whose parameters are what hooks and parametrizations give.
+
+        They replace a parameter by an attribute, which is read once here and not at each step.
+
+        Raises:
+            CellError: if a parameter has lost its shape, of which C reads all values.
+        """
+        parameters = self._parameters
+        changed: dict[str, Tensor] = {}
+        for name, shape in self.shapes.items():
+            tensor = parameters.get(name)
+            if tensor is None:
+                tensor = changed[name] = getattr(self, name)
+            if tensor is not None and tensor.shape != shape:
+                raise CellError(
+                    f"{name} of a layer of {self.cell.name} must have the shape {shape}, got "
+                    f"{tuple(tensor.shape)}: assign a tensor of that shape."
+                )
+        return self.with_parameters({**parameters, **changed}) if changed else self
+
+    def with_parameters(self, parameters: Mapping[str, Tensor | None]) -> "EagerCell":
+        """A layer with these tensors, which may have a history, in place of its parameters."""
+        layer = EagerCell.__new__(EagerCell)  # `copy` does not take parametrized modules
+        layer.__dict__ = {**self.__dict__, "_parameters": dict(parameters)}
+        return layer
+
+    # A module's own look-up of plain parameters takes twice as long.
 
     def weight_at(self, i: int) -> Tensor:
         """The weight of a node."""
-        name = f"{self.labels[i]}_weight"
-        weight: Tensor | None = self._parameters.get(name)
-        if weight is None:
-            weight = getattr(self, name)
+        weight = self._parameters[f"{self.labels[i]}_weight"]
         assert isinstance(weight, Tensor)
         return weight
 
     def bias_of(self, i: int) -> Tensor | None:
         """The bias of a linear map, if it has one."""
-        name = f"{self.labels[i]}_bias"
-        bias: Tensor | None = self._parameters.get(name)
-        return getattr(self, name, None) if bias is None else bias
+        return self._parameters.get(f"{self.labels[i]}_bias")
 
     def row(self, value: Operand, index: int, x: Tensor, width: int | None = None) -> Tensor:
         """A value as (batch, width); constants and learned leaves are smaller."""

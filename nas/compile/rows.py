@@ -40,6 +40,10 @@ class Rows:
         return Rows((batch,) * n_steps)
 
     @property
+    def n_steps(self) -> int:
+        return len(self.counts)
+
+    @property
     def batch(self) -> int:
         return self.counts[0]
 
@@ -63,15 +67,52 @@ class Rows:
 
     def steps(self, like: Tensor, reverse: bool) -> Tensor:
         """The index of each row's step in the order in which its sequence is read, as a column."""
-        counts = torch.tensor(self.counts, device=like.device)
-        index = torch.arange(len(self.counts), device=like.device).repeat_interleave(counts)
-        if reverse:
-            sequence = torch.cat([torch.arange(n, device=like.device) for n in self.counts])
-            lengths = (
-                counts.unsqueeze(0) > torch.arange(self.batch, device=like.device).unsqueeze(1)
-            ).sum(1)
-            index = lengths[sequence] - 1 - index
-        return (index + self.first).to(like.dtype).unsqueeze(-1)
+        return _steps(torch.tensor(self.counts, device=like.device), self, like, reverse)
+
+    def concrete(self) -> "Rows":
+        return self
+
+
+@dataclass(frozen=True)
+class TracedRows:
+    """The same of a batch that torch traces: sizes may be symbols, and counts are a tensor.
+
+    torch.compile, torch.export, make_fx and torch.jit.trace record what is done with a tensor, not
+    what is done with the numbers in it.
+    """
+
+    n_steps: int
+    batch: int
+    total: int
+    carrier: Tensor
+    """A tensor of which the loop reads the sizes when it runs: (steps, batch, …) or, of a packed
+    batch, (rows of all steps, …)."""
+    counts: Tensor | None = None
+    """The sequences at each step of a packed batch, (steps,), as PackedSequence.batch_sizes."""
+    first: int = 0
+
+    def steps(self, like: Tensor, reverse: bool) -> Tensor:
+        """As `Rows.steps`."""
+        counts = self.counts
+        if counts is None:
+            counts = torch.full((self.n_steps,), self.batch, device=like.device)
+        return _steps(counts, self, like, reverse)
+
+    def concrete(self) -> Rows:
+        """These rows with numbers for sizes, which a loop over the steps in Python needs."""
+        if self.counts is not None:
+            return Rows(tuple(self.counts.tolist()), self.first)
+        return Rows((self.batch,) * int(self.n_steps), self.first)
+
+
+def _steps(counts: Tensor, rows: Rows | TracedRows, like: Tensor, reverse: bool) -> Tensor:
+    arange = functools.partial(torch.arange, device=like.device)
+    index = arange(rows.n_steps).repeat_interleave(counts, output_size=rows.total)
+    if reverse:
+        sequence = arange(rows.total) - (counts.cumsum(0) - counts)[index]
+        lengths = (counts.unsqueeze(0) > arange(rows.batch).unsqueeze(1)).sum(1)
+        index = lengths[sequence] - 1 - index
+    return (index + rows.first).to(like.dtype).unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -91,18 +132,12 @@ class Tokens:
     def dtype(self) -> torch.dtype:
         return self.table.dtype
 
-    def places(self) -> Tensor:
-        """`index` in 64 bits and in range, since C does not check it.
+    def leading(self, rows: Rows | TracedRows) -> tuple[int, ...]:
+        """The dimensions of the input before its width: rows, or (members, rows)."""
+        return (*self.table.shape[:-2], rows.total)
 
-        Raises:
-            CellError: if a symbol is not in the table.
-        """
-        low, high = (int(bound) for bound in self.index.aminmax())
-        if low < 0 or high >= self.table.shape[-2]:
-            raise CellError(
-                f"tokens must be at least 0 and below {self.table.shape[-2]}, the rows of the "
-                f"table, got {low if low < 0 else high}."
-            )
+    def places(self) -> Tensor:
+        """`index` in 64 bits, as C reads it."""
         return self.index.long().contiguous()
 
     def rows(self) -> Tensor:
@@ -110,3 +145,13 @@ class Tokens:
         if self.table.dim() > 2:
             return self.table.index_select(-2, self.index)
         return F.embedding(self.index, self.table)
+
+
+def check_places(places: Tensor, n_symbols: int) -> None:
+    """Raise CellError if a symbol is not in the table, which C does not check."""
+    low, high = (int(bound) for bound in places.aminmax())
+    if low < 0 or high >= n_symbols:
+        raise CellError(
+            f"tokens must be at least 0 and below {n_symbols}, the rows of the table, got "
+            f"{low if low < 0 else high}."
+        )

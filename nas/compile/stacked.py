@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nas.cell.cell import Cell
 from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows
+from nas.compile.rows import Rows, TracedRows
 
 LINE = 64
 """Bytes of a cache line, as wide as the widest vectors of a CPU."""
@@ -81,10 +81,12 @@ class StackedCell(nn.Module):
         return bias
 
     def member(self, parameters: Mapping[str, Tensor]) -> EagerCell:
-        """A layer with these parameters: tensors with a history, which are no `nn.Parameter`s."""
-        member = copy.copy(self.template)
-        member.__dict__["_parameters"] = dict(parameters)  # as torch.func.functional_call does
-        return member
+        """A layer with these parameters."""
+        return self.template.with_parameters(parameters)
+
+    def resolved(self) -> "StackedCell":
+        """This layer: members have no hooks and no parametrizations."""
+        return self
 
     def alone(self, through: Callable[[Tensor], Tensor]) -> list[EagerCell]:
         """The members as layers of their own, whose parameters lead back to the stacked ones
@@ -125,7 +127,7 @@ class Inputs(NamedTuple):
     """(rows of all steps, width); with tokens, the table of their embeddings."""
     tokens: Tensor | None
     """(rows of all steps,), which members share."""
-    rows: Rows
+    rows: Rows | TracedRows
     verticals: Sequence[Tensor]
     reverse: bool
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nas.cell.cell import Cell
 from nas.compile.backend import Backend
+from nas.compile.layer import StackedLayer
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell, aligned, stacked, traced_aligned
@@ -35,7 +36,7 @@ class RNNMembers(Layers):
         self.layers = nn.ModuleList()
         for layer in rnn.layers:
             assert isinstance(layer, EagerCell)
-            self.layers.append(StackedCell(rnn.cell, layer.sizes[0], rnn.hidden_size, members))
+            self.layers.append(StackedLayer(rnn.cell, layer.sizes[0], rnn.hidden_size, members))
 
     def run(
         self,

@@ -56,7 +56,8 @@ class Network(nn.Module):
         )
         for name in self.RNNS:
             sizes = (hidden_size, hidden_size, num_layers)
-            self.add_module(name, RNN(cell, *sizes, dropout=dropout, stacking=stacking))
+            between = dropout if num_layers > 1 else 0.0
+            self.add_module(name, RNN(cell, *sizes, dropout=between, stacking=stacking))
         about = (ends.attention, hidden_size, self.rnn.output_size)
         self.maps = map_sizes(*about)
         for name, (inputs, outputs) in self.maps.items():

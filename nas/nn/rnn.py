@@ -1,5 +1,6 @@
 """`nas.RNN`: any cell as a stack of layers with the signature and behaviour of torch.nn.LSTM."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nas.cell.cell import Cell
 from nas.cell.count import size
-from nas.compile.backend import Backend, check_backend, choose
-from nas.compile.reference import EagerCell
-from nas.compile.rows import Rows, Tokens
-from nas.compile.stacked import StackedCell
+from nas.compile.backend import Backend, check_backend, described, is_recorded
+from nas.compile.layer import Layer
+from nas.compile.rows import Rows, Tokens, TracedRows
 from nas.errors import CellError
 from nas.nn.convert import cell_name, copy_weights
 from nas.nn.settings import Stacking, check_stacking
@@ -45,20 +45,21 @@ class Layers(nn.Module):
     def run_layers(
         self,
         x: Tensor | Tokens,
-        rows: Rows,
+        rows: Rows | TracedRows,
         starts: Sequence[Sequence[Tensor]],
         dropped: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, list[list[Tensor]]]:
         """Run all steps of all layers, joined as `stacking` says; `dropped` is applied in between.
 
-        x and y are (rows of all steps, width), of members (K, rows, width). `starts` are the states
-        of each layer and direction before the first step; those after the last step are returned.
+        x and y are (steps, batch, width), packed (rows of all steps, width), of members (K, rows,
+        width). `starts` are the states of each layer and direction before the first step; those
+        after the last step are returned.
         """
         first, directions = starts[0][0], 2 if self.bidirectional else 1
-        shape = (*first.shape[:-2], rows.total, self.hidden_size)
+        shape = (*(x.leading(rows) if isinstance(x, Tokens) else x.shape[:-1]), self.hidden_size)
         below = [[first.new_zeros(shape) for _ in self.cell.verticals]] * directions
-        finals: list[list[Tensor]] = []
-        for place in range(0, len(self.layers), directions):
+        layers, finals = list(self.layers), []
+        for place in range(0, len(layers), directions):
             if place:
                 assert isinstance(x, Tensor), "tokens are read by the first layer alone"
                 x = dropped(x)
@@ -67,11 +68,9 @@ class Layers(nn.Module):
                 x = nn.functional.layer_norm(x, x.shape[-1:])
             outputs = []
             for direction in range(directions):
-                layer, states = self.layers[place + direction], starts[place + direction]
-                assert isinstance(layer, EagerCell | StackedCell)
-                run = choose(self.backend, layer, x, states)
-                y, final, below[direction] = run(
-                    layer, x, rows, states, below[direction], direction == 1
+                layer, states = layers[place + direction], starts[place + direction]
+                y, final, below[direction] = layer(
+                    x, rows, states, below[direction], direction == 1, self.backend
                 )
                 outputs.append(y)
                 finals.append(final)
@@ -103,6 +102,14 @@ class RNN(Layers):
         backend: "c" runs the time loop as compiled C on the CPU, "eager" one torch operation after
             another (any device, gradients of gradients); "auto" is c where it can be had.
         stacking: how layers are joined, see `nas.nn.settings.Stacking`.
+        proj_size: 0, for code written for nn.LSTM: the cell `lstm_projected` has a projection.
+
+    torch.compile, make_fx and torch.jit.trace record the loop as the operator `torch.ops.nas.loop`;
+    torch.export does so if the number of steps is dynamic or the backend is "c", and records
+    torch's own operations for a fixed number of steps otherwise. Programs that are saved with the
+    operator need `import nas` where they are loaded. Under torch.autocast results have the lower
+    precision, as those of nn.LSTM; on the CPU they are computed in float32. Under transforms of
+    torch.func and in forward-mode differentiation the backend "auto" is eager.
 
     Raises:
         CellError: if the cell cannot have these sizes, or an argument is out of range.
@@ -122,12 +129,15 @@ class RNN(Layers):
         dtype: torch.dtype | None = None,
         backend: Backend = "auto",
         stacking: Stacking = "plain",
+        *,
+        proj_size: int = 0,
     ) -> None:
         if not isinstance(cell, Cell):
             from nas.zoo.lookup import cell as look_up
 
             cell = look_up(cell)
-        _check_arguments(num_layers, dropout)
+        _check_arguments(num_layers, dropout, proj_size)
+        _check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         check_backend(backend)
         check_stacking(stacking)
         super().__init__(cell, hidden_size, backend, stacking, bidirectional=bidirectional)
@@ -142,11 +152,18 @@ class RNN(Layers):
             sizes.append(directions * size(cell.widths[cell.y], sizes[-1], hidden_size))
         self.output_size = size(cell.widths[cell.y], sizes[-1], hidden_size)
         self.layers = nn.ModuleList(
-            EagerCell(cell, sizes[layer], hidden_size, bias, device, dtype)
+            Layer(cell, sizes[layer], hidden_size, bias, device, dtype)
             for layer in range(num_layers)
             for _ in range(directions)
         )
         self.state_sizes = _state_sizes(cell, sizes, hidden_size)
+        # For code written for nn.LSTM, which asks for them.
+        self.mode, self.proj_size = cell.name.upper(), proj_size
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction, as nn.LSTM has them."""
+        return [list(layer.parameters()) for layer in self.layers]
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase) -> "RNN":
@@ -181,7 +198,7 @@ class RNN(Layers):
     ) -> None:
         """Draw new weights from U[-s, s], s = init_scale / sqrt(hidden_size)."""
         for layer in self.layers:
-            assert isinstance(layer, EagerCell)
+            assert isinstance(layer, Layer)
             layer.reset_parameters(init_scale, generator)
 
     def flatten_parameters(self) -> None:
@@ -198,10 +215,11 @@ class RNN(Layers):
             "backend": (self.backend, "auto"),
             "stacking": (self.stacking, "plain"),
         }
-        return text + "".join(f", {k}={v}" for k, (v, usual) in changed.items() if v != usual)
+        text += "".join(f", {k}={v}" for k, (v, usual) in changed.items() if v != usual)
+        return f"{text}, runs={described(self.backend, next(self.parameters(), torch.empty(0)))}"
 
     def forward(
-        self, input: "Tensor | PackedSequence", state: States | None = None
+        self, input: "Tensor | PackedSequence", hx: States | None = None
     ) -> "tuple[Tensor | PackedSequence, States]":
         """Run over a sequence; see the class for shapes.
 
@@ -209,26 +227,24 @@ class RNN(Layers):
             CellError: if the input or a state has the wrong shape.
         """
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, state)
+            return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
             raise CellError(f"RNN takes 2-D (unbatched) or 3-D input, got {tuple(input.shape)}.")
         batched = input.dim() == 3
         time_first = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
-            time_first = input.transpose(0, 1)
-        n_steps, batch = time_first.shape[:2]
-        if not n_steps:
+            time_first = input.transpose(0, 1).contiguous()
+        if not time_first.shape[0]:
             raise CellError(f"RNN takes sequences of at least one step, got {tuple(input.shape)}.")
-        states = self._initial(state, time_first[0], batched=batched)
-        rows = Rows.equal(n_steps, batch)
-        outputs, finals = self._run(time_first.flatten(0, 1), rows, states)
-        stacked = outputs.view(n_steps, batch, -1)
+        rows = _equal(time_first)
+        starts = self._starts(hx, time_first[0], batched=batched)
+        outputs, finals = self._run(time_first, rows, starts)
         if not batched:
-            return stacked.squeeze(1), self._final([s.squeeze(1) for s in finals])
-        return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
+            return outputs.squeeze(1), self._final([s.squeeze(1) for s in finals])
+        return (outputs.transpose(0, 1) if self.batch_first else outputs), self._final(finals)
 
     def forward_tokens(
-        self, tokens: Tensor, table: Tensor, state: States | None = None
+        self, tokens: Tensor, table: Tensor, hx: States | None = None
     ) -> tuple[Tensor, States]:
         """Return what `forward(embedding(tokens))` does, computed once a symbol where that is less.
 
@@ -239,7 +255,7 @@ class RNN(Layers):
         Raises:
             CellError: if a tensor has the wrong shape.
         """
-        if tokens.dim() != 2 or table.dim() != 2 or not tokens.numel():
+        if tokens.dim() != 2 or table.dim() != 2 or not tokens.shape[self.batch_first]:
             raise CellError(
                 "forward_tokens takes tokens (time, batch) and a table (vocabulary, input_size), "
                 f"got {tuple(tokens.shape)} and {tuple(table.shape)}."
@@ -247,55 +263,68 @@ class RNN(Layers):
         if tokens.dtype not in (torch.int32, torch.int64):
             raise CellError(f"forward_tokens takes whole numbers as tokens, got {tokens.dtype}.")
         time_first = tokens.t() if self.batch_first else tokens
-        n_steps, batch = time_first.shape
-        states = self._initial(state, table[:1].expand(batch, -1), batched=True)
-        x = Tokens(table, time_first.flatten())
-        outputs, finals = self._run(x, Rows.equal(n_steps, batch), states)
-        stacked = outputs.view(n_steps, batch, -1)
-        return (stacked.transpose(0, 1) if self.batch_first else stacked), self._final(finals)
+        rows = _equal(time_first)
+        starts = self._starts(hx, table[:1].expand(rows.batch, -1), batched=True)
+        y, finals = self._run(Tokens(table, time_first.flatten()), rows, starts)
+        outputs = y.view(rows.n_steps, rows.batch, y.shape[-1])
+        return (outputs.transpose(0, 1) if self.batch_first else outputs), self._final(finals)
 
-    def step(self, x: Tensor, state: States | None = None, index: int = 0) -> tuple[Tensor, States]:
+    def step(self, x: Tensor, hx: States | None = None, index: int = 0) -> tuple[Tensor, States]:
         """Run one step, x (B, I) to y (B, Y); clocks count its `index` in the sequence.
 
         Raises:
             CellError: if the input or a state has the wrong shape.
         """
-        states = self._initial(state, x, batched=True)
-        y, finals = self._run(x, Rows((len(x),), index), states)
-        return y, self._final(finals)
+        starts, steps = self._starts(hx, x, batched=True), x.unsqueeze(0)
+        y, finals = self._run(steps, _equal(steps, index), starts)
+        return y.squeeze(0), self._final(finals)
 
     def _forward_packed(
-        self, packed: PackedSequence, state: States | None
+        self, packed: PackedSequence, hx: States | None
     ) -> tuple[PackedSequence, States]:
-        rows = Rows(tuple(packed.batch_sizes.tolist()))
-        states = self._initial(state, packed.data[: rows.batch], batched=True)
-        if packed.sorted_indices is not None and state is not None:
-            states = [s.index_select(1, packed.sorted_indices) for s in states]
-        data, finals = self._run(packed.data, rows, states)
-        if packed.unsorted_indices is not None:
-            finals = [s.index_select(1, packed.unsorted_indices) for s in finals]
-        result = PackedSequence(
-            data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
-        )
-        return result, self._final(finals)
+        data, counts, order, places = packed
+        rows: Rows | TracedRows
+        if not is_recorded(data):
+            rows = Rows(tuple(counts.tolist()))
+        elif (batch := _batch(packed, hx)) is not None:
+            rows = TracedRows(counts.shape[0], batch, data.shape[0], data.detach(), counts)
+        else:  # only the counts themselves tell it
+            y, final = self._forward_unrecorded(packed, hx)
+            return y, final
+        starts = self._starts(hx, data[: rows.batch], batched=True, order=order)
+        y, finals = self._run(data, rows, starts)
+        if places is not None:
+            finals = [s.index_select(1, places) for s in finals]
+        return PackedSequence(y, counts, order, places), self._final(finals)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch declares no types of it
+    def _forward_unrecorded(
+        self, packed: PackedSequence, hx: States | None
+    ) -> tuple[PackedSequence, States]:
+        return self._forward_packed(packed, hx)
 
     def _final(self, states: list[Tensor]) -> States:
         return states[0] if len(states) == 1 else tuple(states)
 
-    def _initial(self, state: States | None, first: Tensor, *, batched: bool) -> list[Tensor]:
-        """Return the states as a list of (layers * directions, batch, width) tensors."""
+    def _starts(
+        self, hx: States | None, first: Tensor, *, batched: bool, order: Tensor | None = None
+    ) -> list[list[Tensor]]:
+        """Return the states (1, batch, width) of each layer and direction before the first step,
+        in the `order` of the sequences of a packed batch."""
         if first.shape[-1] != self.input_size:
             raise CellError(
                 f"RNN of {self.cell.name} has input_size {self.input_size}, got input with "
                 f"{first.shape[-1]} features."
             )
         batch, n_layers = first.shape[0], len(self.layers)
-        if state is None:
+        if hx is None:
             return [
-                first.new_full((n_layers, batch, width), declared.initial)
-                for declared, width in zip(self.cell.states, self.state_sizes, strict=True)
-            ]
-        given = [state] if isinstance(state, Tensor) else list(state)
+                [
+                    first.new_full((1, batch, width), declared.initial)
+                    for declared, width in zip(self.cell.states, self.state_sizes, strict=True)
+                ]
+            ] * n_layers
+        given = [hx] if isinstance(hx, Tensor) else list(hx)
         names = ", ".join(declared.name for declared in self.cell.states)
         if len(given) != len(self.cell.states):
             raise CellError(
@@ -308,28 +337,85 @@ class RNN(Layers):
                     f"RNN of {self.cell.name}: state {declared.name} must have the shape {shape}, "
                     f"got {tuple(tensor.shape)}."
                 )
-        return given if batched else [s.unsqueeze(1) for s in given]
+        if not batched:
+            given = [s.unsqueeze(1) for s in given]
+        if order is not None:
+            given = [s.index_select(1, order) for s in given]
+        if n_layers == 1:
+            return [given]
+        return [list(states) for states in zip(*(s.split(1) for s in given), strict=True)]
 
     def _run(
-        self, x: Tensor | Tokens, rows: Rows, states: list[Tensor]
+        self, x: Tensor | Tokens, rows: Rows | TracedRows, starts: list[list[Tensor]]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run all layers over all steps: y (rows of all steps, width), and the final states."""
-        starts = list(zip(*(state.unbind() for state in states), strict=True))
+        """Run all layers over all steps: y like x, and the final states."""
+        device = x.device.type
+        if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
+            return self._run_autocast(x, rows, starts)
         y, finals = self.run_layers(x, rows, starts, self._dropped)
-        if len(finals) == 1:  # a view costs less than a stack of one
-            return y, [final.unsqueeze(0) for final in finals[0]]
-        return y, [torch.stack(layers) for layers in zip(*finals, strict=True)]
+        if finals[0][0].dim() < 3:
+            return y, [torch.stack(layers) for layers in zip(*finals, strict=True)]
+        return y, finals[0] if len(finals) == 1 else list(map(torch.cat, zip(*finals, strict=True)))
+
+    def _run_autocast(
+        self, x: Tensor | Tokens, rows: Rows | TracedRows, starts: list[list[Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same under torch.autocast, which on the CPU changes the dtype of results alone.
+
+        Weights in float32 give results in the lower precision, as those of nn.LSTM; C computes them
+        in float32, which takes less time than the conversions would.
+        """
+        device, own = x.device.type, next((p.dtype for p in self.parameters()), x.dtype)
+        lower = torch.get_autocast_dtype(device) if own == torch.float32 else own
+        x = Tokens(x.table.to(own), x.index) if isinstance(x, Tokens) else x.to(own)
+        starts = [[state.to(own) for state in states] for states in starts]
+        with torch.autocast(device, enabled=False):
+            y, finals = self._run(x, rows, starts)
+        return y.to(lower), [final.to(lower) for final in finals]
 
     def _dropped(self, y: Tensor) -> Tensor:
         is_on = self.dropout and self.training
         return nn.functional.dropout(y, self.dropout) if is_on else y
 
 
-def _check_arguments(num_layers: int, dropout: float) -> None:
-    if num_layers < 1:
-        raise CellError(f"num_layers must be at least 1, got {num_layers}.")
-    if not 0 <= dropout <= 1:
-        raise CellError(f"dropout is a probability in [0, 1], got {dropout}.")
+def _equal(x: Tensor, first: int = 0) -> Rows | TracedRows:
+    """The shape of a batch (steps, batch, …) of sequences of one length."""
+    n_steps, batch = x.shape[:2]
+    if is_recorded(x):
+        return TracedRows(n_steps, batch, n_steps * batch, x.detach(), None, first)
+    return Rows((batch,) * n_steps, first) if first else Rows.equal(n_steps, batch)
+
+
+def _batch(packed: PackedSequence, hx: States | None) -> int | None:
+    """The number of sequences of a packed batch as far as sizes of tensors tell it."""
+    if packed.sorted_indices is not None:
+        return packed.sorted_indices.shape[0]
+    states = [hx] if isinstance(hx, Tensor) else hx
+    return states[0].shape[1] if states else None
+
+
+def _check_arguments(num_layers: int, dropout: float, proj_size: int) -> None:
+    if type(num_layers) is not int or num_layers < 1:
+        raise CellError(f"num_layers must be a whole number of at least 1, got {num_layers!r}.")
+    if isinstance(dropout, bool | str) or not 0 <= dropout <= 1:
+        raise CellError(f"dropout is a probability in [0, 1], got {dropout!r}.")
+    if proj_size:
+        raise CellError(
+            f"proj_size must be 0, got {proj_size!r}: an LSTM with a projection is another cell, "
+            'nas.RNN("lstm_projected", …).'
+        )
+    if dropout and num_layers == 1:
+        warnings.warn(
+            f"dropout={dropout} drops outputs of all layers but the last, of which there are none "
+            "with num_layers=1.",
+            stacklevel=3,
+        )
+
+
+def _check_flags(**flags: object) -> None:
+    for name, value in flags.items():
+        if type(value) is not bool:
+            raise CellError(f"{name} must be True or False, got {value!r}.")
 
 
 def _state_sizes(cell: Cell, sizes: Sequence[int], hidden_size: int) -> list[int]:

@@ -63,7 +63,7 @@ def step(module: EagerCell, group: list[int], others: list[Tensor], states: Tens
         given[k] = state[None]
     x = torch.linspace(-1, 1, module.sizes[0], dtype=torch.float64)[None]
     below = [torch.ones(1, H, dtype=torch.float64)] * len(module.cell.verticals)
-    _, new, _ = module(x, given, below, 3)
+    _, new, _ = module.step(x, given, below, 3)
     return torch.cat([new[k] for k in group])
 
 

@@ -181,20 +181,6 @@ def test_a_module_goes_to_double_precision_and_back() -> None:
     assert (double - before).abs().max() < 1e-6
 
 
-def test_autocast_runs_eagerly() -> None:
-    results = []
-    x = normal(4, 2, D).float()
-    for backend in ("auto", "eager"):
-        with torch.autocast("cpu", torch.bfloat16):
-            results.append(module(backend=backend, dtype=torch.float32)(x)[0])
-    assert torch.equal(*results)
-    with (
-        torch.autocast("cpu", torch.bfloat16),
-        pytest.raises(CellError, match=r"under torch\.autocast"),
-    ):
-        module(dtype=torch.float32)(x)
-
-
 def test_function_transforms_run_eagerly() -> None:
     x = normal(4, 2, D)
     rnn, auto = module(), module(backend="auto")
@@ -202,16 +188,8 @@ def test_function_transforms_run_eagerly() -> None:
         with context():
             found = torch.vmap(lambda one: auto(one)[0], in_dims=1, out_dims=1)(x)
             assert_close(found, rnn(x)[0])
-    with pytest.raises(CellError, match="vmap need backend eager"):
+    with pytest.raises(CellError, match=r"vmap, .*need backend eager"):
         torch.vmap(lambda one: rnn(one)[0], in_dims=1)(x)
-
-
-def test_an_exported_module_runs_eagerly() -> None:
-    rnn, x = module(backend="auto"), normal(4, 2, D)
-    exported = torch.export.export(rnn, (x,)).module()
-    assert_close(exported(x)[0], rnn(x)[0])
-    with pytest.raises(CellError, match="cannot be traced or exported"):
-        torch.export.export(module(), (x,))
 
 
 # Threads and memory.

@@ -86,7 +86,7 @@ def torch_products(cell: Cell, n_inputs: int, hidden: int) -> tuple[int, int]:
     given = [torch.rand(1, width, requires_grad=True) for width in layer.sizes[: 1 + n_states]]
     below = [torch.rand(1, hidden, requires_grad=True) for _ in cell.verticals]
     with FlopCounterMode(display=False) as forward:
-        y, new, above = layer(given[0], given[1:], below, 0)
+        y, new, above = layer.step(given[0], given[1:], below, 0)
         loss = sum(value.sum() for value in (y, *new, *above))
     with FlopCounterMode(display=False) as backward:
         loss.backward()

@@ -60,7 +60,7 @@ def run(layer: EagerCell, plan: Plan, given: list[Tensor]) -> list[Tensor]:
 def reference(layer: EagerCell, given: list[Tensor]) -> list[Tensor]:
     """One step of the eager reference."""
     n_states = len(layer.cell.states)
-    y, new, above = layer(given[0], given[1 : 1 + n_states], given[1 + n_states :], STEP)
+    y, new, above = layer.step(given[0], given[1 : 1 + n_states], given[1 + n_states :], STEP)
     return [y, *new, *above]
 
 

@@ -52,7 +52,7 @@ def randomised(cell: Cell, size: int, *, bias: bool = True, seed: int = 0) -> Ea
 def run_eagerly(module: EagerCell, xs: Array, below: Array, states: list[Array]):
     outputs, now = [], [torch.tensor(s) for s in states]
     for t, x in enumerate(xs):
-        y, now, above = module(torch.tensor(x), now, list(torch.tensor(below[t])), t)
+        y, now, above = module.step(torch.tensor(x), now, list(torch.tensor(below[t])), t)
         outputs.append([value.detach().numpy() for value in (y, *now, *above)])
     return outputs
 
@@ -96,7 +96,7 @@ def test_a_step_has_the_gradient_of_finite_differences(name):
     values = [v.requires_grad_() for v in (x, *states)]
 
     def step(*given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        y, new, _ = module(given[0], given[1:], [], 0)
+        y, new, _ = module.step(given[0], given[1:], [], 0)
         return (y, *new)
 
     assert torch.autograd.gradcheck(step, values)
@@ -130,7 +130,7 @@ def test_masked_entries_have_no_effect_and_no_gradient():
     cell = loads("def f(x, h):\n    return masked(h, blocks=2)\n")
     module = EagerCell(cell, 3, 4)
     h = torch.randn(1, 4, generator=torch.Generator().manual_seed(0))
-    module(torch.zeros(1, 3), [h], [], 0)[0].sum().backward()
+    module.step(torch.zeros(1, 3), [h], [], 0)[0].sum().backward()
     gradient = module.get_parameter("y_weight").grad
     assert (gradient[2:, :2] == 0).all()
     assert (gradient[:, 2:] != 0).all()
@@ -237,7 +237,7 @@ def test_every_parameter_has_a_name_of_its_own(cell):
 def test_a_step_may_differ_between_sequences():
     module = EagerCell(loads("def f(x, h):\n    return h + step()\n"), 2, 3)
     steps = torch.tensor([[0], [7]])
-    y, _, _ = module(torch.zeros(2, 2), [torch.zeros(2, 3)], [], steps)
+    y, _, _ = module.step(torch.zeros(2, 2), [torch.zeros(2, 3)], [], steps)
     assert y.tolist() == [[0.0] * 3, [7.0] * 3]
 
 
@@ -245,5 +245,5 @@ def test_renaming_lines_renames_parameters_and_nothing_else():
     text = re.sub(r"\b([rzn])\b", r"\1_gate", str(nas.zoo["gru"]))
     one, other = randomised(nas.zoo["gru"], 3), randomised(loads(text), 3)
     x, h = torch.ones(2, 3, dtype=torch.float64), torch.ones(2, HIDDEN_SIZE, dtype=torch.float64)
-    assert torch.equal(one(x, [h], [], 0)[0], other(x, [h], [], 0)[0])
+    assert torch.equal(one.step(x, [h], [], 0)[0], other.step(x, [h], [], 0)[0])
     assert list(other.state_dict())[:2] == ["r_gate_weight", "r_gate_bias"]

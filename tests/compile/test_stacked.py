@@ -161,7 +161,7 @@ def in_turn(problem: Problem) -> list[list[Tensor]]:
 
 def chosen(layer: StackedCell, x: Tensor | Tokens, rows: Rows, states: list[Tensor], *rest: Any):
     """What a model runs: compiled C, once a stacked layer can have it."""
-    return choose("auto", layer, x, states)(layer, x, rows, states, *rest)
+    return choose("auto", layer, x, states, rows)(layer, x, rows, states, *rest)
 
 
 def at_once(

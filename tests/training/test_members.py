@@ -10,7 +10,6 @@ import torch
 
 import nas.training.module
 import nas.training.run_groups
-from nas.compile import eager
 from nas.nn.settings import Settings
 from nas.tasks import Task
 from nas.training.module import Training
@@ -63,7 +62,7 @@ def test_settings_together_give_what_each_gives_alone(count: int) -> None:
 
 
 def test_the_eager_backend_gives_each_what_it_gives_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.nn.rnn.choose", lambda *_: eager.run_layer)
+    monkeypatch.setenv("NAS_BACKEND", "eager")
     assert trained(TASK, many(5), "gru") == in_turn(TASK, many(5), "gru")
 
 

@@ -70,7 +70,7 @@ def run_ours(module: EagerCell, x: Tensor) -> Outputs:
     ]
     outputs = []
     for t in range(x.shape[1]):
-        y, states, _ = module(x[:, t], states, [], t)
+        y, states, _ = module.step(x[:, t], states, [], t)
         outputs.append(y)
     return torch.stack(outputs, 1), states
 

@@ -57,7 +57,7 @@ def compared(name: str) -> Iterator[tuple[Array, Array]]:
     theirs = [[state[b].numpy() for state in ours] for b in range(2)]
     below = rng.normal(size=(4, len(cell.verticals), 2, H))
     for t, x in enumerate(xs):
-        y, ours, above = module(torch.tensor(x), ours, list(torch.tensor(below[t])), t)
+        y, ours, above = module.step(torch.tensor(x), ours, list(torch.tensor(below[t])), t)
         for b in range(2):
             p = Parameters(module, t)
             given = list(PAPERS[name](p, x[b], *theirs[b], *below[t, :, b]))

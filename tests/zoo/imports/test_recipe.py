@@ -105,7 +105,7 @@ def agrees(recipe: Recipe) -> None:
     theirs = [rng.normal(size=(2, 5)) for _ in cell.states]
     ours = [torch.tensor(state) for state in theirs]
     for t, x in enumerate(rng.normal(size=(4, 2, 3))):
-        y, ours, _ = module(torch.tensor(x), ours, [], t)
+        y, ours, _ = module.step(torch.tensor(x), ours, [], t)
         theirs = one_step(recipe, weights, x, theirs)
         for found, expected in zip((y, *ours), (theirs[0], *theirs), strict=True):
             np.testing.assert_allclose(found.detach().numpy(), expected, **SAME_FORMULA)

@@ -1,0 +1,176 @@
+"""One layer of a cell in one direction, as a module that runs whole sequences."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from nas.cell.cell import Cell
+from nas.compile.backend import Backend, choose, is_transformed, usual
+from nas.compile.loop import Ready, ready, run_at_once, run_layer
+from nas.compile.operator import cell_of, text_of
+from nas.compile.reference import EagerCell
+from nas.compile.rows import LayerOutput, Rows, Tokens, TracedRows
+from nas.compile.stacked import StackedCell
+
+
+class Layer(EagerCell):
+    """The parameters of a layer; called, it runs all steps of a batch.
+
+    Hooks and parametrizations of torch.nn.utils (weight_norm, spectral_norm, pruning) therefore act
+    once a sequence, on every backend.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(cell, input_size, hidden_size, bias, device, dtype)
+        self.definition = (text_of(cell), input_size, hidden_size, bias)
+        """The layer without its parameters, as torch.compile can record it."""
+
+    def forward(
+        self,
+        x: Tensor | Tokens,
+        rows: Rows | TracedRows,
+        states: Sequence[Tensor],
+        below: Sequence[Tensor],
+        reverse: bool = False,
+        backend: Backend = "auto",
+    ) -> LayerOutput:
+        """Run over x, (steps, batch, width), from states, (1, batch, width).
+
+        Returns y, the final states, and the new verticals, which are like x. A packed batch is
+        (rows of all steps, width), with states (1, batch, width) and results (batch, width).
+
+        Raises:
+            CellError: if a parameter has lost its shape, or the backend cannot run the layer.
+        """
+        if torch.compiler.is_dynamo_compiling():
+            run = self._recorded
+        else:
+            if isinstance(rows, Rows) and isinstance(x, Tensor) and backend != "eager":
+                ready = self._ready(x, rows)
+                if ready and (output := run_at_once(ready, self, x, rows, states, reverse)):
+                    return output
+            run = self._run
+        starts = [state.flatten(0, -2) for state in states]
+        if isinstance(x, Tokens) or x.dim() < 3:
+            return run(x, rows, starts, below, reverse, backend)
+        flat = [vertical.flatten(0, 1) for vertical in below]
+        y, finals, above = run(x.flatten(0, 1), rows, starts, flat, reverse, backend)
+        finals = [final.unsqueeze(0) for final in finals]
+        above = [vertical.view(*x.shape[:-1], vertical.shape[-1]) for vertical in above]
+        return y.view(*x.shape[:-1], y.shape[-1]), finals, above
+
+    def _ready(self, x: Tensor, rows: Rows) -> Ready | None:
+        """The loop for `run_at_once`, known from an earlier call, if nothing speaks against it."""
+        key = (x.dtype, torch.get_float32_matmul_precision())
+        ready = self.__dict__.get("_loops", {}).get(key)
+        if ready is None or not rows.batch or x.device.type != "cpu" or not x.is_contiguous():
+            return None
+        return None if is_transformed() or usual() == "eager" else ready
+
+    def _run(
+        self,
+        x: Tensor | Tokens,
+        rows: Rows | TracedRows,
+        states: Sequence[Tensor],
+        below: Sequence[Tensor],
+        reverse: bool,
+        backend: Backend,
+    ) -> LayerOutput:
+        layer = self.resolved()
+        run = choose(backend, layer, x, states, rows)
+        if run is run_layer:
+            self._remember(x.dtype)
+        return run(layer, x, rows, states, below, reverse)
+
+    def _remember(self, dtype: torch.dtype) -> None:
+        """Keep the loop for later calls; copies and pickles of a module are without it."""
+        loops = self.__dict__.setdefault("_loops", {})
+        loops[dtype, torch.get_float32_matmul_precision()] = ready(self, dtype)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_loops"}
+
+    def _recorded(
+        self,
+        x: Tensor | Tokens,
+        rows: Rows | TracedRows,
+        states: Sequence[Tensor],
+        below: Sequence[Tensor],
+        reverse: bool,
+        backend: Backend,
+    ) -> LayerOutput:
+        """The same while torch.compile reads this code: a call that it records as a whole."""
+        assert isinstance(rows, TracedRows)
+        inputs = [x.table, x.index] if isinstance(x, Tokens) else [x]
+        flat = _in_graph(
+            self.definition,
+            backend,
+            (rows.n_steps, rows.batch, rows.total, rows.first),
+            reverse,
+            inputs,
+            [rows.carrier] if rows.counts is None else [rows.carrier, rows.counts],
+            [getattr(self, name) for name in self.shapes],
+            list(states),
+            list(below),
+        )
+        n_states = len(states)
+        return flat[0], list(flat[1 : 1 + n_states]), list(flat[1 + n_states :])
+
+    def extra_repr(self) -> str:
+        return f"{self.cell.name}, {self.sizes[0]}, {self.hidden_size}"
+
+
+class StackedLayer(StackedCell):
+    """The same of K members of a layer; all tensors have a leading member dimension."""
+
+    def forward(
+        self,
+        x: Tensor | Tokens,
+        rows: Rows,
+        states: Sequence[Tensor],
+        below: Sequence[Tensor],
+        reverse: bool = False,
+        backend: Backend = "auto",
+    ) -> LayerOutput:
+        """Run over x, (members, rows of all steps, width), as `Layer.forward`."""
+        return choose(backend, self, x, states, rows)(self, x, rows, states, below, reverse)
+
+
+@lru_cache(maxsize=256)
+def _template(definition: tuple[str, int, int, bool]) -> EagerCell:
+    text, input_size, hidden_size, bias = definition
+    return EagerCell(cell_of(text), input_size, hidden_size, bias, device="meta")
+
+
+@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]  # torch declares no types of it
+def _in_graph(
+    definition: tuple[str, int, int, bool],
+    backend: Backend,
+    sizes: tuple[int, int, int, int],
+    reverse: bool,
+    inputs: list[Tensor],
+    carried: list[Tensor],
+    parameters: list[Tensor],
+    states: list[Tensor],
+    below: list[Tensor],
+) -> list[Tensor]:
+    """Run a layer from what torch.compile can record: tensors, numbers and text."""
+    template = _template(definition)
+    layer = template.with_parameters(dict(zip(template.shapes, parameters, strict=True)))
+    n_steps, batch, total, first = sizes
+    carrier, counts = carried if len(carried) > 1 else (carried[0], None)
+    rows = TracedRows(n_steps, batch, total, carrier, counts, first)
+    x = Tokens(*inputs) if len(inputs) > 1 else inputs[0]
+    run = choose(backend, layer, x, states, rows)
+    y, finals, above = run(layer, x, rows, states, below, reverse)
+    return [y, *finals, *above]
