@@ -395,8 +395,10 @@ def _batch(packed: PackedSequence, hx: States | None) -> int | None:
 
 
 def _check_arguments(num_layers: int, dropout: float, proj_size: int) -> None:
-    if type(num_layers) is not int or num_layers < 1:
-        raise CellError(f"num_layers must be a whole number of at least 1, got {num_layers!r}.")
+    if type(num_layers) is not int:
+        raise CellError(f"num_layers must be a whole number, got {num_layers!r}.")
+    if num_layers < 1:
+        raise CellError(f"num_layers must be at least 1, got {num_layers}.")
     if isinstance(dropout, bool | str) or not 0 <= dropout <= 1:
         raise CellError(f"dropout is a probability in [0, 1], got {dropout!r}.")
     if proj_size:

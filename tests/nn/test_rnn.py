@@ -226,10 +226,11 @@ def test_a_cell_may_be_a_name_a_text_or_a_file(tmp_path):
 
 
 def test_what_a_module_prints():
-    assert RNN("gru", D, H).extra_repr() == "gru, 3, 4"
+    assert RNN("gru", D, H).extra_repr() == "gru, 3, 4, runs=C"
     rnn = RNN("lstm", D, H, 2, False, True, 0.5, True)
     assert rnn.extra_repr() == (
-        "lstm, 3, 4, num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True"
+        "lstm, 3, 4, num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True, "
+        "runs=C"
     )
     assert repr(rnn).startswith("RNN(\n  lstm, 3, 4, num_layers=2")
 
