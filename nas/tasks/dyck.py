@@ -1,5 +1,6 @@
 """Dyck languages: well-nested brackets of several kinds, and which may come next."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -7,7 +8,6 @@ from math import comb, sqrt
 from typing import Annotated, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.errors import UserError
 from nas.tasks.base import Interface, Window
@@ -102,7 +102,7 @@ def _n_shapes(n_pairs: int, max_depth: int) -> int:
     return ways[0]
 
 
-Rules = dict[tuple[int, int], NDArray[np.float64]]
+Rules = dict[tuple[int, int], list[float]]
 
 
 @lru_cache(maxsize=256)
@@ -124,7 +124,7 @@ def _rules(n_pairs: int, max_depth: int) -> Rules:
             bracket = (inner if limit else weights)[n - 1]
             ways = np.concatenate([[bracket], weights[1:n] * weights[n - 1 : 0 : -1] / 4])
             weights[n] = ways.sum() / (1 - EMPTY / 2)
-            rules[n, room] = np.cumsum(ways) / ways.sum()
+            rules[n, room] = (np.cumsum(ways) / ways.sum()).tolist()
         inner = weights
     return rules
 
@@ -132,7 +132,7 @@ def _rules(n_pairs: int, max_depth: int) -> Rules:
 def _word(rules: Rules, n_pairs: int, kinds: list[int], n_kinds: int, draws: list[float]) -> bytes:
     """Write a word of `n_pairs`; `draws` has a number in [0, 1) for each applied rule."""
     is_limited = (n_pairs, 0) not in rules
-    room = max(room for _, room in rules)
+    room = next(reversed(rules))[1]  # the largest comes last
     symbols: list[int] = []
     # The rest of the word, last part first: an S of (pairs, room), or a bracket.
     todo: list[tuple[int, int] | int] = [(n_pairs, room)]
@@ -143,7 +143,7 @@ def _word(rules: Rules, n_pairs: int, kinds: list[int], n_kinds: int, draws: lis
         n, room = part
         if n == 0:
             continue
-        first = int(np.searchsorted(rules[n, room], draws.pop(), side="right"))
+        first = bisect_right(rules[n, room], draws.pop())
         if first:
             todo += [(n - first, room), (first, room)]
         else:

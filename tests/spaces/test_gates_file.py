@@ -34,10 +34,14 @@ def edited(folder: Path, **fields: str) -> Space:
 
 NARROWED = [
     ({"states": "[merged]"}, 604, "gru", "lstm"),
-    ({"states": "[separate]"}, 24_152, "lstm", "gru"),
-    ({"candidate_activation": "[relu]"}, 6_189, "", "lstm_np"),
+    pytest.param({"states": "[separate]"}, 24_152, "lstm", "gru", marks=pytest.mark.process),
+    pytest.param(
+        {"candidate_activation": "[relu]"}, 6_189, "", "lstm_np", marks=pytest.mark.process
+    ),
     ({"forget_bias": "[0, 1]", "states": "[merged]"}, 412, "gru_v1", "lstm_b"),
-    ({"gate_recurrence": "[false]"}, 12_684, "lstm_cifg", "lstm_fgr"),
+    pytest.param(
+        {"gate_recurrence": "[false]"}, 12_684, "lstm_cifg", "lstm_fgr", marks=pytest.mark.process
+    ),
     ({"output_gate": "[none]"}, 3_012, "lstm_nog", "lstm"),
 ]
 

@@ -43,7 +43,13 @@ def members(task: Task, settings: tuple[Settings, ...], veto: bool = False) -> l
     return train_members(evaluation(ZOO["gru"], task, settings, SEED, veto=noted))
 
 
-@pytest.mark.parametrize("task", [COPY, SUMS], ids=["additive", "general"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(COPY, id="additive", marks=pytest.mark.process),
+        pytest.param(SUMS, id="general"),
+    ],
+)
 def test_settings_together_give_what_each_gives_alone(task: Task) -> None:
     together = members(task, MANY, veto=True)
     assert together == [members(task, (one,), veto=True)[0] for one in MANY]
