@@ -10,8 +10,12 @@ import pytest
 
 import nas
 from nas.compare.command import parse as parse_compare
+from nas.nn.settings import Settings
 from nas.nn.trained import TrainedModel
+from nas.protocol.evaluation import Evaluation
 from nas.study.parse import parse
+from nas.tasks import Text
+from nas.training.train import run as train
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
@@ -62,8 +66,23 @@ def test_the_own_cell_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_cell_classifies_texts(tmp_path: Path) -> None:
     said = run("classify_text.py", tmp_path)
     right, most = re.findall(r"(0\.\d\d)", said)
-    assert said.startswith("mut1: ")
+    assert said.startswith("mut1, fresh weights: ")
     assert float(right) > float(most) + 0.1
+
+
+@pytest.mark.process
+def test_trained_weights_classify_better_than_fresh_ones(tmp_path: Path) -> None:
+    cell = nas.zoo["mgu"]
+    task = Text(epochs=4)
+    settings = (Settings(20_000, learning_rate=0.5),)
+    weights = train(Evaluation(str(cell), cell.key, task, settings, 0)).weights
+    assert weights is not None
+    (tmp_path / "text.safetensors").write_bytes(weights)
+    said = run("classify_text.py", tmp_path, "--load", "text.safetensors")
+    trained, fresh, most = map(float, re.findall(r"(0\.\d\d)", said))
+    assert said.startswith("mgu, trained weights: ")
+    assert trained > fresh + 0.03
+    assert fresh > most
 
 
 @pytest.mark.process
