@@ -4,6 +4,7 @@ Runs that are recorded already stay as they are, so that the same command again 
 """
 
 import argparse
+import itertools
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from nas.record.entry import Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
 from nas.report.facts import Facts, number, read_facts
 from nas.report.write import files_in, report
-from nas.study.leaderboard import Row, shown_ratio, verdict
+from nas.study.leaderboard import Row, ranks, shown_ratio, verdict
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
 
@@ -184,9 +185,10 @@ def _note(facts: Facts, tasks: Sequence[str]) -> str:
         f"| | cell | kind | score | {' | '.join(tasks)} | parameters |",
         f"| {' | '.join(['---'] * (5 + len(tasks)))} |",
     ]
-    for rank, row in enumerate(facts.rows[:MOST_ROWS], start=1):
+    ranked = zip(ranks(facts.rows, facts.resolutions), facts.rows, strict=True)
+    for rank, row in itertools.islice(ranked, MOST_ROWS):
         ratios = (shown_ratio(row, task, facts.resolutions) or "-" for task in tasks)
-        cells = (str(rank), row.name, row.kind, number(row.score), *ratios, f"{row.n_params:,}")
+        cells = (rank, row.name, row.kind, number(row.score), *ratios, f"{row.n_params:,}")
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Ratios to the GRU, above 1 is better. All cells: leaderboard.csv; more of the "
               "study: report/report.html, under Artifacts."]  # fmt: skip

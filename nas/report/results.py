@@ -8,7 +8,7 @@ from nas.protocol.judgement import score_of
 from nas.protocol.measured import Measured, measured_in
 from nas.report.document import Card, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
-from nas.study.leaderboard import BASELINES, Row, shown_ratio, verdict
+from nas.study.leaderboard import BASELINES, Row, ranks, shown_ratio, verdict
 from nas.tasks.levels import BLIND, below
 from nas.tasks.resolution import ENOUGH
 
@@ -70,15 +70,15 @@ def _too_little(facts: Facts) -> Iterator[Text]:
 def board(facts: Facts, against: Facts | None) -> Section:
     """The leaderboard as a table, and the metrics behind its ratios."""
     tasks = [task.name for task in facts.protocol.tasks]
-    ranked = list(enumerate(facts.rows, start=1))
-    candidates = [rank for rank, row in ranked if row.kind == "candidate"][:MOST_ROWS]
-    shown = [(rank, row) for rank, row in ranked if rank in candidates or row.kind != "candidate"]
+    ranked = list(zip(ranks(facts.rows, facts.resolutions), facts.rows, strict=True))
+    best = [row.key for row in facts.rows if row.kind == "candidate"][:MOST_ROWS]
+    shown = [(rank, row) for rank, row in ranked if row.kind != "candidate" or row.key in best]
     caption = (
         f"{len(shown):,} of {counted(len(ranked), 'judged cell')}; task columns are ratios to the "
         "GRU, n = 1 seed; of each task, the best of all settings that were tried counts, whose "
         "largest number is given; brackets say so where a cell and the GRU are apart by fewer "
-        f"than {ENOUGH} examples, which is no evidence; ms are of training a minibatch with the "
-        "best settings, on a machine that did other work too."
+        f"than {ENOUGH} examples, which is no evidence, and = stands at tied ranks; ms are of "
+        "training a minibatch with the best settings, on a machine that did other work too."
     )
     head = ("", "cell", "kind", "score", *tasks, "settings", "parameters", "ms", "training s",
             "ended at")  # fmt: skip
@@ -90,9 +90,9 @@ def board(facts: Facts, against: Facts | None) -> Section:
     return Section("Leaderboard", (Table(caption, head, rows, frozenset(marked)), _reached(facts)))
 
 
-def _board_row(facts: Facts, rank: int, row: Row, tasks: list[str]) -> tuple[str, ...]:
+def _board_row(facts: Facts, rank: str, row: Row, tasks: list[str]) -> tuple[str, ...]:
     return (
-        str(rank),
+        rank,
         row.name,
         row.kind,
         number(row.score),

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.session.coordinator import Coordinator, Observer
-from nas.study.leaderboard import ALL_FINE, Resolutions, Row, shown_ratio
+from nas.study.leaderboard import ALL_FINE, Resolutions, Row, ranks, shown_ratio
 from nas.study.rejections import describe
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
@@ -190,16 +190,16 @@ def table_of(
     """The leaderboard; baselines are always shown."""
     title = "Leaderboard: ratios to the GRU, above 1 is better"
     if any("(" in shown_ratio(row, task, resolutions) for row in rows for task in tasks):
-        title += "; brackets: apart by so many of the validation examples"
+        title += "; brackets: apart by so many of the validation examples; =: tied ranks"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("", "cell", "score", *tasks, "params", "s", "rejected at"):
         table.add_column(name, justify="left" if name in ("cell", "rejected at") else "right")
-    for rank, row in enumerate(rows, start=1):
-        if rank > most and row.kind == "candidate":
+    for place, (rank, row) in enumerate(zip(ranks(rows, resolutions), rows, strict=True)):
+        if place >= most and row.kind == "candidate":
             continue
         score = "-" if row.score is None else f"{row.score:.3f}"
         ratios = [shown_ratio(row, task, resolutions, narrow=True) for task in tasks]
         name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
         cost = (f"{row.n_params:,}", f"{row.seconds:.0f}")
-        table.add_row(str(rank), name, score, *ratios, *cost, row.stage if row.rejected else "")
+        table.add_row(rank, name, score, *ratios, *cost, row.stage if row.rejected else "")
     return table

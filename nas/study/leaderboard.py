@@ -1,5 +1,6 @@
 """The cells of a search by rank, the verdict on the best, and why the others were rejected."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -131,6 +132,17 @@ def _is_tied(row: Row, other: Row, resolutions: Resolutions) -> bool:
         a is not None and b is not None and task in resolutions and resolutions[task].tied(a, b)
         for a, b, task in pairs
     )
+
+
+def ranks(rows: Sequence[Row], resolutions: Resolutions = ALL_FINE) -> list[str]:
+    """The rank of each row, such as "2", or "2=" for each of several scored cells that are tied."""
+    firsts: list[int] = []
+    for place, row in enumerate(rows):
+        before = rows[place - 1] if place else row
+        is_tied = place > 0 and not row.rejected and _is_tied(row, before, resolutions)
+        firsts.append(firsts[-1] if is_tied else place)
+    counts = Counter(firsts)
+    return [f"{first + 1}{'=' if counts[first] > 1 else ''}" for first in firsts]
 
 
 def verdict(rows: Sequence[Row], n_settings: int, resolutions: Resolutions = ALL_FINE) -> str:

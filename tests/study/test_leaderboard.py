@@ -6,7 +6,7 @@ import pytest
 
 from nas.protocol.evaluation import Cost, Outcome
 from nas.protocol.judgement import Judgement
-from nas.study.leaderboard import leaderboard, shown_ratio, verdict, winner
+from nas.study.leaderboard import leaderboard, ranks, shown_ratio, verdict, winner
 from nas.study.visit import Evaluated, Kind, Visit
 from nas.tasks.base import ACCURACY
 from nas.tasks.resolution import Resolution
@@ -219,3 +219,12 @@ def test_ratios_are_followed_by_a_difference_of_few_examples() -> None:
     assert shown_ratio(rows[0], "another", OF_64) == ""
     narrow = [shown_ratio(row, "vowels", OF_64, narrow=True) for row in rows]
     assert narrow == ["1.017 (1 of 64)", "1.000 (tie)", "1.000", "0.900"]
+
+
+def test_tied_cells_share_a_rank() -> None:
+    worse = visit("rejected", None)
+    told_ = [told("a", 61), told("b", 61), GRU, told("c", 59), told("d", 58), told("e", 58)]
+    rows = leaderboard([*told_, worse, visit("also", None)], BASELINES)
+    assert ranks(rows, OF_64) == ["1=", "1=", "3", "4", "5=", "5=", "7", "8"]
+    assert ranks(rows) == [str(rank) for rank in range(1, 9)]
+    assert ranks([]) == []
