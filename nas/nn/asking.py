@@ -23,8 +23,9 @@ class Asked:
 
     sequences: list[Values]
     """Tokens, (time,), or features in the data's units, (time, features), of each sequence."""
-    form: Literal["one", "several", "rows", "groups"]
-    """One sequence, several, the rows of a DataFrame, or its rows as one sequence a group."""
+    form: Literal["one", "several", "batch", "rows", "groups"]
+    """One sequence, a list of several, an array of several, the rows of a DataFrame, or its rows as
+    one sequence a group."""
     index: Any = None
     """The index of the DataFrame; with groups, the names of them."""
     places: tuple[NDArray[np.int64], ...] = ()
@@ -66,8 +67,9 @@ def given_back(read: Asked, answers: list[Values], names: Sequence[str], *, each
     """
     if read.form == "one":
         return answers[0] if np.ndim(answers[0]) else answers[0].item()
-    if read.form == "several":
-        return answers if each_step else np.stack(answers)
+    if read.form in ("several", "batch"):
+        is_even = read.form == "batch" and len(set(read.lengths)) == 1
+        return np.stack(answers) if is_even or not each_step else answers
     import pandas
 
     if not each_step:
@@ -132,7 +134,7 @@ def _of_rest(data: Any, meaning: Meaning) -> Asked:
     if _is_sequence(values, meaning):
         return Asked([values], "one")
     if values.ndim and all(_is_sequence(part, meaning) for part in values):
-        return Asked(list(values), "several")
+        return Asked(list(values), "batch")
     raise UserError(f"a model of {_shape(meaning)}, got the shape {values.shape}.")
 
 

@@ -67,6 +67,22 @@ class TrainedModel(nn.Module):
         return self.rnn.cell
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table that the model reads, in order; empty where they have no names."""
+        recipe = self.meaning.recipe
+        return tuple(recipe.names) if recipe else self.meaning.columns
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the numbers that are predicted; empty where they have none."""
+        return self.meaning.targets
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of their scores; empty where they are numbers."""
+        return self.meaning.classes
+
+    @property
     def vocabulary(self) -> tuple[str, ...]:
         """The character or word of each token.
 
@@ -119,15 +135,17 @@ class TrainedModel(nn.Module):
     ) -> Any:
         """Answer data in their own names and units: numbers, names of classes, or the next symbol.
 
-        `data` are a DataFrame with the columns of `meaning.columns`, whose rows are steps and whose
+        `data` are a DataFrame with the columns of `columns`, whose rows are steps and whose
         column `meaning.group`, if there is one, parts them into sequences; an array, (time,
         features) or (batch, time, features), of symbols (time,) or (batch, time); a text; or a list
         of such sequences of unequal lengths. Answers have the same form: at each step, or, as
         `meaning.answers` says, one a sequence. `lengths` says how many steps count of sequences
         that are padded at their end.
 
-        A long series is read in one piece or in several: `with_state` returns (answers, state), and
-        the next call goes on from that `state`, which has a row for each sequence.
+        A series is read from the initial state on, with the state carried through all of its rows,
+        so the first answers have seen little. It is read in one piece or in several: `with_state`
+        returns (answers, state), and the next call goes on from that `state`, which has a row for
+        each sequence.
 
         Raises:
             UserError: naming what the model cannot read.

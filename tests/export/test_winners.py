@@ -17,8 +17,15 @@ import torch
 import nas
 from nas.export.command import main
 from nas.export.verify import session_of
+from nas.nn.loading import load_model
+from nas.nn.settings import Settings
 from nas.nn.trained import TrainedModel
-from tests.nn.winners import TASKS, Winner, winner
+from nas.protocol.evaluation import Evaluation
+from nas.tasks import Arrays, Task, Words
+from nas.training.train import run
+from nas.zoo import ZOO
+from tests.nn.winners import SIZES, TASKS, Winner, winner
+from tests.tasks.own_data import write
 from tests.tolerances import OTHER_KERNEL_32, OTHER_RUNTIME_32
 
 PROMPTS = ["the cat ", "the", "dog sat on"]
@@ -82,6 +89,53 @@ def test_a_plain_file_answers_as_the_model_does(found: Winner) -> None:
         assert model.meaning.columns == plain.COLUMNS
     again = nas.load("plain.safetensors")
     assert again.meaning == model.meaning
+
+
+@pytest.mark.parametrize(
+    ("task", "data"),
+    [
+        (Words("my.txt", most_words=8, window=8, **SIZES), ["one two , three", "four five seven"]),
+        (Arrays("keys.npz", head="bernoulli", horizon=1, **SIZES), np.eye(5)[np.newaxis, [0, 3]]),
+        (Arrays("numbers.npz", head="gaussian", **SIZES), [np.eye(2), np.ones((4, 2))]),
+    ],
+    ids=["words", "bits", "numbers"],
+)
+def test_other_kinds_of_data_are_read_and_answered_alike(
+    task: Task, data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    cell = ZOO["gru"]
+    settings = (Settings(3000, learning_rate=0.2),)
+    weights = run(Evaluation(str(cell), cell.key, task, settings, 0)).weights
+    assert weights is not None
+    Path("winner.safetensors").write_bytes(weights)
+    model = nas.load("winner.safetensors")
+    assert isinstance(model, TrainedModel)
+    plain = plain_of(Winner(Path("winner.safetensors"), task, None))  # type: ignore[arg-type]
+    plain.check_weights()
+    wanted = model.predict(data)
+    for ours, theirs in zip(plain.load().predict(data), wanted, strict=True):
+        if isinstance(theirs, str):
+            assert ours == theirs
+        else:
+            np.testing.assert_allclose(ours, theirs, **OTHER_KERNEL_32)
+    assert main(["winner.safetensors", "--onnx", "out.onnx"]) == 0
+    network = load_model("winner.safetensors")
+    if task.interface.head == "gaussian":
+        legend = task.legend()
+        one = (np.array(data[1]) - legend["means"]) / legend["scales"]
+        scores = network(torch.from_numpy(one).float().unsqueeze(1))[0][-1, 0].detach().numpy()
+        by_hand = scores * legend["target_scales"] + legend["target_means"]
+        np.testing.assert_allclose(wanted[1], by_hand, **OTHER_KERNEL_32)
+    elif task.name == "words":
+        tokens = torch.tensor([[model.vocabulary.index(w)] for w in data[0].split()])
+        best = int(network(tokens)[0][-1, 0].argmax())
+        assert wanted[0] == model.vocabulary[best]
+        assert set(model.generate(data[0], 5).split()) <= set(model.vocabulary)
+    else:
+        bits = network(torch.from_numpy(data).float().transpose(0, 1))[0] > 0
+        assert (wanted == bits.transpose(0, 1).numpy()).all()
 
 
 def test_the_plain_state_dict_holds_the_scales(found: Winner) -> None:

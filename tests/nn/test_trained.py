@@ -77,7 +77,7 @@ def test_scales_are_in_the_state_dict_and_names_are_attributes(forecast: Winner)
         ("target_means", wanted.mean(0)[1:]),
     ):
         assert state[name].tolist() == pytest.approx(values.tolist(), **SEVEN_DIGITS)
-    assert model.meaning.columns == ("load", "heat")
+    assert model.columns == model.meaning.columns == ("load", "heat")
     assert (model.meaning.targets, model.meaning.horizon) == (("heat",), 3)
     other = nas.load(forecast.path)
     other.load_state_dict(state)
@@ -102,6 +102,8 @@ def test_all_forms_of_rows_give_the_same(forecast: Winner) -> None:
         np.testing.assert_allclose(together[k], one, **OTHER_KERNEL_32)
         np.testing.assert_allclose(cut[k], one, **OTHER_KERNEL_32)
         np.testing.assert_allclose(batch[k][: len(one)], one, **OTHER_KERNEL_32)
+    assert isinstance(batch, np.ndarray)
+    assert batch.shape == (2, 20, 1)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -131,7 +133,7 @@ def test_sequences_are_classified_by_name_as_training_scored_them(rides: Winner)
     wanted = held_out.groupby("id")["kind"].first()
     assert (answers["kind"] == wanted).mean() == rides.outcome.best
     shares = model.probabilities(held_out)
-    assert shares.columns.tolist() == ["down", "up"]
+    assert shares.columns.tolist() == list(model.classes) == ["down", "up"]
     np.testing.assert_allclose(shares.sum(axis=1), 1, **OTHER_KERNEL_32)
     assert (shares.idxmax(axis=1) == answers["kind"]).all()
 

@@ -1,6 +1,7 @@
 """The numbers of a report, against a study in which each of them is known."""
 
 import dataclasses
+import json
 import random
 import re
 import shlex
@@ -15,13 +16,14 @@ from nas.compare.command import parse
 from nas.compare.config import cells_of
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Outcome
+from nas.protocol.measured import FILE, Measured
 from nas.report import cost, endings, settings
 from nas.report.ancestry import ancestry, how
 from nas.report.checklist import checklist
 from nas.report.cost import front, measured
 from nas.report.document import Text
 from nas.report.facts import Facts, Run
-from nas.report.results import board
+from nas.report.results import board, standing
 from nas.report.settings import FEWEST, effects, effects_of, importances
 from nas.tasks import Xml
 from nas.zoo import ZOO
@@ -76,6 +78,25 @@ def test_a_score_on_further_settings_takes_the_place_of_the_first(tmp_path: Path
     again = visit(study, ZOO["mut1"], {}, scored(0.7, 0.7))
     study._set_attr(again, "turn", 1)
     assert cost.arm_of(facts(folder)).moments[-1].best == 0.95
+
+
+def test_what_was_measured_of_the_winner_stands_in_the_report(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    told = Measured("csv", "mean squared error", False, 0.163, 35, 0.281)
+    winner = folder / "winner"
+    winner.mkdir()
+    (winner / FILE).write_text(json.dumps([told.described()]), encoding="utf-8")
+
+    def said() -> list[str]:
+        return [part.text for part in standing(facts(folder), None).parts if isinstance(part, Text)]
+
+    assert not any(told.sentences in text for text in said()), "the winner of which cell?"
+    best = facts(folder).winner
+    assert best is not None
+    (winner / "cell.cell").write_text(best.visit.cell, encoding="utf-8")
+    assert f"Of the winner: {told.sentences}" in said()
+    (winner / "cell.cell").write_text(str(ZOO["gru"]), encoding="utf-8")
+    assert not any(told.sentences in text for text in said()), "an older winner's"
 
 
 def test_time_and_size_are_those_of_the_best_settings(known: Facts) -> None:
