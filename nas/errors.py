@@ -5,6 +5,7 @@ Commands print the sentence and exit with code 2; libraries see an ordinary exce
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -51,7 +52,8 @@ def check_fields(owner: "DataclassInstance", group: str = "") -> None:
 
     A type may give the range of a number as the message says it, `Annotated[int, "at least 1"]`:
     "at least" a bound, "positive", or an interval such as "in (0, 1]"; NaN lies in none. A tuple of
-    such numbers is checked one by one. `Literal` gives the allowed texts. With the group
+    such numbers is checked one by one, None is allowed. A number whose type names no upper end is
+    finite, and a whole one at most `HIGHEST`. `Literal` gives the allowed texts. With the group
     "protocol." a message is such as "protocol.audit must be in [0, 1], got 2.0." A class that
     declares a field again, with another default, keeps the range of its base.
 
@@ -71,10 +73,11 @@ def _restricted(owner: type) -> dict[str, Any]:
     hints = get_type_hints(owner, include_extras=True)
     for name, hint in hints.items():
         _check_readable(f"{owner.__qualname__}.{name}", hint)
-    return {name: hint for name, hint in hints.items() if get_origin(_member(hint)) in RESTRICTED}
+    return hints
 
 
-RESTRICTED = (Annotated, Literal)
+HIGHEST = 10**9
+"""No count of steps, sequences or parameters is larger: it would never end, or fit into memory."""
 
 
 def _member(hint: Any) -> Any:
@@ -96,16 +99,27 @@ def _check_readable(name: str, hint: Any) -> None:
 
 
 def _check_value(name: str, hint: Any, value: Any) -> None:
-    if get_origin(hint) is tuple:
+    if isinstance(value, tuple):
         for number in value:
-            _check_value(name, get_args(hint)[0], number)
+            _check_value(name, _member(hint), number)
     elif get_origin(hint) is Literal and value not in get_args(hint):
         known = ", ".join(choice or '""' for choice in get_args(hint))
         raise UserError(f'{name} must be one of {known}, got "{value}".')
     elif get_origin(hint) is Annotated:
         range_ = RANGE.fullmatch(str(hint.__metadata__[0]))  # none is a remark on a text
-        if range_ and not _lies_in(range_, value):
+        if range_ and value is not None and not _lies_in(range_, value):
             raise UserError(f"{name} must be {range_[0]}, got {value}.")
+        if not range_ or not range_[0].startswith("in "):
+            _check_size(name, value)
+    else:
+        _check_size(name, value)
+
+
+def _check_size(name: str, value: object) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} must be a finite number, got {value}.")
+    if isinstance(value, int) and abs(value) > HIGHEST:
+        raise UserError(f"{name} must be at most {HIGHEST:,}, got {value:,}.")
 
 
 def _lies_in(range_: re.Match[str], number: float) -> bool:

@@ -30,13 +30,17 @@ class Fields(Base):
     share: Annotated[float, "in (0, 1]"] = 1.0
     rest: Annotated[float, "in [0, 1)"] = 0.0
     rates: tuple[Annotated[float, "in (0, inf)"], ...] = (0.1, 5.0)
-    limit: Annotated[float, "at least 0"] = math.inf
+    limit: Annotated[float, "at least 0"] = 1e300
+    bare: float | None = 0.5
+    pair: tuple[int, int] | None = (1, 2)
+    seed: Annotated[int, "in [0, 9223372036854775807]"] = 2**63 - 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     choices: tuple[Literal["a", ""], ...] = ("a", "")
 
 
 def test_values_at_the_ends_of_their_ranges_are_allowed() -> None:
     check_fields(Fields())
+    check_fields(Fields(bare=None, pair=None, count=10**9))
     check_fields(Fields(count=1, limit=0.0, share=1e-9, rates=()), "group.")
 
 
@@ -53,6 +57,12 @@ def test_values_at_the_ends_of_their_ranges_are_allowed() -> None:
         ({"rest": -0.5}, "group.rest must be in [0, 1), got -0.5."),
         ({"rates": (1.0, math.inf)}, "group.rates must be in (0, inf), got inf."),
         ({"limit": math.nan}, "group.limit must be at least 0, got nan."),
+        ({"limit": math.inf}, "group.limit must be a finite number, got inf."),
+        ({"bare": math.nan}, "group.bare must be a finite number, got nan."),
+        ({"count": 10**20}, f"group.count must be at most 1,000,000,000, got {10**20:,}."),
+        ({"pair": (1, -(10**10))}, f"group.pair must be at most 1,000,000,000, got {-(10**10):,}."),
+        ({"shape": (10**10, 0, "")}, f"group.shape must be at most 1,000,000,000, got {10**10:,}."),
+        ({"seed": 2**64}, f"group.seed must be in [0, 9223372036854775807], got {2**64}."),
         ({"optimizer": "lamb"}, 'group.optimizer must be one of sgd, adamw, got "lamb".'),
         ({"choices": ("b",)}, 'group.choices must be one of a, "", got "b".'),
     ],

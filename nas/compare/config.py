@@ -25,7 +25,7 @@ class CompareConfig(StudyConfig):
 
     study: str = ""
     """Name of the comparison, a folder under `studies`; named after its cells if empty."""
-    seed: Annotated[int, "at least 0"] = 0
+    seed: Annotated[int, "in [0, 9223372036854775807]"] = 0
     """Seed that settings and all other seeds are drawn from."""
     cells: tuple[str, ...] = ()
     """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder,

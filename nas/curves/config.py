@@ -26,7 +26,7 @@ def _few_settings() -> SettingsGrid:
 class CurvesConfig(RunConfig):
     """Cells and tasks whose learning curves are drawn."""
 
-    seed: Annotated[int, "at least 0"] = 0
+    seed: Annotated[int, "in [0, 9223372036854775807]"] = 0
     """The first seed of weights and data."""
     settings: SettingsGrid = field(default_factory=_few_settings)
     workers: Annotated[int, "at least 0"] = 0

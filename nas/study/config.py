@@ -22,13 +22,17 @@ from nas.tasks.fields import described
 from nas.workers.config import ClusterConfig, check_devices, check_workers, device_kind
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST_NAME = 200
+"""Bytes of a study's name: file systems take 255, and files beside the folder have longer names."""
+LONGEST_S = 36500 * UNITS["d"]
+"""A hundred years; Python waits for three times that at most."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Fields of every command that trains: on what, from which seed, for how long."""
 
-    seed: Annotated[int, "at least 0"] = 0
+    seed: Annotated[int, "in [0, 9223372036854775807]"] = 0
     """Seed of everything random: candidates, settings, weights, data."""
     tasks: TasksConfig = field(default_factory=TasksConfig)
     settings: SettingsGrid = field(default_factory=SettingsGrid)
@@ -39,7 +43,7 @@ class RunConfig:
     docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
     evaluation_time_limit: str = "1h"
     """An evaluation that takes longer is ended and counts as timed out."""
-    evaluation_memory_limit_gb: Annotated[float, "at least 0"] = 0.0
+    evaluation_memory_limit_gb: Annotated[float, "in [0, 1000000]"] = 0.0
     """An evaluation whose worker needs more counts as out of memory; 0: no limit."""
 
     def check(self) -> None:
@@ -218,6 +222,8 @@ def check_study_name(name: str) -> None:
         raise UserError(
             f'study is a folder name of letters, digits, ".", "_" and "-", got "{name}".'
         )
+    if len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"study is a name of at most {LONGEST_NAME} bytes, got {name}.")
 
 
 def seconds(name: str, text: str) -> float | None:
@@ -229,6 +235,9 @@ def seconds(name: str, text: str) -> float | None:
     if not text:
         return None
     match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([smhd]?)\s*", text)
-    if not match or float(match[1]) <= 0:
+    found = float(match[1]) * UNITS[match[2] or "s"] if match else 0.0
+    if found <= 0:
         raise UserError(f'{name} must be a positive time such as 90s, 5m or 8h, got "{text}".')
-    return float(match[1]) * UNITS[match[2] or "s"]
+    if found > LONGEST_S:
+        raise UserError(f'{name} must be at most 36500d, a hundred years, got "{text}".')
+    return found

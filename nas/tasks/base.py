@@ -254,6 +254,8 @@ class Task(ABC):
     def check(self) -> None:
         """Raise UserError if a field is out of range; subclasses extend it."""
         check_fields(self, f"tasks.{self.name}.")
+        if not self.n_params:
+            raise UserError(f"tasks.{self.name}.n_params needs at least one value, got none.")
 
     def refused(self, field: str, rule: str, value: object) -> UserError:
         """Return the error for a field that must be something else."""

@@ -10,6 +10,8 @@ from nas.errors import UserError, check_fields, hidden
 from nas.tasks import Arrays, Csv, Text, Words
 from nas.tasks.base import Task
 
+MOST_WORKERS = 4096
+"""Processes of one machine, each of some 0.3 GB."""
 ADDRESS = re.compile(r"ray:(auto|(//)?[^\s/@]+:\d+)")
 
 
@@ -43,6 +45,8 @@ def check_workers(workers: int | str) -> None:
     """Raise UserError unless it is a number of local processes or a cluster's address."""
     if isinstance(workers, int) and workers < 0:
         raise UserError(f"workers must be at least 0, got {workers}.")
+    if isinstance(workers, int) and workers > MOST_WORKERS:
+        raise UserError(f"workers must be at most {MOST_WORKERS:,}, got {workers:,}.")
     if isinstance(workers, str) and not ADDRESS.fullmatch(workers):
         raise UserError(
             "workers must be a whole number, or a cluster: ray:auto, ray:HOST:PORT or "
