@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from nas.export.source import Source
 
 DESCRIPTION = """\
-Writes a cell as one plain PyTorch file that needs nothing of nas, in the shape of torch.nn.LSTM; a
-trained winner with its weights beside it. CELL is a zoo name, a .cell or .json file, equations, a
-folder studies/NAME/winner, one of its .safetensors files, models:/NAME@ALIAS, or any cell of a
-study as studies/NAME/CELL, which has its weights with --task if the study kept them.
+Writes a cell as one plain PyTorch file that needs nothing of nas, in the shape of torch.nn.LSTM, or
+of torch.nn.GRU if the cell has one state; a trained winner with its weights beside it. CELL is a
+zoo name, a .cell or .json file, equations, a folder studies/NAME/winner, one of its .safetensors
+files, models:/NAME@ALIAS, or any cell of a study as studies/NAME/CELL, which has its weights with
+--task if the study kept them.
 """
 SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
 

@@ -185,7 +185,8 @@ def _imports(body: str) -> str:
 
 def _docstring(cell: Cell, command: str, trained: Trained | None) -> str:
     needs = "torch and safetensors" if trained else "torch"
-    title = f"{class_name(cell)}: a recurrent module in the shape of torch.nn.LSTM; needs {needs}."
+    shape = f"torch.nn.{'GRU' if len(cell.states) == 1 else 'LSTM'}"
+    title = f"{class_name(cell)}: a recurrent module in the shape of {shape}; needs {needs}."
     lines = [title, "", *([*cell.doc.split("\n"), ""] if cell.doc else [])]
     lines += [f"    {line}" for line in str(renamed(cell, cell.name, doc="")).splitlines()]
     lines += ["", *_paragraphs(cell)]
@@ -242,7 +243,7 @@ def _about(trained: Trained) -> Iterator[str]:
         f"{text}. The weights are in the .safetensors file beside this one, load() reads them."
     )
     if trained.note:
-        yield from _wrap(trained.note)
+        yield from ("", *_wrap(trained.note))
 
 
 def _wrap(text: str) -> list[str]:

@@ -54,7 +54,7 @@ class Measured:
             how = (
                 f"in pieces of {self.rows} rows that begin at the initial state, as in training, "
                 f"and {self.carried:.4g} with the state carried on from the first row of each "
-                "series, as a forecast is used"
+                "series, as it is used"
             )
         text = f"{self.task}, {self.metric} on validation: {self.pieces:.4g} {how}."
         if self.units:

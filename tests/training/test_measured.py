@@ -77,7 +77,7 @@ def test_the_sentences_say_what_is_meant() -> None:
     assert told.sentences == (
         "csv, mean squared error on validation: 0.163 in pieces of 35 rows that begin at the "
         "initial state, as in training, and 0.281 with the state carried on from the first row of "
-        "each series, as a forecast is used. In the data's units the mean squared error is, of "
+        "each series, as it is used. In the data's units the mean squared error is, of "
         "room 0.652 (its root 0.8075) in pieces and 1.124 carried on. Its state drifts: begin anew "
         "after about 35 rows, or search with a larger tasks.csv.window."
     )
