@@ -71,7 +71,7 @@ def _with_names(cell: AnyGraph) -> AnyGraph:
         if name or count > 1 or depth > DEEPEST:
             name = free_name(name or "v1", taken, is_input=n.op in INPUTS)
             taken.add(name)
-        nodes.append(replace(n, name=name))
+        nodes.append(n if n.name == name else replace(n, name=name))
         depths.append(0 if name else depth)
     return replace(cell, nodes=tuple(nodes))
 

@@ -45,7 +45,8 @@ class Node:
 
     def moved(self, place: Mapping[int, int]) -> "Node":
         """The node with new numbers for its arguments; those not in `place` stay."""
-        return replace(self, args=tuple(place.get(arg, arg) for arg in self.args))
+        args = tuple([place.get(arg, arg) for arg in self.args])
+        return self if args == self.args else Node(self.op, args, self.attrs, self.name)
 
 
 def node(op: str, *args: int, name: str = "", **attrs: AttrValue) -> Node:
