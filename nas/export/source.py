@@ -98,8 +98,15 @@ def trained(source: Source) -> Trained | None:
         model.rnn.num_layers,
         tuple(scores[:SHOWN].tolist()),
         model.rnn.stacking,
-        Measured.from_json(model.measured).sentences if model.measured else "",
+        _note(model),
     )
+
+
+def _note(model: TrainedModel) -> str:
+    """What was measured of a model, and what its file does not say."""
+    told = Measured.from_json(model.measured).sentences if model.measured else ""
+    lacks = model.meaning.lacks
+    return f"{told} {lacks[:1].upper()}{lacks[1:]}".strip()
 
 
 def _with_vocabulary(loaded: Loaded, folder: Path | None) -> Loaded:

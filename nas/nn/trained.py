@@ -1,5 +1,6 @@
 """A trained winner as one module: raw data in, answers in the data's own units and names out."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.nn.asking import Asked, Values, asked, given_back
 from nas.nn.attention import AttentionModel
-from nas.nn.meaning import Meaning, Scale
+from nas.nn.meaning import TEXTS, Meaning, Scale
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN, States
 
@@ -221,6 +222,8 @@ class TrainedModel(nn.Module):
                 "a model with attention reads whole examples as tensors: call it with tokens "
                 "(time, batch), as its task lays them out."
             )
+        if self.meaning.lacks and self.meaning.task not in TEXTS:
+            warnings.warn(self.meaning.lacks, stacklevel=3)
         lengths = torch.tensor(read.lengths)
         joined = nn.utils.rnn.pad_sequence([torch.from_numpy(s) for s in read.sequences])
         is_padded = len(set(read.lengths)) > 1
