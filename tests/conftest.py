@@ -10,13 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import hypothesis
 import pytest
 
-from tests import processes
+from tests import isolation, processes
 
 hypothesis.settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
@@ -50,6 +49,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure() -> None:
     processes.close_servers()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `--dist loadgroup`, each of which is for one process.
+
+    One has all tests of Ray, one all others of PostgreSQL: their servers start once, and other
+    tests run while they wait. The tests of any other file share its fixtures.
+    """
+    for item in items:
+        used = getattr(item, "fixturenames", ())
+        group = "ray" if "ray_cluster" in used else "postgresql" if "server" in used else ""
+        item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -90,7 +101,6 @@ def _watch_starts(config: pytest.Config) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _module_restored() -> Iterator[None]:
     """What the fixtures of a module change lasts as long as the module's tests."""
-    isolation = _isolation()
     isolation.seed_generators()
     with isolation.restored():
         yield
@@ -98,16 +108,9 @@ def _module_restored() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _restored(_module_restored: None) -> Iterator[None]:
-    isolation = _isolation()
     isolation.seed_generators()
     with isolation.restored():
         yield
-
-
-def _isolation() -> ModuleType:
-    from tests import isolation  # torch reads the environment of `pytest_configure` when imported
-
-    return isolation
 
 
 @pytest.fixture(scope="session", autouse=True)
