@@ -330,6 +330,9 @@ def guarded(command: str, main: Callable[[], int]) -> int:
     except SearchError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except MemoryError:
+        print(f"{command}: memory ran out: free some; the same command goes on.", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:  # before there was anything to keep, or for a second time
         print(f"{command}: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED

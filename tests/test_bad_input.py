@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.command_line import guarded
 from nas.search.search import main
 from tests import fake_training
 from tests.inline import Inline
@@ -394,3 +395,15 @@ def test_the_command_says_it_on_standard_error(arguments: list[str], sentence: s
     assert done.stderr.startswith(sentence)
     assert done.stderr.count("\n") == 1
     assert contents() == {}
+
+
+def test_memory_that_runs_out_in_a_command_is_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full() -> int:
+        raise MemoryError
+
+    assert guarded("nas.search", full) == 1
+    assert capsys.readouterr().err == (
+        "nas.search: memory ran out: free some; the same command goes on.\n"
+    )

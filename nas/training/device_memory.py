@@ -22,6 +22,13 @@ class StackMemory:
         limit = min(_planned(device), self._most.get(device, _planned(device)))
         return max(1, limit // member_bytes)
 
+    def must_hold(self, device: str, member_bytes: int) -> bool:
+        """Whether a single run is so small that memory ran out by the machine's fault.
+
+        A GPU is one's own; on a CPU, every machine has the memory of a stack to spare.
+        """
+        return torch.device(device).type == "cpu" and member_bytes <= STACK_BYTES
+
     def too_many(self, device: str, n_members: int, member_bytes: int) -> None:
         """Note that memory ran out: on a GPU there are half as many at most from now on.
 

@@ -162,10 +162,13 @@ def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) ->
         message = str(error).split("\n")[0] or "memory ran out"
     group.release()
     left = [run for run in group.runs if not run.ended]
+    member_bytes = _member_bytes(work, left[0])
     if len(left) == 1:
+        if OF_PROCESS.must_hold(work.device, member_bytes):
+            raise MemoryError(message)
         left[0].end("out of memory", message)
         return []
-    OF_PROCESS.too_many(work.device, len(left), _member_bytes(work, left[0]))
+    OF_PROCESS.too_many(work.device, len(left), member_bytes)
     for run in left:
         run.begin()
     middle = len(left) // 2

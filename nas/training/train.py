@@ -94,6 +94,8 @@ def train_members(evaluation: Evaluation, device: str = "cpu") -> list[Member]:
 
     Raises:
         UserError: if the parameter budget is too small for the cell, or the bar's epoch below 1.
+        MemoryError: if memory runs out for what every machine has room for; a model that is too
+            large for this one is an outcome.
     """
     bar, task, key = evaluation.bar, evaluation.task, evaluation.key
     if bar and bar.epoch < 1:

@@ -204,7 +204,7 @@ class LocalWorkers(Workers):
                 # In a used worker, the memory may be what earlier evaluations left behind.
                 fault = Fault("out of memory", message, retry=worker.n_served > 0)
         except (RuntimeError, OSError) as error:  # pebble's BrokenProcessPool is the first
-            message = "the worker did not start, see its message on standard error: "
+            message = "the worker did not start, perhaps for want of memory: see standard error, "
             message += one_line(error)
             fault = Fault("failed", message, retry=True, machine=True)
         else:

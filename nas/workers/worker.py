@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import pkgutil
+import re
 import threading
 import time
 import traceback
@@ -33,8 +34,11 @@ MACHINE = {
     errno.EIO: "the disk fails",
     errno.ENFILE: "too many files are open",
     errno.EMFILE: "too many files are open",
+    errno.ENOMEM: "memory ran out, so free some or use fewer workers",
 }
 """Errors of the machine, by their numbers."""
+FULL = "t allocate memory|t start new thread|failed to map segment"
+"""A pattern in messages about memory that ran out."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,15 @@ def _watch(coordinator: int, memory_limit_bytes: int | None) -> None:
 def work(run: str, pickled: bytes) -> Result | Fault:
     """Run one evaluation; whatever it raises is a fault."""
     try:
+        function = pkgutil.resolve_name(run)
+    except Exception as error:  # of any module that it imports
+        if (fault := _fault(error)).machine:
+            return fault
+        message = f"{run} cannot be imported ({one_line(error)})"
+        return Fault("failed", message, traceback=traceback.format_exc(), machine=True)
+    try:
         evaluation: Evaluation = pickle.loads(pickled)
-        result = pkgutil.resolve_name(run)(evaluation)
+        result = function(evaluation)
         n_settings = len(evaluation.settings)
         if not isinstance(result, Result) or len(result.outcomes) != n_settings:
             raise TypeError(f"{run} must return a Result of {n_settings} outcomes, got {result!r}")
@@ -93,16 +104,25 @@ def work(run: str, pickled: bytes) -> Result | Fault:
 
 def _fault(error: BaseException) -> Fault:
     text = traceback.format_exc()
-    numbers = (cause.errno for cause in _causes(error) if isinstance(cause, OSError))
-    for number in numbers:
-        if number in MACHINE:
-            message = f"{MACHINE[number]} ({one_line(error)})"
+    for cause in _causes(error):
+        if message := MACHINE.get(_number(cause), ""):
+            message = f"{message} ({one_line(error)})"
             return Fault("failed", message, traceback=text, machine=True)
-    # MemoryError of Python, OutOfMemoryError of torch; its CPU allocator: a bare RuntimeError.
-    names = {kind.__name__ for kind in type(error).__mro__}
-    full = names & {"MemoryError", "OutOfMemoryError"} or "t allocate memory" in str(error)
-    status: Status = "out of memory" if full else "failed"
-    return Fault(status, one_line(error), traceback=text)
+    is_full = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # of a GPU
+    return Fault("out of memory" if is_full else "failed", one_line(error), traceback=text)
+
+
+def _number(error: BaseException) -> int:
+    """The number of the system's error, or 0; memory that training could not do without is one.
+
+    What of a model's training does not fit into memory is an outcome (`nas/training`), so that here
+    there was too little for what every evaluation needs. Torch's allocator and Python's threads
+    have no exception of their own.
+    """
+    if isinstance(error, OSError):
+        return error.errno or 0
+    is_full = isinstance(error, MemoryError) or re.search(FULL, str(error))
+    return errno.ENOMEM if is_full else 0
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

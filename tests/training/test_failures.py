@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import math
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import nas.training.device_memory
 import nas.training.run_groups
 from nas.nn.members import SequenceMembers
 from nas.training.module import Training
@@ -76,13 +78,16 @@ FIVE = [dataclasses.replace(SETTINGS, learning_rate=rate, dropout=0.3) for rate 
 
 
 @pytest.mark.parametrize("message", FULL)
-def test_memory_that_runs_out_for_one_run_is_an_outcome(
+def test_memory_that_runs_out_for_one_large_run_is_an_outcome(
     monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(f"{message}\nsecond line")
 
     monkeypatch.setattr(nas.training.run_groups, "fit", fail)
+    with pytest.raises(MemoryError, match=re.escape(message)):
+        train(LSTM, XML, FIVE[:3], SEED)  # runs of some 100 KB
+    monkeypatch.setattr(nas.training.device_memory, "STACK_BYTES", 1000)
     outcomes = train(LSTM, XML, FIVE[:3], SEED)
     assert [(o.status, o.message) for o in outcomes] == [("out of memory", message)] * 3
 
@@ -91,6 +96,7 @@ def test_memory_that_runs_out_in_python_is_an_outcome(monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise MemoryError
 
+    monkeypatch.setattr(nas.training.device_memory, "STACK_BYTES", 1000)
     monkeypatch.setattr(nas.training.run_groups, "fit", fail)
     (outcome,) = train(LSTM, XML, [SETTINGS], SEED)
     assert (outcome.status, outcome.message) == ("out of memory", "memory ran out")

@@ -76,7 +76,6 @@ def test_deaths_end_as_crashed(workers: LocalWorkers, tmp_path: Path) -> None:
         ("fail", "failed", "ValueError: no luck at all"),
         ("leave", "failed", "SystemExit: 3"),
         ("miscount", "failed", "TypeError: worker_targets:run must return a Result of 1 outcomes"),
-        ("deny", "out of memory", "RuntimeError: [enforce fail"),
     ],
 )
 def test_exceptions_become_outcomes(
@@ -124,11 +123,18 @@ def test_a_worker_is_replaced_after_max_served() -> None:
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
 
-def test_a_run_that_cannot_be_imported_is_a_failed_outcome() -> None:
-    with LocalWorkers(1, "no_such_module:run") as workers:
-        outcome = only(workers.submit(evaluation()))
-    assert outcome.status == "failed"
-    assert outcome.message == "ModuleNotFoundError: No module named 'no_such_module'"
+def test_a_run_that_cannot_be_imported_is_held_against_no_cell() -> None:
+    with LocalWorkers(1, "no_such_module:run") as workers, pytest.raises(SearchError) as error:
+        workers.submit(evaluation()).result(timeout=20)
+    assert "cannot be imported (ModuleNotFoundError: No module named" in str(error.value)
+    assert "the same command goes on; nothing is held against the cell." in str(error.value)
+
+
+def test_memory_that_runs_out_outside_of_training_is_held_against_no_cell(
+    workers: LocalWorkers,
+) -> None:
+    with pytest.raises(SearchError, match="cannot be run, memory ran out, so free"):
+        workers.submit(evaluation("deny")).result(timeout=20)
 
 
 def test_a_worker_that_dies_at_its_start_does_not_spin(
