@@ -263,7 +263,7 @@ def text_flags() -> list[str]:
         (None, r'tasks\.text\.path: there is no file ".*my\.txt": give the path of a UTF-8 file'),
         ("too short\n", r'my\.txt" has 10 characters, fewer than 100: give a longer text'),
         ("still too short\n" * 50, r"one window takes batch_size \* window \+ 1 .* longer text"),
-        (b"\xff\xfe\x00abc", r'my\.txt" is not UTF-8 .*: convert it'),
+        (b"K\xe4se " * 50, r'my\.txt" is not UTF-8 .*: convert it'),
     ],
     ids=["missing", "short", "window", "latin"],
 )

@@ -22,26 +22,23 @@ MIXED = Mixed(graph=GRAPH)
 LEARN = ("tpe", "jozefowicz", "regularized")
 
 
-def conforms(name: str, space: Space) -> None:
+QUICK = [(name, GATES) for name in NAMES] + [("regularized", GRAPH)]
+CASES = [
+    pytest.param(
+        name,
+        space,
+        id=f"{name}-{space.name}",
+        marks=() if (name, space) in QUICK else pytest.mark.process,
+    )
+    for name in NAMES
+    for space in (GATES, GRAPH, MIXED)
+]
+
+
+@pytest.mark.parametrize(("name", "space"), CASES)
+def test_every_sampler_conforms(name: str, space: Space) -> None:
     learns = name in LEARN and not (name == "tpe" and space is GRAPH)  # seeds cannot be learned
     check_sampler(name, space, learns=learns)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_sampler_conforms(name: str) -> None:
-    conforms(name, GATES)
-
-
-def test_a_sampler_conforms_among_free_graphs() -> None:
-    conforms("regularized", GRAPH)
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("space", [GRAPH, MIXED], ids=lambda space: space.name)
-@pytest.mark.parametrize("name", NAMES)
-def test_every_sampler_conforms_in_every_space(name: str, space: Space) -> None:
-    if (name, space) != ("regularized", GRAPH):  # the test before
-        conforms(name, space)
 
 
 COUNT = itertools.count()
