@@ -55,12 +55,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups for `--dist loadgroup`, each of which is for one process.
 
     One has all tests of Ray, one all others of PostgreSQL: their servers start once, and other
-    tests run while they wait. The tests of any other file share its fixtures.
+    tests run while they wait. They take longest, and begin first. The tests of any other file
+    share its fixtures.
     """
     for item in items:
         used = getattr(item, "fixturenames", ())
         group = "ray" if "ray_cluster" in used else "postgresql" if "server" in used else ""
         item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,7 +13,14 @@ from tests.cluster import postgres
 from tests.cluster.nodes import ADDRESS, Cluster
 from tests.cluster.postgres import Postgres
 from tests.cluster.remote import FILES, lay
-from tests.cluster.test_tracking import leaderboard, recorded, same_record, stored_at
+from tests.cluster.test_tracking import (
+    leaderboard,
+    n_judged,
+    n_recorded,
+    recorded,
+    same_record,
+    stored_at,
+)
 from tests.cluster.tracking import Tracking, tracking_at
 from tests.record.visits import SQLALCHEMY
 from tests.studies import environment, essences, finished, stored, write_config
@@ -146,6 +153,8 @@ def test_whatever_dies_the_same_command_ends_as_one_on_this_machine_with_files(
     search: Disturbed,
 ) -> None:
     """A node, the coordinator, PostgreSQL (with what MLflow keeps in it), and MLflow's server."""
+    from mlflow.tracking import MlflowClient
+
     url, uri = database.url(), f"http://127.0.0.1:{tracking.port}"
     search.wait_for_more(8)
     search.hold()
@@ -172,7 +181,8 @@ def test_whatever_dies_the_same_command_ends_as_one_on_this_machine_with_files(
     search.wait_for_more(4)  # perhaps it was said while PostgreSQL was down
     search.hold()
     tracking.start()
-    search.check_alive()
+    client = MlflowClient(tracking_uri=uri)
+    search.wait_until(lambda: n_recorded(client) >= n_judged(url, search.folder))
     search.let_go()
     output = search.finish()
 
