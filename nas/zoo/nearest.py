@@ -21,7 +21,7 @@ MOST_EDITS = 4
 MOST_TERMS = 24
 """Most terms by which cells differ that the search compares: a gate with its product is six."""
 MOST_NODES = 120_000
-"""Most nodes of pairs that a search visits, some 3 s. Half of that finds the edits of known cells
+"""Most nodes of pairs that a search visits, some 1.5 s. Half of that finds the edits of known cells
 that differ in few."""
 SAME = 1e-12
 """Distance below which it is worth comparing keys."""
