@@ -109,8 +109,10 @@ class TrainedModel(nn.Module):
         `lengths`, (batch,), says how many steps count of sequences that are padded at their end.
 
         Raises:
-            UserError: if a model with attention is given a state or lengths.
+            UserError: if the inputs have another shape or type, or if a model with attention is
+                given a state or lengths.
         """
+        self._check(inputs)
         weight = self.network.head.weight
         if not self.meaning.interface.tokens:
             inputs = ((inputs - self.input_means) / self.input_scales).to(weight.dtype)
@@ -125,6 +127,21 @@ class TrainedModel(nn.Module):
         if self.meaning.answers == "last step":
             scores = last_step(scores, lengths)
         return scores, state
+
+    def _check(self, inputs: Tensor) -> None:
+        """Refuse inputs of another shape or type, such as those of the layers alone."""
+        ends = self.meaning.interface
+        wanted = "symbols (time, batch), whole numbers"
+        if ends.tokens:
+            fits = inputs.dim() == 2 and not inputs.is_floating_point()
+        else:
+            wanted = f"features (time, batch, {ends.inputs}) in the data's units"
+            fits = inputs.dim() == 3 and inputs.shape[2] == ends.inputs
+        if not fits:
+            raise UserError(
+                f"the model reads {wanted}, got {inputs.dtype} of the shape {tuple(inputs.shape)}: "
+                "model.rnn are its layers alone, and model.predict takes data as they are."
+            )
 
     def predict(
         self,

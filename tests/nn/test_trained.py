@@ -213,6 +213,20 @@ def test_what_a_model_cannot_read_is_one_sentence(
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_inputs_of_the_layers_alone_are_refused_with_the_way_out(
+    forecast: Winner, text: Winner
+) -> None:
+    for found, said in (
+        (forecast, r"reads features \(time, batch, 2\) in the data's units, got torch.float32 of"),
+        (text, r"reads symbols \(time, batch\), whole numbers, got torch.float32 of the shape"),
+    ):
+        model = model_of(found)
+        x = torch.zeros(3, 2, model.rnn.input_size)
+        assert model.rnn(x)[0].shape == (3, 2, model.rnn.output_size)
+        with pytest.raises(UserError, match=rf"{said}.*model\.rnn are its layers alone"):
+            model(x)
+
+
 def test_what_a_model_does_not_do_is_said(forecast: Winner, rides: Winner) -> None:
     model = model_of(forecast)
     with pytest.raises(UserError, match="gives no probabilities"):
