@@ -26,9 +26,10 @@ def search(config: SearchConfig) -> int:
         from nas.compare import confirm
 
         comparison = confirm.confirming(config)  # a wrong field is an error before the search
+    warned = list(warnings(made.protocol))  # before the time budget begins
     with open_session(made) as session:
         session.say(description(session))
-        for warning in warnings(made.protocol):
+        for warning in warned:
             session.say(warning)
         try:
             _carry_out(session)
