@@ -202,8 +202,8 @@ def test_the_note_holds_the_equations_and_the_tasks(folder: Path) -> None:
 
 
 def test_a_long_note_is_cut_before_mlflow_cuts_it() -> None:
-    lines = "".join(f"    v{i} = tanh(h)\n" for i in range(1000))
-    long = loads(f"def long(x, h):\n{lines}    return v999 + x * h\n")
+    lines = "".join(f"    v{i} = tanh(h)\n" for i in range(990))
+    long = loads(f"def long(x, h):\n{lines}    return v989 + x * h\n")
     made = entry(rejected(0, long), "study", (FILTER,), BASELINES)
     assert LONGEST_EQUATIONS < len(str(long))
     assert len(made.note) < 8000
