@@ -46,7 +46,7 @@ def features(cell: Graph, rounds: int = ROUNDS) -> Features:
     return counts
 
 
-@lru_cache(maxsize=1 << 16)  # cells that are compared have most subtrees in common
+@lru_cache(maxsize=1 << 14)  # cells that are compared have most subtrees in common
 def _digest(label: str, *beside: str) -> str:
     return hashlib.sha256(json.dumps([label, *beside]).encode()).hexdigest()[:16]
 

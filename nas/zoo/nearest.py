@@ -78,7 +78,7 @@ def nearest(cell: Cell, among: Iterable[str] | None = None) -> Nearest:
     return Nearest(first.name, first.distance, (_count(first),), is_all=False)
 
 
-@lru_cache(maxsize=1 << 12)  # pairs that a search visits have half of their cells in common
+@lru_cache(maxsize=1 << 10)  # pairs that a search visits have half of their cells in common
 def _features(cell: Cell) -> Features:
     return features(cell)
 
