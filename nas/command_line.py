@@ -76,7 +76,7 @@ def _values(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[s
         namespace = parser.parse_args(list(given))
         namespace.pop("config", None)
         values: dict[str, Any] = parser.instantiate(namespace).as_dict()
-    except (jsonargparse.ArgumentError, OSError) as error:
+    except (jsonargparse.ArgumentError, OSError, ValueError, OverflowError) as error:
         raise UserError(readable(str(error))) from None
     return values
 
@@ -192,7 +192,7 @@ def check_file(owner: type, path: Path) -> None:
         raise UserError(f"configuration {path} is not UTF-8 text.") from None
     except OSError as error:
         raise UserError(f"configuration {path} cannot be read: {error.strerror}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"configuration {path} is not YAML: {_reason(error)}.") from None
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f'configuration {path} must be lines "field: value", such as "seed: 1".')
@@ -202,7 +202,7 @@ def check_file(owner: type, path: Path) -> None:
         raise UserError(f"configuration {path}: {error}") from None
 
 
-def _reason(error: yaml.YAMLError) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return " ".join(str(error).split())

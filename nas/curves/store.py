@@ -106,7 +106,7 @@ class Store:
                 line = json.loads(text)
                 evaluated = Evaluated.from_json(line["evaluated"])
                 self._keep(line["digest"], Finished(line["cell"], line["backend"], evaluated))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(
                     f"{self.path}: line {number} is no finished training ({error}): remove the "
                     "line, or take another --out folder."

@@ -102,7 +102,7 @@ def _read(path: Path) -> Loaded:
         with safe_open(path, "pt") as stored:
             described = json.loads((stored.metadata() or {}).get("nas", "null"))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"weights {path} cannot be read: {error}.") from None
     if not isinstance(described, dict) or "cell" not in described:
         raise UserError(f"weights {path} were not written by a search: no description of a cell.")

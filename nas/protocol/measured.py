@@ -86,6 +86,6 @@ def measured_in(winner: Path) -> list[Measured]:
     """Return what the folder of a winner says; nothing where it says nothing."""
     try:
         stored = json.loads((winner / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return [Measured.from_json(one) for one in stored]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         return []
-    return [Measured.from_json(one) for one in stored]

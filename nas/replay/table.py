@@ -162,7 +162,7 @@ def read_table(path: Path) -> Table:
 def _begins(line: str) -> bool:
     try:
         header = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(header, dict) and header.get("format") == FORMAT
 

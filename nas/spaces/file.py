@@ -42,7 +42,7 @@ def _fields(path: Path) -> dict[str, object]:
         given = yaml.safe_load(text)
     except UnicodeDecodeError:
         raise UserError("not UTF-8 text.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist
         reason = " ".join(str(error).split())
         raise UserError(f"not YAML, {reason}.") from None
     if not isinstance(root, yaml.MappingNode):

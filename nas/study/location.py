@@ -75,9 +75,12 @@ def folder_of(name: str, studies: str, *, anywhere: bool) -> Path:
     path = Path(name)
     path = path.parent if path.name == "study.db" else path
     inside = Path(studies) / name
-    for folder in (inside, path):
-        if (folder / "study.db").is_file() or (folder / "config.yaml").is_file():
-            return folder.resolve() if folder.name in ("", "..") else folder
+    try:
+        for folder in (inside, path):
+            if (folder / "study.db").is_file() or (folder / "config.yaml").is_file():
+                return folder.resolve() if folder.name in ("", "..") else folder
+    except OSError as error:  # no folder can have this name
+        raise UserError(f"study {name} cannot be read: {error.strerror}.") from None
     if anywhere:
         return inside
     known = [config.parent.name for config in Path(studies).glob("*/config.yaml")]
@@ -92,7 +95,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 
     try:
         fields = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -200,7 +200,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     """
     try:
         fields = yaml.safe_load(text) if text else {}
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{where} is no configuration ({reason}): put back a copy of it.") from None
     if not isinstance(fields, dict):

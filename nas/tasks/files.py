@@ -61,11 +61,10 @@ def file_bytes(field: str, path: str, way_out: str) -> bytes:
     Raises:
         UserError: if it cannot be read; `way_out` ends the message.
     """
-    place = Path(path).expanduser()
-    if place.is_dir():
-        raise UserError(f'{field} must name a file, "{path}" is a folder: {way_out}.')
     try:
-        return place.read_bytes()
+        return Path(path).expanduser().read_bytes()
+    except IsADirectoryError:
+        raise UserError(f'{field} must name a file, "{path}" is a folder: {way_out}.') from None
     except FileNotFoundError:
         raise UserError(f'{field}: there is no file "{path}": {way_out}.') from None
     except OSError as error:

@@ -105,7 +105,12 @@ def _instance(task: Module) -> Any:
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f'{where}.arguments are name=value, got "{text}".')
-        given[key] = yaml.safe_load(value)
+        try:
+            given[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"{where}.arguments: {key} has no value in YAML: {_reason(error)}."
+            ) from None
     try:
         return kind(**given)
     except (TypeError, ValueError) as error:

@@ -86,7 +86,7 @@ def _from_file(path: Path) -> Cell:
 def _from_json(where: str, text: str) -> Cell:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CellError(f"{where}: not JSON, {error}.") from None
     return _from_data(data)
 

@@ -58,7 +58,7 @@ def read_entry(entry: Mapping[str, object]) -> Cell:
     if isinstance(recipe, str):
         try:
             recipe = json.loads(recipe)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise CellError(f"NAS-Bench-NLP entry: its recipe is not JSON, {error}.") from None
     if not isinstance(recipe, Mapping):
         raise CellError(f"NAS-Bench-NLP entry: its recipe maps names to nodes, got {recipe!r}.")
