@@ -187,7 +187,9 @@ def _group_without_fields(owner: type, name: str, value: object) -> UserError:
 def check_file(owner: type, path: Path) -> None:
     """Raise UserError unless the file is YAML whose keys are fields, each written once."""
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        _check_depth(f"configuration {path}", text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except UnicodeDecodeError:
         raise UserError(f"configuration {path} is not UTF-8 text.") from None
     except OSError as error:
@@ -200,6 +202,15 @@ def check_file(owner: type, path: Path) -> None:
         _check_keys(owner, root, "")
     except UserError as error:
         raise UserError(f"configuration {path}: {error}") from None
+
+
+MOST_BRACKETS = 1000
+
+
+def _check_depth(what: str, text: str) -> None:
+    """Refuse what could be nested so deep that the YAML parser in C runs out of stack and dies."""
+    if (n_brackets := text.count("[") + text.count("{")) > MOST_BRACKETS:
+        raise UserError(f"{what} must have at most {MOST_BRACKETS:,} brackets, got {n_brackets:,}.")
 
 
 def _reason(error: Exception) -> str:
@@ -249,6 +260,7 @@ def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str
     is_list = name != "config" and get_origin(fields_of(owner)[name]) is tuple
     if not values:
         raise UserError(f"{flag} needs {'at least one' if is_list else 'a'} value, got none.")
+    _check_depth(flag, " ".join(values))
     if is_list:
         return f"--{name}={_listed(owner, name, values)}"
     if len(values) > 1:
