@@ -51,6 +51,7 @@ def pytest_unconfigure() -> None:
     processes.close_servers()
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups for `--dist loadgroup`, each of which is for one process.
 

@@ -88,9 +88,9 @@ def test_each_number_of_threads_has_rows(monkeypatch: pytest.MonkeyPatch, tmp_pa
     seen = set()
     original = loop._run
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **named: Any) -> Any:
         seen.add(torch.get_num_threads())
-        return original(*arguments)
+        return original(*arguments, **named)
 
     monkeypatch.setattr(loop, "_run", counted)
     before = torch.get_num_threads()
