@@ -4,6 +4,8 @@ A model in the registry holds no code: `mlflow models serve -m models:/NAME@cham
 local` needs an environment with nas.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +19,53 @@ from nas.nn.loading import Model, read, whole
 from nas.nn.meaning import SERVES, SERVES_DATA
 from nas.nn.rnn import RNN
 from nas.nn.trained import TrainedModel
+from nas.record.model import refusal
 
 
-class Served:
-    """A trained model with the interface of MLflow's pyfunc."""
+class Pyfunc(ABC):
+    """The interface that MLflow asks of a model."""
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """Answer a request, as `answer` says.
+
+        Raises:
+            UserError: as an error of MLflow's, whose server hides the sentences of others.
+        """
+        try:
+            return self.answer(model_input, params or {})
+        except UserError as error:
+            raise refusal(error) from None
+
+    @abstractmethod
+    def answer(self, data: Any, asked: Mapping[str, Any]) -> Any:
+        """Answer data; `asked` are the params of the request."""
+
+
+class Served(Pyfunc):
+    """A trained model that takes data as they are."""
 
     def __init__(self, model: TrainedModel) -> None:
         self.model = model
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Answers in the data's own units and names, as `nas.load(…).predict` gives them.
+    def answer(self, data: Any, asked: Mapping[str, Any]) -> Any:
+        """Return answers in the data's own units and names, as `nas.load(…).predict` gives them.
 
-        The input is a DataFrame, with the columns of the data or with a column text, or an array of
-        sequences (batch, time, …). `params` may have `lengths`, how many steps of each padded
+        Data are a DataFrame, with the columns of the data or with a column text, or an array of
+        sequences (batch, time, …). `asked` may have `lengths`, how many steps of each padded
         sequence count; `probabilities`, for those of all classes or symbols; and, of a text,
         `length` (with `temperature` and `seed`), for so many symbols that follow it.
 
         Raises:
             UserError: naming what the model cannot read.
         """
-        asked = dict(params or {})
         lengths = [int(n) for n in asked.get("lengths", ())] or None
         if length := int(asked.get("length", 0)):
-            return self._written(model_input, length, asked)
+            return self._written(data, length, asked)
         if asked.get("probabilities"):
-            return _plain(self.model.probabilities(model_input, lengths=lengths))
-        return _plain(self.model.predict(model_input, lengths=lengths))
+            return _plain(self.model.probabilities(data, lengths=lengths))
+        return _plain(self.model.predict(data, lengths=lengths))
 
-    def _written(self, texts: Any, length: int, asked: dict[str, Any]) -> Any:
+    def _written(self, texts: Any, length: int, asked: Mapping[str, Any]) -> Any:
         temperature, seed = float(asked.get("temperature", 1.0)), int(asked.get("seed", 0))
         frame = texts[["text"]].copy()
         frame["text"] = [
@@ -54,25 +75,23 @@ class Served:
         return frame
 
 
-class ServedTensors:
+class ServedTensors(Pyfunc):
     """Layers, or a model that was registered before models knew their data."""
 
     def __init__(self, module: RNN | Model) -> None:
         self.module = module
 
     @torch.no_grad()
-    def predict(
-        self, model_input: NDArray[Any], params: dict[str, Any] | None = None
-    ) -> NDArray[np.float32]:
-        """Outputs (batch, time, features) of whole sequences that start at the initial state.
+    def answer(self, data: Any, asked: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Return outputs (batch, time, features) of sequences that start at the initial state.
 
-        Input is tokens (batch, time) or features (batch, time, input_size); a model of a task gives
+        Data are tokens (batch, time) or features (batch, time, input_size); a model of a task gives
         its scores at each step, such as logits of the next token, layers alone give theirs.
 
         Raises:
             UserError: if the input has another shape or a token is not in the vocabulary.
         """
-        inputs = np.asarray(model_input)
+        inputs = np.asarray(data)
         ends = None if isinstance(self.module, RNN) else self.module.interface
         if ends is not None and ends.tokens:
             n = ends.inputs

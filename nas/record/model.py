@@ -80,6 +80,17 @@ def register(what: Registration, name: str, alias: str = "champion", uri: str = 
         return str(version.version)
 
 
+def refusal(error: UserError) -> Exception:
+    """Return an error of the same sentence that is MLflow's, too: a server answers with 400."""
+    from mlflow.exceptions import MlflowException
+
+    class Refusal(MlflowException, UserError):
+        """A request that a model cannot answer."""
+
+    refused: Exception = Refusal.invalid_parameter_value(str(error))
+    return refused
+
+
 def _write_model(what: Registration, folder: Path) -> None:
     data = folder / Path(DATA).name
     data.mkdir()

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,21 @@ def of_server(winner: Path, data: Any, kind: str) -> tuple[Any, Any]:
         request = urllib.request.Request(
             f"{address}/invocations", body.encode(), {"Content-Type": "application/json"}
         )
+        _refused(f"{address}/invocations", data)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return own.iloc[:, 0].tolist(), json.load(answer)["predictions"]
+
+
+def _refused(address: str, data: Any) -> None:
+    """What a model cannot read is answered with one sentence that says so."""
+    name = data.columns[-1]
+    body = json.dumps({"dataframe_records": [{**data.iloc[0].to_dict(), name: "ß"}]}, default=int)
+    request = urllib.request.Request(address, body.encode(), {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=60)
+    assert caught.value.code == 400
+    said = json.load(caught.value)["message"]
+    assert ("'ß' at place 0 of the text" if name == "text" else "must be numbers") in said
 
 
 @pytest.mark.parametrize("kind", TASKS)
