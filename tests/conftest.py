@@ -51,19 +51,27 @@ def pytest_unconfigure() -> None:
     processes.close_servers()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
+@pytest.hookimpl(trylast=True)  # after -m has left some out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `--dist loadgroup`, each of which is for one process.
+    """Let one process begin with the tests of Ray, and the next one with all others of PostgreSQL.
 
-    One has all tests of Ray, one all others of PostgreSQL: their servers start once, and other
-    tests run while they wait. They take longest, and begin first. The tests of any other file
-    share its fixtures.
+    They wait most of the time, so that others should run meanwhile, and their servers start once.
+    xdist's "worksteal" begins with equal shares of the list; what is not begun may change hands.
     """
+    n_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with_ray, with_postgresql, others = (
+        list[pytest.Item](),
+        list[pytest.Item](),
+        list[pytest.Item](),
+    )
     for item in items:
         used = getattr(item, "fixturenames", ())
-        group = "ray" if "ray_cluster" in used else "postgresql" if "server" in used else ""
-        item.add_marker(pytest.mark.xdist_group(group or item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
+        waits = (
+            with_ray if "ray_cluster" in used else with_postgresql if "server" in used else others
+        )
+        waits.append(item)
+    place = len(items) // n_processes - len(with_ray)
+    items[:] = [*with_ray, *others[:place], *with_postgresql, *others[place:]]
 
 
 @pytest.hookimpl(wrapper=True)
