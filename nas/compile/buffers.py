@@ -19,7 +19,7 @@ from nas.compile.plan import Plan
 from nas.compile.rows import Rows, TracedRows
 from nas.compile.stacked import LINE
 
-TOKENS = 10
+TOKENS = 11
 """The place in `call_t` (prelude.c) that differs between calls of one shape."""
 
 
@@ -71,7 +71,7 @@ class Layout:
         self._call = np.array(
             [
                 *(shape.members, self._n_slots, rows.n_steps, rows.batch),
-                *(reverse, shape.n_inputs, shape.keep, shape.threads),
+                *(reverse, shape.n_inputs, shape.keep, shape.threads, _is_direct(shape)),
                 *(counts.ctypes.data, offsets.ctypes.data, 0),
             ],
             dtype=np.int64,
@@ -117,6 +117,16 @@ class Layout:
     def keep(self, table: Table, *, back: bool) -> None:
         """Take a table for later calls, whose blocks are often the same."""
         self._spare[back].append(table)
+
+
+def _is_direct(shape: Shape) -> bool:
+    """Whether a call is too short for its matrices to be packed: a step of one sequence.
+
+    Products of bfloat16 factors are made of packed matrices alone.
+    """
+    is_short = shape.rows.total == 1 and shape.members == 1
+    rounds = torch.get_float32_matmul_precision() == "medium"
+    return is_short and not (shape.keep or shape.tokens or rounds)
 
 
 def memory_size(plan: Plan, source: Source, shape: Shape, itemsize: int) -> int:

@@ -73,6 +73,22 @@ void gemm(index_t m, index_t k, index_t n, const real *a, index_t lda, const rea
   if (j < n) columns_of(1, m, k, a, lda, panels, init + j, ldi, c + j, ldc);
 }
 
+/* For a call of one row, whose matrices are not worth packing: c[j] += sum over l of a[l] w[j][l]. */
+void by_row(index_t k, index_t width, const real *a, const real *w, index_t ld, real *c) {
+  for (index_t j = 0; j < width; j += 4) {
+    index_t some = width - j < 4 ? width - j : 4;
+    const real *row[4];
+    vec sum[4];
+    for (index_t q = 0; q < 4; q++) row[q] = w + (j + (q < some ? q : 0)) * ld, sum[q] = splat(0);
+    index_t l = 0;
+    for (; l + LANES <= k; l += LANES)
+      for (index_t q = 0; q < 4; q++) sum[q] += load(a + l) * load(row[q] + l);
+    if (l < k)
+      for (index_t q = 0; q < 4; q++) sum[q] += start(a + l, k - l) * start(row[q] + l, k - l);
+    for (index_t q = 0; q < some; q++) c[j + q] += row_total(sum[q]);
+  }
+}
+
 #define WIDE 16 /* columns of sums that are packed together: a cache line or two */
 #define HALF_TILES(call) \
   switch (high) { \

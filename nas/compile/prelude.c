@@ -17,6 +17,7 @@ typedef int integer;
 #define PRODUCT(name) nas_##name##_f32
 #endif
 #define gemm PRODUCT(gemm)
+#define by_row PRODUCT(by_row)
 #define outer PRODUCT(outer)
 #define total PRODUCT(total)
 #define by_symbol PRODUCT(by_symbol)
@@ -32,7 +33,7 @@ typedef integer ivec __attribute__((vector_size(64), aligned(4)));
 
 /* What a call of a loop is told beside the pointers to its values. */
 typedef struct {
-  index_t members, slots, steps, batch, reverse, inputs, keep, threads;
+  index_t members, slots, steps, batch, reverse, inputs, keep, threads, direct;
   const index_t *rows, *offset, *tokens;
 } call_t;
 /* What each member of a call goes through: once before the loop; the loop, over some sequences; after it

@@ -1,5 +1,6 @@
 """One layer on both backends: the compiled loop against the eager reference, gradients included."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from nas.cell.count import width_unit
 from nas.compile import eager, loop
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows
-from tests.tensors import seeded
+from tests.tensors import flat, seeded
 from tests.tolerances import EXACT_ALGEBRA, TWICE_EAGER
 
 Results = dict[str, Tensor]
@@ -138,6 +139,19 @@ def assert_exact(problem: Problem, expected: Results | None = None) -> None:
         torch.testing.assert_close(
             ours[name], value, **EXACT_ALGEBRA, msg=lambda said, name=name: f"{name}: {said}"
         )
+
+
+def assert_step_is_exact(problem: Problem) -> None:
+    """A step of one sequence without a gradient, whose matrices are not packed, agrees too."""
+    problem = dataclasses.replace(problem, counts=(1,))
+    layer = problem.layer(torch.float64)
+    x, *rest = problem.values(layer, torch.float64)
+    n_states = len(problem.cell.states)
+    given = (layer, x, Rows((1,)), rest[:n_states], rest[n_states:], problem.reverse)
+    with torch.no_grad():
+        ours, theirs = loop.run_layer(*given), eager.run_layer(*given)
+    for found, expected in zip(flat(*ours), flat(*theirs), strict=True):
+        torch.testing.assert_close(found, expected, **EXACT_ALGEBRA)
 
 
 def assert_as_good_as_eager(problem: Problem, exact: Results | None = None) -> None:

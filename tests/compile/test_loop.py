@@ -13,7 +13,14 @@ from nas.compile.reference import EagerCell
 from nas.errors import CellError
 from nas.nn.rnn import RNN
 from nas.zoo import ZOO
-from tests.compile.backends import Problem, assert_as_good_as_eager, assert_exact, is_smooth, run
+from tests.compile.backends import (
+    Problem,
+    assert_as_good_as_eager,
+    assert_exact,
+    assert_step_is_exact,
+    is_smooth,
+    run,
+)
 from tests.compile.test_reference import EVERYTHING
 from tests.known import compiled
 from tests.strategies import cells
@@ -68,6 +75,7 @@ def test_a_zoo_cell_equals_the_reference(name: str) -> None:
     hidden, counts, reverse = shape(k)
     assert_exact(Problem(cell, hidden, counts, reverse, bias=k % 4 > 0))
     assert_exact(Problem(cell, hidden, COUNTS["packed"], not reverse, seed=k))
+    assert_step_is_exact(Problem(cell, hidden, (), seed=k))
 
 
 @pytest.mark.parametrize("name", compiled(ZOO))
@@ -140,8 +148,10 @@ def trait_width(name: str) -> int:
 
 @pytest.mark.parametrize("name", TRAITS)
 def test_a_cell_with_a_rare_trait_equals_the_reference(name: str) -> None:
+    cell, width = trait(TRAITS[name]), trait_width(name)
     for reverse in (False, True):
-        assert_exact(Problem(trait(TRAITS[name]), trait_width(name), COUNTS["packed"], reverse))
+        assert_exact(Problem(cell, width, COUNTS["packed"], reverse))
+    assert_step_is_exact(Problem(cell, width, ()))
 
 
 def all_ops() -> Cell:

@@ -11,6 +11,7 @@ from nas.compile.plan import Plan
 PRODUCTS = """\
 extern void gemm(index_t, index_t, index_t, const real *, index_t, const real *, const real *,
                  index_t, real *, index_t);
+extern void by_row(index_t, index_t, const real *, const real *, index_t, real *);
 extern void outer(index_t, index_t, const real *, index_t, const real *, index_t, const map_t *,
                   index_t, index_t, index_t, real *);
 extern void total(index_t, const real *, index_t, index_t, index_t, real *, index_t, index_t);

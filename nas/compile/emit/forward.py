@@ -117,10 +117,12 @@ class Forward:
                     f"{target.width}, {target.padded}",
                 )
                 yield f"put_row({biases} + {target.column}, {bias}, {widths});"
+            yield "if (!call->direct) {"
             for q, product in enumerate(stage.products):
                 yield from self.writer.pack(product, self.at("panels", s, q))
             for q, product in enumerate(stage.inputs):
                 yield from self.writer.pack(product, self.at("input panels", s, q))
+            yield "}"
             if stage.inputs:
                 base = Place(self.at("base", s), "", stage.columns)
                 products = self._input_products(s, stage, "0", "call->inputs", base)
@@ -140,8 +142,23 @@ class Forward:
             values = Place(self.at("input", product.arg), first, k)
             panels = self.at("input panels", s, q)
             init = biases if q == 0 and whole else into
-            lines.append(gemm(rows, (k, product.count), values, panels, init, into))
+            lines += self._product(rows, product, values, panels, init, into)
         return lines
+
+    def _product(
+        self, rows: str, product: Product, values: Place, panels: str, init: Place, to: Place
+    ) -> Iterator[str]:
+        """`to` = `init` + `values` times a matrix, packed or, for a call of one row, as it is."""
+        k = self.plan.sizes[product.arg]
+        yield "if (call->direct) {"
+        if init.block != to.block:
+            yield f"memcpy({to.block}, {init.block}, BYTES({product.count}));"
+        for target, column, lead, _ in self.writer.pieces(product):
+            weight = f"{self.at('weight', target.node)} + {column}"
+            sums = to.column(target.column - product.first).block
+            yield f"by_row({k}, {target.width}, {values.block}, {weight}, {lead}, {sums});"
+        product_of_all = gemm(rows, (k, product.count), values, panels, init, to)
+        yield f"}} else {product_of_all}"
 
     def _step(self) -> Iterator[str]:
         products: list[str] = []
@@ -173,8 +190,7 @@ class Forward:
                 init = sums
                 yield from self._copy_base(s, product, summed)
             values, panels = self.writer.place(product.arg), self.at("panels", s, q)
-            sizes = self.plan.sizes[product.arg], product.count
-            yield gemm("n", sizes, values, panels, init.column(product.first), to)
+            yield from self._product("n", product, values, panels, init.column(product.first), to)
             summed |= {t.node for t in product.targets}
 
     def _copy_base(self, s: int, product: Product, summed: set[int]) -> Iterator[str]:
