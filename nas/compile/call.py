@@ -46,15 +46,7 @@ class Loop:
             if place not in states and i in plan.depth
         ]
         """Places and nodes of the outputs that the loop computes."""
-        given = [Buffer(role, (i,)) for role, i in self.given]
-        results = [Buffer("final", (p,)) for p in states]
-        results += [Buffer("output", (place,)) for place, _ in self.leaving]
-        gradients = [buffer._replace(gradient=True) for buffer in results + given]
-        spare = len(source.slots)  # a place for what the code never reads
-        self.forward_slots = np.array([source.slots.get(b, spare) for b in given + results])
-        """Places of pointers: to what is given, to final states, to outputs."""
-        self.backward_slots = np.array([source.slots.get(b, spare) for b in given + gradients])
-        """To what is given, to gradients of results, to gradients of what is given."""
+        self.forward_slots, self.backward_slots = self._slots()
         self.n_states = len(states)
         self.padded = {
             k: plan.sizes[i]
@@ -69,6 +61,18 @@ class Loop:
         )
         self.parameters = self._parameters()
         self._layouts: dict[object, Layout] = {}
+
+    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of pointers in the tables of both passes: to what is given, to final states, to
+        outputs; to what is given, to gradients of results, to gradients of what is given."""
+        given = [Buffer(role, (i,)) for role, i in self.given]
+        results = [Buffer("final", (p,)) for p in self.plan.state_places]
+        results += [Buffer("output", (place,)) for place, _ in self.leaving]
+        gradients = [buffer._replace(gradient=True) for buffer in results + given]
+        slots = self.source.slots
+        spare = len(slots)  # a place for what the code never reads
+        forward = np.array([slots.get(b, spare) for b in given + results])
+        return forward, np.array([slots.get(b, spare) for b in given + gradients])
 
     def _parameters(self) -> list[str] | None:
         """Names of the arguments between x and the states if all of them are parameters as they

@@ -115,13 +115,15 @@ class Layer(EagerCell):
         flat = _in_graph(
             self.definition,
             backend,
-            (rows.n_steps, rows.batch, rows.total, rows.first),
             reverse,
-            inputs,
-            [rows.carrier] if rows.counts is None else [rows.carrier, rows.counts],
-            [getattr(self, name) for name in self.shapes],
-            list(states),
-            list(below),
+            (rows.n_steps, rows.batch, rows.total, rows.first),
+            (
+                inputs,
+                [rows.carrier] if rows.counts is None else [rows.carrier, rows.counts],
+                [getattr(self, name) for name in self.shapes],
+                list(states),
+                list(below),
+            ),
         )
         n_states = len(states)
         return flat[0], list(flat[1 : 1 + n_states]), list(flat[1 + n_states :])
@@ -156,15 +158,12 @@ def _template(definition: tuple[str, int, int, bool]) -> EagerCell:
 def _in_graph(
     definition: tuple[str, int, int, bool],
     backend: Backend,
-    sizes: tuple[int, int, int, int],
     reverse: bool,
-    inputs: list[Tensor],
-    carried: list[Tensor],
-    parameters: list[Tensor],
-    states: list[Tensor],
-    below: list[Tensor],
+    sizes: tuple[int, int, int, int],
+    tensors: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], list[Tensor]],
 ) -> list[Tensor]:
     """Run a layer from what torch.compile can record: tensors, numbers and text."""
+    inputs, carried, parameters, states, below = tensors
     template = _template(definition)
     layer = template.with_parameters(dict(zip(template.shapes, parameters, strict=True)))
     n_steps, batch, total, first = sizes

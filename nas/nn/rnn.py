@@ -132,10 +132,7 @@ class RNN(Layers):
         *,
         proj_size: int = 0,
     ) -> None:
-        if not isinstance(cell, Cell):
-            from nas.zoo.lookup import cell as look_up
-
-            cell = look_up(cell)
+        cell = _cell(cell)
         _check_arguments(num_layers, dropout, proj_size)
         _check_flags(bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         check_backend(backend)
@@ -147,9 +144,7 @@ class RNN(Layers):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         directions = 2 if bidirectional else 1
-        sizes = [input_size]
-        for _ in range(num_layers - 1):
-            sizes.append(directions * size(cell.widths[cell.y], sizes[-1], hidden_size))
+        sizes = _input_sizes(cell, input_size, hidden_size, num_layers, directions)
         self.output_size = size(cell.widths[cell.y], sizes[-1], hidden_size)
         self.layers = nn.ModuleList(
             Layer(cell, sizes[layer], hidden_size, bias, device, dtype)
@@ -418,6 +413,24 @@ def _check_flags(**flags: object) -> None:
     for name, value in flags.items():
         if type(value) is not bool:
             raise CellError(f"{name} must be True or False, got {value!r}.")
+
+
+def _cell(source: Cell | str | Path | Mapping[str, object]) -> Cell:
+    if isinstance(source, Cell):
+        return source
+    from nas.zoo.lookup import cell
+
+    return cell(source)
+
+
+def _input_sizes(
+    cell: Cell, input_size: int, hidden_size: int, num_layers: int, directions: int
+) -> list[int]:
+    """Return the width of what each layer reads."""
+    sizes = [input_size]
+    for _ in range(num_layers - 1):
+        sizes.append(directions * size(cell.widths[cell.y], sizes[-1], hidden_size))
+    return sizes
 
 
 def _state_sizes(cell: Cell, sizes: Sequence[int], hidden_size: int) -> list[int]:
