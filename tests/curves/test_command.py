@@ -27,7 +27,7 @@ from tests.test_experiments import assert_explained
         (["--out", ""], "out must name a folder, got nothing."),
         (["--sedes", "3"], 'no field "sedes" in the configuration. Did you mean "seeds"?'),
         (["--time-budget", "soon"], "time_budget must be a positive time"),
-        (["--evaluation_memory_limit_gb", "-1"], "evaluation_memory_limit_gb must be at least 0"),
+        (["--evaluation_memory_limit_gb", "-1"], "evaluation_memory_limit_gb must be in [0, 1"),
         (["--config"], "--config needs a value, got none."),
         (["--config", "nope"], 'no experiment "nope".'),
         (["--config", "table1"], "draws no learning curves: a file of this command has the fields"),
