@@ -265,7 +265,8 @@ class _Threads:
 def slot(monkeypatch: pytest.MonkeyPatch) -> Any:
     import nas.workers.slot
 
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", None)
+    # A process of xdist has none.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", None, raising=False)
     monkeypatch.setattr(nas.workers.slot, "LocalWorkers", _Threads)
     return nas.workers.slot.Slot()
 

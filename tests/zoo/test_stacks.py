@@ -78,8 +78,8 @@ def test_layers_exchange_more_than_their_output(name: str) -> None:
     rnn = stack(name, "eager")
     x, states = torch.randn(B, D, dtype=torch.float64), [torch.zeros(B, H).double()] * 2
     layer = rnn.layers[0]
-    alone, *_ = layer(x, states, [torch.zeros(B, H).double()], 0)
-    above, *_ = layer(x, states, [torch.ones(B, H).double()], 0)
+    alone, *_ = layer.step(x, states, [torch.zeros(B, H).double()], 0)
+    above, *_ = layer.step(x, states, [torch.ones(B, H).double()], 0)
     assert not torch.allclose(alone, above)
 
 
