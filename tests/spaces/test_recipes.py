@@ -156,6 +156,7 @@ def test_a_thousand_cells_have_the_generators_distribution() -> None:
 SPACES = {"default": SPACE, "as published": AS_PUBLISHED}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", SPACES)
 def test_a_thousand_cells_are_valid(name: str) -> None:
     valid(SPACES[name], 1000)
