@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal, get_args
@@ -151,6 +152,11 @@ def _unrolled(layer: EagerCell | StackedCell, rows: Rows | TracedRows) -> str:
     if isinstance(layer, StackedCell):
         return "members are never traced"
     if torch.onnx.is_in_onnx_export():
+        warnings.warn(
+            f"this ONNX graph is for sequences of {int(rows.n_steps)} steps, as torch cannot write "
+            "a loop: `python -m nas.export CELL --onnx OUT.onnx` writes a graph for any length.",
+            stacklevel=2,
+        )
         return "ONNX has no such operator"
     if torch.compiler.is_exporting() and not isinstance(rows.n_steps, torch.SymInt):
         return "a program that is exported for one length needs nothing but torch"

@@ -19,6 +19,7 @@ import nas
 from nas.errors import CellError
 from nas.nn.rnn import RNN
 from tests.tensors import LENGTHS, assert_close, flat, normal
+from tests.tolerances import OTHER_RUNTIME_32
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated")  # torch uses it itself
 D, H = 3, 4
@@ -173,6 +174,21 @@ def test_a_trace_holds_for_other_lengths_and_trains(name: str, tmp_path) -> None
     loaded, x = torch.jit.load(tmp_path / "rnn.pt"), sequences(rnn, 9, 6)
     assert_all_close(loaded(x), eager(x))
     assert_all_close(gradients(traced, traced, x), gradients(eager, eager, x))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of this exporter
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_torchs_onnx_graph_is_for_one_length_and_says_so(tmp_path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    rnn, eager = (module.float() for module in pair("gru"))
+    x, path = sequences(rnn).float(), tmp_path / "rnn.onnx"
+    dynamic = {"x": {1: "batch"}}
+    with pytest.warns(UserWarning, match=r"sequences of 5 steps.*nas.export CELL --onnx OUT.onnx"):
+        torch.onnx.export(rnn, (x,), path, dynamo=False, input_names=["x"], dynamic_axes=dynamic)
+    other = sequences(rnn, batch=6).float()
+    found = onnxruntime.InferenceSession(path).run(None, {"x": other.numpy()})
+    for ours, theirs in zip(found, flat(eager(other)), strict=True):
+        torch.testing.assert_close(torch.from_numpy(ours), theirs, **OTHER_RUNTIME_32)
 
 
 def test_a_dispatch_mode_sees_the_module() -> None:
