@@ -89,6 +89,7 @@ def test_a_model_compiled_by_inductor_trains_as_it_is() -> None:
     assert_all_close(gradients(compiled, rnn, x), gradients(lambda x: loss(eager, x), eager, x))
 
 
+@pytest.mark.process  # long
 def test_a_compiled_module_takes_other_lengths_and_cells() -> None:
     run = torch.compile(lambda rnn, x: rnn(x), fullgraph=True, backend="aot_eager", dynamic=True)
     for steps, batch in ((5, 2), (7, 3), (9, 4)):
@@ -99,7 +100,7 @@ def test_a_compiled_module_takes_other_lengths_and_cells() -> None:
 
 
 @pytest.mark.parametrize("order", LENGTHS)
-@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("given", [False, pytest.param(True, marks=pytest.mark.process)])
 def test_a_compiled_module_reads_packed_sequences(order: str, given: bool) -> None:
     rnn, eager = pair("lstm")
     parts = [normal(n, D, seed=n) for n in LENGTHS[order]]
@@ -142,7 +143,9 @@ def test_make_fx_records_what_holds_for_other_inputs(mode: str) -> None:
     assert_all_close(recorded(parameters, x), eager(x))
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm", "mut1"])
+@pytest.mark.parametrize(
+    "name", ["gru", *(pytest.param(name, marks=pytest.mark.process) for name in ("lstm", "mut1"))]
+)
 def test_a_program_is_exported_for_any_batch_with_torchs_own_operations(name: str) -> None:
     rnn, eager = pair(name, num_layers=2)
     program = torch.export.export(rnn, (sequences(rnn),), dynamic_shapes=({1: Dim("b")},))
