@@ -8,7 +8,8 @@ from torch import Tensor
 
 from nas.cell.cell import Cell
 from nas.compile.backend import Backend, choose, is_transformed, usual
-from nas.compile.loop import Ready, ready, run_at_once, run_layer
+from nas.compile.loop import LANES, Ready, ready, run_at_once
+from nas.compile.native import CompilerError
 from nas.compile.operator import cell_of, text_of
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens, TracedRows
@@ -70,12 +71,11 @@ class Layer(EagerCell):
         return y.view(*x.shape[:-1], y.shape[-1]), finals, above
 
     def _ready(self, x: Tensor, rows: Rows) -> Ready | None:
-        """The loop for `run_at_once`, known from an earlier call, if nothing speaks against it."""
-        key = (x.dtype, torch.get_float32_matmul_precision())
-        ready = self.__dict__.get("_loops", {}).get(key)
-        if ready is None or not rows.batch or x.device.type != "cpu" or not x.is_contiguous():
+        """The loop for `run_at_once`, if nothing speaks against it."""
+        is_plain = x.is_cpu and x.is_contiguous() and x.dtype in LANES
+        if not is_plain or not rows.batch or is_transformed() or usual() == "eager":
             return None
-        return None if is_transformed() or usual() == "eager" else ready
+        return _ready_loop(self.definition, x.dtype, torch.get_float32_matmul_precision())
 
     def _run(
         self,
@@ -88,17 +88,7 @@ class Layer(EagerCell):
     ) -> LayerOutput:
         layer = self.resolved()
         run = choose(backend, layer, x, states, rows)
-        if run is run_layer:
-            self._remember(x.dtype)
         return run(layer, x, rows, states, below, reverse)
-
-    def _remember(self, dtype: torch.dtype) -> None:
-        """Keep the loop for later calls; copies and pickles of a module are without it."""
-        loops = self.__dict__.setdefault("_loops", {})
-        loops[dtype, torch.get_float32_matmul_precision()] = ready(self, dtype)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_loops"}
 
     def _recorded(
         self,
@@ -152,6 +142,18 @@ class StackedLayer(StackedCell):
 def _template(definition: tuple[str, int, int, bool]) -> EagerCell:
     text, input_size, hidden_size, bias = definition
     return EagerCell(cell_of(text), input_size, hidden_size, bias, device="meta")
+
+
+@lru_cache(maxsize=256)
+def _ready_loop(
+    definition: tuple[str, int, int, bool], dtype: torch.dtype, precision: str
+) -> Ready | None:
+    """The loop of a layer for `run_at_once`; None where there is none. Loops depend on torch's
+    `precision` of products, which is therefore part of the key."""
+    try:
+        return ready(_template(definition), dtype)
+    except CompilerError:  # `choose` then says so
+        return None
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]  # torch declares no types of it

@@ -347,6 +347,12 @@ class RNN(Layers):
         device = x.device.type
         if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
             return self._run_autocast(x, rows, starts)
+        return self._run_at(x, rows, starts)
+
+    def _run_at(
+        self, x: Tensor | Tokens, rows: Rows | TracedRows, starts: list[list[Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same in the precision of the tensors."""
         y, finals = self.run_layers(x, rows, starts, self._dropped)
         if finals[0][0].dim() < 3:
             return y, [torch.stack(layers) for layers in zip(*finals, strict=True)]
@@ -355,17 +361,14 @@ class RNN(Layers):
     def _run_autocast(
         self, x: Tensor | Tokens, rows: Rows | TracedRows, starts: list[list[Tensor]]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The same under torch.autocast, which on the CPU changes the dtype of results alone.
-
-        Weights in float32 give results in the lower precision, as those of nn.LSTM; C computes them
-        in float32, which takes less time than the conversions would.
-        """
+        """The same under torch.autocast: weights in float32 give results in the lower precision, as
+        those of nn.LSTM. On the CPU they are computed in float32 and then rounded."""
         device, own = x.device.type, next((p.dtype for p in self.parameters()), x.dtype)
         lower = torch.get_autocast_dtype(device) if own == torch.float32 else own
         x = Tokens(x.table.to(own), x.index) if isinstance(x, Tokens) else x.to(own)
         starts = [[state.to(own) for state in states] for states in starts]
-        with torch.autocast(device, enabled=False):
-            y, finals = self._run(x, rows, starts)
+        with torch.autocast(device, enabled=device != "cpu"):
+            y, finals = self._run_at(x, rows, starts)
         return y.to(lower), [final.to(lower) for final in finals]
 
     def _dropped(self, y: Tensor) -> Tensor:

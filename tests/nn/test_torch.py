@@ -437,3 +437,5 @@ def test_a_copy_and_a_pickle_are_modules_like_the_first(tmp_path) -> None:
         assert torch.equal(other(sequences(rnn))[0], y)
         other.layers[0].n_weight.data.zero_()
         assert torch.equal(rnn(sequences(rnn))[0], y)
+    parametrizations.weight_norm(rnn.layers[0], "n_weight")
+    assert torch.equal(copy.deepcopy(rnn)(sequences(rnn))[0], rnn(sequences(rnn))[0])
