@@ -14,6 +14,9 @@ from nas.tasks.copy_memory import CopyMemory as CopyMemory
 from nas.tasks.csv import Csv as Csv
 from nas.tasks.digits import Digits as Digits
 from nas.tasks.dyck import Dyck as Dyck
+from nas.tasks.groups import A5 as A5
+from nas.tasks.groups import S3 as S3
+from nas.tasks.groups import Cyclic as Cyclic
 from nas.tasks.memorization import Memorization as Memorization
 from nas.tasks.module import Module as Module
 from nas.tasks.music import Music as Music
@@ -44,6 +47,9 @@ TASKS: dict[str, type[Task]] = {
     "even_pairs": EvenPairs,
     "cycle_navigation": CycleNavigation,
     "modular_arithmetic": ModularArithmetic,
+    "cyclic": Cyclic,
+    "s3": S3,
+    "a5": A5,
     "dyck": Dyck,
     "adding": Adding,
     "copy_memory": CopyMemory,

@@ -47,6 +47,12 @@ class TasksConfig:
     """Where on a cycle do steps end?"""
     modular_arithmetic: tasks.ModularArithmetic = field(default_factory=tasks.ModularArithmetic)
     """The value of an expression modulo 5."""
+    cyclic: tasks.Cyclic = field(default_factory=tasks.Cyclic)
+    """The sum of all numbers so far, modulo m."""
+    s3: tasks.S3 = field(default_factory=tasks.S3)
+    """The product of all permutations of three things so far."""
+    a5: tasks.A5 = field(default_factory=tasks.A5)
+    """The product of all even permutations of five things so far."""
     dyck: tasks.Dyck = field(default_factory=tasks.Dyck)
     """Which brackets may come next?"""
     adding: tasks.Adding = field(default_factory=tasks.Adding)

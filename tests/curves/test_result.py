@@ -20,7 +20,7 @@ FAILED = Outcome("diverged", message="the loss was not finite")
 def test_tasks_whose_answers_are_determined_have_a_perfect_score() -> None:
     perfect = {name: kind.perfect for name, kind in TASKS.items() if kind.perfect is not None}
     ones = "memorization arithmetic parity even_pairs cycle_navigation modular_arithmetic dyck"
-    ones += " copy_memory selective_copying recall copy_attention arithmetic_attention"
+    ones += " cyclic s3 a5 copy_memory selective_copying recall copy_attention arithmetic_attention"
     assert perfect == {**dict.fromkeys(ones.split(), 1.0), "adding": 0.0}
     for name, value in perfect.items():
         assert TASKS[name]().metric.higher_is_better == (value == 1.0)
