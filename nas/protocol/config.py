@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nas.errors import UserError, check_fields
+from nas.protocol.statistic import Of, Over, Statistic
 from nas.tasks.fields import ADDED
 
 
@@ -47,6 +48,21 @@ class ProtocolConfig:
     """Share of candidates for which neither veto nor first look counts, so that both can be
     distrusted: `python -m nas.status` compares what they say with the end of training."""
 
+    over: Over = field(default="best", metadata=ADDED)
+    """Over the settings that a cell is tried on, its best or its mean counts. The mean repeats
+    better from one seed to the next; it needs settings that are shared."""
+    of: Of = field(default="best", metadata=ADDED)
+    """Of a training run counts its best epoch, its last planned one, the mean over all planned ones
+    (area, under the learning curve), or the minibatches until the threshold is reached (speed).
+    Filter and first look go by the best epoch in any case."""
+    threshold: Annotated[float, "in (0, 1]"] = field(default=0.7, metadata=ADDED)
+    """For speed: the share of the way from blind guessing to perfect that must be reached."""
+
+    @property
+    def statistic(self) -> Statistic:
+        """The number of a cell on a task that is compared with the GRU's."""
+        return Statistic(self.over, self.of, self.threshold)
+
     @property
     def filters(self) -> bool:
         """Whether there is a filter."""
@@ -57,6 +73,11 @@ class ProtocolConfig:
         check_fields(self, "protocol.")
         if self.halving < 0 or self.halving == 1:
             raise UserError(f"protocol.halving must be 0 or at least 2, got {self.halving}.")
+        if self.over == "mean" and self.draws == "inherited":
+            raise UserError(
+                "protocol.over mean compares cells on the same settings, so protocol.draws must be "
+                "shared, got inherited: give --protocol.over best or --protocol.draws shared."
+            )
         self._check_reference()
 
     def _check_reference(self) -> None:

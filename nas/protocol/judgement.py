@@ -29,11 +29,18 @@ class Judgement:
     """Whether it was rejected at a first look."""
     set_aside: str = ""
     """Why it is never tried again: how its evaluations ended the workers."""
+    compared: dict[str, float] = field(default_factory=dict)
+    """The protocol's statistic on each task, of which the ratios are; empty where it is the best
+    metric."""
+
+    def on(self, task: str) -> float | None:
+        """Return the number on a task that its ratio is of; None if there is none."""
+        return self.compared.get(task, self.best.get(task))
 
     def to_json(self) -> dict[str, Any]:
         """Return the judgement as it is stored, without unused fields of later studies."""
         plain = asdict(self)
-        for name in ("looks", "cut", "set_aside"):
+        for name in ("looks", "cut", "set_aside", "compared"):
             if not plain[name]:
                 del plain[name]
         return plain
@@ -69,13 +76,19 @@ class Reference:
     best: Mapping[str, float]
     looks: Mapping[str, float] = field(default_factory=dict)
     """The metrics at the first look."""
+    compared: Mapping[str, float] = field(default_factory=dict)
+    """`Judgement.compared` of the reference."""
+
+    def on(self, task: str) -> float:
+        """Return the number on a task that ratios are relative to."""
+        return self.compared.get(task, self.best[task])
 
     @staticmethod
     def of(judgement: Judgement) -> "Reference | None":
         """Return the reference of a judgement; None if a task has no metric."""
         known = {name: value for name, value in judgement.best.items() if value is not None}
         complete = len(known) == len(judgement.best)
-        return Reference(known, judgement.looks) if complete else None
+        return Reference(known, judgement.looks, judgement.compared) if complete else None
 
 
 def best_outcome(task: Task, outcomes: Sequence[Outcome]) -> Outcome | None:

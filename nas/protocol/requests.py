@@ -14,6 +14,7 @@ from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Bar, Evaluation, Veto
 from nas.protocol.judgement import Reference
 from nas.protocol.settings import SettingsGrid
+from nas.protocol.statistic import planned_epochs
 from nas.tasks.base import Task
 from nas.zoo import ZOO
 
@@ -72,7 +73,7 @@ class Asking:
 
     def look_epoch(self, task: Task) -> int | None:
         """Return the epoch of the first look at candidates; None if none comes before the end."""
-        n_epochs = max(1, math.ceil(self.config.fidelity * task.epochs))
+        n_epochs = planned_epochs(task, self.config.fidelity)
         epoch = math.ceil(self.config.first_look * n_epochs)
         return epoch if 0 < epoch < n_epochs else None
 

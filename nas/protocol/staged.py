@@ -7,13 +7,14 @@ task while the best setting reaches 90 % of the GRU's best; the score is the sma
 """
 
 import itertools
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from nas.errors import SearchError
 from nas.protocol.evaluation import Bar, Evaluation, Outcome
 from nas.protocol.judgement import Judgement, Reference, best_value, score_of, value_at
 from nas.protocol.requests import REFERENCE, Asking, Candidate
+from nas.protocol.statistic import of_run, planned_epochs, value_of
 from nas.tasks.base import Task
 
 
@@ -34,13 +35,16 @@ class _Results:
     best: dict[str, float | None] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     looks: dict[str, float] = field(default_factory=dict)
+    compared: dict[str, float] = field(default_factory=dict)
 
     def accepted(self) -> Judgement:
         score = score_of(self.ratios)
-        return Judgement("scored", self.best, self.ratios, score, score, self.looks)
+        about = (self.best, self.ratios, score, score, self.looks)
+        return Judgement("scored", *about, compared=self.compared)
 
     def rejected(self, stage: str, value: float, *, cut: bool = False) -> Judgement:
-        return Judgement(stage, self.best, self.ratios, None, value, self.looks, cut)
+        about = (self.best, self.ratios, None, value, self.looks, cut)
+        return Judgement(stage, *about, compared=self.compared)
 
 
 class Staged(Asking):
@@ -107,7 +111,8 @@ class Staged(Asking):
         if is_reference:
             for task, answer in zip(self.tasks, answers, strict=True):
                 results.best[task.name] = best_value(task, answer)
-            reference = self._as_reference(results.best)
+                self._compared(results, task, answer)
+            reference = self._as_reference(results)
         else:
             reference = referred((yield NeedReference()))
         for task, answer in zip(self.tasks, answers, strict=True):
@@ -126,20 +131,46 @@ class Staged(Asking):
         *,
         looked_at: Sequence[Outcome] | None = None,
     ) -> float:
-        """Add a task's results, and return the ratio to the reference's best.
+        """Add a task's results, and return the ratio to the reference's.
 
         `further` are the reference's outcomes beside those of `reference.best`; `looked_at` those
         of the cell that count at the first look, all if None.
         """
-        results.best[task.name] = value = best_value(task, own)
+        results.best[task.name] = best_value(task, own)
         if epoch := self.look_epoch(task):
             look = value_at(task, own if looked_at is None else looked_at, epoch)
             results.looks |= {} if look is None else {task.name: look}
-        best, other = reference.best[task.name], best_value(task, further)
-        if other is not None and task.metric.better(other, best):
-            best = other
-        results.ratios[task.name] = ratio = 0.0 if value is None else task.metric.ratio(value, best)
+        value = self._compared(results, task, own)
+        of_reference = self._of_reference(task, reference, further)
+        ratio = 0.0
+        if value is not None:
+            ratio = self.config.statistic.ratio(task, value, of_reference)
+        results.ratios[task.name] = ratio
         return ratio
+
+    def _compared(self, results: _Results, task: Task, outcomes: Sequence[Outcome]) -> float | None:
+        """Return the statistic of a cell on a task, and note it if it is not its best metric."""
+        value = self._statistic(task, outcomes)
+        if value is not None and not self.config.statistic.is_best:
+            results.compared[task.name] = value
+        return value
+
+    def _statistic(self, task: Task, outcomes: Sequence[Outcome]) -> float | None:
+        n_epochs = planned_epochs(task, self.config.fidelity)
+        return value_of(task, outcomes, self.config.statistic, n_epochs)
+
+    def _of_reference(self, task: Task, reference: Reference, further: Sequence[Outcome]) -> float:
+        """Return the reference's statistic over its first outcomes and further ones."""
+        first, statistic = reference.on(task.name), self.config.statistic
+        if not further:
+            return first
+        if statistic.over == "mean":
+            n_epochs = planned_epochs(task, self.config.fidelity)
+            values = [of_run(task, outcome, statistic, n_epochs) for outcome in further]
+            n_first = sum(len(e.settings) for e in self.given_evaluations("", "", task))
+            return (n_first * first + sum(values)) / (n_first + len(values))
+        other = self._statistic(task, further)
+        return other if other is not None and statistic.better(task, other, first) else first
 
     def _was_cut(self, task: Task, bar: Bar, outcomes: Sequence[Outcome]) -> bool:
         """Whether runs ended because no setting, of any visit, had reached the bar in time.
@@ -156,15 +187,15 @@ class Staged(Asking):
         share = min(1.0, max(0.0, reached / needed)) if needed else 1.0
         return self.config.pass_ratio * (stage + share) / (len(self.tasks) + 2)
 
-    def _as_reference(self, best: Mapping[str, float | None]) -> Reference:
+    def _as_reference(self, results: _Results) -> Reference:
         known: dict[str, float] = {}
         for task in self.tasks if self.filter is None else (self.filter, *self.tasks):
-            value = best[task.name]
+            value = results.best[task.name]
             short = task is self.filter and (value or 0.0) < self.config.filter_accuracy
             if value is None or short:
                 raise SearchError(self._too_little(task, value))
             known[task.name] = value
-        return Reference(known)
+        return Reference(known, compared=results.compared)
 
     def _too_little(self, task: Task, value: float | None) -> str:
         got = "no finite metric" if value is None else f"{task.metric.name} {value:.3f}"

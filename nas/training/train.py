@@ -6,7 +6,6 @@ gives, to the bit on one CPU thread, what it gives alone.
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from nas.nn.model import described_interface
 from nas.nn.settings import Settings, described_stacking
 from nas.protocol.evaluation import DEVICE, Bar, Epoch, Evaluation, Outcome, Result, Veto
 from nas.protocol.judgement import best_outcome
+from nas.protocol.statistic import planned_epochs
 from nas.tasks.base import Task
 from nas.tasks.fields import described
 from nas.tasks.resolution import scored_steps
@@ -121,7 +121,7 @@ def _trained(work: Work, evaluation: Evaluation) -> list[Run]:
         _run(work.cell, work.task, settings, weight_seed(evaluation.key, settings, work.seed))
         for settings in evaluation.settings
     ]
-    n_epochs = max(1, math.ceil(evaluation.fidelity * work.task.epochs))
+    n_epochs = planned_epochs(work.task, evaluation.fidelity)
     train_runs(work, runs, n_epochs, evaluation.halving, evaluation.bar, veto=evaluation.veto)
     for finished in runs if evaluation.measure_test else ():
         measure_test(work, finished)

@@ -57,6 +57,7 @@ def drive(
     answering: Answering,
     reference: Best = REFERENCE,
     looks: Mapping[str, float] | None = None,
+    compared: Mapping[str, float] | None = None,
 ) -> Heard:
     requests: list[Request] = []
     request = next(judging)
@@ -65,7 +66,7 @@ def drive(
         answer: Answer
         if isinstance(request, NeedReference):
             best = {name: value for name, value in reference.items() if value is not None}
-            answer = Reference(best, looks or {})
+            answer = Reference(best, looks or {}, compared or {})
         else:
             answer = [tuple(answering(evaluation)) for evaluation in request]
         try:
