@@ -143,7 +143,7 @@ def _schemas(known: "Meaning") -> "tuple[Schema, Schema]":
         return Schema([ColSpec("string", "text")]), answers
     if known.columns:
         # Numbers of any type are taken; declared as double, MLflow would refuse whole ones.
-        kind: Any = AnyType()  # type: ignore[no-untyped-call]
+        kind: Any = AnyType()  # type: ignore[no-untyped-call]  # MLflow declares no types of it
         names = known.recipe.names if known.recipe else known.columns
         columns = [ColSpec(kind, name) for name in names]
         groups = [ColSpec(kind, known.group, required=False)] if known.group else []

@@ -5,6 +5,7 @@ What the user does not say is found out from the first rows; what may be either 
 
 import csv
 import gzip
+import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -115,14 +116,12 @@ def undecodable(place: Path, encoding: str) -> str:
     return "its first bytes are of another encoding"
 
 
-def _bytes(place: Path) -> IO[Any]:
-    opener: Any = gzip.open if place.name.lower().endswith(".gz") else Path.open
-    return opener(place, "rb")  # type: ignore[no-any-return]
+def _bytes(place: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(place) if place.name.lower().endswith(".gz") else place.open("rb")
 
 
-def _opened(place: Path, encoding: str) -> IO[Any]:
-    opener: Any = gzip.open if place.name.lower().endswith(".gz") else Path.open
-    return opener(place, "rt", encoding=encoding, newline="")  # type: ignore[no-any-return]
+def _opened(place: Path, encoding: str) -> IO[str]:
+    return io.TextIOWrapper(_bytes(place), encoding=encoding, newline="")
 
 
 def _separator(field: str, place: Path, dialect: Dialect) -> str:

@@ -51,9 +51,8 @@ def test_the_time_limit_kills(workers: LocalWorkers, tmp_path: Path, action: str
     took_s = time.monotonic() - started
     assert [outcome.status for outcome in result.outcomes] == ["timed out"] * 3
     assert result.outcomes[0].message == "took more than 1 s"
-    assert result.outcomes[0].cost.wall_s == pytest.approx(took_s, abs=0.5)
-    assert TIME_LIMIT_S < took_s < TIME_LIMIT_S + 1.5
-    assert eventually(lambda: not alive(int(path.read_text())), 1)
+    assert TIME_LIMIT_S < result.outcomes[0].cost.wall_s < took_s, "of all its settings together"
+    assert eventually(lambda: not alive(int(path.read_text())), 20)
 
 
 def test_a_death_is_retried(workers: LocalWorkers, tmp_path: Path) -> None:
@@ -245,7 +244,7 @@ def test_close_without_waiting_is_quick_and_leaves_nothing(tmp_path: Path, actio
     pids = [int(path.read_text()) for path in paths[:2]]
     started = time.monotonic()
     workers.close(wait=False)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30, "an evaluation takes 60 s"
     workers.close(wait=True)
     assert not any(alive(pid) for pid in pids)
     assert set(threading.enumerate()) <= threads
