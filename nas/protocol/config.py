@@ -48,6 +48,10 @@ class ProtocolConfig:
     """Share of candidates for which neither veto nor first look counts, so that both can be
     distrusted: `python -m nas.status` compares what they say with the end of training."""
 
+    repeat: Annotated[float, "in [0, 1]"] = field(default=0.0, metadata=ADDED)
+    """Share of candidates that are measured a second time, with fresh seeds, once they have a
+    score, and all given cells with them if it is not 0: from these pairs the search says how well
+    its score ranks. If `audit` is as large, they are the audited ones."""
     over: Over = field(default="best", metadata=ADDED)
     """Over the settings that a cell is tried on, its best or its mean counts. The mean repeats
     better from one seed to the next; it needs settings that are shared."""

@@ -117,6 +117,9 @@ class Evaluation:
     or trained with a note of that; see `Outcome.doubt`."""
     measure_test: bool = False
     """Whether the best epoch of each run, chosen on validation, is measured on the test split."""
+    repeat: int = 0
+    """1 for the second measurement of what was measured with another seed. It only says why: the
+    seed tells the two apart."""
 
     def digest(self) -> str:
         """Return the index of the cache of outcomes: it has the cell's key, not its text."""

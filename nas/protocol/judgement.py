@@ -32,6 +32,11 @@ class Judgement:
     compared: dict[str, float] = field(default_factory=dict)
     """The protocol's statistic on each task, of which the ratios are; empty where it is the best
     metric."""
+    repeated: dict[str, float] = field(default_factory=dict)
+    """The same number on each task from a second measurement with fresh seeds, for cells that have
+    one: that of blind guessing where no run gave one. The sampler is not told."""
+    repeated_ratios: dict[str, float] = field(default_factory=dict)
+    """Its ratios to what `ratios` are relative to."""
 
     def on(self, task: str) -> float | None:
         """Return the number on a task that its ratio is of; None if there is none."""
@@ -40,7 +45,7 @@ class Judgement:
     def to_json(self) -> dict[str, Any]:
         """Return the judgement as it is stored, without unused fields of later studies."""
         plain = asdict(self)
-        for name in ("looks", "cut", "set_aside", "compared"):
+        for name in ("looks", "cut", "set_aside", "compared", "repeated", "repeated_ratios"):
             if not plain[name]:
                 del plain[name]
         return plain

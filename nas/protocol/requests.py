@@ -4,7 +4,6 @@ They follow from the configuration of a study and, for candidates, from the sett
 `nas/protocol/inheritance.py` gives each visit.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from nas.nn.settings import Settings
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Bar, Evaluation, Veto
 from nas.protocol.judgement import Reference
+from nas.protocol.repeating import share_of
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.statistic import planned_epochs
 from nas.tasks.base import Task
@@ -79,8 +79,11 @@ class Asking:
 
     def is_audited(self, key: str) -> bool:
         """Return whether a candidate is trained to the end whatever the shortcuts say."""
-        digest = hashlib.sha256(f"audit {self.seed} {key}".encode()).digest()
-        return int.from_bytes(digest[:6]) < self.config.audit * 2**48
+        return share_of(self.seed, key) < self.config.audit
+
+    def is_repeated(self, key: str) -> bool:
+        """Return whether a candidate is measured a second time once it has a score."""
+        return share_of(self.seed, key) < self.config.repeat
 
     def given_evaluations(self, cell: str, key: str, task: Task) -> tuple[Evaluation, ...]:
         """Return the evaluations of a given cell on a task of the score."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from nas.errors import SearchError
 from nas.protocol.evaluation import Bar, Evaluation, Outcome
 from nas.protocol.judgement import Judgement, Reference, best_value, score_of, value_at
+from nas.protocol.repeating import again
 from nas.protocol.requests import REFERENCE, Asking, Candidate
 from nas.protocol.statistic import of_run, planned_epochs, value_of
 from nas.tasks.base import Task
@@ -36,11 +37,21 @@ class _Results:
     ratios: dict[str, float] = field(default_factory=dict)
     looks: dict[str, float] = field(default_factory=dict)
     compared: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
+    """What the ratios are relative to."""
+    repeated: dict[str, float] = field(default_factory=dict)
+    repeated_ratios: dict[str, float] = field(default_factory=dict)
 
     def accepted(self) -> Judgement:
         score = score_of(self.ratios)
         about = (self.best, self.ratios, score, score, self.looks)
-        return Judgement("scored", *about, compared=self.compared)
+        return Judgement(
+            "scored",
+            *about,
+            compared=self.compared,
+            repeated=self.repeated,
+            repeated_ratios=self.repeated_ratios,
+        )
 
     def rejected(self, stage: str, value: float, *, cut: bool = False) -> Judgement:
         about = (self.best, self.ratios, None, value, self.looks, cut)
@@ -58,8 +69,9 @@ class Staged(Asking):
         visits counts, and the GRU's best of as many settings.
         """
         if self.config.kind == "flat":
-            return (yield from self.measure(candidate.cell, candidate.key))
-        results = _Results()
+            repeats = self.is_repeated(candidate.key)
+            return (yield from self._measured(candidate.cell, candidate.key, repeats))
+        results, asked = _Results(), []
         if self.filter is not None:
             (outcomes,) = yield from outcomes_of([self.filter_evaluations(candidate)])
             results.best[self.filter.name] = value = best_value(self.filter, outcomes)
@@ -68,12 +80,13 @@ class Staged(Asking):
         reference = referred((yield NeedReference()))
         for place, task in enumerate(self.tasks, start=1):
             own = self.own(candidate, task, reference)
+            asked.append(own)
             answers = yield from outcomes_of([own, self.further(task, candidate)])
             ratio = self._note(results, task, reference, *answers)
             cut = own[0].bar is not None and self._was_cut(task, own[0].bar, answers[0])
             if cut or ratio < self.config.pass_ratio:
                 return results.rejected(task.name, self._came(place, ratio), cut=cut)
-        return results.accepted()
+        return (yield from self._concluded(results, asked, self.is_repeated(candidate.key)))
 
     def revisit(self, candidate: Candidate) -> Judging:
         """Measure an accepted candidate on fresh settings of every task, without rejecting it.
@@ -91,7 +104,7 @@ class Staged(Asking):
             results.best[self.filter.name] = best_value(self.filter, outcomes)
         for task, *both in zip(self.tasks, answers[:n_tasks], answers[n_tasks:], strict=True):
             self._note(results, task, reference, *both)
-        return results.accepted()
+        return (yield from self._concluded(results, own, self.is_repeated(candidate.key)))
 
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
         """Measure a given cell (a baseline, or one that the user named) on every task, without
@@ -102,6 +115,13 @@ class Staged(Asking):
         Raises:
             SearchError: if the reference learns too little for any candidate to be judged by it.
         """
+        repeats = self.config.repeat > 0
+        return (yield from self._measured(cell, key, repeats, is_reference=is_reference))
+
+    def _measured(
+        self, cell: str, key: str, repeats: bool, *, is_reference: bool = False
+    ) -> Judging:
+        """Measure a cell on every task; `repeats` says whether a second time, too."""
         results = _Results()
         first = self.given_filter(cell, key) if self.filter is not None else ()
         own = [self.given_evaluations(cell, key, task) for task in self.tasks]
@@ -119,7 +139,31 @@ class Staged(Asking):
             # As many settings as a candidate's, where the reference has had more.
             looked_at = answer[: self.config.n_settings]
             self._note(results, task, reference, answer, looked_at=looked_at)
+        return (yield from self._concluded(results, own, repeats))
+
+    def _concluded(
+        self, results: _Results, own: Sequence[Sequence[Evaluation]], repeats: bool
+    ) -> Judging:
+        """Return the judgement of an accepted cell, after a second measurement if there is one.
+
+        `own` are its evaluations on each task.
+        """
+        if not repeats:
+            return results.accepted()
+        parts = [[again(evaluation) for evaluation in of_task] for of_task in own]
+        answers = yield from outcomes_of(parts)
+        for task, outcomes in zip(self.tasks, answers, strict=True):
+            value = self._statistic(task, outcomes)
+            # A cell that learns nothing with other seeds was lucky with the first ones.
+            results.repeated[task.name] = second = self._lowest(task) if value is None else value
+            unit = results.units[task.name]
+            results.repeated_ratios[task.name] = self.config.statistic.ratio(task, second, unit)
         return results.accepted()
+
+    def _lowest(self, task: Task) -> float:
+        """Return the statistic of a cell that guesses blindly."""
+        n_epochs = planned_epochs(task, self.config.fidelity)
+        return of_run(task, Outcome("failed"), self.config.statistic, n_epochs)
 
     def _note(
         self,
@@ -141,10 +185,8 @@ class Staged(Asking):
             look = value_at(task, own if looked_at is None else looked_at, epoch)
             results.looks |= {} if look is None else {task.name: look}
         value = self._compared(results, task, own)
-        of_reference = self._of_reference(task, reference, further)
-        ratio = 0.0
-        if value is not None:
-            ratio = self.config.statistic.ratio(task, value, of_reference)
+        results.units[task.name] = unit = self._of_reference(task, reference, further)
+        ratio = 0.0 if value is None else self.config.statistic.ratio(task, value, unit)
         results.ratios[task.name] = ratio
         return ratio
 

@@ -283,7 +283,8 @@ class Coordinator:
             answer = [cache[digest].outcomes for digest, _ in running.waiting]
             for (_, evaluation), outcomes in zip(running.waiting, answer, strict=True):
                 judgement = set_aside(evaluation.task, outcomes)
-                if judgement and running.visit.kind == "drawn":
+                # A second measurement comes after the result, which it does not take away.
+                if judgement and running.visit.kind == "drawn" and not evaluation.repeat:
                     self._finish(running, judgement)
                     return
         try:

@@ -39,7 +39,8 @@ class WeightStore(Observer):
         self._leading: list[str] | None = None
 
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
-        if result.weights is not None and visit.key not in self.baselines:
+        kept = visit.key not in self.baselines and not evaluation.repeat
+        if result.weights is not None and kept:
             self.folder.mkdir(exist_ok=True)
             path = self.path(evaluation.digest())
             fresh = path.with_suffix(".part")
@@ -109,7 +110,7 @@ def _asked(row: Row, protocol: Staged, store: WeightStore) -> list[Evaluation]:
     assert reference is not None, "a study without a reference has no scores"
     judging = judging_of(row.visit, study.visits, protocol, key)
     asked = evaluations_of(judging, study.cache, reference)
-    return [evaluation for evaluation in asked if evaluation.key == row.key]
+    return [e for e in asked if e.key == row.key and not e.repeat]
 
 
 def _weights(

@@ -141,7 +141,7 @@ class Study:
         with self._storage.together():
             for name, value in stored_as(digest, evaluated).items():
                 self._set_attr(visit, name, value)
-        shelf = visit.beside if evaluated.key else visit.evaluated
+        shelf = visit.beside if evaluated.is_beside else visit.evaluated
         assert isinstance(shelf, Shelf)
         shelf.summaries[digest] = Summary.of(evaluated)
         self.cache.place(digest, visit.trial_id)
@@ -189,7 +189,7 @@ def _visit(
         archive.place(digest, trial_id)
         known = attrs.get(SUMMARY + digest)
         summary = Summary(**known) if known else Summary.of(archive[digest])
-        (beside if summary.key else evaluated).summaries[digest] = summary
+        (beside if summary.is_beside else evaluated).summaries[digest] = summary
     return Visit(
         trial.number,
         trial_id,

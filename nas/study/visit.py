@@ -36,6 +36,13 @@ class Evaluated:
     outcomes: tuple[Outcome, ...]
     key: str = ""
     """Key of the cell, if it is not the trial's own: the reference on a later visit's settings."""
+    repeat: int = 0
+    """1 for a second measurement, with fresh seeds."""
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether it is not of what the cell is judged by."""
+        return bool(self.key or self.repeat)
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Evaluated":
@@ -54,6 +61,7 @@ class Evaluated:
             evaluation.fidelity,
             outcomes,
             "" if evaluation.key == key else evaluation.key,
+            evaluation.repeat,
         )
 
 
@@ -73,6 +81,13 @@ class Summary:
     """Number of runs by their status."""
     saved_flops: float = 0.0
     """FLOPs that runs which were cut or vetoed saved, at most."""
+    repeat: int = 0
+    """As in `Evaluated`."""
+
+    @property
+    def is_beside(self) -> bool:
+        """As in `Evaluated`."""
+        return bool(self.key or self.repeat)
 
     @property
     def n_runs(self) -> int:
@@ -89,6 +104,7 @@ class Summary:
             sum(outcome.cost.flops for outcome in outcomes),
             dict(Counter(outcome.status for outcome in outcomes)),
             sum(outcome.cost.saved_flops for outcome in outcomes),
+            evaluated.repeat,
         )
 
 
@@ -167,7 +183,8 @@ class Visit:
     told: bool = False
     """Whether the sampler may see the result."""
     beside: Mapping[str, Evaluated] = field(default_factory=dict)
-    """Evaluations of the reference, with which a later visit compares on fresh settings."""
+    """Evaluations of the reference, with which a later visit compares on fresh settings, and second
+    measurements of the cell with fresh seeds."""
     turn: int = 0
     """Number of the visit among those of a cell that try it on fresh settings."""
     parent: int | None = None
@@ -194,7 +211,7 @@ class Visit:
         return list(_summaries(self.evaluated).values())
 
     def all_summaries(self) -> list[Summary]:
-        """Summaries that include those of the reference on a later visit's settings."""
+        """Summaries of all evaluations, those beside the judgement included."""
         return [*self.summaries(), *_summaries(self.beside).values()]
 
 
