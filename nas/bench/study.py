@@ -28,7 +28,7 @@ from nas.protocol.staged import NeedReference, Staged
 from nas.report.document import Table
 from nas.report.text import lines
 from nas.samplers.point import PointSampler
-from nas.samplers.propose import FilledTrial, varied
+from nas.samplers.propose import FilledTrial, Past, varied
 from nas.samplers.registry import Repeatable, find_sampler
 from nas.session.judging import judging_of
 from nas.spaces import load_space
@@ -180,7 +180,8 @@ def fill(study: Study, space: Space, n_candidates: int, n_epochs: int) -> None:
 
 
 def _point(space: Space, parent: Params | None, rng: Random) -> Params:
-    point = FilledTrial(varied(space, parent, rng) if parent else {}, rng)
+    params = varied(space, parent, rng) if parent else Past(space, ()).drawn(rng).params
+    point = FilledTrial(params, rng)
     space.propose(point)
     return point.params
 

@@ -156,7 +156,7 @@ class RecordedSpace(Space):
         keys = [known.key for known in self.bench.cells]
         return {CHOICE: keys.index(cell.key)} if cell.key in keys else None
 
-    def vary(self, params: Params, seed: int) -> Params:
+    def vary(self, params: Params, seed: int, n_mutations: int = 1) -> Params:
         near: list[int] = []
         for index in self.bench.nearness.order(int(params[CHOICE])):
             if index < self.bench.n_candidates and index not in self.seen:

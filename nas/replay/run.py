@@ -57,8 +57,8 @@ def make_replay(name: str, bench: Bench, config: ReplayConfig) -> Replay:
     if isinstance(find_sampler(name, unseen)(0), Proposer):
         return lambda bench, seed: _WholeCells(name, bench, config, seed).run()
     space = recorded_space(bench, name)
-    points = _Points(space, bench)
     make = find_sampler(name, space, config.evolution)
+    points = _Points(space, bench)
     return lambda bench, seed: _Choices(make, points, bench, config, seed).run()
 
 

@@ -26,7 +26,7 @@ class Jozefowicz(Proposer):
                 return past.again(rng.choice(open_))
         # Until the first results arrive, the given cells are the list.
         parents = listed or [t for t in past.trials if _is_given(t) and t.params]
-        return past.mutant(rng.choice(parents), rng) if parents else Proposal({})
+        return past.mutant(rng.choice(parents), rng) if parents else past.drawn(rng)
 
     def returning(self, past: Past, last: FrozenTrial) -> bool:
         """A rejected candidate may; one that was set aside because it ends its workers may not."""

@@ -6,6 +6,7 @@ its own: their keys, and the values of those that have a result.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -102,7 +103,7 @@ class RandomWalk(Proposer):
     """Draws every choice at random; in the space of free graphs, walks of random lengths."""
 
     def proposal(self, past: "Past", rng: Random) -> Proposal:
-        return Proposal({})
+        return past.drawn(rng)
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,25 @@ class Past:
         scored = [t for t in self.complete if scores.get(t.number) is not None]
         return sorted(scored, key=lambda t: (-(scores[t.number] or 0.0), t.number))
 
-    def mutant(self, parent: FrozenTrial, rng: Random) -> Proposal:
-        """A point one mutation away from a trial's."""
+    def drawn(self, rng: Random) -> Proposal:
+        """A random point.
+
+        The space's seed is looked at in a copy of the generator: what follows is drawn as it was
+        before spaces had something to fix.
+        """
+        return Proposal(self.space.draw(copy(rng).getrandbits(32)))
+
+    def mutant(self, parent: FrozenTrial, rng: Random, n_mutations: int = 1) -> Proposal:
+        """A point so many mutations away from a trial's."""
         self._recall(parent)
-        return Proposal(varied(self.space, parent.params, rng), parent.number)
+        return Proposal(varied(self.space, parent.params, rng, n_mutations), parent.number)
+
+    def crossed(self, parent: FrozenTrial, mate: FrozenTrial, rng: Random) -> Proposal | None:
+        """The point of a child of two trials' cells; None if the space has no crossover."""
+        self._recall(parent)
+        self._recall(mate)
+        params = self.space.cross(parent.params, mate.params, rng.getrandbits(32))
+        return None if params is None else Proposal(params, parent.number)
 
     def again(self, trial: FrozenTrial, parent: int | None = None) -> Proposal:
         """The point of a trial, to try its cell on fresh settings."""
@@ -147,11 +163,18 @@ class Past:
             self.space.recall(before.params, text)
 
 
-def varied(space: Space, params: Params, rng: Random) -> Params:
-    """The suggestions of a neighbour: by the space's own mutation, or one choice drawn anew."""
-    own = space.vary(params, rng.getrandbits(32))
+def varied(space: Space, params: Params, rng: Random, n_mutations: int = 1) -> Params:
+    """The suggestions of a neighbour: by the space's own mutations, or choices drawn anew."""
+    own = space.vary(params, rng.getrandbits(32), n_mutations)
     if own is not None:
         return own
+    for _ in range(n_mutations):
+        params = _changed(space, params, rng)
+    return params
+
+
+def _changed(space: Space, params: Params, rng: Random) -> Params:
+    """The suggestions with another choice in one place."""
     old = FixedTrial(params)
     space.propose(old)
     names = [name for name, of in old.distributions.items() if not of.single()]

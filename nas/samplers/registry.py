@@ -72,9 +72,10 @@ def find_sampler(
     `n_turns` is the most visits that the protocol makes to one cell, each on fresh settings.
 
     Raises:
-        UserError: if there is none, with the nearest name.
+        UserError: if there is none, with the nearest name, or if it cannot search the space.
     """
     if name in SAMPLERS:
+        _check_draws_whole_cells(name, space)
         return SAMPLERS[name]
     if name in PROPOSERS:
         return partial(PROPOSERS[name], space=space, config=config, n_turns=n_turns)
@@ -83,6 +84,7 @@ def find_sampler(
     maker = own_class("sampler", name, "an optuna BaseSampler")
     if isinstance(maker, type) and issubclass(maker, Proposer):
         return partial(maker, space=space, config=config, n_turns=n_turns)
+    _check_draws_whole_cells(name, space)
     try:
         made = maker(seed=0)
     except TypeError as error:
@@ -91,6 +93,15 @@ def find_sampler(
     if not isinstance(made, BaseSampler):
         raise UserError(f'sampler "{name}" must make an optuna BaseSampler, got {type(made)}.')
     return lambda seed: maker(seed=seed)
+
+
+def _check_draws_whole_cells(name: str, space: Space) -> None:
+    """Refuse a sampler that is no Proposer where a point cannot be made choice by choice."""
+    if not space.by_choice:
+        raise UserError(
+            f'sampler "{name}" draws each choice by itself, but the choices of space {space.name} '
+            f"name parents: choose one of {', '.join(PROPOSERS)}, or a Proposer of your own."
+        )
 
 
 def sampler_seed(*parts: object) -> int:

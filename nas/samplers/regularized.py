@@ -16,7 +16,7 @@ class Regularized(Proposer):
     def proposal(self, past: Past, rng: Random) -> Proposal:
         living = past.complete[-self.config.population :]
         if len(living) < self.config.population:
-            return Proposal({})
+            return past.drawn(rng)
         # With replacement, as in the paper's algorithm.
         drawn = rng.choices(living, k=self.config.tournament)
         return past.mutant(max(drawn, key=lambda t: (t.value or 0.0, t.number)), rng)

@@ -4,6 +4,7 @@ A new space is a YAML file, named by its path; a new kind of space is a file and
 """
 
 from nas.spaces.base import Params, Scalar, Space
+from nas.spaces.bred import Bred
 from nas.spaces.file import read_space
 from nas.spaces.gates import Gates
 from nas.spaces.genotypes import Genotypes
@@ -14,6 +15,7 @@ from nas.spaces.recipes import Recipes
 
 __all__ = [
     "SPACES",
+    "Bred",
     "Gates",
     "Genotypes",
     "Graph",
@@ -29,6 +31,7 @@ __all__ = [
 SPACES: dict[str, type[Space]] = {
     "gates": Gates,
     "graph": Graph,
+    "bred": Bred,
     "mixed": Mixed,
     "genotypes": Genotypes,
     "recipes": Recipes,

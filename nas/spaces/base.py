@@ -8,7 +8,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar, cast
 
 from nas.cell import Cell
 
@@ -29,6 +29,9 @@ class Space(ABC):
     """
 
     name: str
+    by_choice: ClassVar[bool] = True
+    """Whether a point may be made choice by choice, each drawn by itself, as Optuna's own samplers
+    do. If not, its points come from `draw`, `vary` and `cross`."""
 
     @classmethod
     @abstractmethod
@@ -63,15 +66,26 @@ class Space(ABC):
         None if it is outside, or if the space cannot tell.
         """
 
-    def vary(self, params: Params, seed: int) -> Params | None:
-        """The suggestions of a cell one mutation away, for samplers that evolve cells.
+    def draw(self, seed: int) -> Params:
+        """The suggestions that a random point has fixed; the others are drawn, each by itself."""
+        return {}
 
-        None if the space has no mutations of its own; samplers then change one choice.
+    def vary(self, params: Params, seed: int, n_mutations: int = 1) -> Params | None:
+        """The suggestions of a cell so many mutations away, for samplers that evolve cells.
+
+        None if the space has no mutations of its own; samplers then change one choice for each.
         """
         return None
 
+    def cross(self, params: Params, mate_params: Params, seed: int) -> Params | None:
+        """The suggestions of a child of two cells; None if the space has no crossover."""
+        return None
+
     def recall(self, params: Params, text: str) -> None:
-        """Keep the text of the cell that these suggestions gave, if that saves deriving it."""
+        """Keep the text of the cell that these suggestions gave, if that saves deriving it.
+
+        Samplers recall a cell before they vary, cross or propose it again.
+        """
         return None
 
     @abstractmethod

@@ -4,25 +4,22 @@ Spaces of mutants share the suggestions of a line and a cache of the cells on th
 sampler that evolves cells proposes every parent again with each of its children.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from nas.cell import Cell, loads, renamed
 from nas.cell.mutation import NoMutant, mutate
 from nas.cell.mutation.rules import Mutations
 from nas.spaces.base import Params
+from nas.spaces.store import KEPT, Store
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 LARGEST_SEED = 2**31 - 1
-KEPT = 4096
-"""Cells in the cache."""
 
 
 def suggested_seeds(trial: "BaseTrial", max_generation: int) -> tuple[int, ...]:
@@ -36,11 +33,14 @@ def seeds_of(params: Params) -> tuple[int, ...]:
     return tuple(int(params[_seed_of(k)]) for k in range(2, int(params["generation"]) + 1))
 
 
-def child_of(params: Params, seed: int, max_generation: int) -> Params:
-    """A point one mutation further; a sibling of a point whose line has its full length."""
-    generation = min(int(params["generation"]) + 1, max_generation)
-    own = Random(seed).randint(0, LARGEST_SEED)
-    return {**params, "generation": generation, _seed_of(generation): own}
+def child_of(params: Params, seed: int, max_generation: int, n_mutations: int = 1) -> Params:
+    """A point so many mutations further; a sibling of a point whose line has its full length."""
+    rng = Random(seed)
+    for _ in range(n_mutations):
+        generation = min(int(params["generation"]) + 1, max_generation)
+        own = rng.randint(0, LARGEST_SEED)
+        params = {**params, "generation": generation, _seed_of(generation): own}
+    return params
 
 
 def _seed_of(generation: int) -> str:
@@ -55,15 +55,15 @@ def descendant(origin: Cell, seeds: Sequence[int], rules: Mutations) -> Cell:
     """
     line, seeds = _line(origin, rules), tuple(seeds)
     n_known = len(seeds)
-    while n_known and not _STORE.get(line, seeds[:n_known]):
+    while n_known and not _STORE.get((line, seeds[:n_known])):
         n_known -= 1
-    cell = (_STORE.get(line, seeds[:n_known]) if n_known else None) or origin
+    cell = (_STORE.get((line, seeds[:n_known])) if n_known else None) or origin
     for k in range(n_known, len(seeds)):
         try:
             cell = mutate(cell, seeds[k], rules).cell
         except NoMutant:
             pass
-        _STORE.keep(line, seeds[: k + 1], cell)
+        _STORE.keep((line, seeds[: k + 1]), cell)
     known = ZOO.named(cell.key) if seeds else ""
     return renamed(cell, known) if known else cell
 
@@ -74,10 +74,10 @@ def keep_text(origin: Cell, seeds: Sequence[int], rules: Mutations, text: str) -
     A cell under its name in the zoo is not kept: the docs of its mutants name it otherwise.
     """
     line, seeds = _line(origin, rules), tuple(seeds)
-    if seeds and not _STORE.get(line, seeds):
+    if seeds and not _STORE.get((line, seeds)):
         cell = loads(text)
         if cell.name not in ZOO:
-            _STORE.keep(line, seeds, cell)
+            _STORE.keep((line, seeds), cell)
 
 
 @lru_cache(maxsize=KEPT)
@@ -86,24 +86,5 @@ def _line(origin: Cell, rules: Mutations) -> object:
     return object()
 
 
-class _Store:
-    """The last cells of lines, of which the least recently used go."""
-
-    def __init__(self) -> None:
-        self._cells: OrderedDict[tuple[object, tuple[int, ...]], Cell] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, line: object, seeds: tuple[int, ...]) -> Cell | None:
-        with self._lock:
-            if cell := self._cells.get((line, seeds)):
-                self._cells.move_to_end((line, seeds))
-            return cell
-
-    def keep(self, line: object, seeds: tuple[int, ...], cell: Cell) -> None:
-        with self._lock:
-            self._cells[line, seeds] = cell
-            if len(self._cells) > KEPT:
-                self._cells.popitem(last=False)
-
-
-_STORE = _Store()
+_STORE = Store[tuple[object, tuple[int, ...]]]()
+"""The last cells of lines, by origin, rules and seeds."""

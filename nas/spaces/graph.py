@@ -37,15 +37,16 @@ class Graph(Space):
 
     @classmethod
     def read(cls, name: str, fields: Mapping[str, object]) -> Self:
-        known = ("start", "max_generation", *(f.name for f in dataclasses.fields(Mutations)))
+        rules = (f.name for f in dataclasses.fields(Mutations) if f.name != "crossovers")
+        known = ("start", "max_generation", *rules)
         check_names(fields, known)
         values = {field: _read(field, given) for field, given in fields.items()}
-        rules = Mutations(**{k: v for k, v in values.items() if k in known[2:]})
-        rules.check(tuple(MUTATIONS))
         own = {k: v for k, v in values.items() if k in known[:2]}
-        return cls(name, rules=rules, **own)._checked()
+        mutations = Mutations(**{k: v for k, v in values.items() if k in known[2:]})
+        return cls(name, rules=mutations, **own)._checked()
 
     def _checked(self) -> Self:
+        self.rules.check(tuple(MUTATIONS))
         generations_of(self.max_generation)
         names = [cell.name for cell in self.start]
         for cell in self.start:
@@ -57,9 +58,8 @@ class Graph(Space):
 
     @property
     def version(self) -> str:
-        rules = {**vars(self.rules), "library": [str(cell) for cell in self.rules.library]}
         start = [str(cell) for cell in self.start]
-        return digest("graph", 1, start, self.max_generation, rules)
+        return digest("graph", 1, start, self.max_generation, self.rules.described())
 
     def propose(self, trial: "BaseTrial") -> Cell:
         start = self.suggested_start(trial)
@@ -73,6 +73,10 @@ class Graph(Space):
         """The start cell that the trial suggests."""
         return self._named[suggested(trial, "start", tuple(self._named))]
 
+    def at(self, params: Params) -> Cell:
+        """The cell of a point."""
+        return descendant(self.start_of(params), seeds_of(params), self.rules)
+
     def start_of(self, params: Params) -> Cell:
         """The start cell of a point."""
         return self._named[str(params.get("start", self.start[0].name))]
@@ -80,10 +84,10 @@ class Graph(Space):
     def contains(self, cell: Cell) -> bool:
         if cell.key in {start.key for start in self.start}:
             return True
-        count = len(cell.states)
+        count = self.rules.counted_states(cell)
         fits = count <= self.rules.max_states
         if not self.rules.change_states:
-            fits = count in {len(start.states) for start in self.start}
+            fits = count in map(self.rules.counted_states, self.start)
         return fits and not idle_part(cell)
 
     def params_of(self, cell: Cell) -> Params | None:
@@ -93,8 +97,8 @@ class Graph(Space):
                 return {**named, "generation": 1}
         return None
 
-    def vary(self, params: Params, seed: int) -> Params:
-        return child_of(params, seed, self.max_generation)
+    def vary(self, params: Params, seed: int, n_mutations: int = 1) -> Params:
+        return child_of(params, seed, self.max_generation, n_mutations)
 
     def recall(self, params: Params, text: str) -> None:
         keep_text(self.start_of(params), seeds_of(params), self.rules, text)

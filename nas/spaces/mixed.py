@@ -59,7 +59,8 @@ class Mixed(Space):
             return True
         if self.graph.rules.change_states:
             return False
-        return len(cell.states) in _numbers_of_states(self.gates) and not idle_part(cell)
+        count = self.graph.rules.counted_states(cell)
+        return count in _numbers_of_states(self.gates) and not idle_part(cell)
 
     def params_of(self, cell: Cell) -> Params | None:
         """The point of a cell; a gated start cell has a gated one, which has more neighbours."""
@@ -69,13 +70,13 @@ class Mixed(Space):
         started = self.graph.params_of(cell)
         return None if started is None else {"origin": "graph", **started}
 
-    def vary(self, params: Params, seed: int) -> Params:
+    def vary(self, params: Params, seed: int, n_mutations: int = 1) -> Params:
         """A mutant; of a gated cell, in one of two cases, the cell of another choice instead."""
         rng = Random(seed)
         if params["origin"] == "gates" and params["generation"] == 1 and rng.random() < 0.5:
             if other := self.gates.neighbour(params, rng):
                 return {"origin": "gates", **other, "generation": 1}
-        return child_of(params, rng.getrandbits(32), self.graph.max_generation)
+        return child_of(params, rng.getrandbits(32), self.graph.max_generation, n_mutations)
 
     def recall(self, params: Params, text: str) -> None:
         gated = params["origin"] == "gates"

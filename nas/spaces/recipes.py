@@ -115,12 +115,12 @@ class Recipes(Space):
     def params_of(self, cell: Cell) -> Params | None:
         return None  # nobody knows a seed that draws a given recipe
 
-    def vary(self, params: Params, seed: int) -> Params:
+    def vary(self, params: Params, seed: int, n_mutations: int = 1) -> Params:
         """A recipe of another cell, one gene away, with as many states and nodes."""
         rng = Random(seed)
         old = cell_of(self.recipe(params)).key
         for _ in range(MOST_CHANGES):
-            new = child_of(params, rng.getrandbits(32), self.max_generation)
+            new = child_of(params, rng.getrandbits(32), self.max_generation, n_mutations)
             if cell_of(self.recipe(new)).key != old:
                 break
         return new

@@ -110,6 +110,7 @@ def _ask(study: Study, make: Make, space: Space, seed: int, number: int) -> tupl
 def _propose(trial: Trial, space: Space) -> tuple[Params, Cell]:
     cell = space.propose(trial)
     trial.set_user_attr("key", cell.key)
+    trial.set_user_attr("cell", str(cell))
     trial.set_user_attr("kind", "drawn")
     return dict(trial.params), cell
 

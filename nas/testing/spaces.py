@@ -1,19 +1,24 @@
 """A conformance suite for spaces: `check_space(load_space("my_space.yaml"))` in a test of yours."""
 
+import itertools
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from random import Random
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FixedTrial
 
 from nas.cell import Cell, dumps, loads, verify
+from nas.samplers.propose import FilledTrial
 from nas.spaces.base import Params, Space
 
 SEED = 0
 N_DRAWS = 100
 N_TRIALS = 30
+N_POINTS = 20
+N_PARENTS = 10
 SIZE = 8
 """Input and hidden size at which the trials count parameters."""
 
@@ -27,8 +32,9 @@ SAMPLERS: tuple[Callable[[], BaseSampler], ...] = (
 def check_space(space: Space, start_cells: Iterable[Cell] = ()) -> None:
     """Raise AssertionError, with the rule and the value, if `space` breaks the contract of `Space`.
 
-    `start_cells` are cells that must be inside. The checks draw with Optuna's random sampler and
-    with its TPE sampler, both in memory and from fixed seeds.
+    `start_cells` are cells that must be inside. The checks draw points at random, with Optuna's
+    random sampler and its TPE sampler where a point is made choice by choice, all in memory and
+    from fixed seeds; then they vary and cross some of them.
     """
     for message in _broken_rules(space, start_cells):
         raise AssertionError(f"space {space.name}: {message}")
@@ -38,13 +44,17 @@ def _broken_rules(space: Space, start_cells: Iterable[Cell]) -> Iterator[str]:
     yield from _in_identity(space)
     for cell in start_cells:
         yield from _in_start(space, cell)
-    with quiet():
-        draws = _draws(space)
-        for sampler in SAMPLERS:
-            trials = _trials(space, sampler())
-            if trials != _trials(space, sampler()):
-                yield f"{type(sampler()).__name__} must give the same cells from the same seed."
-            draws += trials
+    draws = _random_points(space)
+    if space.by_choice:
+        with quiet():
+            draws += _draws(space)
+            for sampler in SAMPLERS:
+                trials = _trials(space, sampler())
+                if trials != _trials(space, sampler()):
+                    yield f"{type(sampler()).__name__} must give the same cells from the same seed."
+                draws += trials
+    yield from _in_varied(space, draws[:N_PARENTS])
+    yield from _in_crossed(space, draws[:N_PARENTS])
     for params, cell in {str(params): (params, cell) for params, cell in draws}.values():
         check_recurrent(cell)
         yield from _in_proposed(space, params, cell)
@@ -122,6 +132,38 @@ def _in_proposed(space: Space, params: Params, cell: Cell) -> Iterator[str]:
     if (own := space.params_of(cell)) is not None:
         if space.propose(FixedTrial(own)).key != cell.key:
             yield f"params_of must give the cell, got {own} for\n{cell}"
+
+
+def _in_varied(space: Space, parents: Drawn) -> Iterator[str]:
+    for seed, (params, cell) in enumerate(parents):
+        space.recall(params, str(cell))
+        for n_mutations in (1, 2):
+            varied = space.vary(params, seed, n_mutations)
+            if varied is not None:
+                if space.vary(params, seed, n_mutations) != varied:
+                    yield f"vary must give the same point again from {params} and seed {seed}."
+                yield from _in_proposed(space, varied, space.propose(FixedTrial(varied)))
+
+
+def _in_crossed(space: Space, parents: Drawn) -> Iterator[str]:
+    for seed, ((params, cell), (others, mate)) in enumerate(itertools.pairwise(parents)):
+        space.recall(params, str(cell))
+        space.recall(others, str(mate))
+        child = space.cross(params, others, seed)
+        if child is not None:
+            if space.cross(params, others, seed) != child:
+                yield f"cross must give the same point again from {params}, {others}, seed {seed}."
+            yield from _in_proposed(space, child, space.propose(FixedTrial(child)))
+
+
+def _random_points(space: Space) -> Drawn:
+    """Points as samplers that draw whole cells draw them."""
+    drawn: Drawn = []
+    for seed in range(N_POINTS):
+        point = FilledTrial(space.draw(seed), Random(seed))
+        cell = space.propose(point)
+        drawn.append((point.params, cell))
+    return drawn
 
 
 def _draws(space: Space) -> Drawn:

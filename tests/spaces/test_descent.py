@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState, create_trial
 
+import nas.spaces.store
 from nas.cell import Cell, loads, renamed
 from nas.cell.mutation import Mutant, mutate, random_walk
 from nas.cell.mutation.rules import Mutations
@@ -15,6 +16,7 @@ from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.propose import Past, Proposal
 from nas.samplers.regularized import Regularized
 from nas.spaces import Graph, Mixed, Params, Space, descent
+from nas.spaces.store import Store
 from nas.zoo import ZOO
 
 GRAPH = Graph(max_generation=6)
@@ -34,7 +36,7 @@ def n_mutations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(seed)
         return mutate(cell, seed, rules)
 
-    monkeypatch.setattr(descent, "_STORE", descent._Store())
+    monkeypatch.setattr(descent, "_STORE", Store())
     monkeypatch.setattr(descent, "mutate", counted)
     return made
 
@@ -59,7 +61,7 @@ def test_a_child_of_a_recalled_cell_is_the_same(
     parent, child = proposed(space, params), {**params, "generation": 6, "mutation_6": 7}
     walked = proposed(space, child)
     assert len(n_mutations) == 5
-    monkeypatch.setattr(descent, "_STORE", descent._Store())
+    monkeypatch.setattr(descent, "_STORE", Store())
     space.recall(params, str(parent))
     assert proposed(space, child) == walked
     assert n_mutations[5:] == [7], "one mutation, not five"
@@ -74,7 +76,7 @@ def test_a_known_cell_is_walked_to_since_its_name_is_another(n_mutations: list[i
     known = next(params for params in points if proposed(space, params).name == "mut3")
     child = {**known, "generation": 3, "mutation_3": 1}
     walked, text = proposed(space, child), str(proposed(space, known))
-    descent._STORE._cells.clear()
+    descent._STORE.clear()
     space.recall(known, text)
     assert proposed(space, child) == walked
 
@@ -82,13 +84,13 @@ def test_a_known_cell_is_walked_to_since_its_name_is_another(n_mutations: list[i
 def test_the_store_forgets_what_was_not_asked_for_longest(
     monkeypatch: pytest.MonkeyPatch, n_mutations: list[int]
 ) -> None:
-    monkeypatch.setattr(descent, "KEPT", 3)
-    store, line = descent._Store(), object()
+    monkeypatch.setattr(nas.spaces.store, "KEPT", 3)
+    kept = Store[int]()
     for k in range(3):
-        store.keep(line, (k,), ZOO["gru"])
-    assert store.get(line, (0,)) is ZOO["gru"]
-    store.keep(line, (3,), ZOO["gru"])
-    assert [store.get(line, (k,)) is None for k in range(4)] == [False, True, False, False]
+        kept.keep(k, ZOO["gru"])
+    assert kept.get(0) is ZOO["gru"]
+    kept.keep(3, ZOO["gru"])
+    assert [kept.get(k) is None for k in range(4)] == [False, True, False, False]
 
 
 def test_a_parent_of_full_length_is_not_walked_again(n_mutations: list[int]) -> None:
@@ -109,7 +111,7 @@ def test_a_parent_of_full_length_is_not_walked_again(n_mutations: list[int]) -> 
                 user_attrs=attrs,
             )
         )
-    descent._STORE._cells.clear()
+    descent._STORE.clear()
     n_mutations.clear()
     past = Past(GRAPH, tuple(study.get_trials()))
     found: Proposal = past.mutant(past.trials[2], Random(0))

@@ -151,8 +151,8 @@ def test_wrong_field_is_an_error(tmp_path: Path, line: str, message: str) -> Non
 FILES = [
     (
         b"states: [merged]\n",
-        'the field "kind" is missing; it must be one of gates, graph, mixed, genotypes, recipes, '
-        "cells.",
+        'the field "kind" is missing; it must be one of gates, graph, bred, mixed, genotypes, '
+        "recipes, cells.",
     ),
     (b"kind: gate\n", 'no kind of space "gate". Did you mean "gates"?'),
     (b"- kind: gates\n", 'a space is written as lines "field: '),

@@ -156,6 +156,7 @@ def test_version_depends_on_every_field(tmp_path: Path) -> None:
         "max_matrices": "23",
         "change_states": "true",
         "max_states": "3",
+        "max_delay": "7",
         "max_draws": "1999",
     }
     versions = {edited(tmp_path, **{name: value}).version for name, value in changed.items()}

@@ -2,40 +2,23 @@
 
     mutant = mutate(zoo["gru"], seed=0)
     mutant.cell, mutant.operators
+    child = cross(zoo["gru"], zoo["rnn"], seed=0)
 
-`operators.py` has the mutations and says how to add one; `rules.py` says which are open and which
-results are accepted.
+`operators.py` has the mutations and says how to add one, `crossover.py` makes a child of two cells;
+`rules.py` says which are open and which results are accepted.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from random import Random
 
-from nas.cell.cell import Cell, renamed
-from nas.cell.mutation.draft import Draft, put_together, take_apart
+from nas.cell.cell import Cell
+from nas.cell.mutation.accept import Drawn, Mutant, NoMutant, first_accepted
+from nas.cell.mutation.crossover import cross
+from nas.cell.mutation.draft import Draft, take_apart
 from nas.cell.mutation.operators import MUTATIONS
-from nas.cell.mutation.rules import Mutations, broken_rule
-from nas.errors import CellError
+from nas.cell.mutation.rules import PAPER, Mutations
 
-__all__ = ["MUTATIONS", "Mutant", "Mutations", "NoMutant", "mutate", "random_walk"]
-
-PAPER = Mutations()
-"""The rules of Jozefowicz et al. 2015."""
-
-
-class NoMutant(CellError):
-    """No mutant of the cell is accepted."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A child, and how it came from its parent."""
-
-    cell: Cell
-    operators: tuple[str, ...]
-    """Names of the mutations, in the order in which they were made."""
-    n_draws: int
-    """Number of draws, of which only the last was accepted."""
+__all__ = ["MUTATIONS", "Mutant", "Mutations", "NoMutant", "cross", "mutate", "random_walk"]
 
 
 def mutate(
@@ -57,26 +40,14 @@ def mutate(
     parent = take_apart(cell)
     if not parent.interior():
         raise NoMutant(f"cell {cell.name} has no operation that could be mutated.")
-    reason = ""
-    for n_draws in range(1, rules.max_draws + 1):
+
+    def draw() -> Drawn | str:
         draft, operators = _mutated(parent, rng, rules)
-        if not rules.least <= len(operators) <= rules.most:
-            reason = reason or f"{len(operators)} mutations applied"
-            continue
-        try:
-            child = put_together(draft, "mutant", f"From {cell.name}: {', '.join(operators)}.")
-        except CellError as error:
-            reason = str(error)
-            continue
-        reason = broken_rule(child, rules, len(cell.states))
-        if not reason and child.key in (cell.key, *known):
-            reason = f"its key {child.key} is known"
-        if not reason:
-            return Mutant(renamed(child, f"mutant_{child.key[:6]}"), operators, n_draws)
-    raise NoMutant(
-        f"cell {cell.name}: none of {rules.max_draws} mutants was accepted, the last one because "
-        f"{reason}: open more operators, or raise the limits."
-    )
+        if rules.least <= len(operators) <= rules.most:
+            return draft, operators
+        return f"{len(operators)} mutations applied"
+
+    return first_accepted((cell,), draw, rules, known)
 
 
 def _mutated(draft: Draft, rng: Random, rules: Mutations) -> tuple[Draft, tuple[str, ...]]:

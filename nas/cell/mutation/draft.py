@@ -27,6 +27,11 @@ class Draft:
     """y, the new states, the new verticals."""
 
     @property
+    def input(self) -> int:
+        """The input x of this step."""
+        return next(i for i, n in self.nodes.items() if n.op == "input")
+
+    @property
     def states(self) -> list[int]:
         """The states of the previous step, in order."""
         return [i for i in sorted(self.nodes) if self.nodes[i].op == "state"]
@@ -88,6 +93,20 @@ class Draft:
         """A draft in which whatever read `old`, outputs included, reads `new`."""
         nodes = {i: n.moved({old: new}) for i, n in self.nodes.items()}
         return Draft.pruned(nodes, tuple(new if out == old else out for out in self.outputs))
+
+    def with_copy(
+        self, other: "Draft", root: int, place: dict[int, int], name: str = ""
+    ) -> "Draft":
+        """A draft with node `root` of another one, under this name, and all that it depends on.
+
+        `place` says which node of this draft stands for one of the other; new ones are added to it.
+        """
+        draft = self
+        for i in sorted(other.below([root])):
+            if i not in place:
+                copied = replace(other.nodes[i].moved(place), name=name if i == root else "")
+                draft, place[i] = draft.with_node(copied)
+        return draft
 
     @staticmethod
     def pruned(nodes: Mapping[int, Node], outputs: tuple[int, ...]) -> "Draft":

@@ -1,4 +1,4 @@
-"""The mutations: six of Jozefowicz, Zaremba & Sutskever 2015, section 3.2, and eight further ones.
+"""The mutations: six of Jozefowicz, Zaremba & Sutskever 2015, section 3.2, and ten further ones.
 
 Each takes a draft and the number of its current node and gives another draft, or None where it does
 not apply. What reads the current node, outputs of the cell included, reads what takes its place. To
@@ -10,6 +10,7 @@ from dataclasses import replace
 from random import Random
 
 from nas.cell.graph import Node, make_node, node
+from nas.cell.mutation.delays import delayed, source_of, without_state
 from nas.cell.mutation.draft import NUMBERS, Draft, pick, take_apart
 from nas.cell.mutation.rules import Mutations, activation, spec_of
 from nas.cell.ops import GATES, OPS
@@ -122,17 +123,10 @@ def swap_gate(draft: Draft, current: int, rng: Random, rules: Mutations) -> Draf
     gate = pick((i for i in known.interior() if known.nodes[i].op in GATES), rng)
     if gate is None or any(known.nodes[i].op == "vertical" for i in known.below([gate])):
         return None
-    [x] = (i for i, n in draft.nodes.items() if n.op == "input")
     states = draft.states
     place = {state: states[min(k, len(states) - 1)] for k, state in enumerate(known.states)}
-    for i in sorted(known.below([gate])):
-        n = known.nodes[i]
-        if n.op == "input":
-            place[i] = x
-        elif n.op != "state":
-            args = tuple(place[arg] for arg in n.args)
-            name = draft.nodes[current].name if i == gate else ""
-            draft, place[i] = draft.with_node(replace(n, args=args, name=name))
+    place[known.input] = draft.input
+    draft = draft.with_copy(known, gate, place, draft.nodes[current].name)
     return draft.redirected(current, place[gate])
 
 
@@ -178,10 +172,7 @@ def merge_states(draft: Draft, current: int, rng: Random, rules: Mutations) -> D
     if gone is None or len(states) < 2:
         return None
     kept = rng.choice([k for k in range(len(states)) if k != gone])
-    draft = draft.redirected(states[gone], states[kept])
-    nodes = {i: n for i, n in draft.nodes.items() if i != states[gone]}
-    outputs = (*draft.outputs[: 1 + gone], *draft.outputs[2 + gone :])
-    return Draft.pruned(nodes, outputs)
+    return without_state(draft.redirected(states[gone], states[kept]), gone)
 
 
 def split_state(draft: Draft, current: int, rng: Random, rules: Mutations) -> Draft | None:
@@ -198,6 +189,43 @@ def split_state(draft: Draft, current: int, rng: Random, rules: Mutations) -> Dr
         nodes[i] = nodes[i].with_arg(k, new)
     end = 1 + len(states)
     return Draft.pruned(nodes, (*draft.outputs[:end], current, *draft.outputs[end:]))
+
+
+# --- beyond the paper: longer memory, products of matrices ---
+
+
+def delay_state(draft: Draft, current: int, rng: Random, rules: Mutations) -> Draft | None:
+    """The current node reads one of its states as it was 2 to `max_delay` steps ago.
+
+    Further states hold the past (`delays.py`); a state that is read with a delay may also be read
+    with none. After EXAMM (Desell, ElSaid & Ororbia 2020, "An Empirical Exploration of Deep
+    Recurrent Connections and Memory Cells Using Neuro-Evolution").
+    """
+    old = draft.nodes[current]
+    place = pick((k for k, arg in enumerate(old.args) if arg in draft.states), rng)
+    if place is None:
+        return None
+    source, lag = source_of(draft, old.args[place])
+    lags = [other for other in range(1, rules.max_delay + 1) if other != lag]
+    draft, state = delayed(draft, source, rng.choice(lags))
+    return draft.changed(current, old.with_arg(place, state))
+
+
+def bilinear(draft: Draft, current: int, rng: Random, rules: Mutations) -> Draft | None:
+    """The argument a of a matrix or an activation becomes a + linear(p) * linear(q).
+
+    p is x or a node that the current one depends on, q a state or such a node: the product of the
+    multiplicative RNN, Sutskever, Martens & Hinton 2011, in which p is x and q is h.
+    """
+    if spec_of(draft.nodes[current]) is None:
+        return None
+    ancestors = draft.ancestors(current)
+    p = rng.choice(sorted({draft.input, *ancestors}))
+    q = rng.choice(sorted({*draft.states, *ancestors}))
+    draft, left = draft.with_node(node("linear", p))
+    draft, right = draft.with_node(node("linear", q))
+    draft, product = draft.with_node(node("mul", left, right))
+    return _insert(draft, current, rng, lambda arg: node("add", arg, product))
 
 
 Operator = Callable[[Draft, int, Random, Mutations], Draft | None]
@@ -218,4 +246,6 @@ MUTATIONS: dict[str, Operator] = {
     "insert_complement": insert_complement,
     "merge_states": merge_states,
     "split_state": split_state,
+    "delay_state": delay_state,
+    "bilinear": bilinear,
 }

@@ -11,13 +11,14 @@ is idle is decided by the algebra of `nas/cell/canon.py`, in which c - c reads n
 All matrices are square: most mutants join x elementwise with hidden values, so x needs their width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from nas.cell.canon import meanings
 from nas.cell.cell import Cell
 from nas.cell.count import check_sizes, width_unit
 from nas.cell.graph import Node, node, reachable
+from nas.cell.mutation.delays import lags, n_computed
 from nas.cell.mutation.draft import n_matrices, n_operations
 from nas.cell.ops import ACTIVATIONS, OPS
 from nas.errors import CellError, UserError, check_fields, unknown
@@ -33,6 +34,11 @@ PAPER_OPERATORS = (
 PAPER_ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear 0", "linear 1", "linear 0.9", "linear 1.1")
 STATE_OPERATORS = ("merge_states", "split_state")
 """Operators that change the number of states."""
+CROSSOVERS = {"subgraph": 6, "combine": 4, "blend": 2}
+"""The crossovers of `nas/cell/mutation/crossover.py`, with their odds among those that are open."""
+ADDED = {"added": True}
+"""The metadata of fields that the first studies did not have: at their default, no digest has
+them."""
 ORDERED = (
     ("least", "most"),
     ("min_operations", "max_operations"),
@@ -77,6 +83,11 @@ class Mutations:
     """Cells whose gates the operator swap_gate may take."""
     max_draws: Annotated[int, "at least 1"] = 2000
     """Draws after which a cell counts as having no acceptable mutant."""
+    max_delay: Annotated[int, "at least 2"] = field(default=8, metadata=ADDED)
+    """Where the operator delay_state is open: how many steps ago a state may be read, at most. The
+    states that hold the past are then counted in no other limit."""
+    crossovers: tuple[str, ...] = field(default=("subgraph", "combine"), metadata=ADDED)
+    """Names of CROSSOVERS by which two cells may have a child; blend brings in a gate."""
 
     def check(self, operators: tuple[str, ...]) -> "Mutations":
         """Return the rules if every field is sound; `operators` are the names in MUTATIONS.
@@ -89,6 +100,9 @@ class Mutations:
             for choice in self._choices(name):
                 if choice not in allowed:
                     raise UserError(unknown(name.removesuffix("s"), choice, allowed))
+        for choice in self.crossovers:
+            if choice not in CROSSOVERS:
+                raise UserError(unknown("crossover", choice, CROSSOVERS))
         for spec in self._choices("activations"):
             activation(spec, 0)
         check_fields(self)
@@ -104,6 +118,23 @@ class Mutations:
         if "insert_constant" in self.operators and not self.constants:
             raise UserError("the operator insert_constant needs constants, got none.")
         return self
+
+    def described(self) -> dict[str, object]:
+        """The fields for a digest, cells as text; without added ones that have their default."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        for f in fields(self):
+            if f.metadata.get("added") and plain[f.name] == f.default:
+                del plain[f.name]
+        return {**plain, "library": [str(cell) for cell in self.library]}
+
+    @property
+    def opens_delays(self) -> bool:
+        """Whether states that hold the past of another one are counted apart."""
+        return "delay_state" in self.operators
+
+    def counted_states(self, cell: Cell) -> int:
+        """The number of states of a cell as the limits count them."""
+        return n_computed(cell) if self.opens_delays else len(cell.states)
 
     def _choices(self, name: str) -> tuple[str, ...]:
         choices: tuple[str, ...] = getattr(self, name)
@@ -138,12 +169,17 @@ def spec_of(n: Node) -> str | None:
 
 
 def broken_rule(cell: Cell, rules: Mutations, n_states: int | None = None) -> str:
-    """The rule that keeps a verified cell out, or an empty string; `n_states` are the parent's."""
-    count = len(cell.states)
+    """The rule that keeps a verified cell out, or an empty string.
+
+    `n_states` are the parent's, as `rules.counted_states` counts them.
+    """
+    count = rules.counted_states(cell)
     if n_states is not None and not rules.change_states and count != n_states:
         return f"it has {count} states, its parent {n_states}"
     if rules.change_states and count > rules.max_states:
         return f"it has {count} states, above max_states = {rules.max_states}"
+    if rules.opens_delays and (lag := max(lags(cell))) > rules.max_delay:
+        return f"it reads a state of {lag} steps ago, above max_delay = {rules.max_delay}"
     for name, number in (("operations", n_operations(cell)), ("matrices", n_matrices(cell))):
         least, most = getattr(rules, f"min_{name}"), getattr(rules, f"max_{name}")
         if number < least:
@@ -192,3 +228,7 @@ def _stuck(cell: Cell) -> set[int]:
             break
         known = kept
     return set(known)
+
+
+PAPER = Mutations()
+"""The rules of Jozefowicz et al. 2015."""
