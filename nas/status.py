@@ -16,7 +16,7 @@ from nas.study.config import protocol_of
 from nas.study.leaderboard import BASELINES, leaderboard, winner
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.study.parse import parse
-from nas.study.rejections import Reason, describe, reasons, set_aside
+from nas.study.rejections import Reason, describe, reasons, set_aside, standings
 from nas.study.visit import n_runs
 from nas.zoo import ZOO
 
@@ -90,22 +90,13 @@ def lines(opened: OpenedStudy) -> Iterator[str]:
         f"candidates: {len(drawn):,}{of} asked, {finished:,} judged, "
         f"{len(drawn) - finished:,} {waiting}; {len(visits) - len(drawn)} given cells"
     )
-    yield from _stages(drawn)
+    yield f"stages: {standings(drawn)}"
     yield from _reasons(opened, drawn)
     yield from set_aside(drawn)
     yield from _best(opened, visits)
     yield from _cost(opened, visits)
     yield from _shortcuts(opened, visits)
     yield from _how_to_go_on(opened, complete=complete)
-
-
-def _stages(drawn: "Sequence[Visit]") -> Iterator[str]:
-    judgements = [v.judgement for v in drawn if v.judgement]
-    aside = sum(bool(judgement.set_aside) for judgement in judgements)
-    stages = Counter(judgement.stage for judgement in judgements if not judgement.set_aside)
-    scored = stages.pop("scored", 0)
-    rejected = "".join(f", {count:,} rejected at {stage}" for stage, count in stages.most_common())
-    yield f"stages: {scored:,} scored{rejected}" + (f", {aside:,} set aside" if aside else "")
 
 
 def _reasons(opened: OpenedStudy, drawn: "Sequence[Visit]") -> Iterator[str]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from nas.errors import UserError, check_fields
+from nas.protocol.judgement import Score
+from nas.protocol.rungs import LadderConfig
 from nas.protocol.statistic import Of, Over, Statistic
 from nas.tasks.fields import ADDED
 
@@ -27,11 +29,15 @@ class ProtocolConfig:
     halving: int = field(default=0, metadata=ADDED)
     """Successive halving: at 1/halving of the epochs, and at its powers, only the best 1/halving of
     an evaluation's settings go on; 0: all are trained to their end."""
-    kind: Literal["staged", "flat", "replay"] = field(default="staged", metadata=ADDED)
+    kind: Literal["staged", "flat", "ladder", "replay"] = field(default="staged", metadata=ADDED)
     """staged: task after task, rejected at the first that it does not pass; flat: every cell is
-    trained on all tasks with the same settings, nothing is rejected; replay: nothing is trained,
-    the sampler is compared with random draws on the recorded study in `table`. --protocol sets
-    it."""
+    trained on all tasks with the same settings, nothing is rejected; ladder: every cell is
+    trained on a small budget, and the best on larger ones (protocol.ladder); replay: nothing is
+    trained, the sampler is compared with random draws on the recorded study in `table`. --protocol
+    sets it."""
+    score: Score = field(default="smallest", metadata=ADDED)
+    """smallest: a cell's score is its worst ratio to the GRU over the tasks, as in the paper;
+    geometric: the geometric mean of its ratios."""
     draws: Literal["shared", "inherited"] = field(default="shared", metadata=ADDED)
     """shared: every cell is tried on the same settings; inherited: on settings of its parent, of
     GRU and LSTM, and random ones, in the shares of Jozefowicz et al. 2015, section 3.3."""
@@ -47,11 +53,11 @@ class ProtocolConfig:
     audit: Annotated[float, "in [0, 1]"] = field(default=0.1, metadata=ADDED)
     """Share of candidates for which neither veto nor first look counts, so that both can be
     distrusted: `python -m nas.status` compares what they say with the end of training."""
-
     repeat: Annotated[float, "in [0, 1]"] = field(default=0.0, metadata=ADDED)
     """Share of candidates that are measured a second time, with fresh seeds, once they have a
     score, and all given cells with them if it is not 0: from these pairs the search says how well
     its score ranks. If `audit` is as large, they are the audited ones."""
+    ladder: LadderConfig = field(default_factory=LadderConfig, metadata=ADDED)
     over: Over = field(default="best", metadata=ADDED)
     """Over the settings that a cell is tried on, its best or its mean counts. The mean repeats
     better from one seed to the next; it needs settings that are shared."""
@@ -82,7 +88,21 @@ class ProtocolConfig:
                 "protocol.over mean compares cells on the same settings, so protocol.draws must be "
                 "shared, got inherited: give --protocol.over best or --protocol.draws shared."
             )
+        self.ladder.check()
+        self._check_ladder()
         self._check_reference()
+
+    def _check_ladder(self) -> None:
+        """Refuse what the rungs of a ladder say themselves, or do not know."""
+        if self.kind != "ladder":
+            return
+        fixed = (("fidelity", 1.0), ("halving", 0), ("first_look", 0.0), ("draws", "shared"))
+        for name, value in fixed:
+            if getattr(self, name) != value:
+                raise UserError(
+                    f"protocol.{name} must be {value} on a ladder, whose budgets are in "
+                    f"protocol.ladder, got {getattr(self, name)}."
+                )
 
     def _check_reference(self) -> None:
         """GRU's tuning must not be less than that of the cells that are compared with it."""

@@ -1,11 +1,30 @@
 """The judgement of a cell, and the reference that candidates are judged by."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from nas.protocol.evaluation import Outcome
 from nas.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The result of a cell at one rung of a ladder."""
+
+    rung: int
+    """0 is the lowest."""
+    values: dict[str, float]
+    """The number by which cells are compared on each task; a task on which every run failed has
+    none."""
+    ratios: dict[str, float]
+    """Relative to the GRU's at the same rung, above 1 is better."""
+
+    @property
+    def mean(self) -> float:
+        """The geometric mean of the ratios."""
+        return geometric_mean(self.ratios)
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,19 @@ class Judgement:
     one: that of blind guessing where no run gave one. The sampler is not told."""
     repeated_ratios: dict[str, float] = field(default_factory=dict)
     """Its ratios to what `ratios` are relative to."""
+    rungs: tuple[Rung, ...] = ()
+    """On a ladder: the result at the rung of the visit, for a given cell at all rungs."""
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Judgement":
+        """Return the judgement that `to_json` stored."""
+        rungs = tuple(Rung(**rung) for rung in data.get("rungs", ()))
+        return Judgement(**{**data, "rungs": rungs})
+
+    @property
+    def waits(self) -> bool:
+        """Whether the cell stands at a rung of a ladder from which it may go on."""
+        return bool(self.rungs) and self.score is None
 
     def on(self, task: str) -> float | None:
         """Return the number on a task that its ratio is of; None if there is none."""
@@ -45,19 +77,29 @@ class Judgement:
     def to_json(self) -> dict[str, Any]:
         """Return the judgement as it is stored, without unused fields of later studies."""
         plain = asdict(self)
-        for name in ("looks", "cut", "set_aside", "compared", "repeated", "repeated_ratios"):
+        unused = ("looks", "cut", "set_aside", "compared", "repeated", "repeated_ratios", "rungs")
+        for name in unused:
             if not plain[name]:
                 del plain[name]
         return plain
 
 
-def score_of(ratios: Mapping[str, float]) -> float:
-    """The score of a cell with these ratios to the GRU, by task: the smallest of them.
+Score = Literal["smallest", "geometric"]
 
-    It is that of Jozefowicz et al. 2015, section 3.1. Judgements keep the score that they were
-    given, so another formula is another `definition` of a study (`nas/study/config.py`).
+
+def score_of(ratios: Mapping[str, float], score: Score = "smallest") -> float:
+    """The score of a cell with these ratios to the GRU, by task: the smallest of them, or their
+    geometric mean.
+
+    The smallest is that of Jozefowicz et al. 2015, section 3.1. Judgements keep the score that they
+    were given, so another formula is another `definition` of a study (`nas/study/config.py`).
     """
-    return min(ratios.values())
+    return min(ratios.values()) if score == "smallest" else geometric_mean(ratios)
+
+
+def geometric_mean(ratios: Mapping[str, float]) -> float:
+    """The geometric mean of ratios, 0 if one of them is 0."""
+    return statistics.geometric_mean(ratios.values()) if min(ratios.values()) > 0 else 0.0
 
 
 def set_aside(task: Task, outcomes: Sequence[Outcome]) -> Judgement | None:
@@ -83,6 +125,8 @@ class Reference:
     """The metrics at the first look."""
     compared: Mapping[str, float] = field(default_factory=dict)
     """`Judgement.compared` of the reference."""
+    rungs: Sequence[Mapping[str, float]] = ()
+    """On a ladder: the number that is compared, by task, at each rung."""
 
     def on(self, task: str) -> float:
         """Return the number on a task that ratios are relative to."""
@@ -93,7 +137,9 @@ class Reference:
         """Return the reference of a judgement; None if a task has no metric."""
         known = {name: value for name, value in judgement.best.items() if value is not None}
         complete = len(known) == len(judgement.best)
-        return Reference(known, judgement.looks, judgement.compared) if complete else None
+        rungs = tuple(rung.values for rung in judgement.rungs)
+        about = (known, judgement.looks, judgement.compared, rungs)
+        return Reference(*about) if complete else None
 
 
 def best_outcome(task: Task, outcomes: Sequence[Outcome]) -> Outcome | None:

@@ -49,6 +49,11 @@ class Asking:
     seed: int
 
     @property
+    def all_tasks(self) -> tuple[Task, ...]:
+        """Return all tasks that cells are trained on, with their parameter budgets."""
+        return self.tasks if self.filter is None else (self.filter, *self.tasks)
+
+    @property
     def n_turns(self) -> int:
         """Return how often a cell can be visited until no task has fresh settings."""
         count = self.config.n_settings
@@ -59,10 +64,10 @@ class Asking:
         """The number of settings a task for the reference and other given cells."""
         return self.config.reference_settings or self.config.n_settings
 
-    def n_tried(self, turn: int) -> int:
-        """Return the most settings a task that a candidate has been tried on after a visit."""
+    def tried(self, turn: int) -> str:
+        """Return what a candidate has had after a visit, such as "20 settings a task, 1 seed"."""
         most = max(len(self.grid.points(task.n_params)) for task in self.tasks)
-        return min((turn + 1) * self.config.n_settings, most)
+        return spent(min((turn + 1) * self.config.n_settings, most), 1)
 
     def settings_of(self, task: Task | None, turn: int = 0) -> tuple[Settings, ...]:
         """Draw the settings that candidates share at a visit, for a task or (None) the filter."""
@@ -156,3 +161,9 @@ class Asking:
         chunks = [settings[i : i + size] for i in range(0, len(settings), size)]
         about = (self.seed, config.fidelity, config.halving, bar, veto)
         return tuple(Evaluation(cell, key, task, chunk, *about) for chunk in chunks)
+
+
+def spent(n_settings: int, n_seeds: int) -> str:
+    """Return the words for so many settings a task and seeds."""
+    settings = f"{n_settings} setting{'s' if n_settings > 1 else ''} a task"
+    return f"{settings}, {n_seeds} seed{'s' if n_seeds > 1 else ''}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from nas.errors import SearchError
 from nas.protocol.evaluation import Bar, Evaluation, Outcome
-from nas.protocol.judgement import Judgement, Reference, best_value, score_of, value_at
+from nas.protocol.judgement import Judgement, Reference, Score, best_value, score_of, value_at
 from nas.protocol.repeating import again
 from nas.protocol.requests import REFERENCE, Asking, Candidate
 from nas.protocol.statistic import of_run, planned_epochs, value_of
@@ -42,8 +42,8 @@ class _Results:
     repeated: dict[str, float] = field(default_factory=dict)
     repeated_ratios: dict[str, float] = field(default_factory=dict)
 
-    def accepted(self) -> Judgement:
-        score = score_of(self.ratios)
+    def accepted(self, kind: Score) -> Judgement:
+        score = score_of(self.ratios, kind)
         about = (self.best, self.ratios, score, score, self.looks)
         return Judgement(
             "scored",
@@ -149,7 +149,7 @@ class Staged(Asking):
         `own` are its evaluations on each task.
         """
         if not repeats:
-            return results.accepted()
+            return results.accepted(self.config.score)
         parts = [[again(evaluation) for evaluation in of_task] for of_task in own]
         answers = yield from outcomes_of(parts)
         for task, outcomes in zip(self.tasks, answers, strict=True):
@@ -158,7 +158,7 @@ class Staged(Asking):
             results.repeated[task.name] = second = self._lowest(task) if value is None else value
             unit = results.units[task.name]
             results.repeated_ratios[task.name] = self.config.statistic.ratio(task, second, unit)
-        return results.accepted()
+        return results.accepted(self.config.score)
 
     def _lowest(self, task: Task) -> float:
         """Return the statistic of a cell that guesses blindly."""

@@ -275,6 +275,11 @@ def _standing(judgement: Judgement, results: Sequence[_OnTask], *, is_reference:
     ratios = judgement.ratios
     if is_reference:
         return "**The reference**: ratios and scores are relative to this cell."
+    if judgement.waits:
+        return (
+            f"**At {judgement.stage}**: {judgement.rungs[-1].mean:.3f} of the GRU there, the "
+            "geometric mean of its ratios over the tasks."
+        )
     if judgement.score is None:
         last = next(result for result in results if result.task.name == judgement.stage)
         metric = last.task.metric.name
@@ -289,10 +294,11 @@ def _standing(judgement: Judgement, results: Sequence[_OnTask], *, is_reference:
         for where, names in (("ahead of it", ahead), ("behind it", behind))
         if names
     ]
-    return (
-        f"**Score {judgement.score:.3f}**, its smallest ratio to the GRU, on {worst}: "
-        f"{'; '.join(stands) or 'equal to it'}."
-    )
+    is_smallest = judgement.score == ratios[worst]
+    what = f"its smallest ratio to the GRU, on {worst}"
+    if not is_smallest:
+        what = f"the geometric mean of its ratios to the GRU, of which {worst} is the smallest"
+    return f"**Score {judgement.score:.3f}**, {what}: {'; '.join(stands) or 'equal to it'}."
 
 
 def _files(visit: Visit) -> dict[str, str | bytes]:

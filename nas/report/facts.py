@@ -110,10 +110,10 @@ class Facts:
         return winner(self.rows)
 
     @property
-    def n_settings(self) -> int:
-        """Settings that the best cell was tried on, a task."""
+    def tried(self) -> str:
+        """What the best cell was tried on, such as "2 settings a task, 1 seed"."""
         best = self.winner
-        return self.protocol.n_tried(best.visit.turn if best else 0)
+        return self.protocol.tried(best.visit.turn if best else 0)
 
     @property
     def comparison(self) -> str:

@@ -180,7 +180,7 @@ def _leaderboard_csv(rows: Sequence[Row], tasks: Sequence[str]) -> str:
 
 def _note(facts: Facts, tasks: Sequence[str]) -> str:
     lines = [
-        verdict(facts.rows, facts.n_settings, facts.resolutions),
+        verdict(facts.rows, facts.tried, facts.resolutions),
         "",
         f"| | cell | kind | score | {' | '.join(tasks)} | parameters |",
         f"| {' | '.join(['---'] * (5 + len(tasks)))} |",

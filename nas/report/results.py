@@ -40,7 +40,7 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     ]
     if facts.seen.running:
         items.insert(0, "the search is running: this is what was there when the report was made")
-    standing = Text(verdict(facts.rows, facts.n_settings, facts.resolutions))
+    standing = Text(verdict(facts.rows, facts.tried, facts.resolutions))
     told = [Text(f"Of the winner: {one.sentences}") for one in _measured(facts)]
     parts: list[Part] = [standing, *_too_little(facts), *told, Text(NO_CLAIM), Items(items)]
     return Section("Where it stands", parts)

@@ -13,13 +13,13 @@ from nas.report import recording as report_recording
 from nas.report.facts import facts_of
 from nas.report.write import files_in, report
 from nas.session.few_examples import resolutions
-from nas.session.progress import counts, funnel, table_of
+from nas.session.progress import counts, table_of
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner
 from nas.study.config import SearchConfig
 from nas.study.leaderboard import Row, leaderboard, verdict, winner
 from nas.study.location import OpenedStudy
-from nas.study.rejections import set_aside
+from nas.study.rejections import set_aside, standings
 from nas.study.visit import n_runs
 from nas.tasks.base import Task
 from nas.tasks.levels import below, levels_of
@@ -117,9 +117,9 @@ def _lines(session: Session[SearchConfig], rows: Sequence[Row], used_up: str) ->
     """What a search found, and what ended it."""
     study, plan, best = session.study, session.plan, winner(rows)
     drawn = [visit for visit in study.finished() if visit.kind == "drawn"]
-    yield f"{counts(drawn)}: {funnel(drawn)}."
-    n_tried = plan.protocol.n_tried(best.visit.turn if best else 0)
-    yield verdict(rows, n_tried, resolutions(plan.protocol))
+    yield f"{counts(drawn)}: {standings(drawn)}."
+    tried = plan.protocol.tried(best.visit.turn if best else 0)
+    yield verdict(rows, tried, resolutions(plan.protocol))
     for task in plan.protocol.tasks:
         yield levels(task, rows, plan.config.seed)
         if warning := below(task, _reached(task, rows), levels_of(task, plan.config.seed)):

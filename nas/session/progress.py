@@ -1,7 +1,6 @@
 """The progress of a search: a live panel on a terminal, plain lines elsewhere."""
 
 import time
-from collections import Counter
 from contextlib import suppress
 
 from rich.box import SIMPLE_HEAD
@@ -12,7 +11,7 @@ from rich.table import Table
 from nas.protocol.evaluation import Evaluation, Result
 from nas.session.coordinator import Coordinator, Observer
 from nas.study.leaderboard import ALL_FINE, Resolutions, Row, ranks, shown_ratio
-from nas.study.rejections import describe
+from nas.study.rejections import describe, standings
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
 from nas.study.visit import Visit
@@ -97,7 +96,7 @@ class Progress(Observer):
                 table.add_row("training" if number == 0 else "", what)
         drawn = [v for v in study.visits if v and v.kind == "drawn"]
         if drawn:
-            table.add_row("candidates", f"{counts(drawn)}; {funnel(finished)}")
+            table.add_row("candidates", f"{counts(drawn)}; {standings(drawn)}")
         # Of the candidates, once there are any: the reference scores 1 from the start.
         scored = [v for v in finished if v.judgement and v.judgement.score is not None]
         scored = [v for v in scored if v.kind == "drawn"] or scored
@@ -167,21 +166,11 @@ def counts(drawn: list[Visit]) -> str:
     unique = len({visit.key for visit in drawn})
     text = f"{len(drawn)} candidates, {unique} different"
     if again := sum(visit.turn > 0 for visit in drawn):
-        text += f", {again} re-evaluated"
+        is_ladder = any(visit.judgement and visit.judgement.rungs for visit in drawn)
+        text += f", {again} {'promoted' if is_ladder else 're-evaluated'}"
     n_draws = sum(visit.n_draws for visit in drawn)
     known = n_draws - unique - again
     return text + (f" ({n_draws} drawn, {known} known before)" if known else "")
-
-
-def funnel(finished: list[Visit]) -> str:
-    """How many candidates were scored, and where the others were rejected."""
-    first = (v for v in finished if v.kind == "drawn" and not v.turn)
-    judgements = [v.judgement for v in first if v.judgement]
-    aside = sum(bool(judgement.set_aside) for judgement in judgements)
-    stages = Counter(judgement.stage for judgement in judgements if not judgement.set_aside)
-    scored = stages.pop("scored", 0)
-    rejected = "".join(f", {count} rejected at {stage}" for stage, count in stages.items())
-    return f"{scored} scored{rejected}" + (f", {aside} set aside" if aside else "")
 
 
 def table_of(
@@ -191,9 +180,11 @@ def table_of(
     title = "Leaderboard: ratios to the GRU, above 1 is better"
     if any("(" in shown_ratio(row, task, resolutions) for row in rows for task in tasks):
         title += "; brackets: apart by so many of the validation examples; =: tied ranks"
+    waits = any(row.visit.judgement and row.visit.judgement.waits for row in rows)
+    ended = "stands at" if waits else "rejected at"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "cell", "score", *tasks, "params", "s", "rejected at"):
-        table.add_column(name, justify="left" if name in ("cell", "rejected at") else "right")
+    for name in ("", "cell", "score", *tasks, "params", "s", ended):
+        table.add_column(name, justify="left" if name in ("cell", ended) else "right")
     for place, (rank, row) in enumerate(zip(ranks(rows, resolutions), rows, strict=True)):
         if place >= most and row.kind == "candidate":
             continue

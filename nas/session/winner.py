@@ -154,8 +154,8 @@ def _readme(
     loads_each = "\n".join(f'model = nas.load("{folder}", task="{task}")' for task in trained)
     return f"""# {row.name}
 
-The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, the smallest ratio
-to the GRU's best over the tasks (above 1 is better), at {row.n_params:,} parameters.
+The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, of its ratios
+to the GRU over the tasks (above 1 is better), at {row.n_params:,} parameters.
 
 | task | ratio to the GRU |
 | --- | --- |

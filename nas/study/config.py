@@ -5,12 +5,13 @@ commands share the fields of `StudyConfig`.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from nas.errors import UserError, check_fields, refuse_credentials
 from nas.protocol.config import ProtocolConfig
+from nas.protocol.ladder import Ladder
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
 from nas.resources import UNPACKED
@@ -169,6 +170,10 @@ class SearchConfig(StudyConfig):
 def protocol_of(config: SearchConfig) -> Staged:
     """The protocol that judges the candidates of a search."""
     tasks = tuple(config.tasks.task(name) for name in config.tasks.use)
+    if config.protocol.kind == "ladder":
+        top = config.protocol.ladder.n_params[-1]
+        budgeted = tuple(replace(task, n_params=(top,)) for task in tasks)
+        return Ladder(None, budgeted, config.protocol, config.settings, config.seed)
     memorization = config.tasks.memorization if config.protocol.filters else None
     return Staged(memorization, tasks, config.protocol, config.settings, config.seed)
 

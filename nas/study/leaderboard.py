@@ -145,26 +145,30 @@ def ranks(rows: Sequence[Row], resolutions: Resolutions = ALL_FINE) -> list[str]
     return [f"{first + 1}{'=' if counts[first] > 1 else ''}" for first in firsts]
 
 
-def verdict(rows: Sequence[Row], n_settings: int, resolutions: Resolutions = ALL_FINE) -> str:
+def verdict(rows: Sequence[Row], tried: str, resolutions: Resolutions = ALL_FINE) -> str:
     """A sentence on whether anything beat the GRU on this budget, and further ones on its limits.
 
-    `resolutions` are those of the tasks: with them, ties and differences of few examples are told.
+    `tried` says what was spent on a cell, such as "2 settings a task, 1 seed"; `resolutions` are
+    those of the tasks: with them, ties and differences of few examples are told.
     """
     best = winner(rows)
-    budget = f"on this budget ({n_settings} setting{'s' if n_settings > 1 else ''} a task, 1 seed)"
+    budget = f"on this budget ({tried})"
     if best is None:
         return f"No candidate was scored, so none beat the GRU {budget}."
     assert best.score is not None
-    # Ratios above 1 on all tasks are needed to be ahead: the closest decides, which is the score.
+    # Ratios above 1 on all tasks are needed to be ahead: the closest decides, which is the score
+    # unless that is a geometric mean.
+    is_smallest = best.score == min(best.ratios.values())
+    what = "its worst ratio over the tasks" if is_smallest else "the geometric mean of its ratios"
     closest = min(best.ratios, key=lambda task: best.ratios[task])
     few = _few(best, closest, resolutions)
     apart = f"by {few} on {closest}, where fewer than {ENOUGH} are no evidence"
     if few == "tie":
         first = f"No candidate beat the GRU {budget}: the best, {best.name}, ties with it, score "
     elif best.score > 1 and few:
-        first = f"{best.name} is ahead of the GRU {budget}, {apart}: its worst ratio is "
+        first = f"{best.name} is ahead of the GRU {budget}, {apart}: {what} is "
     elif best.score > 1:
-        first = f"{best.name} beat the GRU {budget}: its worst ratio over the tasks is "
+        first = f"{best.name} beat the GRU {budget}: {what} is "
     else:
         behind = f" is behind {apart}, and" if few else ""
         first = f"No candidate beat the GRU {budget}: the best, {best.name},{behind} scores "

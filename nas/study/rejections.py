@@ -25,17 +25,42 @@ def describe(visit: "Visit") -> str:
     judgement = visit.judgement
     assert judgement is not None
     ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
-    name = f"{visit.name} on fresh settings" if visit.turn else visit.name
+    is_again = visit.turn > 0 and not judgement.rungs
+    name = f"{visit.name} on fresh settings" if is_again else visit.name
     if judgement.set_aside:
         return f"{name}: set aside at {judgement.stage} ({judgement.set_aside})"
     if judgement.score is not None:
         return f"{name}: score {judgement.score:.3f} ({ratios})"
+    if judgement.waits:
+        return f"{name}: {judgement.stage}, {judgement.rungs[-1].mean:.3f} of the GRU ({ratios})"
     if judgement.stage in judgement.ratios:
         where = "a first look at " if judgement.cut else ""
         return f"{name}: rejected at {where}{judgement.stage} ({ratios})"
     value = judgement.best.get(judgement.stage)
     got = "no finite metric" if value is None else f"{value:.3f}"
     return f"{name}: rejected at {judgement.stage} ({got})"
+
+
+def standings(visits: "Sequence[Visit]") -> str:
+    """How many candidates were scored, and where the others were rejected, at their first visits;
+    on a ladder, how many stand at which rung by now."""
+    drawn = [visit for visit in visits if visit.kind == "drawn" and visit.judgement]
+    is_ladder = any(visit.judgement and visit.judgement.rungs for visit in drawn)
+    now = {visit.key: visit for visit in drawn}.values()
+    counted = now if is_ladder else [visit for visit in drawn if not visit.turn]
+    judgements = [visit.judgement for visit in counted if visit.judgement]
+    kept = [judgement for judgement in judgements if not judgement.set_aside]
+    scored = sum(judgement.stage == "scored" for judgement in kept)
+    waiting = Counter(judgement.stage for judgement in kept if judgement.waits)
+    rejected = Counter(
+        judgement.stage for judgement in kept if judgement.score is None and not judgement.waits
+    )
+    parts = [f"{scored:,} scored"]
+    parts += [f"{waiting[stage]:,} at {stage}" for stage in sorted(waiting, reverse=True)]
+    parts += [f"{count:,} rejected at {stage}" for stage, count in rejected.items()]
+    if aside := len(judgements) - len(kept):
+        parts.append(f"{aside:,} set aside")
+    return ", ".join(parts)
 
 
 def shortened(text: str) -> str:
@@ -77,7 +102,8 @@ def reasons(drawn: "Sequence[Visit]") -> list[Reason]:
     a run failed; worst first, and of equals the most frequent."""
     found: dict[tuple[int, str], list[Visit]] = defaultdict(list)
     for visit in drawn:
-        if visit.judgement is not None and visit.judgement.score is None:
+        judgement = visit.judgement
+        if judgement is not None and judgement.score is None and not judgement.waits:
             found[_reason(visit)].append(visit)
     order = sorted(found, key=lambda key: (key[0], -len(found[key]), key))
     return [

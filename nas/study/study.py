@@ -199,7 +199,7 @@ def _visit(
         key=attrs["key"],
         params=dict(trial.params),
         evaluated=evaluated,
-        judgement=Judgement(**attrs["judgement"]) if "judgement" in attrs else None,
+        judgement=Judgement.from_json(attrs["judgement"]) if "judgement" in attrs else None,
         told=trial.state == TrialState.COMPLETE,
         beside=beside,
         turn=attrs.get("turn", 0),

@@ -14,6 +14,11 @@ def described(data: Any) -> dict[str, Any]:
     """
     plain = dataclasses.asdict(data)
     for field in dataclasses.fields(data):
-        if field.metadata.get("added") and getattr(data, field.name) == field.default:
+        if field.metadata.get("added") and getattr(data, field.name) == _default(field):
             del plain[field.name]
     return plain
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    make = field.default_factory
+    return field.default if make is dataclasses.MISSING else make()

@@ -9,9 +9,8 @@ from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import set_aside
 from nas.samplers.registry import NAMES
 from nas.session.coordinator import Coordinator
-from nas.session.progress import funnel
 from nas.spaces import load_space
-from nas.study.rejections import describe
+from nas.study.rejections import describe, standings
 from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.tasks import Xml
@@ -110,4 +109,4 @@ def test_only_a_crash_sets_aside() -> None:
     assert (judgement.stage, judgement.best, judgement.value) == ("xml", {"xml": 0.7}, 0.0)
     visit = Visit(0, 0, "drawn", "a", "", "a", judgement=judgement)
     assert describe(visit) == f"a: set aside at xml ({CRASH.message})"
-    assert funnel([visit]) == "0 scored, 1 set aside"
+    assert standings([visit]) == "0 scored, 1 set aside"

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Judgement
-from nas.session.progress import TimeNotes, clock, counts, funnel, table_of, utilisation
+from nas.session.progress import TimeNotes, clock, counts, table_of, utilisation
 from nas.study.leaderboard import leaderboard
-from nas.study.rejections import describe
+from nas.study.rejections import describe, standings
 from nas.study.study import open_study
 from nas.study.visit import Visit
 from nas.workers.local import Workers
@@ -47,7 +47,7 @@ def test_the_funnel_counts_candidates_alone() -> None:
         visit("c", FILTERED),
         visit("d", DIVERGED),
     ]
-    assert funnel(visits) == "1 scored, 1 rejected at xml, 2 rejected at memorization"
+    assert standings(visits) == "1 scored, 1 rejected at xml, 2 rejected at memorization"
 
 
 def test_counts_of_what_was_drawn() -> None:
@@ -57,7 +57,7 @@ def test_counts_of_what_was_drawn() -> None:
     redrawn = dataclasses.replace(visit("d", FILTERED), n_draws=5)
     expected = "5 candidates, 4 different, 1 re-evaluated (9 drawn, 4 known before)"
     assert counts([*first, again, redrawn]) == expected
-    assert funnel([*first, again, redrawn]) == "3 scored, 1 rejected at memorization"
+    assert standings([*first, again, redrawn]) == "3 scored, 1 rejected at memorization"
     assert counts([*first, visit("a", SCORED)]).endswith("(4 drawn, 1 known before)")
 
 

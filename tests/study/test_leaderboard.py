@@ -6,12 +6,14 @@ import pytest
 
 from nas.protocol.evaluation import Cost, Outcome
 from nas.protocol.judgement import Judgement
+from nas.protocol.requests import spent
 from nas.study.leaderboard import leaderboard, ranks, shown_ratio, verdict, winner
 from nas.study.visit import Evaluated, Kind, Visit
 from nas.tasks.base import ACCURACY
 from nas.tasks.resolution import Resolution
 
 BASELINES = ("key of gru", "key of lstm")
+TRIED = "2 settings a task, 1 seed"
 numbers = itertools.count()
 
 
@@ -138,8 +140,8 @@ def test_the_winner_is_the_best_scored_cell_that_is_no_baseline() -> None:
     ids=["beat", "not", "equal", "rejected", "empty", "lstm"],
 )
 def test_the_verdict_says_what_was_found(visits: list[Visit], sentence: str) -> None:
-    assert verdict(leaderboard(visits, BASELINES), 2).startswith(sentence)
-    assert "(1 setting a task, 1 seed)" in verdict(leaderboard(visits, BASELINES), 1)
+    assert verdict(leaderboard(visits, BASELINES), TRIED).startswith(sentence)
+    assert spent(1, 1) == "1 setting a task, 1 seed"
 
 
 # --- what few examples can tell ---
@@ -164,13 +166,15 @@ GRU = told("gru", 60, "given")
         (
             [GRU, told("a", 61), told("b", 59)],
             "a is ahead of the GRU on this budget (2 settings a task, 1 seed), by 1 of 64 "
-            "sequences on vowels, where fewer than 6 are no evidence: its worst ratio is 1.017.",
+            "sequences on vowels, where fewer than 6 are no evidence: "
+            "its worst ratio over the tasks is 1.017.",
             "A search result",
         ),
         (
             [GRU, told("a", 61), told("b", 61), told("lstm", 61, "given"), told("c", 58)],
             "a is ahead of the GRU on this budget (2 settings a task, 1 seed), by 1 of 64 "
-            "sequences on vowels, where fewer than 6 are no evidence: its worst ratio is 1.017.",
+            "sequences on vowels, where fewer than 6 are no evidence: "
+            "its worst ratio over the tasks is 1.017.",
             "Tied with it on every task: b, lstm. Of the baselines, lstm 1.017 did better",
         ),
         (
@@ -199,7 +203,7 @@ def test_the_verdict_counts_a_small_difference_in_examples(
     visits: list[Visit], first: str, second: str
 ) -> None:
     rows = leaderboard(visits, BASELINES)
-    said = verdict(rows, 2, OF_64)
+    said = verdict(rows, TRIED, OF_64)
     assert said.startswith(f"{first} {second}")
 
 
@@ -207,7 +211,7 @@ def test_many_ties_are_not_all_named() -> None:
     visits = [GRU, *(told(f"cell{n}", 61) for n in range(9))]
     rows = sorted(leaderboard(visits, BASELINES), key=lambda row: row.name)
     assert "Tied with it on every task: cell1, cell2, cell3, cell4, cell5 and 3 more. " in verdict(
-        rows, 2, OF_64
+        rows, TRIED, OF_64
     )
 
 
