@@ -23,7 +23,8 @@ not trained again.
 Each cell is trained on each task with a few settings, all of them in one go, and shown with the
 best: a table of metrics beside blind guessing and a simple baseline, when a task that has a perfect
 score was solved, and a picture of each task. --cells zoo is all known cells, --tasks all are all
-tasks but those of your own data and those whose files are neither here nor fetched. CONFIG is an
+tasks but those of your own data and those whose files are neither here nor fetched. --contrast gru
+lstm says on which tasks these cells are far above all others that are drawn. CONFIG is an
 experiment that comes with nas ({experiments}), or the path of a YAML file. --print_config shows all
 fields as YAML.
 """

@@ -43,6 +43,10 @@ class CurvesConfig(RunConfig):
     solved: Annotated[float, "in (0, 1]"] = 0.99
     """A task that has a perfect score is solved this share of the way to it from blind guessing."""
 
+    contrast: tuple[str, ...] = ()
+    """Some of `cells`, such as those with gates: a table says by how much the best of them leads
+    the best of all others on each task. None: no table."""
+
     def check(self) -> None:
         super().check()
         if not self.cells:

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nas.curves.result import OnTask, Row
 from nas.study.leaderboard import BASELINES
+from nas.tasks.levels import BEST
 
 MOST_NAMED = 8
 """Cells that each have a colour; of more, the best and the baselines have one, others are grey."""
@@ -73,7 +74,8 @@ def _curves(panel: Axes, row: Row, colour: str | None, depth: float) -> None:
 def _levels(panel: Axes, on: OnTask) -> None:
     metric = on.task.metric
     styles = ["--", "-.", (0, (1, 1))]
-    simple = on.levels.shown
+    # What is best possible is drawn where it is not a perfect score, of which the goal is a share.
+    simple = [level for level in on.levels.shown if level.name != BEST or on.goal is None]
     if on.goal is not None:
         label = f"solved: {metric.shown(on.goal)}"
         panel.axhline(on.goal, color="C2", linewidth=0.8, label=label, zorder=1)

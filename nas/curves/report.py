@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from nas.curves.contrast import Lead
 from nas.curves.result import OnTask, Row, Run, deviation
 from nas.report.document import Document, Figure, Items, Part, Section, Table, Text
 from nas.report.files import json_text, png_of, write_files
@@ -27,6 +28,7 @@ HEADINGS = (
     "test",
     "blind guess",
     "simple baseline",
+    "best possible",
     "solved after",
     "minibatches",
     "parameters",
@@ -77,6 +79,7 @@ def cells_of(on: OnTask, row: Row) -> list[str]:
         "-" if levels.chance is None else task.metric.shown(levels.chance),
         "; ".join(f"{name} {task.metric.shown(value)}" for name, value in _simple(on).items())
         or "-",
+        "-" if levels.best is None else task.metric.shown(levels.best),
         _solved(on, row),
         _steps(task, row.epochs_to_solve) if row.epochs_to_solve is not None else "-",
         f"{run.outcome.n_params:,}" if run else "-",
@@ -128,20 +131,53 @@ def _table(tasks: Sequence[OnTask]) -> Table:
     return Table("", HEADINGS, [cells_of(on, row) for on in tasks for row in on.rows])
 
 
+CONTRAST = (
+    *("task", "learns fastest of the chosen", "of all others", "lead"),
+    *("ends best of the chosen", "of all others", "lead"),
+)
+CONTRAST_NOTE = (
+    "Contrast: by how much the best of the chosen cells leads the best of all others, in shares of "
+    "the way from blind guessing (0) to perfect (1). How fast a cell learns is its mean share over "
+    "epochs and settings, where it ends that of the best epoch of its best setting; means over "
+    "seeds, and the standard deviation of the lead."
+)
+
+
+def contrast_table(tasks: Sequence[OnTask]) -> Table | None:
+    """The leads of chosen cells, the largest in learning first; None if none were chosen."""
+    known = [(on.task.name, on.contrast) for on in tasks if on.contrast]
+    known.sort(key=lambda pair: -pair[1].learning.difference)
+    rows = [(name, *_lead(apart.learning), *_lead(apart.ending)) for name, apart in known]
+    return Table("", CONTRAST, rows) if rows else None
+
+
+def _lead(lead: Lead) -> tuple[str, str, str]:
+    spread = deviation(lead.by_seed)
+    return (
+        f"{lead.chosen} {lead.chosen_share:.3f}",
+        f"{lead.other} {lead.other_share:.3f}",
+        f"{lead.difference:+.3f}" + ("" if spread is None else f" ± {spread:.3f}"),
+    )
+
+
 def lines(tasks: Sequence[OnTask]) -> list[str]:
     """What is printed: without the columns that are the same for all cells, and the settings."""
     kept = [HEADINGS.index(name) for name in ("cell", "task", "validation", "test")]
     kept += range(HEADINGS.index("solved after"), HEADINGS.index("setting"))
     rows = [[row[place] for place in kept] for row in _table(tasks).rows]
     table = Table("", [HEADINGS[place] for place in kept], rows)
-    return [*lines_of(table), "", *map(sentence, tasks)]
+    apart = contrast_table(tasks)
+    contrast = ["", CONTRAST_NOTE, *lines_of(apart)] if apart else []
+    return [*lines_of(table), "", *map(sentence, tasks), *contrast]
 
 
 def markdown(tasks: Sequence[OnTask]) -> str:
     """A page."""
     figures = [Figure(on.task.name, "") for on in tasks]
     items = Items([sentence(on) for on in tasks])
-    parts: list[Part] = [items, _table(tasks), Text(NOTE), *figures]
+    apart = contrast_table(tasks)
+    contrast: list[Part] = [apart, Text(CONTRAST_NOTE)] if apart else []
+    parts: list[Part] = [items, *contrast, _table(tasks), Text(NOTE), *figures]
     return markdown_of(Document("Learning curves", "", (Section("", parts),)))
 
 
@@ -154,7 +190,9 @@ def plain(tasks: Sequence[OnTask]) -> dict[str, Any]:
             "batches_per_epoch": on.task.batches_per_epoch,
             "blind_guess": on.levels.chance,
             "simple_baselines": _simple(on),
+            "best_possible": on.levels.best,
             "goal": on.goal,
+            **({"contrast": asdict(on.contrast)} if on.contrast else {}),
             "cells": {row.name: _plain(on.task, row) for row in on.rows},
         }
         for on in tasks

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.cell.cell import Cell
+from nas.curves.contrast import Contrast
 from nas.curves.store import Finished
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Evaluation, Outcome
@@ -177,6 +178,8 @@ class OnTask:
     levels: Levels
     goal: float | None
     """The metric at which the task is solved; None if it has no perfect score."""
+    contrast: Contrast | None = None
+    """How far chosen cells are above the others; None if none were chosen."""
 
     def beats(self, row: Row) -> bool:
         """Whether a cell is better than the simple predictor."""
@@ -184,8 +187,10 @@ class OnTask:
         return bool(simple and best is not None and self.task.metric.better(best, simple.value))
 
 
-def by_task(rows: Sequence[Row], share: float, seed: int) -> list[OnTask]:
-    """Each task with its rows and what needs no network."""
+def by_task(
+    rows: Sequence[Row], share: float, seed: int, contrasts: Mapping[str, Contrast] | None = None
+) -> list[OnTask]:
+    """Each task with its rows and what needs no network; `contrasts` are by the task's name."""
     tasks = {row.task.name: row.task for row in rows}
     return [
         OnTask(
@@ -193,6 +198,7 @@ def by_task(rows: Sequence[Row], share: float, seed: int) -> list[OnTask]:
             tuple(row for row in rows if row.task.name == name),
             levels_of(task, seed),
             goal(task, share),
+            (contrasts or {}).get(name),
         )
         for name, task in tasks.items()
     ]

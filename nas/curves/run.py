@@ -10,6 +10,7 @@ from pathlib import Path
 from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.curves.config import CurvesConfig
+from nas.curves.contrast import chosen_of, contrasts
 from nas.curves.report import lines, write
 from nas.curves.result import by_task, evaluations, rows, shown
 from nas.curves.store import Store, open_store
@@ -26,6 +27,7 @@ from nas.study.visit import Visit
 from nas.workers.config import ClusterConfig
 from nas.workers.local import n_cores
 from nas.workers.start import start_workers
+from nas.zoo.lookup import cell as look_up
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
     `command` says how to go on.
 
     Raises:
-        UserError: if the folder cannot be written or read.
+        UserError: if the folder cannot be written or read, or `contrast` names other cells.
         SearchError: if the machine runs no evaluations.
     """
+    chosen = chosen_of(cells, [look_up(source) for source in config.contrast])
     made, folder = plan(config, cells), Path(config.out)
     assert isinstance(made.protocol, Learning)
     asked = made.protocol.asked
@@ -79,7 +82,8 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
             return 0
         names = {cell.key: cell.name for cell in cells}
         finished = rows(asked, names, store.kept, config.solved)
-        on_tasks = by_task(finished, config.solved, config.seed)
+        apart = contrasts(asked, names, store.kept, chosen)
+        on_tasks = by_task(finished, config.solved, config.seed, apart)
         print("\n".join(lines(on_tasks)))
         print("Written: " + ", ".join(str(path) for path in write(on_tasks, folder)))
     return 0
