@@ -22,8 +22,9 @@ SEEDS_NOTE = (
     "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "
     "cell is better. p: Wilcoxon's signed-rank test, corrected by Holm over the cells against one "
     "baseline on one task. Settings were chosen on validation, with another seed; what is shown is "
-    "the test split. The last rows of a table need no network: a simple predictor, fitted on the "
-    "training split, and blind guessing, on the first seed's data."
+    "the test split. The last rows of a table need no network: what is best possible, where it is "
+    "known, a simple predictor, fitted on the training split, and blind guessing, on the first "
+    "seed's data."
 )
 SETTINGS_NOTE = (
     "Every cell is trained once on each of the same random settings; the best of them on "
@@ -32,7 +33,8 @@ SETTINGS_NOTE = (
     "the cells beside the first, which decides between worse and better at 0.05; rank p: Mann and "
     "Whitney's test, not corrected. Runs of one cell share data and test split, so that p says "
     "nothing of other data. A run without a metric counts as blind guessing. The last rows need no "
-    "network: a simple predictor, fitted on the training split, and blind guessing."
+    "network: what is best possible, where that is known, a simple predictor, fitted on the "
+    "training split, and blind guessing."
 )
 SHARES_NOTE = (
     "Shares of the variance of the test metric over all runs of a cell: functional ANOVA on a "

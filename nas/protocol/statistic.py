@@ -139,10 +139,10 @@ def blind(task: Task) -> float:
 
 
 def perfect(task: Task) -> float:
-    """Return the metric of a predictor that makes no mistake; where none is known that of a share
-    is 1 and of a loss is 0."""
-    if task.perfect is not None:
-        return task.perfect
+    """Return the best possible metric; where it is not known, that of a share is 1 and of a loss is
+    0."""
+    if task.best_possible is not None:
+        return task.best_possible
     return 1.0 if task.metric.name == "accuracy" else 0.0
 
 

@@ -113,11 +113,12 @@ def without_network(facts: Facts) -> list[tuple[str, float, dict[str, float]]]:
     scores: dict[str, dict[str, float]] = {"simple predictor": {}, BLIND: {}}
     reference = facts.row_of(facts.baselines[0])
     for task in facts.protocol.tasks:
-        of_gru, shown = facts.reached(reference, task), facts.levels[task.name].shown
-        if of_gru is None or not shown:
+        of_gru, levels = facts.reached(reference, task), facts.levels[task.name]
+        if of_gru is None or levels.baseline is None or levels.chance is None:
             return []
-        for ratios, level in zip(scores.values(), (shown[0], shown[-1]), strict=True):
-            ratios[task.name] = task.metric.ratio(level.value, of_gru)
+        values = (levels.baseline.value, levels.chance)
+        for ratios, value in zip(scores.values(), values, strict=True):
+            ratios[task.name] = task.metric.ratio(value, of_gru)
     return [(name, score_of(ratios), ratios) for name, ratios in scores.items()]
 
 
@@ -140,7 +141,7 @@ def _reached(facts: Facts) -> Table:
         rows.append((task.name, metric, examples, *reached, simple))
     return Table(
         "What the ratios are of, on the validation split, n = 1 seed; a simple predictor is fitted "
-        "on the training split.",
+        "on the training split, and what is best possible is shown where that is known.",
         ("task", "metric", "examples", *names, "without a network"),
         tuple(rows),
     )

@@ -219,6 +219,12 @@ class Task(ABC):
         """
 
     @property
+    def best_possible(self) -> float | None:
+        """The metric that no predictor can surpass but by luck, even if it knows how the data are
+        drawn; None where that is not known. It is `perfect` if a subclass has no other."""
+        return self.perfect
+
+    @property
     def reads_pieces(self) -> bool:
         """Whether a window is a piece of a longer sequence, not a whole one."""
         return False

@@ -1,6 +1,7 @@
-"""Levels that scores are read against: blind guessing and a simple predictor, without training.
+"""Levels that scores are read against, without training: what is best possible, where it is known,
+what a simple predictor reaches, and blind guessing.
 
-Every table and picture of scores shows both. `levels_of` never fetches data; if data are missing,
+Every table and picture of scores shows them. `levels_of` never fetches data; if data are missing,
 it says so.
 """
 
@@ -15,6 +16,7 @@ from nas.tasks.base import Baseline, Split, Task
 from nas.tasks.resolution import scored_steps
 
 BLIND = "blind guess"
+BEST = "best possible"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Levels:
     """Why the levels are not computed; empty if they are."""
     others: tuple[Baseline, ...] = ()
     """Further simple predictors."""
+    best: float | None = None
+    """The metric that no predictor can surpass (`Task.best_possible`); None if it is not known."""
 
     @property
     def missing(self) -> str:
@@ -36,12 +40,14 @@ class Levels:
 
     @property
     def shown(self) -> tuple[Baseline, ...]:
-        """The simple predictors, then blind guessing unless it is the best of them; empty if they
-        are not computed."""
+        """What is best possible, if it is known; the simple predictors; blind guessing, unless it
+        is the best of them. Empty if they are not computed."""
         if self.chance is None or self.baseline is None:
             return ()
+        best = () if self.best is None else (Baseline(BEST, self.best),)
         blind = Baseline(BLIND, self.chance)
-        return (blind,) if self.baseline.name == BLIND else (self.baseline, *self.others, blind)
+        simple = () if self.baseline.name == BLIND else (self.baseline, *self.others)
+        return (*best, *simple, blind)
 
 
 def below(task: Task, reached: Mapping[str, float], levels: Levels) -> str:
@@ -84,7 +90,7 @@ def _computed(task: Task, seed: int, split: Split) -> Levels:
     if len(folds) > 1:
         return _pooled(folds, seed, split)
     first, *others = task.baselines(seed, split)
-    return Levels(task.chance(split), first, others=tuple(others))
+    return Levels(task.chance(split), first, others=tuple(others), best=task.best_possible)
 
 
 def _pooled(folds: Sequence[Task], seed: int, split: Split) -> Levels:

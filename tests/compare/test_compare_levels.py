@@ -67,6 +67,7 @@ def test_numbers_hold_both(tmp_path: Path) -> None:
     summary = entries(found, tmp_path)[-1]
     assert summary.metrics["xml.blind guess"] == 0.0625
     assert summary.metrics["xml.1-gram"] == 0.45
+    assert summary.metrics["xml.best possible"] == levels["best"] == Known().best_possible
 
 
 def test_levels_that_cannot_be_computed_are_said_to_be_missing(tmp_path: Path) -> None:
@@ -96,9 +97,10 @@ def test_the_picture_has_both_on_the_scale_of_the_cells(simple: float, inside: b
     assert min(values) - 0.1 < low < min(values), "blind guessing does not squeeze the cells"
     assert max(values) < high < max(values) + 0.1
     names = [label.get_text() for label in panel.get_yticklabels()]
-    assert names == [*found.cells, "1-gram", "blind guess"]
+    assert names == [*found.cells, "best possible", "1-gram", "blind guess"]
     texts = {text.xy[1]: text for text in panel.texts}
-    n = len(on.cells)
+    n = len(on.cells) + 1
+    assert texts[n - 1].get_text() == f"{on.task.best_possible:.4g} →"
     assert texts[n].get_text() == ("0.5" if inside else "0.95 →")
     assert texts[n + 1].get_text() == "← 0.0625"
     marks = [tuple(line.get_data()) for line in panel.lines if line.get_marker() == "D"]

@@ -72,9 +72,9 @@ def test_boxes_have_rows_and_lines_of_both() -> None:
     values = [[limited(on.task, run.test) for run in one.runs] for one in on.cells]
     picture.box_rows(panel, on, values, "", named=True)
     names = [label.get_text() for label in panel.get_yticklabels()]
-    assert names == [*NAMES, "1-gram", "blind guess"]
+    assert names == [*NAMES, "best possible", "1-gram", "blind guess"]
     texts = {text.xy[1]: text.get_text() for text in panel.texts}
-    assert texts == {4: "0.95 →", 5: "0.0625"}
+    assert texts == {4: f"{on.task.best_possible:.4g} →", 5: "0.95 →", 6: "0.0625"}
     lines = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":"]
     assert lines == [0.0625], "the other one is off the scale"
 

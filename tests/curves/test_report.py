@@ -28,7 +28,7 @@ def row(task: Task, name: str, *runs: tuple[Outcome, int | None], backend: str =
 
 
 def on_task(task: Task, *rows: Row, levels: Levels | None = None) -> OnTask:
-    simple = levels or Levels(0.5, Baseline("last symbol", 0.52))
+    simple = levels or Levels(0.5, Baseline("last symbol", 0.52), best=task.best_possible)
     return OnTask(task, rows, simple, goal(task, 0.99))
 
 
@@ -48,6 +48,7 @@ def test_a_row_says_what_the_outcome_is() -> None:
         "test": "0.75",
         "blind guess": "0.5",
         "simple baseline": "last symbol 0.52",
+        "best possible": "1",
         "solved after": "3 epochs",
         "minibatches": "300",
         "parameters": "900",
@@ -83,6 +84,7 @@ def test_words_are_told_with_their_perplexity() -> None:
     assert found["test"] == "4.745 (perplexity 115)"
     assert found["blind guess"] == "9.21 (perplexity 1e+04)"
     assert found["simple baseline"] == "3-gram 5 (perplexity 148.4); 1-gram 6.5 (perplexity 665.1)"
+    assert found["best possible"] == "-"
     assert found["solved after"] == "no perfect score"
 
 
@@ -209,6 +211,7 @@ def test_files_say_the_same(tmp_path: Path) -> None:
     assert found["cells"]["lstm"]["seeds"]["0"]["curve"] == [0.5, 0.6, 1.0]
     assert found["cells"]["lstm"]["epochs_to_solve"] == 3
     assert (found["blind_guess"], found["simple_baselines"]) == (0.5, {"last symbol": 0.52})
+    assert found["best_possible"] == 1.0
     assert found["version"] == task.version
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 

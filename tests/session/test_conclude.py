@@ -26,6 +26,6 @@ def test_levels_are_of_the_best_cell_the_baselines_and_no_network() -> None:
     said = levels(task, rows, seed=0)
     assert said == (
         "memorization, accuracy (share of scored symbols, more is better): winner 0.75, lstm 0.5, "
-        f"one symbol always {1 / 25:.4g}, blind guess {1 / 26:.4g}."
+        f"best possible 1, one symbol always {1 / 25:.4g}, blind guess {1 / 26:.4g}."
     )
     assert math.isclose(task.chance(), 1 / 26)

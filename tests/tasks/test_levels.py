@@ -10,7 +10,7 @@ import pytest
 from nas.errors import UserError
 from nas.tasks import TASKS, Memorization, Music, Text, Xml, files
 from nas.tasks.base import Baseline, Split, Task, Window
-from nas.tasks.levels import BLIND, Levels, levels_of
+from nas.tasks.levels import BEST, BLIND, Levels, levels_of
 from tests.tasks.own_data import EMBEDDED, write
 
 OTHER: dict[Split, Split] = {"train": "train", "validation": "test", "test": "validation"}
@@ -48,13 +48,25 @@ def test_a_text_that_changes_has_other_levels_in_each_split(tmp_path: Path) -> N
     assert on_test.baseline.value < 0.05
 
 
-def test_the_simple_predictor_comes_first_and_blind_guessing_once() -> None:
+def test_what_is_best_possible_comes_first_and_blind_guessing_last_and_once() -> None:
     assert levels_of(Memorization(alphabet=25), 0).shown == (
+        Baseline(BEST, 1.0),
         Baseline("one symbol always", 1 / 25),
         Baseline(BLIND, 1 / 26),
     )
     assert Levels(0.5, Baseline(BLIND, 0.5)).shown == (Baseline(BLIND, 0.5),)
+    assert Levels(0.5, Baseline(BLIND, 0.5), best=0.9).shown == (
+        Baseline(BEST, 0.9),
+        Baseline(BLIND, 0.5),
+    )
     assert Levels(None, None, "because").shown == ()
+
+
+def test_what_is_best_possible_is_the_tasks_own() -> None:
+    xml = Xml(max_name_length=4, batches_per_epoch=3, validation_batches=3)
+    assert levels_of(xml, 0).best == xml.best_possible
+    assert levels_of(xml, 0).best != Xml.perfect
+    assert Music().best_possible is None
 
 
 @pytest.mark.parametrize(

@@ -109,3 +109,60 @@ def test_conforms(task: Xml) -> None:
 def test_fields_out_of_range_are_errors(fields: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Xml(**fields).check()  # type: ignore[arg-type]
+
+
+def next_symbols(task: Xml, read: str) -> dict[str, float]:
+    """The probability of each next symbol after a part of a document, from the generator's rule."""
+    open_tags: list[str] = []
+    tags = TAG.findall(read)
+    for slash, name in tags:
+        open_tags = open_tags[:-1] if slash else [*open_tags, name]
+    tail = read[read.rfind(">") + 1 :]
+    close = task.close_probability if tags else 0.0
+    if len(tags) >= task.max_iterations:
+        close = 1.0
+    if tail == "":
+        return {"<": 1.0} if open_tags else {"\n": close, "<": 1 - close}
+    if tail == "<" and open_tags:
+        return {"/": close, **dict.fromkeys(SYMBOLS[:26], (1 - close) / 26)}
+    if tail == "<":
+        return dict.fromkeys(SYMBOLS[:26], 1 / 26)
+    if tail.startswith("</"):
+        known = f"</{open_tags[-1]}>"
+        return {known[len(tail)]: 1.0}
+    length, longest, shortest = len(tail) - 1, task.max_name_length, task.min_name_length
+    end = 0.0 if length < shortest else 1 / (longest - length + 1)
+    return {">": end, **dict.fromkeys(SYMBOLS[:26], (1 - end) / 26)}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Xml(max_name_length=4, batches_per_epoch=60),
+        Xml(max_name_length=3, close_probability=0.02, max_iterations=6, batches_per_epoch=60),
+        Xml(close_probability=0.8, max_iterations=3, batches_per_epoch=60),
+        Xml(max_name_length=5, close_probability=0.3, max_iterations=9, batches_per_epoch=60),
+    ],
+)
+def test_the_best_possible_accuracy_is_that_of_a_predictor_that_knows_the_generator(task) -> None:
+    right, n = [], 0
+    for document in train(task):
+        whole = document + "\n"
+        hits = 0.0
+        for place, symbol in enumerate(whole):
+            known = next_symbols(task, whole[:place])
+            likeliest = [one for one, chance in known.items() if chance == max(known.values())]
+            hits += (symbol in likeliest) / len(likeliest)
+        right.append(hits - task.best_possible * len(whole))
+        n += len(whole)
+    deviation = np.std(right) * np.sqrt(len(right)) / n
+    assert n > 25_000
+    assert deviation < 0.01
+    assert abs(np.sum(right)) / n < 4 * deviation
+
+
+def test_the_best_possible_accuracy_of_one_tag_is_that_of_a_count() -> None:
+    """`<ab></ab>` and a newline: of 10 symbols, two letters are one of 26."""
+    task = Xml(min_name_length=2, max_name_length=2, max_iterations=1)
+    assert task.best_possible == pytest.approx((8 + 2 / 26) / 10)
+    assert Xml(max_name_length=4).best_possible == pytest.approx(0.727, abs=5e-4)
