@@ -18,7 +18,7 @@ from nas.tasks import Adding, Parity
 from nas.tasks.base import Task
 from nas.zoo import ZOO
 from tests.curves.made_up import outcome_of
-from tests.curves.test_run import numbers, workers  # noqa: F401
+from tests.curves.test_run import numbers
 
 NAMES = {ZOO[name].key: name for name in ("gru", "lstm", "rnn", "irnn")}
 GATED = {ZOO["gru"].key, ZOO["lstm"].key}
@@ -99,7 +99,7 @@ def test_chosen_cells_are_some_of_the_cells() -> None:
 def test_the_command_writes_the_table(
     workers: list,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Made-up cells go 0.4, 0.3 and 0.1 of the way an epoch: after 2 epochs the GRU leads by 0.6
     in where it ends, and by half of 0.3 + 0.6 in learning."""

@@ -29,22 +29,6 @@ SMALL += ["--tasks.parity.batches_per_epoch", "4", "--tasks.parity.validation_ba
 GIVEN = ["--cells", "lstm", "gru", "--tasks", "parity", "memorization", *SMALL]
 
 
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> list[Inline]:
-    """Those that are made, in order; outcomes are made up."""
-    made: list[Inline] = []
-
-    def make(*arguments: Any, **fields: Any) -> Inline:
-        made.append(Inline(*arguments, **{"work": made_up.run, **fields}))
-        return made[-1]
-
-    monkeypatch.setattr("nas.workers.local.LocalWorkers", make)
-    monkeypatch.setattr("nas.curves.store.backend_of", lambda evaluation, outcomes: "c")
-    monkeypatch.setattr("nas.curves.picture.figure_of", lambda on: None)
-    monkeypatch.setattr("nas.curves.report.png_of", lambda figure: b"")
-    return made
-
-
 def numbers(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "curves.json").read_text(encoding="utf-8"))
     return found
