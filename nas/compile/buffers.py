@@ -65,6 +65,8 @@ class Layout:
         self._n_slots = len(source.slots) + 1  # the last for what the code never reads
         cut = functools.partial(self._cut, source.slots, itemsize)
         self.size, self._forward = cut(_forward(plan, source.values, shape))
+        if shape.keep and rows.dense:
+            self._overlay_delays(plan, source.slots, rows.batch * itemsize, reverse)
         self.back_size, self._backward = cut(_backward(plan, source.values, shape))
         counts, offsets = rows.arrays
         self._arrays = (counts, offsets)  # must live as long as the pointers to them
@@ -90,6 +92,23 @@ class Layout:
             size += bytes_
         first += inside * np.arange(self.members)[:, None] * size
         return self.members * size // itemsize, (inside, first)
+
+    def _overlay_delays(
+        self, plan: Plan, slots: dict[Buffer, int], row: int, reverse: bool
+    ) -> None:
+        """Let a state that holds what another one was lie in the other's values, some steps before.
+
+        Nothing is copied then: C leaves out a copy of a step that stays where it is. The values of
+        a sequence that has ended stay the same, so that this needs sequences of one length.
+        """
+        _, first = self._forward
+        for source, steps in _longest_delays(plan).items():
+            if not reverse:  # values of earlier steps lie before those of later ones
+                first[:, slots[Buffer("state", (source,))]] += steps * row * plan.padded(source)
+        for place, (source, steps) in plan.delays.items():
+            shift = (steps if reverse else -steps) * row * plan.padded(source)
+            of_source = first[:, slots[Buffer("state", (source,))]]
+            first[:, slots[Buffer("state", (place,))]] = of_source + shift
 
     def run(self, function: CFunction, table: Table, tokens: Tensor | None) -> None:
         """Call C."""
@@ -164,12 +183,21 @@ def _forward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer,
             yield Buffer("panels", (s, q)), plan.sizes[product.arg] * product.count
     for i in plan.diagonals:
         yield Buffer("vector", (i,)), plan.padded(i)
+    past = _longest_delays(plan)
     for p in plan.state_places:
-        steps = rows.n_steps if shape.keep else 1
+        steps = rows.n_steps + past.get(p, 0) if shape.keep else 1
         yield Buffer("state", (p,)), (steps + 1) * rows.batch * plan.padded(p)
     for i in values.group_of:
         n_rows = every if i in values.kept else rows.batch
         yield Buffer("value", (i,)), n_rows * plan.padded(i)
+
+
+def _longest_delays(plan: Plan) -> dict[int, int]:
+    """How many steps before the first one the past of a state reaches, where another holds it."""
+    longest: dict[int, int] = {}
+    for source, steps in plan.delays.values():
+        longest[source] = max(steps, longest.get(source, 0))
+    return longest
 
 
 def _backward(plan: Plan, values: Values, shape: Shape) -> Iterator[tuple[Buffer, int]]:

@@ -112,6 +112,26 @@ class Plan:
         """The places of the states: among the nodes, and of the new ones among the outputs."""
         return range(1, 1 + len(self.cell.states))
 
+    @cached_property
+    def delays(self) -> dict[int, tuple[int, int]]:
+        """States that hold what another one was: that state, and how many steps before.
+
+        Where two hold the same, as with other first values, the first one counts.
+        """
+        holder: dict[int, int] = {}
+        for place in self.state_places:
+            held = self.outputs[place]
+            if held in self.state_places and self.padded(held) == self.padded(place):
+                holder.setdefault(held, place)
+        delays: dict[int, tuple[int, int]] = {}
+        for source in self.state_places:
+            if self.outputs[source] not in self.state_places:
+                place, steps = source, 0
+                while place in holder:
+                    place, steps = holder[place], steps + 1
+                    delays[place] = (source, steps)
+        return delays
+
     @property
     def dependent_stages(self) -> int:
         """The number of matrix products of a step that wait for one another."""

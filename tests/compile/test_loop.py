@@ -134,6 +134,14 @@ TRAITS = {
     "a start of its own": "(x, h, c=-inf, s: 1 = 0.5):\n    return max(tanh(linear(x)), c), h, s",
     "dead lines": "(x, h):\n    a = exp(linear(h))\n    return tanh(linear(x, h))",
     "verticals": "(x, h, *, a, b):\n    u = tanh(linear(x) + a * h)\n    return sin(u), u, a + b",
+    "delays": "(x, h, a, b, c):\n    return tanh(linear(x, h, c)), h, a, b",
+    "delays before their state": "(x, c, b, h):\n    return b, h, tanh(linear(x, c) + b * h)",
+    "two lines of delays": (
+        "(x, h, a=1, b=-1, c=0.5):\n    return tanh(linear(x, a, c) + b * h), h, h, b"
+    ),
+    "delays of a narrow value": (
+        "(x, h, s: 1, a: 1, b: 1):\n    return tanh(linear(x, h) * b), linear(h, width=1), s, a"
+    ),
     "a narrow vertical": "(x, h, *, a):\n    return tanh(linear(x, h, a)), linear(h, width=1)",
 }
 
@@ -152,6 +160,14 @@ def test_a_cell_with_a_rare_trait_equals_the_reference(name: str) -> None:
     for reverse in (False, True):
         assert_exact(Problem(cell, width, COUNTS["packed"], reverse))
     assert_step_is_exact(Problem(cell, width, ()))
+
+
+@pytest.mark.parametrize("name", [name for name in TRAITS if "delays" in name])
+def test_delays_equal_the_reference_in_all_shapes_of_batches(name: str) -> None:
+    """Sequences of one length share memory with what they delay; others have their own."""
+    for reverse in (False, True):
+        for counts in COUNTS.values():
+            assert_exact(Problem(trait(TRAITS[name]), trait_width(name), counts, reverse))
 
 
 def all_ops() -> Cell:

@@ -181,3 +181,12 @@ def test_products_are_all_that_the_maps_read(cell: Cell) -> None:
 def test_all_zoo_cells_have_a_plan() -> None:
     for name in nas.zoo:
         assert make_plan(nas.zoo[name], 32, 32, 16).outputs
+
+
+def test_delays_are_the_past_of_a_computed_state() -> None:
+    """Places 1, 2, … are the states; the second number is how many steps before."""
+    assert make_plan(ZOO["tau_gru"], 8, 8, 8).delays == {k: (1, k - 1) for k in range(2, 6)}
+    two = plan_of("(x, h, a=1, b=-1, c=2):\n    return tanh(linear(x, h)), h, h, a")
+    assert two.delays == {2: (1, 1), 4: (1, 2)}, "the second holder of h has values of its own"
+    assert plan_of("(x, h, c, d):\n    return tanh(linear(x, h)), d, c").delays == {}
+    assert plan_of("(x, h, c):\n    return tanh(linear(x, h)), c").delays == {}

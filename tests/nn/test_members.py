@@ -23,7 +23,7 @@ def verticals(x, h, *, a, b):
     u = tanh(linear(x) + a * h)
     return sin(u), u, a + b
 """)
-CELLS = {name: ZOO[name] for name in ("lstm", "gru", "mut2")}
+CELLS = {name: ZOO[name] for name in ("lstm", "gru", "mut2", "tau_gru")}
 CELLS |= {"everything": EVERYTHING, "verticals": VERTICALS}
 
 

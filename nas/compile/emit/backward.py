@@ -50,6 +50,15 @@ $clear
 memcpy(out$i + n * $padded, in$i + n * $padded, BYTES((to - from - n) * $padded));
 swap$i = in$i; in$i = out$i; out$i = swap$i;
 """
+HAND_ON = """
+if (n == to - from) {
+  swap$i = out$i; out$i = in$place; in$place = swap$i;
+} else {
+  $copy
+}
+"""
+"""The gradient of a delay is that of the state whose value it holds; it is moved rather than copied
+unless some sequences have ended, whose gradients wait where they are."""
 FIRST_STATE = """
 if ($into) for (index_t r = 0; r < to - from; r++)
   put_row($into + (from + r) * $width, in$i + r * $padded, $width, $width);
@@ -134,7 +143,7 @@ class Backward:
         groups, stages, plan = self.values.group_of, self.values.stage_of, self.plan
         for i in self.flows:  # a state or hoisted value may leave the step as it came
             if i not in groups and i not in stages and plan.constant(i) is None:
-                yield self._collect(i)
+                yield self._hand_on(i)
         for step in reversed(self.values.schedule):
             if isinstance(step, int):
                 yield from self._stage(step, plan.stages[step])
@@ -193,6 +202,13 @@ class Backward:
     def _collect(self, i: int) -> str:
         put = self._store(i, _sum(self._flows_in(i)))
         return self.writer.rows(self.plan.padded(i), put)
+
+    def _hand_on(self, i: int) -> str:
+        """The gradient of what leaves the step as it came."""
+        copy, places = self._collect(i), [p for p, of in enumerate(self.plan.outputs) if of == i]
+        if len(places) > 1 or places[0] not in self.plan.delays:
+            return copy
+        return fill(HAND_ON, i=i, place=places[0], copy=copy)
 
     def _stage(self, s: int, stage: Stage) -> Iterator[str]:
         for target in stage.targets:

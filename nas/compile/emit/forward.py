@@ -227,6 +227,8 @@ class Forward:
             if place in self.plan.state_places:
                 width, state = self.plan.padded(place), self.at("state", place)
                 after = Place(state, "after", width)
+                if place in self.plan.delays:
+                    yield f"if ({after.block} != {self.writer.place(i).block})"
                 if self.values.state_of.get(i) != place:
                     yield self._copy_row(i, after, width)
                 before = Place(state, "before", width)
