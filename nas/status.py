@@ -94,6 +94,7 @@ def lines(opened: OpenedStudy) -> Iterator[str]:
     yield from _reasons(opened, drawn)
     yield from set_aside(drawn)
     yield from _best(opened, visits)
+    yield from _reliability(opened, visits)
     yield from _cost(opened, visits)
     yield from _shortcuts(opened, visits)
     yield from _how_to_go_on(opened, complete=complete)
@@ -121,6 +122,28 @@ def _best(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     for row in rows:
         if row.kind == "baseline" and row.key != keys[0] and row.score is not None:
             yield f"baseline: {describe(row.visit)}"
+
+
+def _reliability(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
+    """How well the score ranks, as far as cells were measured twice."""
+    path = opened.folder / "config.yaml"
+    if not path.is_file() or _is_comparison(opened):
+        return
+    from nas.report.reliability import Reliability, reliability_of
+    from nas.report.reliability import lines as of_reliability
+
+    known = Reliability()
+    if any(visit.turn or (visit.judgement and visit.judgement.repeated) for visit in visits):
+        rows = leaderboard(visits, [ZOO[name].key for name in BASELINES])
+        try:
+            known = reliability_of(protocol_of(parse([str(path)], check=False)), rows, visits)
+        except UserError:  # written by another version, or its data are not here
+            return
+    yield from of_reliability(known)
+
+
+def _is_comparison(opened: OpenedStudy) -> bool:
+    return bool(opened.study.attrs.get("definition", {}).get("kind") == "comparison")
 
 
 def _cost(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
@@ -167,8 +190,7 @@ def _storage_flag(opened: OpenedStudy) -> str:
 
 def _how_to_go_on(opened: OpenedStudy, *, complete: bool) -> Iterator[str]:
     path = opened.folder / "config.yaml"
-    is_comparison = opened.study.attrs.get("definition", {}).get("kind") == "comparison"
-    command = f"python -m nas.{'compare --config' if is_comparison else 'search'} {path}"
+    command = f"python -m nas.{'compare --config' if _is_comparison(opened) else 'search'} {path}"
     command += _storage_flag(opened)
     if opened.running:
         yield "It may be stopped at any time (Ctrl-C, kill) and goes on with the same command."

@@ -86,6 +86,8 @@ def test_it_says_what_the_study_holds(folder: Path, capsys: pytest.CaptureFixtur
         "all of them: python -m nas.status studies/known --rejected",
         "best so far: mgu: score 1.200 (xml 1.200)",
         "baseline: lstm: score 0.800 (xml 0.800)",
+        "How well the score ranks is not measured: --protocol.repeat 0.1, under a new --study "
+        "name, measures a tenth of the scored candidates a second time.",
         "cost: 15 training runs (8 diverged, 6 ok, 1 failed), 7:30 in training, 1.5e+10 FLOPs, "
         "2h01 in all",
         "utilisation: workers were busy 50% of the time, training 50%",

@@ -28,7 +28,15 @@ from nas.protocol.staged import (
     outcomes_of,
     referred,
 )
-from nas.protocol.statistic import FAST, blind, planned_epochs, ratio_of_shares, share, value_of
+from nas.protocol.statistic import (
+    FAST,
+    Statistic,
+    blind,
+    planned_epochs,
+    ratio_of_shares,
+    share,
+    value_of,
+)
 from nas.tasks.base import Task
 
 
@@ -39,6 +47,13 @@ class Ladder(Staged):
     @property
     def ladder(self) -> LadderConfig:
         return self.config.ladder
+
+    @property
+    def statistic(self) -> Statistic:
+        return FAST
+
+    def relative(self, task: Task, value: float, reference: float) -> float:
+        return ratio_of_shares(share(task, value), share(task, reference))
 
     @property
     def n_turns(self) -> int:
@@ -134,10 +149,10 @@ class Ladder(Staged):
         self, rung: int, answers: Sequence[Sequence[Outcome]], reference: Mapping[str, float]
     ) -> Rung:
         values = self._values(rung, answers)
-        ratios = {}
-        for task in self.tasks:
-            reached = share(task, values[task.name]) if task.name in values else 0.0
-            ratios[task.name] = ratio_of_shares(reached, share(task, reference[task.name]))
+        ratios = {
+            task.name: self.relative(task, values.get(task.name, blind(task)), reference[task.name])
+            for task in self.tasks
+        }
         return Rung(rung, values, ratios)
 
     def _judgement(

@@ -15,7 +15,7 @@ from nas.protocol.evaluation import Bar, Evaluation, Outcome
 from nas.protocol.judgement import Judgement, Reference, Score, best_value, score_of, value_at
 from nas.protocol.repeating import again
 from nas.protocol.requests import REFERENCE, Asking, Candidate
-from nas.protocol.statistic import of_run, planned_epochs, value_of
+from nas.protocol.statistic import Statistic, of_run, planned_epochs, value_of
 from nas.tasks.base import Task
 
 
@@ -60,6 +60,15 @@ class _Results:
 
 class Staged(Asking):
     """The protocol of one study."""
+
+    @property
+    def statistic(self) -> Statistic:
+        """The number of a cell on a task that is compared with the GRU's."""
+        return self.config.statistic
+
+    def relative(self, task: Task, value: float, reference: float) -> float:
+        """Return the ratio of a cell's number on a task to the reference's: above 1 is better."""
+        return self.statistic.ratio(task, value, reference)
 
     def judge(self, candidate: Candidate) -> Judging:
         """Judge a candidate that has not been accepted, and reject it at the first stage that it
@@ -157,13 +166,13 @@ class Staged(Asking):
             # A cell that learns nothing with other seeds was lucky with the first ones.
             results.repeated[task.name] = second = self._lowest(task) if value is None else value
             unit = results.units[task.name]
-            results.repeated_ratios[task.name] = self.config.statistic.ratio(task, second, unit)
+            results.repeated_ratios[task.name] = self.relative(task, second, unit)
         return results.accepted(self.config.score)
 
     def _lowest(self, task: Task) -> float:
         """Return the statistic of a cell that guesses blindly."""
         n_epochs = planned_epochs(task, self.config.fidelity)
-        return of_run(task, Outcome("failed"), self.config.statistic, n_epochs)
+        return of_run(task, Outcome("failed"), self.statistic, n_epochs)
 
     def _note(
         self,
@@ -186,24 +195,24 @@ class Staged(Asking):
             results.looks |= {} if look is None else {task.name: look}
         value = self._compared(results, task, own)
         results.units[task.name] = unit = self._of_reference(task, reference, further)
-        ratio = 0.0 if value is None else self.config.statistic.ratio(task, value, unit)
+        ratio = 0.0 if value is None else self.relative(task, value, unit)
         results.ratios[task.name] = ratio
         return ratio
 
     def _compared(self, results: _Results, task: Task, outcomes: Sequence[Outcome]) -> float | None:
         """Return the statistic of a cell on a task, and note it if it is not its best metric."""
         value = self._statistic(task, outcomes)
-        if value is not None and not self.config.statistic.is_best:
+        if value is not None and not self.statistic.is_best:
             results.compared[task.name] = value
         return value
 
     def _statistic(self, task: Task, outcomes: Sequence[Outcome]) -> float | None:
         n_epochs = planned_epochs(task, self.config.fidelity)
-        return value_of(task, outcomes, self.config.statistic, n_epochs)
+        return value_of(task, outcomes, self.statistic, n_epochs)
 
     def _of_reference(self, task: Task, reference: Reference, further: Sequence[Outcome]) -> float:
         """Return the reference's statistic over its first outcomes and further ones."""
-        first, statistic = reference.on(task.name), self.config.statistic
+        first, statistic = reference.on(task.name), self.statistic
         if not further:
             return first
         if statistic.over == "mean":

@@ -60,6 +60,22 @@ class Statistic:
         """Whether it is in the unit of the task's metric; speed is in minibatches."""
         return self.of != "speed"
 
+    @property
+    def said(self) -> str:
+        """What it is, in words."""
+        of = {
+            "best": "best epoch",
+            "last": "last epoch",
+            "area": "mean over all epochs, the area under the learning curve",
+            "speed": f"minibatches until {self.threshold:.0%} of the way from blind guessing to "
+            "perfect is reached",
+        }[self.of]
+        return f"the {self.over} of all settings, of each the {of}"
+
+    def higher_is_better(self, task: Task) -> bool:
+        """Return the direction of its values."""
+        return self.is_metric and task.metric.higher_is_better
+
     def better(self, task: Task, value: float, than: float) -> bool:
         """Return whether one value is better than another."""
         return task.metric.better(value, than) if self.is_metric else value < than
@@ -95,8 +111,7 @@ def value_of(
     values = [of_run(task, outcome, statistic, n_epochs) for outcome in outcomes]
     if statistic.over == "mean":
         return float(np.mean(values))
-    is_higher = statistic.is_metric and task.metric.higher_is_better
-    return max(values) if is_higher else min(values)
+    return max(values) if statistic.higher_is_better(task) else min(values)
 
 
 def of_run(task: Task, outcome: Outcome, statistic: Statistic, n_epochs: int) -> float:
@@ -109,6 +124,12 @@ def of_run(task: Task, outcome: Outcome, statistic: Statistic, n_epochs: int) ->
     if statistic.of == "area":
         return float(path.mean())
     return _minibatches(task, path, statistic.threshold)
+
+
+def endpoints(task: Task, outcome: Outcome, n_epochs: int) -> tuple[float, float]:
+    """Return how fast a run learns, its area, and where it ends, its last value."""
+    path = after_each_epoch(task, outcome, n_epochs)
+    return float(path.mean()), float(path[-1])
 
 
 def after_each_epoch(task: Task, outcome: Outcome, n_epochs: int) -> NDArray[np.float64]:

@@ -17,9 +17,11 @@ from typing import Any, Literal
 
 from nas.cell.json import to_json
 from nas.cell.reader import loads
+from nas.errors import UserError
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import Judgement, best_outcome
+from nas.protocol.statistic import FAST, FINAL, planned_epochs, value_of
 from nas.spaces.gates import Gates
 from nas.study.leaderboard import kind_of
 from nas.study.visit import Evaluated, Visit
@@ -92,11 +94,17 @@ class _OnTask:
     best: Outcome | None
     settings: Settings | None
     """The settings of the best outcome."""
+    endpoints: dict[str, float | None]
+    """How fast it learns (area) and where it ends (last), as means over all settings."""
+    is_of_best: bool
+    """Whether the ratio is that of the best metrics."""
+    repeated: float | None
+    """What is compared, from a second measurement with fresh seeds, if there is one."""
 
     @property
     def of_reference(self) -> float | None:
-        """The GRU's best metric, by the definition of the ratio."""
-        if not self.value or not self.ratio:
+        """The GRU's best metric, by the definition of the ratio; None if that is of another."""
+        if not self.value or not self.ratio or not self.is_of_best:
             return None
         over = self.task.metric.higher_is_better
         return self.value / self.ratio if over else self.value * self.ratio
@@ -171,8 +179,22 @@ def _result(visit: Visit, judgement: Judgement, task: Task) -> _OnTask:
     pairs = [pair for e in evaluated for pair in zip(e.settings, e.outcomes, strict=True)]
     best = best_outcome(task, [outcome for _, outcome in pairs])
     settings = next((settings for settings, outcome in pairs if outcome is best), None)
-    ratio = judgement.ratios.get(task.name)
-    return _OnTask(task, judgement.best[task.name], ratio, best, settings)
+    ratio, repeated = judgement.ratios.get(task.name), judgement.repeated.get(task.name)
+    about = (task, judgement.best[task.name], ratio, best, settings)
+    is_of_best = task.name not in judgement.compared
+    return _OnTask(*about, _endpoints(task, evaluated), is_of_best, repeated)
+
+
+def _endpoints(task: Task, evaluated: Sequence[Evaluated]) -> dict[str, float | None]:
+    """The endpoints by name; none where blind guessing has no metric, since data are not here."""
+    if not evaluated or task.missing():
+        return {}
+    outcomes = [outcome for e in evaluated for outcome in e.outcomes]
+    n_epochs = planned_epochs(task, evaluated[0].fidelity)
+    try:
+        return {s.of: value_of(task, outcomes, s, n_epochs) for s in (FAST, FINAL)}
+    except UserError:
+        return {}
 
 
 def _status(judgement: Judgement, outcomes: Sequence[Outcome]) -> RunStatus:
@@ -194,6 +216,8 @@ def _metrics(
     for result in results:
         metrics[legal(f"ratio.{result.task.name}")] = result.ratio
         metrics[legal(f"{result.task.name}.{result.task.metric.name}")] = result.value
+        for name, value in {**result.endpoints, "repeated": result.repeated}.items():
+            metrics[legal(f"{result.task.name}.{name}")] = value
     metrics["n_params"] = max((outcome.n_params for outcome in outcomes), default=0)
     metrics["seconds"] = round(sum(outcome.cost.wall_s for outcome in outcomes), 3)
     metrics["n_outcomes"] = len(outcomes)

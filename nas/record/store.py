@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # an import takes seconds
 
 PAGE = 1000
 NOTE = "mlflow.note.content"
-RECORD_FORMAT = "2"
+RECORD_FORMAT = "3"
 """The version of the record: runs of another format are written again. Raise it whenever more is
 recorded of a cell."""
 VIEW = "cells-by-score"

@@ -114,7 +114,7 @@ def _tuning(facts: Facts, _: Facts | None) -> Check:
 
 def _seeds(facts: Facts, _: Facts | None) -> Check:
     rule = "Paired seeds: every cell has the same data and the same seeds"
-    seeds = sorted({run.seed for run in facts.runs})
+    seeds = sorted({run.seed for run in facts.first_runs})
     count = f"{counted(len(seeds), 'seed')}, {joined([str(seed) for seed in seeds] or ['none'])}"
     draws = facts.config.protocol.draws
     if draws != "shared":
@@ -124,7 +124,7 @@ def _seeds(facts: Facts, _: Facts | None) -> Check:
 
 def _fresh(facts: Facts, _: Facts | None) -> Check:
     rule = f"Final numbers have at least {FRESH_SEEDS} fresh seeds, with intervals"
-    n = len({run.seed for run in facts.runs})
+    n = len({run.seed for run in facts.first_runs})
     reason = (
         f"n = {n} seed, the one that was chosen by; a search is no comparison, so no number here "
         f"is one: {facts.comparison} trains the best cell, the GRU and the LSTM on fresh seeds"

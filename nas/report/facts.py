@@ -1,5 +1,6 @@
 """The facts of a study: its judged visits and all training runs, without their curves."""
 
+import contextlib
 import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator
@@ -13,8 +14,10 @@ from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_outcome
 from nas.protocol.staged import Staged
+from nas.protocol.statistic import blind, endpoints, planned_epochs
+from nas.report.reliability import Reliability, open_places, reliability_of
 from nas.study.config import SearchConfig, protocol_of
-from nas.study.leaderboard import BASELINES, Row, leaderboard, winner
+from nas.study.leaderboard import BASELINES, Row, leaderboard, ranks, verdict, winner
 from nas.study.location import OpenedStudy
 from nas.study.parse import parse
 from nas.tasks import TASKS
@@ -44,6 +47,11 @@ class Run:
     """The outcome without its curve."""
     n_epochs: int
     """Finished epochs."""
+    repeat: int = 0
+    """1 if it is of a second measurement, which no result of the search rests on."""
+    endpoints: tuple[float, float] | None = None
+    """The mean of the metric over all planned epochs and its value at the last one; None where the
+    task's data are needed for them and are not here."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,21 @@ class Facts:
         return leaderboard(self.visits, self.baselines)
 
     @cached_property
+    def reliability(self) -> Reliability:
+        """How well the score ranks, as far as cells were measured twice."""
+        return reliability_of(self.protocol, self.rows, self.visits)
+
+    @cached_property
+    def ranks(self) -> list[str]:
+        """The rank of each row of the leaderboard."""
+        return ranks(self.rows, self.resolutions, open_places(self.reliability, self.rows))
+
+    @property
+    def verdict(self) -> str:
+        """Whether a cell beat the GRU."""
+        return verdict(self.rows, self.tried, self.resolutions, self.reliability.noise)
+
+    @cached_property
     def levels(self) -> dict[str, Levels]:
         """The levels of each task that need no network, on the validation split."""
         return {task.name: levels_of(task, self.config.seed) for task in self.tasks}
@@ -91,8 +114,13 @@ class Facts:
         known = {task.name: resolution_of(task, self.config.seed) for task in self.tasks}
         return {name: resolution for name, resolution in known.items() if resolution}
 
+    def compared(self, row: Row | None, task: Task) -> float | None:
+        """What is compared of a cell on a task, which its score comes from."""
+        judgement = row.visit.judgement if row else None
+        return judgement.on(task.name) if judgement else None
+
     def reached(self, row: Row | None, task: Task) -> float | None:
-        """The metric of a cell on a task, which its score comes from."""
+        """The best metric of a cell on a task."""
         judgement = row.visit.judgement if row else None
         return judgement.best.get(task.name) if judgement else None
 
@@ -122,13 +150,18 @@ class Facts:
         cell = shlex.quote(str(best)) if best.is_dir() else "CELL"
         return f"python -m nas.compare {cell} --config {shlex.quote(str(self.seen.folder))}"
 
+    @cached_property
+    def first_runs(self) -> list[Run]:
+        """All runs but those of second measurements."""
+        return [run for run in self.runs if not run.repeat]
+
     def runs_of(self, task: str) -> list[Run]:
-        return [run for run in self.runs if run.task == task]
+        return [run for run in self.first_runs if run.task == task]
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
         groups: dict[tuple[str, str], list[Run]] = {}
-        for run in self.runs:
+        for run in self.first_runs:
             groups.setdefault((run.key, run.task), []).append(run)
         return groups
 
@@ -181,7 +214,7 @@ def facts_of(seen: OpenedStudy, config: SearchConfig, protocol: Staged) -> Facts
     visits = tuple(visit for visit in seen.study.visits if visit)
     if not any(visit.judgement for visit in visits):
         raise UserError(f"study {seen.name} has no judged cell yet, so there is nothing to report.")
-    return Facts(seen, config, protocol, visits, tuple(_runs(visits)))
+    return Facts(seen, config, protocol, visits, tuple(_runs(visits, protocol)))
 
 
 def _config(path: Path) -> SearchConfig:
@@ -194,18 +227,34 @@ def _config(path: Path) -> SearchConfig:
     return config
 
 
-def _runs(visits: Iterable["Visit"]) -> Iterator[Run]:
+def _runs(visits: Iterable["Visit"], protocol: Staged) -> Iterator[Run]:
+    tasks = (*protocol.tasks, *([protocol.filter] if protocol.filter else []))
+    by_version = dict(_with_levels(tasks))
     for visit in visits:
         for evaluated in (*visit.evaluated.values(), *visit.beside.values()):
-            yield from _runs_of(visit, evaluated)
+            yield from _runs_of(visit, evaluated, by_version.get(evaluated.task_version))
 
 
-def _runs_of(visit: "Visit", evaluated: "Evaluated") -> Iterator[Run]:
+def _with_levels(tasks: Iterable[Task]) -> Iterator[tuple[str, Task]]:
+    """The tasks, by their versions, whose data are here, so that blind guessing has a metric."""
+    for task in tasks:
+        with contextlib.suppress(UserError):
+            if not task.missing():
+                blind(task)
+                yield task.version, task
+
+
+def _runs_of(visit: "Visit", evaluated: "Evaluated", task: Task | None) -> Iterator[Run]:
     about = (visit.number, evaluated.key or visit.key, evaluated.task, evaluated.task_version)
     for settings, outcome in zip(evaluated.settings, evaluated.outcomes, strict=True):
         # 5,000 candidates have a million epochs, of which a report needs the number.
         bare = dataclasses.replace(outcome, curve=())
-        yield Run(*about, evaluated.seed, settings, bare, len(outcome.curve))
+        ends = None
+        if task is not None:
+            ends = endpoints(task, outcome, planned_epochs(task, evaluated.fidelity))
+        n_epochs = len(outcome.curve)
+        seed, repeat = evaluated.seed, evaluated.repeat
+        yield Run(*about, seed, settings, bare, n_epochs, repeat=repeat, endpoints=ends)
 
 
 def number(value: float | None, form: str = ".3f") -> str:

@@ -14,9 +14,11 @@ from nas.command_line import guarded
 from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
 from nas.record.entry import Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
+from nas.report.endpoints import columns
 from nas.report.facts import Facts, number, read_facts
+from nas.report.reliability import Reliability, beside_leaderboard, open_places
 from nas.report.write import files_in, report
-from nas.study.leaderboard import Row, ranks, shown_ratio, verdict
+from nas.study.leaderboard import Row, shown_ratio
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
 
@@ -111,7 +113,7 @@ def conclude(recorder: Recorder, facts: Facts, files: Mapping[str, bytes]) -> No
 
 def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
     """The run of a whole study, beside those of its cells; it is updated in place."""
-    rows, best, attrs = facts.rows, facts.winner, facts.seen.study.attrs
+    best, attrs = facts.winner, facts.seen.study.attrs
     tasks = [task.name for task in facts.protocol.tasks]
     metrics = _metrics(facts)
     tags = {
@@ -134,7 +136,7 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         {**params, "tasks": ", ".join(tasks)},
         (),
         _note(facts, tasks),
-        {"leaderboard.csv": _leaderboard_csv(rows, tasks), **files},
+        {"leaderboard.csv": _leaderboard_csv(facts, tasks), **files},
         step=sum(visit.judgement is not None for visit in facts.visits),
     )
 
@@ -154,11 +156,31 @@ def _metrics(facts: Facts) -> dict[str, float]:
             "flops": sum(cost.flops for cost in costs),
             "seconds": round(sum(cost.wall_s for cost in costs), 3),
             **{f"best.ratio.{legal(task)}": ratio for task, ratio in ratios.items()},
+            **_of_reliability(facts.reliability),
         }
     )
 
 
-def _leaderboard_csv(rows: Sequence[Row], tasks: Sequence[str]) -> str:
+def _of_reliability(reliability: Reliability) -> dict[str, float | None]:
+    """How well the score ranks, and each task; nothing where that was not measured."""
+    known = {"": reliability.score, **{f".{legal(n)}": a for n, a in reliability.tasks.items()}}
+    metrics: dict[str, float | None] = {}
+    for name, one in known.items():
+        if one is not None:
+            metrics[f"reliability{name}.n_cells"] = one.n
+            metrics[f"reliability{name}.deviation"] = one.deviation
+            metrics[f"reliability{name}.noise"] = one.noise
+            for half, tau in (("tau", one.tau), ("tau_better_half", one.better)):
+                if tau is not None:
+                    metrics[f"reliability{name}.{half}"] = tau.mean
+                    metrics[f"reliability{name}.{half}.low"] = tau.low
+                    metrics[f"reliability{name}.{half}.high"] = tau.high
+    return metrics
+
+
+def _leaderboard_csv(facts: Facts, tasks: Sequence[str]) -> str:
+    """The long form of the leaderboard: all cells, with both endpoints and second measurements."""
+    open_to = open_places(facts.reliability, facts.rows)
     return as_csv(
         [
             {
@@ -166,26 +188,37 @@ def _leaderboard_csv(rows: Sequence[Row], tasks: Sequence[str]) -> str:
                 "cell": row.name,
                 "kind": row.kind,
                 "score": row.score,
+                "place from": open_to.get(row.key, (None, None))[0],
+                "place to": open_to.get(row.key, (None, None))[1],
                 **{f"ratio {task}": row.ratios.get(task) for task in tasks},
+                **columns(facts, row),
+                **{f"repeated {task}": _again(row).get(task) for task in tasks},
                 "stage": row.stage,
                 "n_params": row.n_params,
                 "seconds": round(row.seconds, 3),
                 "trial": row.visit.number,
                 "key": row.key,
             }
-            for rank, row in enumerate(rows, start=1)
+            for rank, row in enumerate(facts.rows, start=1)
         ]
     )
 
 
+def _again(row: Row) -> dict[str, float]:
+    """What a second measurement gave on each task."""
+    return row.visit.judgement.repeated if row.visit.judgement else {}
+
+
 def _note(facts: Facts, tasks: Sequence[str]) -> str:
     lines = [
-        verdict(facts.rows, facts.tried, facts.resolutions),
+        facts.verdict,
+        "",
+        beside_leaderboard(facts.reliability, facts.rows),
         "",
         f"| | cell | kind | score | {' | '.join(tasks)} | parameters |",
         f"| {' | '.join(['---'] * (5 + len(tasks)))} |",
     ]
-    ranked = zip(ranks(facts.rows, facts.resolutions), facts.rows, strict=True)
+    ranked = zip(facts.ranks, facts.rows, strict=True)
     for rank, row in itertools.islice(ranked, MOST_ROWS):
         ratios = (shown_ratio(row, task, facts.resolutions) or "-" for task in tasks)
         cells = (rank, row.name, row.kind, number(row.score), *ratios, f"{row.n_params:,}")

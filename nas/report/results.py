@@ -8,7 +8,8 @@ from nas.protocol.judgement import score_of
 from nas.protocol.measured import Measured, measured_in
 from nas.report.document import Card, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
-from nas.study.leaderboard import BASELINES, Row, ranks, shown_ratio, verdict
+from nas.report.reliability import beside_leaderboard, parts
+from nas.study.leaderboard import BASELINES, Row, shown_ratio
 from nas.tasks.levels import BLIND, below
 from nas.tasks.resolution import ENOUGH
 
@@ -35,12 +36,13 @@ def standing(facts: Facts, against: Facts | None) -> Section:
         f"{len(judged):,} judged; {counted(facts.n_scored, 'candidate')} with a score",
         f"{counted(len(facts.runs), 'training run')}, {counted(n_epochs, 'epoch')}, "
         f"{flops:.3g} FLOPs, {seconds / 3600:.2f} hours in training, {spent / 3600:.2f} in all",
-        "a score is a cell's smallest ratio to the GRU's best metric over the tasks, at the same "
-        "parameter budget and on as many settings; above 1 is better than the GRU on each task",
+        "a score is a cell's smallest ratio to the GRU over the tasks, at the same parameter "
+        "budget and on as many settings; above 1 is better than the GRU on each task; what is "
+        f"compared is {facts.protocol.statistic.said}",
     ]
     if facts.seen.running:
         items.insert(0, "the search is running: this is what was there when the report was made")
-    standing = Text(verdict(facts.rows, facts.tried, facts.resolutions))
+    standing = Text(facts.verdict)
     told = [Text(f"Of the winner: {one.sentences}") for one in _measured(facts)]
     parts: list[Part] = [standing, *_too_little(facts), *told, Text(NO_CLAIM), Items(items)]
     return Section("Where it stands", parts)
@@ -70,16 +72,18 @@ def _too_little(facts: Facts) -> Iterator[Text]:
 def board(facts: Facts, against: Facts | None) -> Section:
     """The leaderboard as a table, and the metrics behind its ratios."""
     tasks = [task.name for task in facts.protocol.tasks]
-    ranked = list(zip(ranks(facts.rows, facts.resolutions), facts.rows, strict=True))
+    ranked = list(zip(facts.ranks, facts.rows, strict=True))
     best = [row.key for row in facts.rows if row.kind == "candidate"][:MOST_ROWS]
     shown = [(rank, row) for rank, row in ranked if row.kind != "candidate" or row.key in best]
     caption = (
         f"{len(shown):,} of {counted(len(ranked), 'judged cell')}; task columns are ratios to the "
-        "GRU, n = 1 seed; of each task, the best of all settings that were tried counts, whose "
-        "largest number is given; brackets say so where a cell and the GRU are apart by fewer "
+        f"GRU, n = 1 seed, of {facts.protocol.statistic.said}; the largest "
+        "number of settings is given; brackets say so where a cell and the GRU are apart by fewer "
         f"than {ENOUGH} examples, which is no evidence, and = stands at tied ranks; ms are of "
         "training a minibatch with the best settings, on a machine that did other work too."
     )
+    if facts.reliability.noise is not None:
+        caption += " Brackets at a rank are its 95 % interval, given the noise of a score."
     head = ("", "cell", "kind", "score", *tasks, "settings", "parameters", "ms", "training s",
             "ended at")  # fmt: skip
     rows = [_board_row(facts, rank, row, tasks) for rank, row in shown]
@@ -87,7 +91,14 @@ def board(facts: Facts, against: Facts | None) -> Section:
         known = [number(value) for value in (score, *map(ratios.get, tasks))]
         rows.append(("", name, "no network", *known, *[""] * (len(head) - 3 - len(known))))
     marked = {i for i, row in enumerate(rows) if row[2] != "candidate"}
-    return Section("Leaderboard", (Table(caption, head, rows, frozenset(marked)), _reached(facts)))
+    beside = Text(beside_leaderboard(facts.reliability, facts.rows))
+    table = Table(caption, head, rows, frozenset(marked))
+    return Section("Leaderboard", (beside, table, _reached(facts)))
+
+
+def reliability(facts: Facts, against: Facts | None) -> Section:
+    """How well the score ranks."""
+    return Section("How well the score ranks", parts(facts.reliability))
 
 
 def _board_row(facts: Facts, rank: str, row: Row, tasks: list[str]) -> tuple[str, ...]:
@@ -108,18 +119,22 @@ def _board_row(facts: Facts, rank: str, row: Row, tasks: list[str]) -> tuple[str
 def without_network(facts: Facts) -> list[tuple[str, float, dict[str, float]]]:
     """The simple predictors and blind guessing: name, score, and ratio to the GRU for each task.
 
-    A task's first simple predictor counts. Empty where a task has no levels or the GRU no metric.
+    A task's first simple predictor counts. Empty where a task has no levels, the GRU no metric, or
+    times to learn are compared.
     """
     scores: dict[str, dict[str, float]] = {"simple predictor": {}, BLIND: {}}
     reference = facts.row_of(facts.baselines[0])
+    if not facts.protocol.statistic.is_metric:
+        return []
     for task in facts.protocol.tasks:
-        of_gru, levels = facts.reached(reference, task), facts.levels[task.name]
+        of_gru, levels = facts.compared(reference, task), facts.levels[task.name]
         if of_gru is None or levels.baseline is None or levels.chance is None:
             return []
         values = (levels.baseline.value, levels.chance)
         for ratios, value in zip(scores.values(), values, strict=True):
-            ratios[task.name] = task.metric.ratio(value, of_gru)
-    return [(name, score_of(ratios), ratios) for name, ratios in scores.items()]
+            ratios[task.name] = facts.protocol.relative(task, value, of_gru)
+    score = facts.config.protocol.score
+    return [(name, score_of(ratios, score), ratios) for name, ratios in scores.items()]
 
 
 def _reached(facts: Facts) -> Table:

@@ -7,7 +7,7 @@ one to `SECTIONS`.
 from collections.abc import Callable
 from pathlib import Path
 
-from nas.report import ancestry, checklist, cost, endings, results, settings
+from nas.report import ancestry, checklist, cost, endings, endpoints, results, settings
 from nas.report.document import Card, Document, Figure, Section
 from nas.report.facts import Facts
 from nas.report.files import write_files
@@ -17,6 +17,8 @@ from nas.report.text import markdown
 SECTIONS: tuple[Callable[[Facts, Facts | None], Section], ...] = (
     results.standing,
     results.board,
+    results.reliability,
+    endpoints.both,
     results.cells,
     cost.race,
     cost.trade_offs,

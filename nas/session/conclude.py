@@ -11,6 +11,7 @@ from nas.protocol.measured import measured_in
 from nas.record.recorder import Recorder, described
 from nas.report import recording as report_recording
 from nas.report.facts import facts_of
+from nas.report.reliability import Reliability, beside_leaderboard, open_places, reliability_of
 from nas.report.write import files_in, report
 from nas.session.few_examples import resolutions
 from nas.session.progress import counts, table_of
@@ -72,9 +73,11 @@ def conclude(
     page = _report(session, recorder) if recorder else None
     rows = leaderboard(study.finished(), plan.baselines)
     known = resolutions(plan.protocol)
-    session.console.print(table_of(rows, list(plan.config.tasks.use), resolutions=known))
+    trust = reliability_of(plan.protocol, rows, study.finished())
+    shown, open_to = list(plan.config.tasks.use), open_places(trust, rows)
+    session.console.print(table_of(rows, shown, resolutions=known, places=open_to))
     session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
-    for line in _lines(session, rows, used_up):
+    for line in _lines(session, rows, trust, used_up):
         session.say(line)
     if best is not None:
         folder = study.folder / "winner"
@@ -113,13 +116,16 @@ def _report(session: Session[SearchConfig], recorder: Recorder) -> Path | None:
     return page
 
 
-def _lines(session: Session[SearchConfig], rows: Sequence[Row], used_up: str) -> Iterator[str]:
+def _lines(
+    session: Session[SearchConfig], rows: Sequence[Row], trust: Reliability, used_up: str
+) -> Iterator[str]:
     """What a search found, and what ended it."""
     study, plan, best = session.study, session.plan, winner(rows)
     drawn = [visit for visit in study.finished() if visit.kind == "drawn"]
     yield f"{counts(drawn)}: {standings(drawn)}."
     tried = plan.protocol.tried(best.visit.turn if best else 0)
-    yield verdict(rows, tried, resolutions(plan.protocol))
+    yield verdict(rows, tried, resolutions(plan.protocol), trust.noise)
+    yield beside_leaderboard(trust, rows)
     for task in plan.protocol.tasks:
         yield levels(task, rows, plan.config.seed)
         if warning := below(task, _reached(task, rows), levels_of(task, plan.config.seed)):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.session.coordinator import Coordinator, Observer
-from nas.study.leaderboard import ALL_FINE, Resolutions, Row, ranks, shown_ratio
+from nas.study.leaderboard import ALL_FINE, NO_PLACES, Places, Resolutions, Row, ranks, shown_ratio
 from nas.study.rejections import describe, standings
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
@@ -174,18 +174,24 @@ def counts(drawn: list[Visit]) -> str:
 
 
 def table_of(
-    rows: list[Row], tasks: list[str], most: int = 15, resolutions: Resolutions = ALL_FINE
+    rows: list[Row],
+    tasks: list[str],
+    most: int = 15,
+    resolutions: Resolutions = ALL_FINE,
+    places: Places = NO_PLACES,
 ) -> Table:
     """The leaderboard; baselines are always shown."""
     title = "Leaderboard: ratios to the GRU, above 1 is better"
     if any("(" in shown_ratio(row, task, resolutions) for row in rows for task in tasks):
         title += "; brackets: apart by so many of the validation examples; =: tied ranks"
+    if places:
+        title += "; brackets at a rank: its 95 % interval"
     waits = any(row.visit.judgement and row.visit.judgement.waits for row in rows)
     ended = "stands at" if waits else "rejected at"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("", "cell", "score", *tasks, "params", "s", ended):
         table.add_column(name, justify="left" if name in ("cell", ended) else "right")
-    for place, (rank, row) in enumerate(zip(ranks(rows, resolutions), rows, strict=True)):
+    for place, (rank, row) in enumerate(zip(ranks(rows, resolutions, places), rows, strict=True)):
         if place >= most and row.kind == "candidate":
             continue
         score = "-" if row.score is None else f"{row.score:.3f}"

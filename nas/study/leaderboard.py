@@ -19,6 +19,9 @@ MOST_TIED = 5
 Resolutions = Mapping[str, Resolution]
 """The resolution of each task's validation split, by the task's name."""
 ALL_FINE: Resolutions = MappingProxyType({})
+Places = Mapping[str, tuple[int, int]]
+"""The interval of each cell's place, by its key, where the noise of a score is known."""
+NO_PLACES: Places = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def shown_ratio(
 
 def _few(row: Row, task: str, resolutions: Resolutions) -> str:
     """The few examples by which a cell and the GRU are apart on a task, or "tie"; else empty."""
+    if _is_averaged(row):
+        return ""
     value = _reached(row, task)
     if task not in resolutions or value is None or row.name == REFERENCE:
         return ""
@@ -125,8 +130,15 @@ def _reached(row: Row, task: str) -> float | None:
     return judgement.best.get(task) if judgement else None
 
 
+def _is_averaged(row: Row) -> bool:
+    """Whether its ratios are of means or times, which are no counts of examples."""
+    return bool(row.visit.judgement and row.visit.judgement.compared)
+
+
 def _is_tied(row: Row, other: Row, resolutions: Resolutions) -> bool:
     """Whether two cells have the same metric on every task, as far as its examples can tell."""
+    if _is_averaged(row):
+        return False
     pairs = [(_reached(row, task), _reached(other, task), task) for task in other.ratios]
     return all(
         a is not None and b is not None and task in resolutions and resolutions[task].tied(a, b)
@@ -134,22 +146,36 @@ def _is_tied(row: Row, other: Row, resolutions: Resolutions) -> bool:
     )
 
 
-def ranks(rows: Sequence[Row], resolutions: Resolutions = ALL_FINE) -> list[str]:
-    """The rank of each row, such as "2", or "2=" for each of several scored cells that are tied."""
+def ranks(
+    rows: Sequence[Row], resolutions: Resolutions = ALL_FINE, places: Places = NO_PLACES
+) -> list[str]:
+    """The rank of each row, such as "2", or "2=" for each of several scored cells that are tied,
+    and "2 [1-4]" where noise leaves several places open."""
     firsts: list[int] = []
     for place, row in enumerate(rows):
         before = rows[place - 1] if place else row
         is_tied = place > 0 and not row.rejected and _is_tied(row, before, resolutions)
         firsts.append(firsts[-1] if is_tied else place)
     counts = Counter(firsts)
-    return [f"{first + 1}{'=' if counts[first] > 1 else ''}" for first in firsts]
+    shown = [f"{first + 1}{'=' if counts[first] > 1 else ''}" for first in firsts]
+    return [rank + _open(places.get(row.key)) for rank, row in zip(shown, rows, strict=True)]
 
 
-def verdict(rows: Sequence[Row], tried: str, resolutions: Resolutions = ALL_FINE) -> str:
+def _open(ends: tuple[int, int] | None) -> str:
+    return "" if ends is None or ends[0] == ends[1] else f" [{ends[0]}-{ends[1]}]"
+
+
+def verdict(
+    rows: Sequence[Row],
+    tried: str,
+    resolutions: Resolutions = ALL_FINE,
+    noise: float | None = None,
+) -> str:
     """A sentence on whether anything beat the GRU on this budget, and further ones on its limits.
 
     `tried` says what was spent on a cell, such as "2 settings a task, 1 seed"; `resolutions` are
     those of the tasks: with them, ties and differences of few examples are told.
+    `noise` is the difference of two scores below which it is noise, where that was measured.
     """
     best = winner(rows)
     budget = f"on this budget ({tried})"
@@ -167,6 +193,9 @@ def verdict(rows: Sequence[Row], tried: str, resolutions: Resolutions = ALL_FINE
         first = f"No candidate beat the GRU {budget}: the best, {best.name}, ties with it, score "
     elif best.score > 1 and few:
         first = f"{best.name} is ahead of the GRU {budget}, {apart}: {what} is "
+    elif best.score > 1 and noise is not None and best.score - 1 < noise:
+        first = f"No candidate beat the GRU {budget}: the best, {best.name}, is ahead of it by "
+        first += f"less than {noise:.2g}, which is noise: {what} is "
     elif best.score > 1:
         first = f"{best.name} beat the GRU {budget}: {what} is "
     else:

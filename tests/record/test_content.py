@@ -7,6 +7,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas.cell.json import from_json
@@ -15,6 +16,7 @@ from nas.protocol.evaluation import Epoch, Outcome
 from nas.record.entry import LONGEST_EQUATIONS, entry, family
 from nas.record.store import RECORD_FORMAT, VIEW_TAG, link
 from nas.study.visit import Evaluated
+from nas.tasks import Text, Xml
 from tests.record.server import served
 from tests.record.visits import (
     BASELINES,
@@ -39,9 +41,35 @@ pytestmark = SQLALCHEMY
 
 
 def test_scalars_read_back(folder: Path) -> None:
-    assert record(folder, scored(7, GRU, "given")) == 0
+    visit = scored(7, GRU, "given")
+    assert visit.judgement is not None
+    again = {"xml": 0.55, "text": 1.9}
+    visit.judgement = dataclasses.replace(visit.judgement, repeated=again)
+    assert record(folder, visit) == 0
     run = runs(folder)["gru"]
+    # Runs of 3 epochs keep their last value for the others; one that failed or diverged guesses.
+    blind, n = 1 / Xml().interface.outputs, Xml().epochs
+    xml = [[best / 4, best / 2, *[best] * (n - 2)] for best in (0.5, 0.6)]
+    xml = np.maximum([*xml, [blind] * n], blind)
+    worst, n = np.log(Text().interface.outputs), Text().epochs
+    text = [[2 - best / 4, 2 - best / 2, *[2 - best] * (n - 2)] for best in (2.0, 1.6)]
+    text.append([2 - 1.7 / 4, 2 - 1.7 / 2, 2 - 1.7, *[worst] * (n - 3)])
+    m, n = 0.99, FILTER.epochs
+    memorization = np.array([m / 4, m / 2, *[m] * (n - 2)])
     expected = {
+        **{
+            f"{task}.{name}": value
+            for task, name, value in (
+                ("xml", "area", xml.mean()),
+                ("xml", "last", xml[:, -1].mean()),
+                ("xml", "repeated", 0.55),
+                ("text", "area", np.mean(text)),
+                ("text", "last", np.mean(text, axis=0)[-1]),
+                ("text", "repeated", 1.9),
+                ("memorization", "area", memorization.mean()),
+                ("memorization", "last", 0.99),
+            )
+        },
         "score": 0.8,
         "value": 0.8,
         "ratio.xml": 1.2,
@@ -55,7 +83,8 @@ def test_scalars_read_back(folder: Path) -> None:
         "n_diverged": 1,
         "n_failed": 1,
     }
-    assert {name: v for name, v in run.data.metrics.items() if "/" not in name} == expected
+    found = {name: v for name, v in run.data.metrics.items() if "/" not in name}
+    assert found == pytest.approx(expected)
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time == 17_500
     assert abs(run.info.end_time / 1000 - time.time()) < WAIT_S

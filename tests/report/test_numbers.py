@@ -21,13 +21,14 @@ from nas.report import cost, endings, settings
 from nas.report.ancestry import ancestry, how
 from nas.report.checklist import checklist
 from nas.report.cost import front, measured
-from nas.report.document import Text
+from nas.report.document import Table, Text
+from nas.report.endpoints import both
 from nas.report.facts import Facts, Run
 from nas.report.results import board, standing
 from nas.report.settings import FEWEST, effects, effects_of, importances
 from nas.tasks import Xml
 from nas.zoo import ZOO
-from tests.report.made_up import PROVENANCE, facts, make, outcome, reopened, scored, visit
+from tests.report.made_up import PROVENANCE, TASKS, facts, make, outcome, reopened, scored, visit
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Facts:
 
 
 def test_the_leaderboard_ranks_by_score(known: Facts) -> None:
-    table, _ = board(known, None).parts
+    _, table, _ = board(known, None).parts
     cells = [row for row in table.rows if row[2] != "no network"]  # type: ignore[union-attr]
     assert [row[:7] for row in cells] == [
         ("1", "hostile", "candidate", "1.100", "1.200", "1.100", "3"),
@@ -47,6 +48,21 @@ def test_the_leaderboard_ranks_by_score(known: Facts) -> None:
         ("6", "rnn", "candidate", "-", "-", "-", "0"),
         ("7", "mut2", "candidate", "-", "-", "-", "0"),
     ]
+
+
+def test_both_endpoints_are_means_over_settings_and_epochs(known: Facts) -> None:
+    """Each run has accuracy 0.5 and loss 1 for 3 epochs; one of three on text diverged at once."""
+    (table,) = both(known, None).parts
+    assert isinstance(table, Table)
+    assert table.head[1:4] == ["xml: fast", "xml: end", "xml: best"]
+    rows = {row[0]: row[1:] for row in table.rows}
+    blind = np.log(TASKS["text"].interface.outputs)
+    text = f"{(1 + 1 + blind) / 3:.4g}"
+    assert rows["gru"] == ("0.5", "0.5", "0.5", text, text, "2")
+    # Of its two runs one was cut and kept 0.5, the other was vetoed.
+    cut = f"{(0.5 + 1 / TASKS['xml'].interface.outputs) / 2:.4g}"
+    assert rows["mut3"][:3] == (cut, cut, "0.1")
+    assert rows["rnn"][:3] == ("-", "-", "-")
 
 
 def test_what_each_candidate_cost_is_summed_up(known: Facts) -> None:
