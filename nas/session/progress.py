@@ -1,6 +1,7 @@
 """The progress of a search: a live panel on a terminal, plain lines elsewhere."""
 
 import time
+from collections import Counter
 from contextlib import suppress
 
 from rich.box import SIMPLE_HEAD
@@ -48,11 +49,12 @@ class Progress(Observer):
 
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
         self.trained_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
-        for outcome in result.outcomes:
-            if outcome.status not in ("ok", "cut", "vetoed"):
-                self._say(
-                    f"{visit.name} on {evaluation.task.name}: {outcome.status}, {outcome.message}"
-                )
+        n = len(result.outcomes)
+        alike = Counter((outcome.status, outcome.message) for outcome in result.outcomes)
+        for (status, message), count in alike.items():
+            if status not in ("ok", "cut", "vetoed"):
+                of = f", {count} of {n} settings" if n > 1 else ""
+                self._say(f"{visit.name} on {evaluation.task.name}{of}: {status}, {message}")
 
     def judged(self, visit: Visit) -> None:
         self.judged_here += 1
@@ -188,8 +190,8 @@ def table_of(
         title += "; brackets at a rank: its 95 % interval"
     waits = any(row.visit.judgement and row.visit.judgement.waits for row in rows)
     ended = "stands at" if waits else "rejected at"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "cell", "score", *tasks, "params", "s", ended):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("", "cell", "score", *tasks, "params", "seconds", ended):
         table.add_column(name, justify="left" if name in ("cell", ended) else "right")
     for place, (rank, row) in enumerate(zip(ranks(rows, resolutions, places), rows, strict=True)):
         if place >= most and row.kind == "candidate":

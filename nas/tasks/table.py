@@ -129,9 +129,9 @@ class Table:
                 ways_out = (
                     "fill them in, leave them out, or set tasks.csv.missing_values to fill or mark"
                 )
+            rows = _rows((np.flatnonzero(wrong) + 1).tolist())
             raise UserError(
-                f'{field}: column "{name}" has {kind} in row {_row(wrong)} of {self.path} and '
-                f"{counted(int(wrong.sum()) - 1, 'further row')}: {ways_out}."
+                f'{field}: column "{name}" has {kind} in {rows} of {self.path}: {ways_out}.'
             )
         return values
 

@@ -67,15 +67,19 @@ def test_durations() -> None:
 
 def test_the_table_fits_a_terminal_and_shows_every_number() -> None:
     name = "gates_0123ab"
-    visits = [visit("gru", SCORED, "given"), visit(name, SCORED), visit("c", FILTERED)]
+    visits = [visit("gru", SCORED, "given"), visit("lstm", SCORED, "given")]
+    visits += [visit(name, SCORED), visit("c", FILTERED)]
     text = io.StringIO()
     console = Console(file=text, width=80)
-    console.print(table_of(leaderboard(visits, ["gru"]), ["xml"]))
+    found = leaderboard(visits, ["gru", "lstm"])
+    ranked = [dataclasses.replace(row, n_params=19_879, seconds=1117.0) for row in found]
+    console.print(table_of(ranked, ["xml", "arithmetic"]))
     lines = text.getvalue().splitlines()
     rows = [line.split() for line in lines if line.strip()[:1].isdigit()]
-    assert ["1", "gates_0123ab", "0.970", "0.970", "0", "0"] in rows
-    assert ["2", "gru", "(baseline)", "0.970", "0.970", "0", "0"] in rows
-    assert ["3", "c", "-", "0", "0", "memorization"] in rows
+    assert ["1", "gates_0123ab", "0.970", "0.970", "19,879", "1117"] in rows
+    assert ["2", "gru", "(baseline)", "0.970", "0.970", "19,879", "1117"] in rows
+    assert ["3", "lstm", "(baseline)", "0.970", "0.970", "19,879", "1117"] in rows, "on one line"
+    assert ["4", "c", "-", "19,879", "1117", "memorization"] in rows
     assert max(map(len, lines)) <= 80
 
 

@@ -43,3 +43,18 @@ def test_a_running_search_tells_of_failures_alone(status: str) -> None:
     progress.stored(asked, evaluation, Result((outcome(status, None, MESSAGE),)))
     said = f"mut1 on xml: {status}, {MESSAGE}" in " ".join(written.getvalue().split())
     assert said == (status in ("diverged", "failed"))
+
+
+def test_settings_that_failed_alike_are_told_once() -> None:
+    cell = ZOO["mut1"]
+    asked = Visit(0, 0, "drawn", "mut1", str(cell), cell.key)
+    evaluation = Evaluation(str(cell), cell.key, Xml(), (Settings(),) * 4, 0)
+    written = io.StringIO()
+    progress = Progress(Console(file=written, width=200), None, 0.0)
+    failed = [outcome("diverged", None, f"at step {step}") for step in (4, 4, 5)]
+    progress.stored(asked, evaluation, Result((outcome("ok", 0.5, ""), *failed)))
+    said = [line.partition("] ")[2].rstrip() for line in written.getvalue().splitlines()]
+    assert said == [
+        "mut1 on xml, 2 of 4 settings: diverged, at step 4",
+        "mut1 on xml, 1 of 4 settings: diverged, at step 5",
+    ]

@@ -125,6 +125,8 @@ def test_a_missing_target_is_not_scored() -> None:
 GAPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "number": (lines(lambda k: (k, "" if k == 4 else k), "x,y"), {},
                'column "y" has no number in row 5 .* set tasks.csv.missing_values to fill or mark'),
+    "numbers": (lines(lambda k: (k, "" if k % 9 == 4 else k), "x,y"), {},
+                'column "y" has no number in rows 5, 14, 23 and 4 more of .*: fill them in'),
     "word": (lines(lambda k: (k, "" if k == 4 else k), "x,w"), {"categories": ("w",)},
              'column "w" has nothing in row 5'),
     "infinite": (lines(lambda k: (k, "inf" if k == 4 else k), "x,y"), {"missing_values": "fill"},

@@ -237,7 +237,7 @@ BAD = {
         Csv("waves.csv", target=("heat",)),
         'column "when" must be numbers, got "2024-05-01T00:00" in row 1 of waves.csv: if it tells',
     ),
-    "gap": (Csv("gap.csv", target=("a",)), 'column "a" has no number in row 2 of gap.csv and 0'),
+    "gap": (Csv("gap.csv", target=("a",)), 'column "a" has no number in row 2 of gap.csv: fill'),
     "infinite": (Csv("inf.csv", target=("a",)), 'column "a" has an infinite number in row 1'),
     "short": (Csv("short.csv", target=("a",)), "the validation split of the 4 rows"),
     "empty": (Csv("empty.csv", target=("a",)), '"empty.csv" is no table: No columns'),
