@@ -23,5 +23,6 @@ def plan_of(
 ) -> Plan[SearchConfig]:
     """A plan as a search makes it; `fields` are those of `Plan`, such as n_candidates."""
     config = SearchConfig(seed=seed, evolution=evolution or EvolutionConfig())
-    make = find_sampler(sampler, space, config.evolution, protocol.n_turns)
+    ladder = protocol.config.ladder if protocol.config.kind == "ladder" else None
+    make = find_sampler(sampler, space, config.evolution, protocol.n_turns, ladder)
     return Plan(config, tuple(cells), protocol, {}, space, make, **fields)

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from nas.errors import check_fields
+from nas.tasks.fields import ADDED
 
 
 @dataclass(frozen=True)
 class EvolutionConfig:
-    """Options of the samplers jozefowicz, regularized and random."""
+    """Options of the samplers jozefowicz, regularized, lexicase and random."""
 
     list_size: Annotated[int, "at least 1"] = 100
     """jozefowicz: number of best cells that passed every stage, which are mutated and re-evaluated;
@@ -22,9 +23,16 @@ class EvolutionConfig:
     """regularized: number of living cells drawn, of which the best is mutated."""
     n_redraws: Annotated[int, "at least 0"] = 100
     """Most further draws if the study knows the drawn cell already."""
-    reexamine: bool = field(default=False, metadata={"added": True})
+    reexamine: bool = field(default=False, metadata=ADDED)
     """jozefowicz: whether a rejected mutant that comes up again is judged again, on fresh settings,
     as in the paper; else another one is drawn."""
+
+    lexicase_population: Annotated[int, "at least 2"] = field(default=60, metadata=ADDED)
+    """lexicase: number of cells that live, those that were judged last."""
+    crossover: Annotated[float, "in [0, 1]"] = field(default=0.25, metadata=ADDED)
+    """lexicase: probability that a candidate is a child of two parents."""
+    twice: Annotated[float, "in [0, 1]"] = field(default=0.2, metadata=ADDED)
+    """lexicase: probability that a child of one parent is mutated twice."""
 
     def check(self) -> None:
         """Raise UserError if a value is out of range."""

@@ -17,11 +17,13 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from nas.protocol.rungs import LadderConfig
 from nas.samplers.evolution import EvolutionConfig
+from nas.samplers.promotion import promoted
 from nas.spaces.base import Params, Space
 
 PROPOSED = "proposed"
-"""User attribute of a trial: {"n_draws", "parent", "again"}."""
+"""User attribute of a trial: {"n_draws", "parent", "again"}, "mate" where there is one."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Proposal:
     params: Params
     parent: int | None = None
     """The trial that was mutated."""
+    mate: int | None = None
+    """The other parent of a cell that was crossed."""
     again: bool = False
     """Whether a known cell is to be re-evaluated on fresh settings."""
 
@@ -42,9 +46,17 @@ class Proposer(BaseSampler, ABC):
     the same point.
     """
 
-    def __init__(self, seed: int, space: Space, config: EvolutionConfig, n_turns: int = 1) -> None:
-        """`n_turns` is the most visits of one cell, each on fresh settings."""
-        self.space, self.config, self.n_turns = space, config, n_turns
+    def __init__(
+        self,
+        seed: int,
+        space: Space,
+        config: EvolutionConfig,
+        n_turns: int = 1,
+        ladder: LadderConfig | None = None,
+    ) -> None:
+        """`n_turns` is the most visits of one cell, each on fresh settings or, on a ladder, at the
+        next rung."""
+        self.space, self.config, self.n_turns, self.ladder = space, config, n_turns, ladder
         self._seed = seed
         self._chosen: dict[str, Any] = {}
 
@@ -66,7 +78,8 @@ class Proposer(BaseSampler, ABC):
         n_draws, is_new = 0, False
         while not is_new and n_draws <= self.config.n_redraws:
             n_draws += 1
-            proposal = self.proposal(past, rng)
+            due = promoted(past.trials, self.ladder) if self.ladder else None
+            proposal = past.again(due) if due else self.proposal(past, rng)
             point = FilledTrial(proposal.params, rng)
             cell = self.space.propose(point)
             last = known.get(cell.key)
@@ -77,6 +90,7 @@ class Proposer(BaseSampler, ABC):
                 point = FilledTrial(proposal.params, rng)
                 self.space.propose(point)
         attribute = {"n_draws": n_draws, "parent": proposal.parent, "again": proposal.again}
+        attribute |= {} if proposal.mate is None else {"mate": proposal.mate}
         study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, attribute)
         self._chosen = dict(point.params)
         return {n: d for n, d in point.distributions.items() if not d.single()}
@@ -139,11 +153,11 @@ class Past:
         return Proposal(varied(self.space, parent.params, rng, n_mutations), parent.number)
 
     def crossed(self, parent: FrozenTrial, mate: FrozenTrial, rng: Random) -> Proposal | None:
-        """The point of a child of two trials' cells; None if the space has no crossover."""
+        """A point of a child of two trials' cells; None if the space has no crossover."""
         self._recall(parent)
         self._recall(mate)
         params = self.space.cross(parent.params, mate.params, rng.getrandbits(32))
-        return None if params is None else Proposal(params, parent.number)
+        return None if params is None else Proposal(params, parent.number, mate=mate.number)
 
     def again(self, trial: FrozenTrial, parent: int | None = None) -> Proposal:
         """The point of a trial, to try its cell on fresh settings."""
@@ -174,16 +188,17 @@ def varied(space: Space, params: Params, rng: Random, n_mutations: int = 1) -> P
 
 
 def _changed(space: Space, params: Params, rng: Random) -> Params:
-    """The suggestions with another choice in one place."""
-    old = FixedTrial(params)
+    """The suggestions with another choice in one place; those that a change before it made
+    necessary are drawn."""
+    old = FilledTrial(params, rng)
     space.propose(old)
     names = [name for name, of in old.distributions.items() if not of.single()]
     if not names:
         return params
     name = rng.choice(names)
-    while (new := _drawn(name, old.distributions[name], rng)) == params[name]:
+    while (new := _drawn(name, old.distributions[name], rng)) == old.params[name]:
         pass
-    return {**params, name: new}
+    return {**old.params, name: new}
 
 
 class FilledTrial(FixedTrial):

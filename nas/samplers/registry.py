@@ -18,9 +18,11 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError, unknown
+from nas.protocol.rungs import LadderConfig
 from nas.resources import own_class
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.jozefowicz import Jozefowicz
+from nas.samplers.lexicase import Lexicase
 from nas.samplers.propose import Proposer, RandomWalk
 from nas.samplers.quasi import QuasiRandom
 from nas.samplers.regularized import Regularized
@@ -57,6 +59,7 @@ PROPOSERS: dict[str, type[Proposer]] = {
     "random": RandomWalk,
     "jozefowicz": Jozefowicz,
     "regularized": Regularized,
+    "lexicase": Lexicase,
 }
 """Samplers that draw whole cells, and draw again if the study knows the cell."""
 
@@ -65,26 +68,35 @@ DEFAULT_EVOLUTION = EvolutionConfig()
 
 
 def find_sampler(
-    name: str, space: Space, config: EvolutionConfig = DEFAULT_EVOLUTION, n_turns: int = 1
+    name: str,
+    space: Space,
+    config: EvolutionConfig = DEFAULT_EVOLUTION,
+    n_turns: int = 1,
+    ladder: LadderConfig | None = None,
 ) -> Callable[[int], BaseSampler]:
     """The maker of a sampler from a seed: a name of the tables, or module:Class.
 
-    `n_turns` is the most visits that the protocol makes to one cell, each on fresh settings.
+    `n_turns` is the most visits that the protocol makes to one cell, each on fresh settings; with a
+    `ladder`, each at the next rung.
 
     Raises:
-        UserError: if there is none, with the nearest name, or if it cannot search the space.
+        UserError: if there is none, with the nearest name, or if it does not go with the space or
+            the ladder.
     """
+    if name in (*SAMPLERS, "jozefowicz"):
+        _check_climbs(name, ladder)
     if name in SAMPLERS:
         _check_draws_whole_cells(name, space)
         return SAMPLERS[name]
     if name in PROPOSERS:
-        return partial(PROPOSERS[name], space=space, config=config, n_turns=n_turns)
+        return partial(PROPOSERS[name], space=space, config=config, n_turns=n_turns, ladder=ladder)
     if ":" not in name:
         raise UserError(unknown("sampler", name, NAMES) + " Or module:Class of your own.")
     maker = own_class("sampler", name, "an optuna BaseSampler")
     if isinstance(maker, type) and issubclass(maker, Proposer):
-        return partial(maker, space=space, config=config, n_turns=n_turns)
+        return partial(maker, space=space, config=config, n_turns=n_turns, ladder=ladder)
     _check_draws_whole_cells(name, space)
+    _check_climbs(name, ladder)
     try:
         made = maker(seed=0)
     except TypeError as error:
@@ -101,6 +113,17 @@ def _check_draws_whole_cells(name: str, space: Space) -> None:
         raise UserError(
             f'sampler "{name}" draws each choice by itself, but the choices of space {space.name} '
             f"name parents: choose one of {', '.join(PROPOSERS)}, or a Proposer of your own."
+        )
+
+
+def _check_climbs(name: str, ladder: LadderConfig | None) -> None:
+    """Refuse on a ladder a sampler that has no cell climb: Optuna's, and jozefowicz, which visits
+    cells again for its own ends."""
+    if ladder:
+        known = ", ".join(name for name in PROPOSERS if name != "jozefowicz")
+        raise UserError(
+            f"sampler {name} has no cell climb a ladder: choose one of {known}, a Proposer of your "
+            "own, or another --protocol."
         )
 
 

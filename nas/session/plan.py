@@ -56,13 +56,14 @@ def plan(config: SearchConfig) -> Plan[SearchConfig]:
     """
     check_machine(config)
     space, protocol = load_space(config.space), protocol_of(config)
+    ladder = config.protocol.ladder if config.protocol.kind == "ladder" else None
     made = Plan(
         config,
         unique_cells([look_up(source) for source in (*BASELINES, *config.include)]),
         protocol,
         definition(config, space),
         space,
-        find_sampler(config.sampler, space, config.evolution, protocol.n_turns),
+        find_sampler(config.sampler, space, config.evolution, protocol.n_turns, ladder),
         config.n_candidates,
         config.in_flight,
         config.run_budget,
@@ -89,8 +90,7 @@ def check_widths(cells: Sequence[Cell], protocol: Staged) -> None:
     Raises:
         UserError: naming the cell and the smallest budget.
     """
-    tasks = protocol.tasks if protocol.filter is None else (protocol.filter, *protocol.tasks)
-    for task in tasks:
+    for task in protocol.all_tasks:
         for settings in protocol.grid.points(task.n_params):
             for cell in cells:
                 solve_width(cell, task.interface, settings)

@@ -118,7 +118,8 @@ def _propose(trial: Trial, space: Space) -> tuple[Params, Cell]:
 def _judge(study: Study, number: int, score: float) -> None:
     """Store a judgement as the coordinator does, whether the trial is told or not."""
     trial_id = study.get_trials(deepcopy=False)[number]._trial_id
-    study._storage.set_trial_user_attr(trial_id, "judgement", {"score": score, "value": score})
+    judgement = {"score": score, "value": score, "ratios": {"task": score}}
+    study._storage.set_trial_user_attr(trial_id, "judgement", judgement)
 
 
 def _in_window(make: Make, space: Space) -> Iterator[str]:

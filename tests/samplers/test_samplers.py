@@ -139,7 +139,7 @@ def not_a_sampler(seed: int) -> object:
         (
             "tpee",
             r'no sampler "tpee"\. Did you mean "tpe"\? '
-            r"Known: jozefowicz, nsgaii, qmc, random, regularized, tpe\. Or m",
+            r"Known: jozefowicz, lexicase, nsgaii, qmc, random, regularized, tpe\. Or m",
         ),
         ("", r'no sampler ""\. Known: .* Or module:Class of your own'),
         ("no_such:Class", r'"no_such:Class" cannot be imported: No module named'),

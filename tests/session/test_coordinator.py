@@ -132,7 +132,10 @@ def test_order_of_answers_changes_nothing(
 
 
 def run_through_crashes(
-    folder: Path, make: Callable[[Study, Workers, int], Coordinator], seed: int
+    folder: Path,
+    make: Callable[[Study, Workers, int], Coordinator],
+    seed: int,
+    answering: Callable[[Evaluation, int], Outcome] = outcome,
 ) -> None:
     """Run a study to its end, by coordinators that end at a random event each; nothing that was
     stored may be lost, or be trained again."""
@@ -141,7 +144,7 @@ def run_through_crashes(
     while True:
         opened = study(folder)
         assert stored <= set(opened.cache), "a stored evaluation was lost"
-        workers = Shuffled(3, generator.randrange(100), outcome)
+        workers = Shuffled(3, generator.randrange(100), answering)
         try:
             make(opened, workers, generator.randint(1, 25)).run()
         except Crash:
