@@ -11,7 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from nas.cell import Cell, loads, renamed
-from nas.cell.mutation import MUTATIONS, NoMutant, cross, mutate
+from nas.cell.mutation import MUTATIONS, Mutant, NoMutant, cross, mutate
 from nas.errors import UserError
 from nas.spaces.base import Params, Space, digest
 from nas.spaces.descent import LARGEST_SEED
@@ -72,27 +72,36 @@ class Bred(Space):
         return self.walks.at(params) if params["origin"] == "walk" else self._child(params)
 
     def _child(self, params: Params) -> Cell:
-        """The cell of a point that is a child, recalled or made of its parents."""
+        """The cell of a point that is a child, recalled or made of its parents.
+
+        It is the parent itself if no step finds an acceptable child.
+        """
         point = _ordered(params)
         if recalled := _CHILDREN.get((self, *point.values())):
             return recalled
         parent, seeds = self._known(int(point["parent"])), Random(int(point["seed"]))
         mate = self._known(int(point["mate"])) if point["mate"] != NOBODY else None
-        child = parent
+        names = parent.name if mate is None else f"{parent.name} and {mate.name}"
+        child, steps = parent, list[str]()
         for _ in range(int(point["mutations"])):
-            child = self._step(child, mate, seeds.getrandbits(32))
+            made = self._step(child, mate, seeds.getrandbits(32))
             mate = None
-        zoo_name = ZOO.named(child.key) if child is not parent else ""
-        return renamed(child, zoo_name) if zoo_name else child
+            if made:
+                child = made.cell
+                steps.append(", ".join(made.operators))
+        if not steps:
+            return parent
+        return renamed(
+            child, ZOO.named(child.key) or child.name, f"From {names}: {', then '.join(steps)}."
+        )
 
-    def _step(self, cell: Cell, mate: Cell | None, seed: int) -> Cell:
-        """A child of a cell, with its mate if it has one; the cell if none is acceptable."""
+    def _step(self, cell: Cell, mate: Cell | None, seed: int) -> Mutant | None:
+        """A child of a cell, with its mate if it has one; None if none is acceptable."""
         rules = self.walks.rules
         try:
-            made = mutate(cell, seed, rules) if mate is None else cross(cell, mate, seed, rules)
+            return mutate(cell, seed, rules) if mate is None else cross(cell, mate, seed, rules)
         except NoMutant:
-            return cell
-        return made.cell
+            return None
 
     def _known(self, number: int) -> Cell:
         if cell := _KNOWN.get(number):
