@@ -131,14 +131,17 @@ def _reliability(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str
         return
     from nas.report.reliability import Reliability, reliability_of
     from nas.report.reliability import lines as of_reliability
+    from nas.report.rungs import lines as of_rungs
 
     known = Reliability()
     if any(visit.turn or (visit.judgement and visit.judgement.repeated) for visit in visits):
         rows = leaderboard(visits, [ZOO[name].key for name in BASELINES])
         try:
-            known = reliability_of(protocol_of(parse([str(path)], check=False)), rows, visits)
+            protocol = protocol_of(parse([str(path)], check=False))
+            known = reliability_of(protocol, rows, visits)
         except UserError:  # written by another version, or its data are not here
             return
+        yield from of_rungs(protocol.config, visits)
     yield from of_reliability(known)
 
 

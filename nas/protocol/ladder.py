@@ -62,6 +62,9 @@ class Ladder(Staged):
     def tried(self, turn: int) -> str:
         return spent(self.ladder.n_settings[turn], self.ladder.n_seeds[turn])
 
+    def seeds_at(self, rung: int) -> tuple[int, ...]:
+        return tuple(self._seed(rung, repeat) for repeat in range(self.ladder.n_seeds[rung]))
+
     def rung_task(self, rung: int, task: Task) -> Task:
         """The task with the parameter budget of a rung."""
         return replace(task, n_params=(self.ladder.n_params[rung],))
@@ -124,10 +127,8 @@ class Ladder(Staged):
         settings = self.grid.draw(own, ladder.n_settings[rung], self.seed)
         about = (ladder.fidelity[rung], ladder.halving[rung])
         return [
-            Evaluation(
-                cell, key, own, settings, self._seed(rung, repeat), *about, veto=self._veto(key)
-            )
-            for repeat in range(ladder.n_seeds[rung])
+            Evaluation(cell, key, own, settings, seed, *about, veto=self._veto(key))
+            for seed in self.seeds_at(rung)
         ]
 
     def _seed(self, rung: int, repeat: int) -> int:

@@ -76,6 +76,10 @@ class Asking:
             return self.grid.draw(self.filter, 1, self.seed, turn)
         return self.grid.draw(task, self.config.n_settings, self.seed, turn)
 
+    def seeds_at(self, rung: int) -> tuple[int, ...]:
+        """Return the seeds of the evaluations that a cell is judged by, at a rung of a ladder."""
+        return (self.seed,)
+
     def look_epoch(self, task: Task) -> int | None:
         """Return the epoch of the first look at candidates; None if none comes before the end."""
         n_epochs = planned_epochs(task, self.config.fidelity)

@@ -176,6 +176,9 @@ def family(visit: Visit) -> str:
 
 def _result(visit: Visit, judgement: Judgement, task: Task) -> _OnTask:
     evaluated = [e for e in visit.evaluated.values() if e.task == task.name]
+    if judgement.rungs:  # a given cell was measured at all of them
+        largest = max(map(_budget, evaluated), default=None)
+        evaluated = [e for e in evaluated if _budget(e) == largest]
     pairs = [pair for e in evaluated for pair in zip(e.settings, e.outcomes, strict=True)]
     best = best_outcome(task, [outcome for _, outcome in pairs])
     settings = next((settings for settings, outcome in pairs if outcome is best), None)
@@ -183,6 +186,11 @@ def _result(visit: Visit, judgement: Judgement, task: Task) -> _OnTask:
     about = (task, judgement.best[task.name], ratio, best, settings)
     is_of_best = task.name not in judgement.compared
     return _OnTask(*about, _endpoints(task, evaluated), is_of_best, repeated)
+
+
+def _budget(evaluated: Evaluated) -> tuple[int, float]:
+    """How much a run could take at most: parameters, then the share of the epochs."""
+    return max(settings.n_params for settings in evaluated.settings), evaluated.fidelity
 
 
 def _endpoints(task: Task, evaluated: Sequence[Evaluated]) -> dict[str, float | None]:

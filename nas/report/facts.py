@@ -126,7 +126,7 @@ class Facts:
 
     def row_of(self, key: str) -> Row | None:
         """A cell on the leaderboard."""
-        return next((row for row in self.rows if row.key == key), None)
+        return self._row_by_key.get(key)
 
     @property
     def n_scored(self) -> int:
@@ -156,7 +156,12 @@ class Facts:
         return [run for run in self.runs if not run.repeat]
 
     def runs_of(self, task: str) -> list[Run]:
-        return [run for run in self.first_runs if run.task == task]
+        """The runs on a task; on a ladder those of the top rung."""
+        runs = [run for run in self.first_runs if run.task == task]
+        if self.config.protocol.kind != "ladder":
+            return runs
+        top = self.protocol.seeds_at(len(self.config.protocol.ladder) - 1)
+        return [run for run in runs if run.seed in top]
 
     @cached_property
     def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
@@ -165,9 +170,18 @@ class Facts:
             groups.setdefault((run.key, run.task), []).append(run)
         return groups
 
+    @cached_property
+    def _row_by_key(self) -> dict[str, Row]:
+        return {row.key: row for row in self.rows}
+
     def of_cell(self, key: str, task: str) -> list[Run]:
-        """The runs of a cell on a task, at all its visits."""
-        return self._by_cell.get((key, task), [])
+        """The runs of a cell on a task, at all its visits; on a ladder those of its last rung."""
+        runs, row = self._by_cell.get((key, task), []), self._row_by_key.get(key)
+        rungs = row.visit.judgement.rungs if row and row.visit.judgement else ()
+        if not rungs:
+            return runs
+        seeds = self.protocol.seeds_at(rungs[-1].rung)
+        return [run for run in runs if run.seed in seeds]
 
     def most_settings(self, key: str) -> int:
         """Different settings that a cell was tried on, on the task of the score that had most."""
@@ -228,8 +242,7 @@ def _config(path: Path) -> SearchConfig:
 
 
 def _runs(visits: Iterable["Visit"], protocol: Staged) -> Iterator[Run]:
-    tasks = (*protocol.tasks, *([protocol.filter] if protocol.filter else []))
-    by_version = dict(_with_levels(tasks))
+    by_version = dict(_with_levels(protocol.all_tasks))
     for visit in visits:
         for evaluated in (*visit.evaluated.values(), *visit.beside.values()):
             yield from _runs_of(visit, evaluated, by_version.get(evaluated.task_version))

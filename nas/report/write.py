@@ -7,7 +7,7 @@ one to `SECTIONS`.
 from collections.abc import Callable
 from pathlib import Path
 
-from nas.report import ancestry, checklist, cost, endings, endpoints, results, settings
+from nas.report import ancestry, checklist, cost, endings, endpoints, results, rungs, settings
 from nas.report.document import Card, Document, Figure, Section
 from nas.report.facts import Facts
 from nas.report.files import write_files
@@ -19,6 +19,7 @@ SECTIONS: tuple[Callable[[Facts, Facts | None], Section], ...] = (
     results.board,
     results.reliability,
     endpoints.both,
+    rungs.rungs,
     results.cells,
     cost.race,
     cost.trade_offs,
