@@ -100,6 +100,8 @@ def rendered(trained: Trained) -> Mapping[str, Any]:
         "scales_outputs": not known.outputs.is_identity,
         "scores_doc": f"({'outputs' if known.answers != 'each step' else 'time, outputs'})",
         "predict_doc": _predict_doc(known),
+        "one_doc": {"text": "A text", "tokens": "An array"}.get(sequence, "A table"),
+        "is_one": _is_one(sequence),
         "example": _example_code(known),
         "expected": ", ".join(f"{value:.5f}" for value in trained.scores),
     }
@@ -172,6 +174,13 @@ def _encode_doc(known: Meaning) -> str:
         gaps = " without gaps" if known.recipe else ""
         return f"Rows of COLUMNS{gaps} as a tensor (time, columns), from numbers or a DataFrame."
     return f"Rows of {known.interface.inputs} numbers, in their units, as a tensor (time, numbers)."
+
+
+def _is_one(sequence: str) -> str:
+    """The code that tells one sequence from several; a DataFrame has two dimensions, too."""
+    if sequence == "text":
+        return "isinstance(sequences, str)"
+    return f'getattr(sequences, "ndim", 0) == {1 if sequence == "tokens" else 2}'
 
 
 def _predict_doc(known: Meaning) -> str:

@@ -81,6 +81,11 @@ def test_a_plain_file_answers_as_the_model_does(found: Winner) -> None:
         np.testing.assert_allclose(
             own.probabilities([sequence])[0], model.probabilities(rows), **OTHER_KERNEL_32
         )
+    alone = own.predict(asked[0])
+    np.testing.assert_array_equal(alone, own.predict(asked[:1])[0], "one that is in no list")
+    if found.path.stem != "forecast":
+        shares = own.probabilities(asked[:1])[0]
+        np.testing.assert_array_equal(own.probabilities(asked[0]), shares)
     if found.path.stem == "text":
         assert tuple(plain.SYMBOLS) == model.vocabulary
         greedy = own.generate("the cat ", 9, temperature=1e-6)
@@ -120,6 +125,8 @@ def test_other_kinds_of_data_are_read_and_answered_alike(
             assert ours == theirs
         else:
             np.testing.assert_allclose(ours, theirs, **OTHER_KERNEL_32)
+    one = plain.load().predict(data[0])
+    np.testing.assert_array_equal(one, plain.load().predict(data[:1])[0])
     assert main(["winner.safetensors", "--onnx", "out.onnx"]) == 0
     network = load_model("winner.safetensors")
     if task.interface.head == "gaussian":
