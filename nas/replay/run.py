@@ -127,7 +127,8 @@ class _Run(ABC):
         visit = self.bench.visits[index]
         trial.set_user_attr("key", self.bench.cells[index].key)
         trial.set_user_attr("kind", "given" if index >= self.bench.n_candidates else "drawn")
-        trial.set_user_attr("judgement", {"score": visit.score, "value": visit.value})
+        judgement = {"score": visit.score, "value": visit.value, "ratios": visit.ratios}
+        trial.set_user_attr("judgement", judgement)
 
 
 class _WholeCells(_Run):

@@ -28,7 +28,7 @@ def walked(n_walks: int, length: int) -> tuple[Cell, ...]:
 
 def visit(number: int, kind: str, cell: Cell, value: float) -> Recorded:
     about = (number, kind, cell.name, cell.key, str(cell), "scored", value, value)
-    return Recorded(*about, runs=RUNS)
+    return Recorded(*about, ratios={"task": value}, runs=RUNS)
 
 
 def table(cells: Sequence[Cell], values: Sequence[float]) -> Table:

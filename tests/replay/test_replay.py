@@ -24,7 +24,7 @@ from nas.statistics.intervals import intervals
 from tests.replay.replay_tables import RUNS, independent, smooth
 from tests.tolerances import SAME_FORMULA
 
-EVOLUTION = ("regularized", "jozefowicz")
+EVOLUTION = ("regularized", "jozefowicz", "lexicase")
 CONFIG = ReplayConfig()
 
 
@@ -52,7 +52,8 @@ def test_results_are_told_in_order_and_no_sooner(name: str) -> None:
         for seed in range(6):
             order = replay(bench, seed)
             better = list(bench.visits)
-            better[order[told]] = replace(better[order[told]], value=9.0, score=9.0)
+            result = {"value": 9.0, "score": 9.0, "ratios": {"task": 9.0}}
+            better[order[told]] = replace(better[order[told]], **result)
             other = replay(replace(bench, visits=tuple(better)), seed)
             assert other[: told + in_flight] == order[: told + in_flight]
             changed += [
