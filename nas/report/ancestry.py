@@ -3,11 +3,12 @@
 import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nas.cell.cell import renamed
 from nas.cell.reader import loads
+from nas.protocol.judgement import Rung
 from nas.report.document import Card, Figure, Section, Text
 from nas.report.facts import Facts
 from nas.report.figures import BLUE, GREY, figure, label
@@ -27,9 +28,20 @@ class Ancestor:
     """Its first visit."""
     row: Row
     gain: float | None
-    """Its score less its parent's; None for the first, and where one of them has none."""
+    """Its standing less its parent's; None for the first, and where one of them has none."""
     change: tuple[str, ...]
     """Lines of its parent's equations that went (-) and its own that came (+)."""
+
+    @property
+    def rung(self) -> Rung | None:
+        """On a ladder its result at the lowest rung, the one at which all cells were judged."""
+        judgement = self.visit.judgement
+        return judgement.rungs[0] if judgement and judgement.rungs else None
+
+    @property
+    def standing(self) -> float | None:
+        """Its score; on a ladder the geometric mean of its ratios at the lowest rung."""
+        return self.rung.mean if self.rung else self.row.score
 
 
 def ancestry(facts: Facts, row: Row) -> list[Ancestor]:
@@ -48,13 +60,13 @@ def ancestry(facts: Facts, row: Row) -> list[Ancestor]:
     ancestors: list[Ancestor] = []
     for visit in line:
         own, before = rows[visit.key], ancestors[-1] if ancestors else None
-        gain: float | None = None
         change: tuple[str, ...] = ()
         if before:
             change = _change(before.visit, visit)
-            if own.score is not None and before.row.score is not None:
-                gain = own.score - before.row.score
-        ancestors.append(Ancestor(visit, own, gain, change))
+        made = Ancestor(visit, own, None, change)
+        if before and made.standing is not None and before.standing is not None:
+            made = replace(made, gain=made.standing - before.standing)
+        ancestors.append(made)
     return ancestors
 
 
@@ -85,32 +97,51 @@ def descent(facts: Facts, against: Facts | None) -> Section:
     if len(line) == 1:
         alone = f"{best.name} has no parent in the study: {how(line[0])}."
         return Section("Ancestry", (Text(alone),))
-    caption = (
-        f"The line of {best.name}, n = {len(line)} cells, 1 seed: the score of each at its last "
-        "visit and its gain on its parent, which may have been tried on other settings. A line is "
-        "chosen by where it ends, so its gains are flattered."
+    what = (
+        "its geometric mean of the ratios to the GRU at rung 1, and its gain on its parent"
+        if line[-1].rung
+        else "the score of each at its last visit and its gain on its parent, which may have been "
+        "tried on other settings"
     )
-    cards = [_card(facts, ancestor) for ancestor in line]
+    caption = (
+        f"The line of {best.name}, n = {len(line)} cells, 1 seed: {what}. A line is chosen by "
+        "where it ends, so its gains are flattered."
+    )
+    befores = [None, *line[:-1]]
+    cards = [_card(facts, own, before) for own, before in zip(line, befores, strict=True)]
     return Section("Ancestry", (_figure(line, caption), *cards))
 
 
-def _card(facts: Facts, ancestor: Ancestor) -> Card:
-    row, visit = ancestor.row, ancestor.visit
+def _card(facts: Facts, ancestor: Ancestor, before: Ancestor | None) -> Card:
+    row, visit, rung = ancestor.row, ancestor.visit, ancestor.rung
     standing = "no score" if row.score is None else f"score {row.score:.3f}"
-    if row.rejected:
+    if rung:
+        standing = f"{rung.mean:.3f} of the GRU at rung 1, {standing}"
+    elif row.rejected:
         standing += f", rejected at {row.stage}"
     gain = "" if ancestor.gain is None else f", gain {ancestor.gain:+.3f}"
     title = f"{visit.name}, trial {visit.number}: {standing}{gain}"
     tried = f"n = 1 seed, {facts.most_settings(row.key)} settings a task"
-    return Card(title, (how(ancestor), tried), "\n".join(ancestor.change) or visit.cell)
+    about = [how(ancestor), *([_by_task(rung, before)] if rung else []), tried]
+    return Card(title, about, "\n".join(ancestor.change) or visit.cell)
+
+
+def _by_task(rung: Rung, before: Ancestor | None) -> str:
+    """The ratios to the GRU at rung 1, each with its change from the parent's."""
+    old = before.rung.ratios if before and before.rung else {}
+    parts = [
+        f"{task} {ratio:.2f}" + (f" ({ratio - old[task]:+.2f})" if task in old else "")
+        for task, ratio in rung.ratios.items()
+    ]
+    return f"Ratios at rung 1: {', '.join(parts)}."
 
 
 def _figure(line: Sequence[Ancestor], caption: str) -> Figure:
-    """The score of each ancestor; where one was rejected, nothing."""
+    """The standing of each ancestor; where one has none, nothing."""
 
     def draw(canvas: "Canvas") -> None:
         panel = canvas.subplots()
-        scores = [math.nan if cell.row.score is None else cell.row.score for cell in line]
+        scores = [math.nan if cell.standing is None else cell.standing for cell in line]
         panel.plot(range(len(line)), scores, "o-", color=BLUE)
         for place, cell in enumerate(line):
             if cell.gain is not None:
@@ -121,6 +152,6 @@ def _figure(line: Sequence[Ancestor], caption: str) -> Figure:
         if len(line) > 6:
             panel.tick_params(axis="x", labelrotation=60)
         panel.margins(x=0.1, y=0.2)
-        panel.set_ylabel("score")
+        panel.set_ylabel("ratio to the GRU at rung 1" if line[-1].rung else "score")
 
     return figure("ancestry", caption, (max(5.0, min(9.5, 1.5 * len(line))), 3.4), draw)

@@ -16,12 +16,13 @@ from nas.compare.command import parse
 from nas.compare.config import cells_of
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Cost, Outcome
+from nas.protocol.judgement import Rung
 from nas.protocol.measured import FILE, Measured
 from nas.report import cost, endings, settings
-from nas.report.ancestry import ancestry, how
+from nas.report.ancestry import ancestry, descent, how
 from nas.report.checklist import checklist
 from nas.report.cost import front, measured
-from nas.report.document import Table, Text
+from nas.report.document import Card, Table, Text
 from nas.report.endpoints import both
 from nas.report.facts import Facts, Run
 from nas.report.results import board, standing
@@ -242,6 +243,23 @@ def test_the_line_of_the_winner_has_its_gains_and_changes(known: Facts) -> None:
     come = {line[2:] for line in line[1].change if line.startswith("+")}
     assert gone == set(before[2:]) - set(after[2:])
     assert come == set(after[2:]) - set(before[2:])
+
+
+def test_on_a_ladder_gains_are_those_at_the_lowest_rung(tmp_path: Path) -> None:
+    known = facts(make(tmp_path))
+    ratios = {"gru": (1.0, 1.0), "mgu": (0.5, 2.0), "hostile": (2.0, 2.0)}
+    for seen in known.visits:
+        xml, text = ratios.get(seen.name, (0.1, 0.1))
+        rungs = (Rung(0, {}, {"xml": xml, "text": text}),)
+        if seen.judgement:
+            seen.judgement = dataclasses.replace(seen.judgement, rungs=rungs)
+    assert known.winner is not None
+    line = ancestry(known, known.winner)
+    assert [one.standing for one in line] == pytest.approx([1.0, 1.0, 2.0])
+    assert [one.gain for one in line] == [None, pytest.approx(0.0), pytest.approx(1.0)]
+    cards = [part for part in descent(known, None).parts if isinstance(part, Card)]
+    assert "Ratios at rung 1: xml 0.50 (-0.50), text 2.00 (+1.00)." in cards[1].lines
+    assert "Ratios at rung 1: xml 2.00 (+1.50), text 2.00 (+0.00)." in cards[2].lines
 
 
 def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) -> None:
