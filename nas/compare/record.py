@@ -76,6 +76,8 @@ def _metrics(on: OnTask, cell: Measured) -> Iterator[tuple[str, float]]:
     if cell.mean is not None:
         yield legal(f"{task}.test.low"), cell.mean.low
         yield legal(f"{task}.test.high"), cell.mean.high
+    for name, values in cell.curves.items():
+        yield legal(f"{task}.{name}"), sum(values) / len(values)
     if cell.tuned is not None:
         yield legal(f"{task}.validation"), cell.tuned
     if cell.n_params:
@@ -88,6 +90,12 @@ def _metrics(on: OnTask, cell: Measured) -> Iterator[tuple[str, float]]:
             yield legal(f"{name}.low"), pair.gain.low
             yield legal(f"{name}.high"), pair.gain.high
             yield legal(f"{task}.p" if is_many else f"{name}.p"), pair.corrected
+    for other, pairs in on.fast.items():
+        if (pair := pairs.get(cell.name)) is not None and pair.gain is not None:
+            yield legal(f"{task}.area_better_than_{other}"), pair.gain.mean
+            yield legal(f"{task}.area_better_than_{other}.low"), pair.gain.low
+            yield legal(f"{task}.area_better_than_{other}.high"), pair.gain.high
+            yield legal(f"{task}.area_better_than_{other}.p"), pair.corrected
     if cell.shares is not None:
         for name, share in cell.shares.single.items():
             yield legal(f"{task}.share.{name}"), share
@@ -98,6 +106,19 @@ def _params(on: OnTask, cell: Measured) -> Iterator[tuple[str, str]]:
     if cell.settings is not None:
         for name, value in {**asdict(cell.settings), "hidden_size": cell.hidden_size}.items():
             yield legal(f"{on.task.name}.{name}"), str(value)
+
+
+def _of_rankings(comparison: Comparison) -> Iterator[tuple[str, float]]:
+    """How well one run ranks the cells."""
+    for on in comparison.tasks:
+        for name, one in on.rankings.items():
+            of = legal(f"reliability.{on.task.name}.{name}")
+            yield f"{of}.deviation", one.one_run.deviation
+            for half, tau in (("tau", one.one_run.tau), ("tau_half_of_seeds", one.halves.tau)):
+                if tau is not None:
+                    yield f"{of}.{half}", tau.mean
+                    yield f"{of}.{half}.low", tau.low
+                    yield f"{of}.{half}.high", tau.high
 
 
 def _summary(comparison: Comparison, folder: Path) -> Entry:
@@ -119,6 +140,7 @@ def _summary(comparison: Comparison, folder: Path) -> Entry:
             "n_pairs": float(len(pairs)),
             "n_claimed": float(sum(pair.is_claimed for pair in pairs)),
             **levels,
+            **dict(_of_rankings(comparison)),
         },
         _counts(comparison),
         (),

@@ -1,19 +1,20 @@
 """A comparison as text, Markdown, JSON, CSV and pictures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nas.compare import ranking
 from nas.compare.result import FEWEST, Comparison, Contrast, Measured, OnTask, agreements, gain_of
 from nas.report.document import Code, Document, Figure, Items, Part, Section, Table, Text
 from nas.report.files import csv_text, json_text, png_of, write_files
 from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
 from nas.statistics.anova import N_TREES
-from nas.statistics.intervals import shown_p
+from nas.statistics.intervals import interval, shown_p
 from nas.study.leaderboard import BASELINES
 from nas.tasks.levels import below
 from nas.tasks.resolution import ENOUGH, Resolution, resolution_of
@@ -25,6 +26,12 @@ SEEDS_NOTE = (
     "the test split. The last rows of a table need no network: what is best possible, where it is "
     "known, a simple predictor, fitted on the training split, and blind guessing, on the first "
     "seed's data."
+)
+FAST_NOTE = (
+    "The area is the mean of the validation metric over all planned epochs, of the same runs: how "
+    "fast a cell learns, where the test split says where it ends. A run that stopped early keeps "
+    "its last value; one that diverged or failed counts as blind guessing from there on. Intervals "
+    "and p values are as above, corrected apart."
 )
 SETTINGS_NOTE = (
     "Every cell is trained once on each of the same random settings; the best of them on "
@@ -95,9 +102,7 @@ def table(comparison: Comparison, on: OnTask) -> Table:
 
 
 def _row_by_seeds(on: OnTask, cell: Measured) -> list[str]:
-    mean = cell.mean
-    interval = f"{mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]" if mean else ""
-    row = [cell.name, interval or f"{cell.values[0]:.4f}"]
+    row = [cell.name, _mean_of(cell.values)]
     for of_baseline in on.against.values():
         pair = of_baseline.get(cell.name)
         row += ["", ""] if pair is None else [gain_of(pair), shown_p(pair.corrected)]
@@ -147,7 +152,8 @@ def shares_table(on: OnTask) -> Table:
 
 def sentences(comparison: Comparison) -> list[str]:
     """The verdicts, and what readers must know of single cells."""
-    return [*comparison.verdicts, *agreements(comparison), *_caveats(comparison)]
+    told = [*comparison.verdicts, *comparison.fast_verdicts]
+    return [*told, *agreements(comparison), *_caveats(comparison)]
 
 
 def _caveats(comparison: Comparison) -> Iterator[str]:
@@ -203,10 +209,43 @@ def _tables(comparison: Comparison) -> Iterator[tuple[str, Table]]:
         yield title(comparison, on), table(comparison, on)
         if comparison.n_best:
             yield f"{on.task.name}: shares of the variance of the test metric", shares_table(on)
+        else:
+            yield _fast_title(on), _fast_table(on)
+    if known := {on.task.name: on.rankings for on in comparison.tasks if on.rankings}:
+        yield "How well one run ranks these cells", ranking.table(known)
+
+
+def _fast_title(on: OnTask) -> str:
+    metric = on.task.metric
+    direction = "higher" if metric.higher_is_better else "lower"
+    return (
+        f"{on.task.name}: how fast they learn, and where they end, by {metric.name} on validation "
+        f"({direction} is better)"
+    )
+
+
+def _fast_table(on: OnTask) -> Table:
+    """A row for each cell: the area under its learning curve, and its value at the last epoch."""
+    against = [text for name in BASELINES for text in (f"area better than {name} by", "p")]
+    rows = []
+    for cell in on.cells:
+        row = [cell.name, *(_mean_of(cell.curves[of]) for of in ("area", "last"))]
+        for of_baseline in on.fast.values():
+            pair = of_baseline.get(cell.name)
+            row += ["", ""] if pair is None else [gain_of(pair), shown_p(pair.corrected)]
+        rows.append(row)
+    return Table("", ("cell", "area", "last epoch", *against), rows)
+
+
+def _mean_of(values: Sequence[float]) -> str:
+    mean = interval(values)
+    return f"{mean.mean:.4f} [{mean.low:.4f}, {mean.high:.4f}]" if mean else f"{values[0]:.4f}"
 
 
 def _notes(comparison: Comparison) -> list[Part]:
-    notes = (SETTINGS_NOTE, SHARES_NOTE) if comparison.n_best else (SEEDS_NOTE,)
+    notes = [SETTINGS_NOTE, SHARES_NOTE] if comparison.n_best else [SEEDS_NOTE, FAST_NOTE]
+    if any(on.rankings for on in comparison.tasks):
+        notes.append(ranking.NOTE)
     return [Text(note) for note in notes]
 
 
@@ -238,7 +277,10 @@ def plain(comparison: Comparison) -> dict[str, Any]:
         else {"seeds": list(comparison.seeds), "tuning": comparison.tuning}
     )
     tasks = {on.task.name: _plain(on, many=bool(comparison.n_best)) for on in comparison.tasks}
-    texts = {"verdicts": comparison.verdicts, "cells": dict(comparison.cells)}
+    texts: dict[str, Any] = {"verdicts": comparison.verdicts}
+    if comparison.fast_verdicts:
+        texts["verdicts on how fast"] = comparison.fast_verdicts
+    texts["cells"] = dict(comparison.cells)
     return {"study": comparison.study, **how, "tasks": tasks, **texts}
 
 
@@ -252,7 +294,10 @@ def _plain(on: OnTask, *, many: bool) -> dict[str, Any]:
     if many:
         return {**about, "contrasts": _plain_pairs(on.contrasts)}
     against = {other: _plain_pairs(pairs) for other, pairs in on.against.items()}
-    return {**about, "n_params": max(on.task.n_params), "against": against}
+    fast = {other: _plain_pairs(pairs) for other, pairs in on.fast.items()}
+    ranked = {name: asdict(one) for name, one in on.rankings.items()}
+    beside = {"how fast": fast, "how well one run ranks": ranked}
+    return {**about, "n_params": max(on.task.n_params), "against": against, **beside}
 
 
 def _plain_pairs(pairs: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,8 +334,9 @@ def rows_of_runs(comparison: Comparison) -> Iterator[dict[str, Any]]:
             about = {"task": on.task.name, "metric": on.task.metric.name}
             about |= {"cell": cell.name, "key": cell.key}
             by_seed = zip(comparison.seeds, cell.values, cell.missing, strict=False)
-            for seed, value, why in by_seed:
-                yield {**about, "seed": seed, "test": value, "missing": why}
+            for place, (seed, value, why) in enumerate(by_seed):
+                curves = {name: values[place] for name, values in cell.curves.items()}
+                yield {**about, "seed": seed, "test": value, **curves, "missing": why}
             for place, run in enumerate(cell.runs):
                 yield {
                     **about,

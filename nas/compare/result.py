@@ -7,8 +7,9 @@ corrected by Bonferroni, and functional ANOVA says what the hyperparameters expl
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -16,9 +17,11 @@ import numpy as np
 from nas.compare.config import Finding, published_of
 from nas.compare.drawn import Axis, axes
 from nas.compare.protocol import BestShare, FreshSeeds, is_missing, value_of
+from nas.compare.ranking import TEST, Ranking, rankings
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_value
+from nas.protocol.statistic import Of, Statistic, blind, of_run, planned_epochs
 from nas.statistics.anova import Shares, shares
 from nas.statistics.intervals import (
     LEVEL,
@@ -37,6 +40,9 @@ from nas.tasks.levels import Levels, levels_of
 from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 
+AREA: Of = "area"
+CURVES: tuple[Of, ...] = ("best", "last", AREA)
+"""Numbers of a run that are told of its validation curve."""
 FEWEST = 20
 """Least number of runs of a cell from which the effects of hyperparameters are estimated."""
 HOW = {"same": "no evidence of a difference", "worse": "worse", "better": "better"}
@@ -80,6 +86,9 @@ class Measured:
     """Its metric on validation, with the seed of tuning: flattered by the choice."""
     n_params: int = 0
     hidden_size: int = 0
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """On validation, by seed: the best epoch, the last one and the area (mean over all epochs); a
+    run counts as blind guessing from where it diverged or failed."""
     n_tuned: int = 0
     """Settings tried."""
     runs: tuple[Run, ...] = ()
@@ -136,6 +145,24 @@ class OnTask:
     axes: tuple[Axis, ...] = ()
     """The hyperparameters that were drawn."""
 
+    @cached_property
+    def fast(self) -> Mapping[str, Mapping[str, Difference]]:
+        """As `against`, of the area under the learning curve on validation: how fast cells learn;
+        nothing for many settings."""
+        if not all(cell.curves for cell in self.cells):
+            return {}
+        return _against_baselines(self.task.metric, self.cells, lambda cell: cell.curves[AREA])
+
+    @cached_property
+    def rankings(self) -> Mapping[str, Ranking]:
+        """How well one seed ranks the cells, by each number of a run; nothing for many settings."""
+        if not all(cell.curves for cell in self.cells):
+            return {}
+        values: dict[str, list[tuple[float, ...]]] = {TEST: [cell.values for cell in self.cells]}
+        for name in CURVES:
+            values[name] = [cell.curves[name] for cell in self.cells]
+        return rankings(values, self.task.metric)
+
     @property
     def contrasts(self) -> Mapping[str, Contrast]:
         """The pairs with the first cell, by the other cell."""
@@ -171,6 +198,17 @@ class Comparison:
             for on in self.tasks
             for of_other in on.against.values()
             for pair in of_other.values()
+        ]
+
+    @property
+    def fast_verdicts(self) -> list[str]:
+        """A sentence for each pair and task on how fast they learn."""
+        return [
+            verdict(pair, on.task.name, f"the area under the curve of validation {name}")
+            for on in self.tasks
+            for of_other in on.fast.values()
+            for pair in of_other.values()
+            for name in [on.task.metric.name]
         ]
 
 
@@ -236,6 +274,14 @@ def _by_seeds(
     task: Task, visits: Sequence[Visit], names: Mapping[str, str], protocol: FreshSeeds
 ) -> OnTask:
     cells = tuple(_tuned(visit, names[visit.key], task, protocol) for visit in visits)
+    against = _against_baselines(task.metric, cells, lambda cell: cell.values)
+    return OnTask(task, cells, against, levels_of(task, protocol.seeds[0], "test"))
+
+
+def _against_baselines(
+    metric: Metric, cells: Sequence[Measured], values: Callable[[Measured], Sequence[float]]
+) -> dict[str, Mapping[str, Difference]]:
+    """All cells against each baseline, paired by seed; a pair of baselines is there once."""
     by_key = {cell.key: cell for cell in cells}
     against: dict[str, Mapping[str, Difference]] = {}
     done: set[str] = set()
@@ -243,15 +289,15 @@ def _by_seeds(
         other = by_key[ZOO[baseline].key]
         done.add(other.key)
         rest = [cell for cell in cells if cell.key not in done]
-        by_cell = {cell.name: gains(task.metric, cell, other) for cell in rest}
+        by_cell = {cell.name: gains(metric, values(cell), values(other)) for cell in rest}
         against[other.name] = differences(by_cell, other.name)
-    return OnTask(task, cells, against, levels_of(task, protocol.seeds[0], "test"))
+    return against
 
 
-def gains(metric: Metric, cell: Measured, other: Measured) -> list[float]:
+def gains(metric: Metric, values: Sequence[float], others: Sequence[float]) -> list[float]:
     """By how much one cell is better than another, seed by seed."""
     sign = 1.0 if metric.higher_is_better else -1.0
-    return [sign * (a - b) for a, b in zip(cell.values, other.values, strict=True)]
+    return [sign * (a - b) for a, b in zip(values, others, strict=True)]
 
 
 def _tuned(visit: Visit, name: str, task: Task, protocol: FreshSeeds) -> Measured:
@@ -260,8 +306,8 @@ def _tuned(visit: Visit, name: str, task: Task, protocol: FreshSeeds) -> Measure
     fresh = protocol.fresh(visit.cell, visit.key, task, settings)
     tested = [visit.evaluated[evaluation.digest()].outcomes[0] for evaluation in fresh]
     n_seeds = len(protocol.seeds)
-    blind = (task.chance("test"),) * n_seeds
-    values = tuple(value_of(task, outcome) for outcome in tested) or blind
+    guessed = (task.chance("test"),) * n_seeds
+    values = tuple(value_of(task, outcome) for outcome in tested) or guessed
     for outcome in tested:
         budget = max(task.n_params)
         assert outcome.n_params <= budget, f"{name} has {outcome.n_params} of {budget} parameters"
@@ -276,8 +322,15 @@ def _tuned(visit: Visit, name: str, task: Task, protocol: FreshSeeds) -> Measure
         best_value(task, tuning),
         max((outcome.n_params for outcome in tested), default=0),
         max((outcome.hidden_size for outcome in tested), default=0),
+        {of: _on_validation(task, tested, of) or (blind(task),) * n_seeds for of in CURVES},
         len(tuning),
     )
+
+
+def _on_validation(task: Task, outcomes: Sequence[Outcome], of: Of) -> tuple[float, ...]:
+    """One number of each run's validation curve."""
+    statistic, n_epochs = Statistic(of=of), planned_epochs(task)
+    return tuple(of_run(task, outcome, statistic, n_epochs) for outcome in outcomes)
 
 
 def _why_missing(outcome: Outcome) -> str:

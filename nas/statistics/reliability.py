@@ -1,4 +1,4 @@
-"""How well a measurement ranks: agreement of two independent measurements of the same cells.
+"""How well a measurement ranks: agreement of independent measurements of the same cells.
 
 Kendall's tau-b says how the two order the cells: 1 the same, 0 no better than chance; a pair of
 cells is ordered alike with the chance (1 + tau) / 2. It is given over all cells and over the better
@@ -59,17 +59,33 @@ def agreement(
     The standard deviation is sqrt(mean((a - b)^2) / 2) (Dahlberg 1940): what moves all cells alike
     from one measurement to the other, such as other data, counts as noise, too.
     """
-    a, b = np.array(first, dtype=np.float64), np.array(second, dtype=np.float64)
-    if len(a) < 2:
+    pairs = list(zip(first, second, strict=True))
+    return agreement_of_runs(pairs, higher_is_better=higher_is_better, seed=seed)
+
+
+def agreement_of_runs(
+    runs: Sequence[Sequence[float]], *, higher_is_better: bool, seed: int = 0
+) -> Agreement | None:
+    """Return the agreement of one run of each cell with another; `runs` are those of each cell, as
+    many of each, [cells, runs]. None for fewer than two cells or runs.
+
+    Run k of all cells is compared with run k + 1, the last with the first, and tau is the mean of
+    these; the standard deviation is that between the runs of a cell, pooled over cells.
+    """
+    values = np.array(runs, dtype=np.float64)
+    if len(values) < 2 or values.shape[1] < 2:
         return None
-    deviation = float(np.sqrt(np.mean((a - b) ** 2) / 2))
-    order = np.argsort(-a if higher_is_better else a, kind="stable")
-    a, b = a[order], b[order]
-    counts = np.random.default_rng(seed).multinomial(len(a), [1 / len(a)] * len(a), RESAMPLES)
-    half = -(-len(a) // 2)
-    everyone = _interval(a, b, counts)
-    first_half = _interval(a[:half], b[:half], _better_half(counts), pool=(a, b))
-    return Agreement(len(a), deviation, everyone, first_half)
+    n, n_runs = values.shape
+    deviation = float(np.sqrt(values.var(axis=1, ddof=1).mean()))
+    counts = np.random.default_rng(seed).multinomial(n, [1 / n] * n, RESAMPLES)
+    everyone, halves = [], []
+    for k in range(n_runs if n_runs > 2 else 1):
+        a, b = values[:, k], values[:, (k + 1) % n_runs]
+        order = np.argsort(-a if higher_is_better else a, kind="stable")
+        a, b, drawn = a[order], b[order], counts[:, order]
+        everyone.append(_tau_and_resamples(a, b, drawn))
+        halves.append(_tau_and_resamples(a, b, _better_half(drawn), -(-n // 2)))
+    return Agreement(n, deviation, _interval(everyone), _interval(halves))
 
 
 def _better_half(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -81,19 +97,28 @@ def _better_half(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return times
 
 
-def _interval(
-    a: Array, b: Array, counts: NDArray[np.int64], pool: tuple[Array, Array] | None = None
-) -> Interval | None:
-    """Return tau of some cells, with its interval from resamples of these or of a larger pool."""
+def _tau_and_resamples(
+    a: Array, b: Array, counts: NDArray[np.int64], n: int | None = None
+) -> tuple[float, Array] | None:
+    """Return tau of the first n cells, all if None, and that of each resample."""
     from scipy.stats import kendalltau
 
-    tau = float(kendalltau(a, b).statistic) if len(a) >= FEWEST else np.nan
-    if np.isnan(tau):
+    first = slice(n)
+    if len(a[first]) < FEWEST:
         return None
-    taus = _taus(*(pool or (a, b)), counts)
+    tau = float(kendalltau(a[first], b[first]).statistic)
+    return None if np.isnan(tau) else (tau, _taus(a, b, counts))
+
+
+def _interval(found: Sequence[tuple[float, Array] | None]) -> Interval | None:
+    """Return the mean tau of all pairs of runs, with its interval; None if one has none."""
+    known = [pair for pair in found if pair is not None]
+    if len(known) < len(found):
+        return None
+    taus = np.mean([resamples for _, resamples in known], axis=0)
     tail = 50 * (1 - COVERAGE)
     low, high = np.percentile(taus[np.isfinite(taus)], [tail, 100 - tail])
-    return Interval(tau, float(low), float(high))
+    return Interval(float(np.mean([tau for tau, _ in known])), float(low), float(high))
 
 
 def _taus(a: Array, b: Array, counts: NDArray[np.int64]) -> Array:

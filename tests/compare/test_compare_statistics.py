@@ -168,7 +168,8 @@ def test_runs_without_a_metric_count_as_blind_guessing(test: float | None) -> No
     expected = [0.5] * 10
     expected[1] = expected[4] = XML.chance()
     assert list(cell.values) == expected
-    assert gains(XML.metric, cell, on.cells[0]) == pytest.approx([v - 0.5 for v in expected])
+    of_gru = on.cells[0].values
+    assert gains(XML.metric, cell.values, of_gru) == pytest.approx([v - 0.5 for v in expected])
 
 
 def test_a_cell_that_no_setting_trains_guesses_blindly_on_every_seed() -> None:
