@@ -18,7 +18,7 @@ SEED = 0
 N_DRAWS = 100
 N_TRIALS = 30
 N_POINTS = 20
-N_PARENTS = 10
+N_PARENTS = 5
 SIZE = 8
 """Input and hidden size at which the trials count parameters."""
 

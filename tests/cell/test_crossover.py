@@ -223,7 +223,9 @@ def test_crossovers_come_by_their_odds_and_only_open_ones() -> None:
     default = counted(Mutations())
     assert set(default) == {"subgraph", "combine"}, "none that brings in a gate"
     assert default["subgraph"] > default["combine"] > 20
-    assert set(counted(ALL)) == set(KINDS) == set(CROSSOVERS)
+    every = counted(ALL)
+    assert set(every) == set(KINDS) == set(CROSSOVERS)
+    assert every["blend"] < every.total() / 4, "2 of 12, where equal odds would give a third"
 
 
 def test_known_keys_are_not_given_again() -> None:

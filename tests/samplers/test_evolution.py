@@ -13,10 +13,10 @@ from nas.cell import Cell
 from nas.errors import UserError
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.jozefowicz import Jozefowicz
-from nas.samplers.propose import PROPOSED, Past, Proposal, RandomWalk, varied
+from nas.samplers.propose import PROPOSED, FilledTrial, Past, Proposal, RandomWalk, varied
 from nas.samplers.registry import Repeatable, find_sampler
 from nas.samplers.regularized import Regularized
-from nas.spaces import Gates, Graph, Params
+from nas.spaces import Bred, Gates, Graph, Params, Space
 from nas.zoo import ZOO
 
 SPACE = Graph(max_generation=8)
@@ -158,6 +158,44 @@ def test_the_best_of_a_tournament_is_the_parent() -> None:
 
 
 # --- what all of them share ---
+
+
+@pytest.mark.parametrize("space", [SPACE, GATES], ids=["graph", "gates"])
+def test_a_random_point_is_that_of_studies_before_spaces_fixed_anything(space: Space) -> None:
+    for seed in range(20):
+        rng, old = Random(seed), FilledTrial({}, Random(seed))
+        drawn = FilledTrial(Past(space, ()).drawn(rng).params, rng)
+        assert space.propose(drawn) == space.propose(old)
+        assert drawn.params == old.params
+
+
+def test_several_mutations_are_one_after_another() -> None:
+    params = GATES.params_of(ZOO["gru"])
+    assert params is not None
+    n_changed = Counter[int]()
+    for seed in range(50):
+        twice = varied(GATES, params, Random(seed), 2)
+        n_changed[sum(params[name] != twice[name] for name in params.keys() & twice.keys())] += 1
+        GATES.propose(FilledTrial(twice, Random(0)))
+    assert set(n_changed) <= {0, 1, 2}
+    assert n_changed[2] > 25
+    started: Params = {"start": "gru", "generation": 1}
+    twice = varied(SPACE, started, Random(5), 2)
+    assert twice["generation"] == 3
+    assert twice["mutation_2"] == varied(SPACE, started, Random(5))["mutation_2"]
+
+
+def test_a_child_of_two_has_a_space_with_crossover() -> None:
+    one, mate = (trial(k, 1.0) for k in range(2))
+    assert Past(GATES, (one, mate)).crossed(one, mate, Random(0)) is None
+    bred = Bred(walks=SPACE)
+    for made, name in ((one, "gru"), (mate, "lstm")):
+        made.params = {"origin": "walk", "start": name, "generation": 1}
+        made.user_attrs["cell"] = str(ZOO[name])
+    child = Past(bred, (one, mate)).crossed(one, mate, Random(0))
+    assert child is not None
+    assert child.parent == 0
+    assert "From gru and lstm: " in bred.propose(FixedTrial(child.params)).doc
 
 
 def test_a_neighbour_in_a_space_without_mutations_has_one_other_choice() -> None:

@@ -1,6 +1,8 @@
 """The space of free graphs: a trial is a start cell and the seeds of its mutations."""
 
 import dataclasses
+import gzip
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -136,6 +138,13 @@ def test_what_is_inside() -> None:
     assert not SPACE.contains(loads("def f(x, h):\n    return tanh(linear(x) + h - h)\n"))
     more = dataclasses.replace(SPACE, rules=Mutations(change_states=True, max_states=5))
     assert more.contains(ZOO["lstm_fgr"])
+
+
+def test_a_study_of_before_a_field_was_added_goes_on() -> None:
+    with gzip.open(find("experiments", "from_rnn").parent / "results.jsonl.gz", "rt") as lines:
+        assert json.loads(next(lines))["space_version"] == load_space("from_rnn").version
+    assert SPACE.version == "graph-87da6080bbe7"
+    assert load_space("mixed").version == "mixed-54836f9a10d4"
 
 
 def test_version_depends_on_every_field(tmp_path: Path) -> None:
