@@ -95,7 +95,7 @@ def descent(facts: Facts, against: Facts | None) -> Section:
         return Section("Ancestry", (Text("No candidate has a score, so there is no winner."),))
     line = ancestry(facts, best)
     if len(line) == 1:
-        alone = f"{best.name} has no parent in the study: {how(line[0])}."
+        alone = f"{best.name} has no parent in the study: {how(line[0]).rstrip('.')}."
         return Section("Ancestry", (Text(alone),))
     what = (
         "its geometric mean of the ratios to the GRU at rung 1, and its gain on its parent"

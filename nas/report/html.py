@@ -1,6 +1,7 @@
 """A document as one HTML file that needs nothing else: no script, no link, no font, no server."""
 
 import base64
+import re
 from collections.abc import Iterator
 from html import escape
 
@@ -31,9 +32,18 @@ figcaption { color: #555; font-size: .88rem; max-width: 90ch; }
 details { border: 1px solid #ddd; border-radius: 5px; padding: .5rem .9rem; margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 details img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
+.flag { white-space: nowrap; }
 details p { margin: .3rem 0; color: #555; font-size: .9rem; }
 @media print { details { break-inside: avoid; } nav { display: none; } }
 """
+
+
+FLAG = re.compile(r"--\w[\w.-]*\b")
+
+
+def _prose(text: str) -> str:
+    """Sentences, whose flags are not broken behind a hyphen."""
+    return FLAG.sub(r'<span class="flag">\g<0></span>', escape(text))
 
 
 def html(document: Document) -> str:
@@ -62,9 +72,9 @@ def _section(section: Section) -> Iterator[str]:
 def _part(part: Part) -> str:
     match part:
         case Text():
-            return f"<p>{escape(part.text)}</p>"
+            return f"<p>{_prose(part.text)}</p>"
         case Items():
-            return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in part.items)}</ul>"
+            return f"<ul>{''.join(f'<li>{_prose(item)}</li>' for item in part.items)}</ul>"
         case Code():
             return f"<pre>{escape(part.text)}</pre>"
         case Table():

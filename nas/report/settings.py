@@ -160,6 +160,7 @@ def settings(facts: Facts, against: Facts | None) -> Section:
     caption = (
         "The metric of all runs of a task by the value of each hyperparameter, as in Greff et al. "
         "2015: quartiles, median, whiskers to the extremes; n is the number of runs with a metric. "
+        "The axis of a loss is logarithmic where its runs are far apart. "
         "Runs of all cells are in it, so the spread is that of cells too. In brackets: importance. "
         "Dashed, or an arrow where it is off the scale: what needs no network."
     )
@@ -217,10 +218,28 @@ def marginals_figure(
         for line, on_task in zip(panels, tasks, strict=True):
             for panel, name in zip(line, names, strict=True):
                 _draw_marginal(panel, on_task, name)
+            if _is_wide(on_task):
+                _set_logarithmic(line[0])
             line[0].set_ylabel(f"{on_task.task.name}, {on_task.task.metric.name}")
             _draw_levels(line, levels[on_task.task.name])
 
     return figure("marginals", caption, (2.9 * len(names) + 0.6, 2.3 * len(tasks)), draw)
+
+
+def _is_wide(on_task: Effects) -> bool:
+    """Whether one bad run of a loss would press all boxes flat."""
+    values = [v for marginals in on_task.marginals.values() for m in marginals for v in m.values]
+    return on_task.task.metric.name == "loss" and 0 < 10 * min(values, default=0) < max(values)
+
+
+def _set_logarithmic(panel: "Axes") -> None:
+    """Let the axis be logarithmic, with ticks at 1, 2, 5 and their multiples by ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_levels(panels: Sequence["Axes"], levels: Levels) -> None:

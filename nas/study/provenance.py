@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nas.resources import PACKAGE
+
 PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "recurrent-nas")
 
 
@@ -24,7 +26,7 @@ def provenance() -> dict[str, str]:
 
 
 def _revision() -> dict[str, str]:
-    root = Path(__file__).parent.parent
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return {}
     try:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas.report.command import main
+from nas.report.document import Document, Items, Section, Text
+from nas.report.html import html
 from nas.study.study import open_study
 from tests.report.made_up import BROKEN, HOSTILE, make
 
@@ -102,6 +104,14 @@ def test_what_a_study_holds_is_text(root: Path, page: Page) -> None:
 
 def test_text_in_drawings_stays_text(page: Page) -> None:
     assert {"best score so far", "parameters of the largest model"} <= set(page.text)
+
+
+def test_flags_in_sentences_are_not_broken_behind_a_hyphen() -> None:
+    text = Text("Longer (--tasks.text.epochs 24), under a --study <name>.")
+    page = html(Document("A", "b", (Section("C", (text, Items((text.text,)))),)))
+    flag = '<span class="flag">{}</span>'.format
+    said = f"Longer ({flag('--tasks.text.epochs')} 24), under a {flag('--study')} &lt;name&gt;."
+    assert page.count(said) == 2
 
 
 def test_every_picture_is_there(root: Path) -> None:

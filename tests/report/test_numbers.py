@@ -7,6 +7,7 @@ import re
 import shlex
 import statistics
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -27,7 +28,10 @@ from nas.report.endpoints import both
 from nas.report.facts import Facts, Run
 from nas.report.results import board, standing
 from nas.report.settings import FEWEST, effects, effects_of, importances
+from nas.study.visit import Visit
+from nas.tasks import Text as TextTask
 from nas.tasks import Xml
+from nas.tasks.levels import Baseline, Levels
 from nas.zoo import ZOO
 from tests.report.made_up import PROVENANCE, TASKS, facts, make, outcome, reopened, scored, visit
 
@@ -211,6 +215,30 @@ def test_marginals_are_of_all_runs_that_were_not_ended_early(known: Facts) -> No
         assert list(one.quartiles) == pytest.approx(quartiles)
     norms = text.marginals["clip_norm"]
     assert [(m.value, m.n, m.n_without) for m in norms] == [(1.0, 8, 0), (5.0, 0, 4)]
+
+
+def test_one_bad_run_of_a_loss_presses_no_box_flat() -> None:
+    """Its axis is logarithmic then, with plain numbers at the ticks; one of an accuracy is not."""
+    runs = made_up_runs(FEWEST - 1)
+    worst = dataclasses.replace(runs[0], outcome=dataclasses.replace(runs[0].outcome, best=77.0))
+    levels = Levels(4.4, Baseline("5-gram", 1.71))
+    drawn = [
+        settings.marginals_figure([effects_of(task, of)], {task.name: levels}, "").svg
+        for task, of in ((TextTask(), [*runs, worst]), (TextTask(), runs), (Xml(), [*runs, worst]))
+    ]
+    ticks = [set(re.findall(r"<text[^>]*>([\d.]+)</text>", svg)) for svg in drawn]
+    assert ticks[0] >= {"0.2", "0.5", "1", "2", "5", "10", "20", "50"}
+    assert not ticks[1] & {"10", "50"}
+    assert "60" in ticks[2] - ticks[0]
+    assert not any("mathdefault" in svg for svg in drawn)
+
+
+def test_a_winner_without_a_parent_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    gates = Visit(3, 0, "drawn", "a", 'def a(x, h):\n    """Of the space."""\n    return h', "a")
+    alone = [SimpleNamespace(visit=gates)]
+    monkeypatch.setattr("nas.report.ancestry.ancestry", lambda *_: alone)
+    (text,) = descent(SimpleNamespace(winner=gates), None).parts  # type: ignore[arg-type]
+    assert text == Text("a has no parent in the study: Of the space.")
 
 
 def test_the_funnel_counts_first_visits(known: Facts) -> None:
