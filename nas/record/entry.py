@@ -160,9 +160,11 @@ def _datasets(visit: Visit) -> Iterator[Dataset]:
 
 def family(visit: Visit) -> str:
     """Where a cell comes from: "given", "gates", a start cell of a space of free graphs, "mutants
-    of" one of these, or "other" in a space of another kind."""
+    of" one of these, "children of" one or two in a space of bred cells, or "other" elsewhere."""
     if visit.kind == "given":
         return "given"
+    if visit.params.get("origin") == "child":
+        return "children of two" if visit.params["mate"] else "children of one"
     generation = visit.params.get("generation", 1)
     gated = {field.name for field in dataclasses.fields(Gates)} & visit.params.keys()
     if gated or visit.params.get("origin") == "gates":

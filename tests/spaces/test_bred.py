@@ -241,3 +241,27 @@ def test_a_search_runs_in_the_space(
         if visit and visit.params:
             assert str(proposed(visit.params, space)) == visit.cell or visit.kind == "given"
             space.recall(visit.params, visit.cell)
+
+
+def test_a_search_that_is_resumed_draws_the_same_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a new process, no cell is known but by the texts that the study stored."""
+
+    def keys(folder: Path, *counts: int) -> list[str]:
+        folder.mkdir()
+        for count in counts:
+            monkeypatch.setattr(bred, "_KNOWN", Store())
+            monkeypatch.setattr(bred, "_CHILDREN", Store())
+            write_config(folder, n_candidates=count, filter_accuracy=0.01)
+            given = ("--space", "discover", "--sampler", "regularized", "--in_flight", "1")
+            evolution = ("--evolution.population", "2", "--evolution.tournament", "2")
+            done = run_here("tests.fake_training", folder, *given, *evolution)
+            assert done.returncode == 0, done.stderr
+        visits = [v for v in stored(folder).visits if v and v.kind == "drawn"]
+        assert any(v.params["origin"] == "child" for v in visits)
+        return [v.key for v in visits]
+
+    whole, resumed = keys(tmp_path / "whole", 9), keys(tmp_path / "resumed", 5, 9)
+    assert resumed == whole
+    assert len(whole) == 9
