@@ -1,7 +1,7 @@
 """A cell, or a search's winner, in place of nn.LSTM in a model of your own.
 
     python examples/classify_text.py                 # mut1 of Jozefowicz et al. 2015, fresh weights
-    python examples/classify_text.py --load studies/quickstart/winner/text.safetensors
+    python examples/classify_text.py --load studies/overnight/winner/text.safetensors
 
 Is a piece of Python's documentation about statements, or about types? 300 pieces have a label.
 """

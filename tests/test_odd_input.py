@@ -92,7 +92,7 @@ def test_depth_and_digits_elsewhere(kind: str, capsys: pytest.CaptureFixture[str
     [
         (search, ["--study", LONG]),
         (search, ["--studies", LONG, "--tracking-uri", "off"]),
-        (search, ["--tasks.text.path", LONG]),
+        (search, ["--tasks", "text", "--tasks.text.path", LONG]),
         (status, [LONG]),
         (report, [LONG]),
         (study, ["digest", LONG]),

@@ -13,7 +13,7 @@ from nas.nn.settings import Settings
 from nas.protocol.evaluation import Evaluation
 from nas.resources import names
 from nas.study.parse import parse
-from nas.tasks import Text
+from nas.tasks import Arithmetic
 from nas.training.train import run
 from nas.zoo import ZOO
 from tests.studies import ROOT
@@ -35,11 +35,11 @@ def test_the_printed_cell_is_the_one_that_is_shown() -> None:
 def test_the_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     winner = tmp_path / "studies" / "quickstart" / "winner"
     winner.mkdir(parents=True)
-    task = Text(epochs=1, batches_per_epoch=1, validation_batches=1, n_params=(4000,))
+    task = Arithmetic(epochs=1, batches_per_epoch=1, validation_batches=1, n_params=(4000,))
     lstm = ZOO["lstm"]
     result = run(Evaluation(str(lstm), lstm.key, task, (Settings(4000),), 0))
     assert result.weights is not None
-    (winner / "text.safetensors").write_bytes(result.weights)
+    (winner / "arithmetic.safetensors").write_bytes(result.weights)
     monkeypatch.chdir(tmp_path)
     seen = {
         "torch": torch,
@@ -98,4 +98,4 @@ def test_commands_of_comparisons_are_accepted() -> None:
     assert (configs[0].cells, configs[0].tasks.use) == (cells, tasks)
     assert [(one.seeds, one.tuning) for one in configs] == [(10, 20), (8, 20)]
     n_points = [len(one.settings.points((20_000,))) for one in configs]
-    assert n_points == [24, 4], "nas/compare/README.md says that quickstart has too few"
+    assert n_points == [24, 2], "nas/compare/README.md says that quickstart has too few"

@@ -37,7 +37,7 @@ ALIASES = {"tasks": "tasks.use"}
 SHARED = ("tasks.", "settings.", "evaluation_time_limit", "evaluation_memory_limit_gb")
 """Fields that are taken from a search."""
 DEFAULT = "overnight"
-"""The search whose tasks and settings are taken: quickstart has 4 settings, too few to tune."""
+"""The search whose tasks and settings are taken: quickstart has 2 settings, too few to tune."""
 LONGEST_NAME = 60
 
 

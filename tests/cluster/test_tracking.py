@@ -235,8 +235,8 @@ def n_judged(url: str, folder: Path) -> int:
 
 
 SHORT = """
-    quickstart --n-candidates 3 --protocol.n-settings 2 --protocol.filter-accuracy 0.05
-    --tasks.memorization.epochs 3 --tasks.arithmetic.epochs 2 --tasks.text.epochs 1 --workers 1
+    quickstart --n-candidates 3 --protocol.n-settings 2 --tasks.selective_copying.epochs 2
+    --tasks.arithmetic.epochs 2 --workers 1
 """.split()
 
 

@@ -208,7 +208,7 @@ def test_a_search_is_replayed_on_a_table(
     ("flags", "said"),
     [
         ("--protocol replay", "--protocol replay needs a --table: python -m nas.replay write"),
-        ("--table made.jsonl", "table made.jsonl is read by --protocol replay alone, got staged."),
+        ("--table made.jsonl", "table made.jsonl is read by --protocol replay alone, got flat."),
         ("--protocol replay --table no.jsonl", "table no.jsonl cannot be read: No such file"),
     ],
 )

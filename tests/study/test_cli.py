@@ -115,11 +115,11 @@ def test_the_file_sets_and_flags_override() -> None:
 
 
 def test_the_protocol_is_a_word() -> None:
-    config = parse(["quickstart", "--protocol", "flat"])
+    config = parse(["overnight", "--protocol", "flat"])
     assert config.protocol.kind == "flat"
     assert config.protocol.filter
     assert not config.protocol.filters, "there is no filter in flat"
-    assert parse(["quickstart"]).protocol.kind == "staged"
+    assert parse(["overnight"]).protocol.kind == "staged"
     assert parse([written("protocol: {kind: flat}\n")]).protocol.kind == "flat"
 
 
