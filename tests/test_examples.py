@@ -73,7 +73,7 @@ def test_a_cell_classifies_texts(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_trained_weights_classify_better_than_fresh_ones(tmp_path: Path) -> None:
     cell = nas.zoo["mgu"]
-    task = Text(epochs=4)
+    task = Text(epochs=4, batches_per_epoch=100)
     settings = (Settings(20_000, learning_rate=0.5),)
     weights = train(Evaluation(str(cell), cell.key, task, settings, 0)).weights
     assert weights is not None

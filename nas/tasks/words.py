@@ -59,8 +59,9 @@ class Words(SharesOfText):
     """Share of the words, after the training part."""
     test_share: float = 0.05
     """Share of the words at the end; 0 leaves no test split."""
-    n_params: tuple[int, ...] = field(default=(250_000,), kw_only=True)
+    n_params: tuple[Annotated[int, "at least 1"], ...] = field(default=(250_000,), kw_only=True)
     """Parameter budgets that settings are drawn from; tables of words take most of them."""
+    batches_per_epoch: Annotated[int, "at least 1"] = field(default=200, kw_only=True)
 
     @property
     def interface(self) -> Interface:
