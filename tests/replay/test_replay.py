@@ -145,6 +145,19 @@ def test_a_space_that_has_changed_is_refused() -> None:
         make_replay("tpe", make_bench(bare), CONFIG)
 
 
+def test_choices_that_name_parents_are_refused_before_a_cell_is_made() -> None:
+    recorded, _ = gates_table(3)
+    path = Path(__file__).parents[2] / "search_spaces" / "from_rnn_bred.yaml"
+    file = path.read_text(encoding="utf-8")
+    header = Header("g", "from_rnn_bred", load_space("from_rnn_bred").version, file)
+    child = {"origin": "child", "parent": 1, "mate": 0, "mutations": 1, "seed": 0}
+    visits = tuple(replace(visit, params=child) for visit in recorded.visits)
+    bench = make_bench(Table(header, visits))
+    with pytest.raises(ValueError, match='sampler "tpe" draws each choice by itself'):
+        make_replay("tpe", bench, CONFIG)
+    assert sorted(make_replay("jozefowicz", bench, CONFIG)(bench, 0)) == [0, 1, 2]
+
+
 # --- regret ---
 
 

@@ -224,12 +224,10 @@ def test_the_file_explains_its_own_fields() -> None:
         Graph.read("graph", {"crossovers": ["blend"]})
 
 
-@pytest.mark.parametrize("sampler", ["random", "jozefowicz"])
-def test_a_search_runs_in_the_space(
-    tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_runs_in_the_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_config(tmp_path)
-    done = run_here("tests.fake_training", tmp_path, "--space", "discover", "--sampler", sampler)
+    given = ("--space", "discover", "--sampler", "jozefowicz")
+    done = run_here("tests.fake_training", tmp_path, *given)
     assert done.returncode == 0, done.stderr
     space = load_space("discover")
     assert isinstance(space, Bred)
@@ -262,6 +260,6 @@ def test_a_search_that_is_resumed_draws_the_same_children(
         assert any(v.params["origin"] == "child" for v in visits)
         return [v.key for v in visits]
 
-    whole, resumed = keys(tmp_path / "whole", 9), keys(tmp_path / "resumed", 5, 9)
+    whole, resumed = keys(tmp_path / "whole", 5), keys(tmp_path / "resumed", 3, 5)
     assert resumed == whole
-    assert len(whole) == 9
+    assert len(whole) == 5
