@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from fractions import Fraction
 
+from nas.errors import counted
 from nas.protocol.staged import Staged
 from nas.study.leaderboard import Resolutions
 from nas.tasks.base import Task
@@ -30,10 +31,11 @@ def warnings(protocol: Staged) -> Iterator[str]:
         if task.name in known and known[task.name].outweighs(margin):
             examples = known[task.name]
             yield (
-                f"Warning: {task.name} is validated on few examples, {examples.described}: one "
-                f"{examples.noun} weighs {1 / examples.n_examples:.3g}, more than the "
-                f"{float(margin):.3g} by which a candidate may be behind the GRU "
-                f"(1 - protocol.pass_ratio): a single one can decide whether it is rejected. "
+                f"Warning: {task.name} is validated on "
+                f"{counted(examples.n_examples, examples.noun)}: one weighs "
+                f"{1 / examples.n_examples:.3g}, more than the {float(margin):.3g} by which a "
+                "candidate may be behind the GRU (1 - protocol.pass_ratio), so that a single one "
+                "can decide whether it is rejected. "
                 f"{_way_out(task)}"
             )
 

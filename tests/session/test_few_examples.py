@@ -45,7 +45,7 @@ def test_a_search_warns_if_one_example_weighs_more_than_a_candidate_may_lack(
     found = list(warnings(staged(tmp_path, n_validation, pass_ratio=pass_ratio)))
     assert len(found) == warned
     if warned:
-        assert f"of {n_validation} sequences, one weighs {1 / n_validation:.3g}: " in found[0]
+        assert f" {n_validation} sequences: one weighs {1 / n_validation:.3g}, more" in found[0]
         assert f"more than the {1 - pass_ratio:.3g} by which a candidate may be behind" in found[0]
         assert "--tasks.arrays." in found[0]
         assert "--protocol flat" in found[0]
@@ -61,7 +61,7 @@ def test_the_flag_is_one_that_the_task_has(tmp_path: Path) -> None:
     few = Xml(validation_batches=1, batch_size=3)
     (found,) = warnings(dataclasses.replace(protocol, tasks=(few,)))
     assert "--tasks.xml.validation_batches 10 " in found
-    assert "window weighs 0.333" in found
+    assert "3 windows: one weighs 0.333" in found
 
 
 def test_tasks_whose_data_are_not_here_are_left_out(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_search_warns_before_it_begins_and_counts_examples_at_its_end(tmp_path
     warned = next(k for k, line in enumerate(said) if line.startswith("Warning: arrays is valid"))
     begun = next(k for k, line in enumerate(said) if "1/3 gru: score" in line)
     assert warned < begun
-    assert "of 8 sequences, one weighs 0.125: " in said[warned]
+    assert "on 8 sequences: one weighs 0.125, more than the" in said[warned]
     assert "--tasks.arrays.folds 5 " in said[warned]
     (levels,) = (line for line in said if line.startswith("arrays, accuracy"))
     assert levels.endswith("of 8 sequences, one weighs 0.125.")
