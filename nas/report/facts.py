@@ -164,11 +164,15 @@ class Facts:
         return [run for run in runs if run.seed in top]
 
     @cached_property
-    def _by_cell(self) -> dict[tuple[str, str], list[Run]]:
-        groups: dict[tuple[str, str], list[Run]] = {}
-        for run in self.first_runs:
-            groups.setdefault((run.key, run.task), []).append(run)
+    def _by_cell(self) -> dict[tuple[str, str, int], list[Run]]:
+        groups: dict[tuple[str, str, int], list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault((run.key, run.task, run.repeat), []).append(run)
         return groups
+
+    def repeats_of(self, key: str, task: str) -> list[Run]:
+        """The runs of second measurements of a cell on a task, at all its visits."""
+        return self._by_cell.get((key, task, 1), [])
 
     @cached_property
     def _row_by_key(self) -> dict[str, Row]:
@@ -176,7 +180,7 @@ class Facts:
 
     def of_cell(self, key: str, task: str) -> list[Run]:
         """The runs of a cell on a task, at all its visits; on a ladder those of its last rung."""
-        runs, row = self._by_cell.get((key, task), []), self._row_by_key.get(key)
+        runs, row = self._by_cell.get((key, task, 0), []), self._row_by_key.get(key)
         rungs = row.visit.judgement.rungs if row and row.visit.judgement else ()
         if not rungs:
             return runs

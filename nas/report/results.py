@@ -6,6 +6,7 @@ from nas.cell.reader import loads
 from nas.errors import CellError, counted, joined
 from nas.protocol.judgement import score_of
 from nas.protocol.measured import Measured, measured_in
+from nas.report import repeating
 from nas.report.document import Card, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
 from nas.report.reliability import beside_leaderboard, parts
@@ -98,7 +99,9 @@ def board(facts: Facts, against: Facts | None) -> Section:
 
 def reliability(facts: Facts, against: Facts | None) -> Section:
     """How well the score ranks."""
-    return Section("How well the score ranks", parts(facts.reliability))
+    by_statistic = repeating.table(facts)
+    shown = [*parts(facts.reliability), *([by_statistic] if by_statistic else [])]
+    return Section("How well the score ranks", shown)
 
 
 def _board_row(facts: Facts, rank: str, row: Row, tasks: list[str]) -> tuple[str, ...]:
