@@ -34,6 +34,13 @@ class EvolutionConfig:
     twice: Annotated[float, "in [0, 1]"] = field(default=0.2, metadata=ADDED)
     """lexicase: probability that a child of one parent is mutated twice."""
 
+    children: Annotated[int, "at least 1"] = field(default=1, metadata=ADDED)
+    """A candidate is the one of so many children whose result is forecast best, by a forest on
+    their graphs and on probes at initialisation, once 64 results are known; 1: no forecast."""
+    unforecast: Annotated[float, "in [0, 1]"] = field(default=0.2, metadata=ADDED)
+    """Share of candidates that are drawn without the forecast, from which the report says what it
+    is worth."""
+
     def check(self) -> None:
         """Raise UserError if a value is out of range."""
         check_fields(self, "evolution.")

@@ -5,7 +5,7 @@ its own: their keys, and the values of those that have a result.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +17,16 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
+from nas.cell.cell import Cell
 from nas.protocol.rungs import LadderConfig
 from nas.samplers.evolution import EvolutionConfig
+from nas.samplers.forecast import forecaster
 from nas.samplers.promotion import promoted
 from nas.spaces.base import Params, Space
 
 PROPOSED = "proposed"
-"""User attribute of a trial: {"n_draws", "parent", "again"}, "mate" where there is one."""
+"""User attribute of a trial: {"n_draws", "parent", "again"}; "mate" where there is one, and
+"forecast" and "children" where its result was forecast."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +78,56 @@ class Proposer(BaseSampler, ABC):
         trials = study.get_trials(deepcopy=False)
         past = Past(self.space, tuple(t for t in trials if t.number < trial.number))
         known = {t.user_attrs.get("key"): t for t in past.trials}
-        n_draws, is_new = 0, False
-        while not is_new and n_draws <= self.config.n_redraws:
-            n_draws += 1
-            due = promoted(past.trials, self.ladder) if self.ladder else None
-            proposal = past.again(due) if due else self.proposal(past, rng)
-            point = FilledTrial(proposal.params, rng)
-            cell = self.space.propose(point)
-            last = known.get(cell.key)
-            is_new = proposal.again or last is None
-            if last is not None and not is_new and self.returning(past, last):
+        due = promoted(past.trials, self.ladder) if self.ladder else None
+        if due is not None:
+            drawn = self._drawn(past, past.again(due), rng)
+        else:
+            drawn = self._forecast(past, known, rng)
+        study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, drawn.noted)
+        self._chosen = dict(drawn.point.params)
+        return {n: d for n, d in drawn.point.distributions.items() if not d.single()}
+
+    def _drawn(self, past: "Past", proposal: Proposal, rng: Random) -> "_Drawn":
+        point = FilledTrial(proposal.params, rng)
+        return _Drawn(proposal, point, self.space.propose(point))
+
+    def _new(
+        self,
+        past: "Past",
+        known: Mapping[Any, FrozenTrial],
+        rng: Random,
+        taken: Container[str] = (),
+    ) -> "_Drawn":
+        """A draw that neither the study knows nor `taken`, or that may return; after many draws
+        any."""
+        for n_draws in range(1, self.config.n_redraws + 2):
+            drawn = self._drawn(past, self.proposal(past, rng), rng)
+            last = known.get(drawn.cell.key)
+            if last is not None and not drawn.proposal.again and self.returning(past, last):
                 # The text of the earlier trial, since its outcomes belong to that text.
-                proposal, is_new = past.again(last, proposal.parent), True
-                point = FilledTrial(proposal.params, rng)
-                self.space.propose(point)
-        attribute = {"n_draws": n_draws, "parent": proposal.parent, "again": proposal.again}
-        attribute |= {} if proposal.mate is None else {"mate": proposal.mate}
-        study._storage.set_trial_user_attr(trial._trial_id, PROPOSED, attribute)
-        self._chosen = dict(point.params)
-        return {n: d for n, d in point.distributions.items() if not d.single()}
+                drawn = self._drawn(past, past.again(last, drawn.proposal.parent), rng)
+            drawn.n_draws = n_draws
+            is_new = last is None and drawn.cell.key not in taken
+            if is_new or drawn.proposal.again:
+                break
+        return drawn
+
+    def _forecast(self, past: "Past", known: Mapping[Any, FrozenTrial], rng: Random) -> "_Drawn":
+        """The best of several new draws by the forecast of their results, if there is one."""
+        first = self._new(past, known, rng)
+        forecast = forecaster(past.trials) if self.config.children > 1 else None
+        if forecast is None or first.proposal.again:
+            return first
+        first.forecast = forecast(first.cell)
+        drawn = [first]
+        if rng.random() >= self.config.unforecast:
+            while len(drawn) < self.config.children:
+                drawn.append(self._new(past, known, rng, {one.cell.key for one in drawn}))
+                drawn[-1].forecast = forecast(drawn[-1].cell)
+        best = max(drawn, key=lambda one: one.forecast or 0.0)
+        best.n_children = len(drawn)
+        best.n_draws = 1 + sum(one.n_draws - 1 for one in drawn)
+        return best
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -111,6 +145,34 @@ class Proposer(BaseSampler, ABC):
             f"space {self.space.name} asked for {param_name} in a trial, but not when the sampler "
             "drew its point: propose must follow from the trial's suggestions alone."
         )
+
+
+@dataclass
+class _Drawn:
+    """A point that was drawn, and its cell."""
+
+    proposal: Proposal
+    point: "FilledTrial"
+    cell: Cell
+    n_draws: int = 1
+    """Draws until it was new."""
+    forecast: float | None = None
+    n_children: int = 1
+    """How many it was the best of, by the forecast."""
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What is stored with the trial."""
+        proposal = self.proposal
+        noted: dict[str, Any] = {
+            "n_draws": self.n_draws,
+            "parent": proposal.parent,
+            "again": proposal.again,
+        }
+        noted |= {} if proposal.mate is None else {"mate": proposal.mate}
+        if self.forecast is not None:
+            noted |= {"forecast": self.forecast, "children": self.n_children}
+        return noted
 
 
 class RandomWalk(Proposer):
