@@ -97,6 +97,7 @@ def lines(opened: OpenedStudy) -> Iterator[str]:
     yield from _reliability(opened, visits)
     yield from _cost(opened, visits)
     yield from _shortcuts(opened, visits)
+    yield from _forecast(visits)
     yield from _how_to_go_on(opened, complete=complete)
 
 
@@ -184,6 +185,15 @@ def _shortcuts(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     except UserError:  # written by another version
         return
     yield from of_shortcuts(protocol_of(config), visits)
+
+
+def _forecast(visits: "Sequence[Visit]") -> Iterator[str]:
+    """What the forecast of results was worth."""
+    if any(visit.forecast is not None for visit in visits):
+        from nas.report.forecast import sentence
+
+        if worth := sentence(visits):
+            yield worth
 
 
 def _storage_flag(opened: OpenedStudy) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.errors import counted
+from nas.report import forecast
 from nas.report.document import Figure, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
 from nas.report.figures import BLUE, figure, label
@@ -95,10 +96,11 @@ def _figure(steps: Sequence[Stage], caption: str) -> Figure:
 
 
 def shortcuts(facts: Facts, against: Facts | None) -> Section:
-    """The savings of first looks and vetoes, and how far they can be trusted."""
+    """The savings of first looks, vetoes and forecasts, and how far they can be trusted."""
     from nas.study import shortcuts as saved  # it imports scipy.stats, which takes a second
 
     lines = saved.lines(facts.protocol, facts.visits)
+    lines += [worth] if (worth := forecast.sentence(facts.visits)) else []
     if not lines:
         return Section("Shortcuts", (Text("No run was ended early: the study has no shortcuts."),))
     head = ("task", "cut", "trained to the end", "rank correlation", "audited", "doubted",

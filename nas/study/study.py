@@ -108,6 +108,8 @@ class Study:
             visit = self._visit_of(trial, propose(trial), kind)
             proposed = noted.get((visit.trial_id, PROPOSED), {})
             visit.parent, visit.n_draws = proposed.get("parent"), proposed.get("n_draws", 1)
+            visit.mate, visit.forecast = proposed.get("mate"), proposed.get("forecast")
+            visit.n_children = proposed.get("children", 1)
             if proposed.get("again"):
                 before = [v.turn for v in self.visits[:number] if v and v.key == visit.key]
                 visit.turn = 1 + max(before)
@@ -184,6 +186,7 @@ def _visit(
     attrs = trial.user_attrs
     if "cell" not in attrs:
         return None
+    proposed = attrs.get(PROPOSED, {})
     evaluated, beside = Shelf(archive), Shelf(archive)
     for digest in own:
         archive.place(digest, trial_id)
@@ -204,6 +207,9 @@ def _visit(
         beside=beside,
         turn=attrs.get("turn", 0),
         parent=attrs.get("parent"),
+        mate=proposed.get("mate"),
+        forecast=proposed.get("forecast"),
+        n_children=proposed.get("children", 1),
         n_draws=attrs.get("n_draws", 1),
         settings=attrs.get("settings", {}),
     )

@@ -189,6 +189,12 @@ class Visit:
     """Number of the visit among those of a cell that try it on fresh settings."""
     parent: int | None = None
     """The trial whose cell was mutated, if there is one."""
+    mate: int | None = None
+    """The trial of the other parent of a cell that was crossed."""
+    forecast: float | None = None
+    """The result that was forecast before it was trained, if one was."""
+    n_children: int = 1
+    """How many cells it was the best of, by the forecast."""
     n_draws: int = 1
     """Points that the sampler drew until one was new to the study."""
     settings: dict[str, list[int]] = field(default_factory=dict)
