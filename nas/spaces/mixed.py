@@ -73,10 +73,15 @@ class Mixed(Space):
     def vary(self, params: Params, seed: int, n_mutations: int = 1) -> Params:
         """A mutant; of a gated cell, in one of two cases, the cell of another choice instead."""
         rng = Random(seed)
+        for _ in range(n_mutations):
+            params = self._neighbour(params, rng)
+        return params
+
+    def _neighbour(self, params: Params, rng: Random) -> Params:
         if params["origin"] == "gates" and params["generation"] == 1 and rng.random() < 0.5:
             if other := self.gates.neighbour(params, rng):
                 return {"origin": "gates", **other, "generation": 1}
-        return child_of(params, rng.getrandbits(32), self.graph.max_generation, n_mutations)
+        return child_of(params, rng.getrandbits(32), self.graph.max_generation)
 
     def recall(self, params: Params, text: str) -> None:
         gated = params["origin"] == "gates"

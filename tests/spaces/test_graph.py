@@ -106,6 +106,8 @@ def test_vary_adds_a_generation() -> None:
     assert SPACE.vary(point(5), 0) == child
     assert SPACE.vary(point(5), 1) != child
     assert proposed(child) == mutate(proposed(point(5)), int(child["mutation_3"])).cell
+    twice = SPACE.vary(point(5), 0, 2)
+    assert twice == {**child, "generation": 4, "mutation_4": twice["mutation_4"]}
     full = point(1, 2, 3, 4, 5)
     sibling = SHORT.vary(full, 0)
     assert {k for k in full if full[k] != sibling[k]} == {"mutation_6"}, "no further generation"

@@ -84,6 +84,8 @@ def test_a_gated_cell_varies_in_one_choice_or_is_mutated() -> None:
     for seed in range(200):
         varied = SPACE.vary(ORIGINAL, seed)
         assert varied == SPACE.vary(ORIGINAL, seed)
+        twice = SPACE.vary(ORIGINAL, seed, 2)
+        assert twice["generation"] in ((3,) if varied["generation"] == 2 else (1, 2))
         if varied["generation"] == 2:
             kinds["mutated"] += 1
             assert {k: varied[k] for k in ORIGINAL if k != "generation"} == {
@@ -113,6 +115,7 @@ def test_others_are_mutated() -> None:
     )
     for seed in range(30):
         assert SPACE.vary(mutant, seed)["generation"] == 3
+        assert SPACE.vary(mutant, seed, 3)["generation"] == 5
         assert SPACE.vary(started, seed)["generation"] == 2
         assert single.vary({"origin": "gates", "generation": 1}, seed)["generation"] == 2
 
