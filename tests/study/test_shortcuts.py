@@ -75,7 +75,7 @@ def test_a_candidate_behind_the_reference_at_the_first_look_is_rejected(
     bars = {e.task.name: e.bar for r in heard.requests if isinstance(r, tuple) for e in r}
     assert bars["memorization"] is None
     assert bars["arithmetic"] == Bar(3, 0.25)
-    assert is_cut or bars["text"] == Bar(3, 4.8)
+    assert is_cut or bars["text"] == Bar(5, 4.8)  # of 20 epochs
     if look is not None:
         assert heard.judgement.looks[task] == look
 
