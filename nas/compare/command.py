@@ -57,7 +57,7 @@ def compare(config: CompareConfig) -> int:
     from nas.compare.run import plan, run  # Optuna, once the arguments are known to be good
 
     uri = "" if config.tracking_uri == "off" else config.tracking_uri
-    return run(plan(config, cells_of(config.cells, uri)), command(config))
+    return run(plan(config, cells_of((*config.cells, *config.against), uri)), command(config))
 
 
 def command(config: CompareConfig) -> str:

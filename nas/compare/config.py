@@ -30,6 +30,8 @@ class CompareConfig(StudyConfig):
     cells: tuple[str, ...] = ()
     """Cells beside GRU and LSTM: zoo names, .cell or .json files, a winner's folder,
     studies/STUDY/NAME, runs:/ID."""
+    against: tuple[str, ...] = ()
+    """Cells that all others are compared with, beside GRU and LSTM; not with a best_share."""
     seeds: Annotated[int, "at least 1"] = 10
     """Fresh seeds that each cell is trained on with its best setting, and measured on test."""
     tuning: Annotated[int, "at least 1"] = 20
@@ -55,6 +57,11 @@ class CompareConfig(StudyConfig):
             raise UserError(
                 f"best_share {self.best_share:g} of tuning {self.tuning} leaves {self.n_best} "
                 "setting of each cell, and a test needs 2 at least: raise either."
+            )
+        if self.best_share and self.against:
+            raise UserError(
+                "against names cells for a comparison on fresh seeds; with a best_share all are "
+                f"compared with the first of cells, so it must be empty, got {self.against[0]}."
             )
         if self.best_share and not self.cells:
             raise UserError("best_share needs cells, the first of which others are compared with.")

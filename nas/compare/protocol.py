@@ -8,7 +8,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nas.compare.config import CompareConfig
+from nas.compare.config import CompareConfig, cells_of
 from nas.compare.drawn import draw
 from nas.errors import SearchError
 from nas.nn.settings import Settings
@@ -16,7 +16,9 @@ from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import Judgement, best_outcome, score_of
 from nas.protocol.staged import Answer, Judging, NeedReference, Request, Staged, answered, referred
+from nas.study.leaderboard import BASELINES
 from nas.tasks.base import Task
+from nas.zoo import ZOO
 
 
 class _Comparing(Staged):
@@ -67,6 +69,8 @@ class FreshSeeds(_Comparing):
 
     seeds: tuple[int, ...]
     """Fresh ones, none of which is `seed`, that of tuning."""
+    baselines: tuple[str, ...] = tuple(ZOO[name].key for name in BASELINES)
+    """The keys of the cells that all others are compared with."""
 
     def measure(self, cell: str, key: str, *, is_reference: bool = False) -> Judging:
         tuning = yield from self._tried(cell, key, is_reference=is_reference)
@@ -153,7 +157,8 @@ def protocol_of(config: CompareConfig) -> FreshSeeds | BestShare:
     about = (None, config.compared, how, config.settings, config.tuning_seed)
     if config.best_share:
         return BestShare(*about, config.n_best)
-    return FreshSeeds(*about, config.fresh_seeds)
+    keys = [cell.key for cell in cells_of(config.against, config.tracking_uri)]
+    return FreshSeeds(*about, config.fresh_seeds, tuple(keys))
 
 
 def value_of(task: Task, outcome: Outcome) -> float:

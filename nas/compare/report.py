@@ -15,7 +15,6 @@ from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
 from nas.statistics.anova import N_TREES
 from nas.statistics.intervals import interval, shown_p
-from nas.study.leaderboard import BASELINES
 from nas.tasks.levels import below
 from nas.tasks.resolution import ENOUGH, Resolution, resolution_of
 
@@ -92,7 +91,7 @@ def table(comparison: Comparison, on: OnTask) -> Table:
         head = ["cell", "best", "mean of best", *beside, "no metric", "training"]
         rows = [_row_by_settings(on, cell) for cell in on.cells]
     else:
-        against = [text for name in BASELINES for text in (f"better than {name} by", "p")]
+        against = [text for name in on.against for text in (f"better than {name} by", "p")]
         head = ["cell", "test", *against, "params", "width", "setting"]
         rows = [_row_by_seeds(on, cell) for cell in on.cells]
     for level in on.levels.shown:
@@ -226,7 +225,7 @@ def _fast_title(on: OnTask) -> str:
 
 def _fast_table(on: OnTask) -> Table:
     """A row for each cell: the area under its learning curve, and its value at the last epoch."""
-    against = [text for name in BASELINES for text in (f"area better than {name} by", "p")]
+    against = [text for name in on.fast for text in (f"area better than {name} by", "p")]
     rows = []
     for cell in on.cells:
         row = [cell.name, *(_mean_of(cell.curves[of]) for of in ("area", "last"))]

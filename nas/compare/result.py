@@ -33,11 +33,9 @@ from nas.statistics.intervals import (
     smallest_p,
     verdict,
 )
-from nas.study.leaderboard import BASELINES
 from nas.study.visit import Visit
 from nas.tasks.base import Metric, Task
 from nas.tasks.levels import Levels, levels_of
-from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 
 AREA: Of = "area"
@@ -151,7 +149,10 @@ class OnTask:
         nothing for many settings."""
         if not all(cell.curves for cell in self.cells):
             return {}
-        return _against_baselines(self.task.metric, self.cells, lambda cell: cell.curves[AREA])
+        keys = {cell.name: cell.key for cell in self.cells}
+        baselines = [keys[name] for name in self.against]
+        areas = (self.task.metric, self.cells, baselines, lambda cell: cell.curves[AREA])
+        return _against_baselines(*areas)
 
     @cached_property
     def rankings(self) -> Mapping[str, Ranking]:
@@ -274,19 +275,24 @@ def _by_seeds(
     task: Task, visits: Sequence[Visit], names: Mapping[str, str], protocol: FreshSeeds
 ) -> OnTask:
     cells = tuple(_tuned(visit, names[visit.key], task, protocol) for visit in visits)
-    against = _against_baselines(task.metric, cells, lambda cell: cell.values)
+    known = protocol.baselines
+    against = _against_baselines(task.metric, cells, known, lambda cell: cell.values)
     return OnTask(task, cells, against, levels_of(task, protocol.seeds[0], "test"))
 
 
 def _against_baselines(
-    metric: Metric, cells: Sequence[Measured], values: Callable[[Measured], Sequence[float]]
+    metric: Metric,
+    cells: Sequence[Measured],
+    baselines: Sequence[str],
+    values: Callable[[Measured], Sequence[float]],
 ) -> dict[str, Mapping[str, Difference]]:
-    """All cells against each baseline, paired by seed; a pair of baselines is there once."""
+    """All cells against each baseline, by key, paired by seed; a pair of baselines is there
+    once."""
     by_key = {cell.key: cell for cell in cells}
     against: dict[str, Mapping[str, Difference]] = {}
     done: set[str] = set()
-    for baseline in BASELINES:
-        other = by_key[ZOO[baseline].key]
+    for key in baselines:
+        other = by_key[key]
         done.add(other.key)
         rest = [cell for cell in cells if cell.key not in done]
         by_cell = {cell.name: gains(metric, values(cell), values(other)) for cell in rest}

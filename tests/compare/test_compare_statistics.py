@@ -3,14 +3,15 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from scipy import stats
 
-from nas.compare.protocol import FreshSeeds
+from nas.compare.config import CompareConfig
+from nas.compare.protocol import FreshSeeds, protocol_of
 from nas.compare.result import Comparison, compared, gains, too_few_seeds
-from nas.errors import SearchError
+from nas.errors import SearchError, UserError
 from nas.nn.settings import Settings
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Evaluation, Outcome
@@ -207,3 +208,31 @@ def test_what_few_seeds_cannot_show() -> None:
         [on] = comparison(protocol(n_seeds=n_seeds), made).tasks
         assert on.against["gru"]["rnn"].is_claimed == claims
         assert bool(too_few_seeds(n_seeds, len(CELLS) - 1)) != claims
+
+
+def test_further_baselines_have_pairs_and_corrections_of_their_own() -> None:
+    """Against MUT1, too: SciPy's signed-rank test, corrected by Holm by hand over that baseline."""
+    mut1 = ZOO["mut1"].key
+    how = replace(protocol(n_settings=1), baselines=(*protocol().baselines, mut1))
+    effects = {ZOO["mut2"].key: 2.0, ZOO["rnn"].key: -2.0}
+    [on] = comparison(how, MadeUp(3, effects)).tasks
+    assert list(on.against) == ["gru", "lstm", "mut1"]
+    assert set(on.against["gru"]) == set(CELLS) - {"gru"}
+    assert set(on.against["mut1"]) == set(CELLS) - {"gru", "lstm", "mut1"}
+    values = {cell.name: cell.values for cell in on.cells}
+    p = {name: stats.wilcoxon(values[name], values["mut1"]).pvalue for name in on.against["mut1"]}
+    for name, pair in on.against["mut1"].items():
+        smaller = [other for other in p if p[other] <= p[name]]
+        corrected = max(
+            min(1.0, (len(p) - place) * p[other])
+            for place, other in enumerate(sorted(smaller, key=lambda other: p[other]))
+        )
+        assert pair.p == pytest.approx(p[name])
+        assert pair.corrected == pytest.approx(corrected)
+
+
+def test_cells_to_compare_against_are_measured_and_need_fresh_seeds() -> None:
+    config = CompareConfig(cells=("mgu",), against=("mut1",), tracking_uri="off")
+    assert ZOO["mut1"].key in protocol_of(config).baselines  # type: ignore[union-attr]  # FreshSeeds
+    with pytest.raises(UserError, match="against names cells for a comparison on fresh seeds"):
+        replace(config, best_share=0.1).check()
