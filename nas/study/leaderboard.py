@@ -201,9 +201,8 @@ def verdict(
     else:
         behind = f" is behind {apart}, and" if few else ""
         first = f"No candidate beat the GRU {budget}: the best, {best.name},{behind} scores "
-    better = [
-        f"{r.name} {r.score:.3f}" for r in rows if r.kind == "baseline" and (r.score or 0) > 1
-    ]
+    ahead = [r for r in rows if r.kind == "baseline" and (r.score or 0) > 1 + (noise or 0)]
+    better = [f"{row.name} {row.score:.3f}" for row in ahead]
     baselines = f" Of the baselines, {', '.join(better)} did better than the GRU." if better else ""
     return (
         f"{first}{best.score:.3f}.{_ties(best, rows, resolutions)}{baselines} A search result is "

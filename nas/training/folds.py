@@ -51,6 +51,7 @@ def _curve(folds: Sequence[Outcome], mean: Callable[[Sequence[float]], float]) -
                 mean([epoch.loss for epoch in at]),
                 mean([epoch.accuracy for epoch in at]),
                 at[0].learning_rate,
+                {mark: mean([epoch.marks[mark] for epoch in at]) for mark in at[0].marks},
             )
         )
     return tuple(epochs)

@@ -74,6 +74,9 @@ def test_the_summary_holds_the_study(study: Path, folder: Path) -> None:
     rows = list(csv.DictReader((where / "leaderboard.csv").read_text().splitlines()))
     assert [row["cell"] for row in rows][:4] == ["hostile", "gru", "mgu", "lstm"]
     assert rows[0]["ratio xml"] == "1.2"
+    # Each run has accuracy 0.5 after all epochs; no cell was measured twice, so no place is open.
+    assert (rows[1]["area xml"], rows[1]["last xml"]) == ("0.5", "0.5")
+    assert (rows[1]["repeated xml"], rows[1]["place from"]) == ("", "")
     page = (study / "report" / "report.html").read_bytes()
     assert (where / "report" / "report.html").read_bytes() == page
     assert (where / "report" / "figures" / "best_so_far.png").is_file()

@@ -132,6 +132,16 @@ def test_a_lead_that_is_noise_is_no_win() -> None:
     )
 
 
+def test_a_baseline_that_is_ahead_by_noise_is_not_said_to_be() -> None:
+    visits = [visit(0, judged(0.5, 2.0), key="gru"), visit(1, judged(0.51, 1.9))]
+    visits[1].kind = "given"
+    visits.append(visit(2, judged(0.6, 1.5), key="best"))
+    rows = leaderboard(visits, ["gru", "cell1"])
+    said = "Of the baselines, cell1 1.020 did better than the GRU"
+    assert said in verdict(rows, "1 seed")
+    assert said not in verdict(rows, "1 seed", noise=0.03)
+
+
 def test_without_second_measurements_later_visits_are_told_as_what_they_are() -> None:
     random = np.random.default_rng(1)
     visits, first, second = [], [], []

@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Bar, Cost, Epoch, Evaluation, Outcome
 from nas.tasks import Arrays
+from nas.tasks.base import ACCURACY
 from nas.training.folds import pooled
 from nas.training.train import train_members
 from nas.zoo import ZOO
@@ -97,6 +98,17 @@ def test_metrics_are_weighted_by_examples() -> None:
 def test_a_fold_that_ended_early_keeps_its_last_epoch() -> None:
     found = pooled([outcome(0.5, 3.0, 1.0), outcome(0.5, 5.0, 4.0, 2.0)], [1, 1])
     assert [epoch.loss for epoch in found.curve] == [4.0, 2.5, 1.5]
+
+
+def test_a_metric_of_marked_positions_has_a_curve_too() -> None:
+    folds = []
+    for value in (0.5, 0.8):
+        (epoch,) = outcome(value, 1.0).curve
+        marked = replace(epoch, marks={"recall": value})
+        folds.append(replace(outcome(value, 1.0), curve=(marked,)))
+    (pooled_epoch,) = pooled(folds, [1, 2]).curve
+    metric = replace(ACCURACY, mark="recall")
+    assert pooled_epoch.value(metric) == pytest.approx((0.5 + 2 * 0.8) / 3)
 
 
 def test_a_fold_without_a_metric_leaves_none() -> None:
