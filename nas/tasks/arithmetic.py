@@ -34,8 +34,8 @@ class Arithmetic(StringStreams):
     symbols: ClassVar[str] = SYMBOLS
 
     max_digits: Annotated[int, f"in [1, {MOST_DIGITS}]"] = 8
-    """Most digits of an operand, 1 to 18. With 1, small cells come near a perfect score; 2 or 3 leave
-    room above a GRU (README.md beside this file)."""
+    """Most digits of an operand, 1 to 18. With 1, small cells are nearly perfect; 2 or 3 leave room
+    above a GRU."""
     sign_probability: Annotated[float, "in [0, 1]"] = 0.5
     """Probability that an operand has a minus sign."""
     max_distractors: Annotated[int, "at least 0"] = 3
