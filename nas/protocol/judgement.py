@@ -38,7 +38,8 @@ class Judgement:
     ratios: dict[str, float] = field(default_factory=dict)
     """Relative to the GRU's best, above 1 is better."""
     score: float | None = None
-    """The smallest ratio; None for a candidate that was rejected."""
+    """`score_of` the ratios; None for a candidate that was rejected, or stands below the top of a
+    ladder."""
     value: float = 0.0
     """The value that the sampler maximises: the score, or for a rejected candidate how far it came,
     less than any accepted candidate's."""

@@ -37,9 +37,7 @@ def standing(facts: Facts, against: Facts | None) -> Section:
         f"{len(judged):,} judged; {counted(facts.n_scored, 'candidate')} with a score",
         f"{counted(len(facts.runs), 'training run')}, {counted(n_epochs, 'epoch')}, "
         f"{flops:.3g} FLOPs, {seconds / 3600:.2f} hours in training, {spent / 3600:.2f} in all",
-        "a score is a cell's smallest ratio to the GRU over the tasks, at the same parameter "
-        "budget and on as many settings; above 1 is better than the GRU on each task; what is "
-        f"compared is {facts.protocol.statistic.said}",
+        f"{_score_in_words(facts)}; what is compared is {facts.protocol.statistic.said}",
     ]
     if facts.seen.running:
         items.insert(0, "the search is running: this is what was there when the report was made")
@@ -47,6 +45,16 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     told = [Text(f"Of the winner: {one.sentences}") for one in _measured(facts)]
     parts: list[Part] = [standing, *_too_little(facts), *told, Text(NO_CLAIM), Items(items)]
     return Section("Where it stands", parts)
+
+
+def _score_in_words(facts: Facts) -> str:
+    is_smallest = facts.config.protocol.score == "smallest"
+    what = "a cell's smallest ratio" if is_smallest else "the geometric mean of a cell's ratios"
+    where = "each task" if is_smallest else "the whole"
+    return (
+        f"a score is {what} to the GRU over the tasks, at the same parameter budget and on as many "
+        f"settings; above 1 is better than the GRU on {where}"
+    )
 
 
 def _measured(facts: Facts) -> list[Measured]:

@@ -290,6 +290,15 @@ def test_on_a_ladder_gains_are_those_at_the_lowest_rung(tmp_path: Path) -> None:
     assert "Ratios at rung 1: xml 2.00 (+1.50), text 2.00 (+0.00)." in cards[2].lines
 
 
+def test_the_report_says_what_a_score_is(known: Facts) -> None:
+    assert "a score is a cell's smallest ratio to the GRU" in str(standing(known, None))
+    protocol = dataclasses.replace(known.config.protocol, score="geometric")
+    other = dataclasses.replace(known, config=dataclasses.replace(known.config, protocol=protocol))
+    assert "a score is the geometric mean of a cell's ratios to the GRU" in str(
+        standing(other, None)
+    )
+
+
 def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) -> None:
     answers = {one.rule.split(";")[0].split(":")[0]: one for one in checklist(known, None)}
     assert [one.answer for one in answers.values()] == [
