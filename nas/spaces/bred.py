@@ -7,6 +7,7 @@ are given to the space by `recall`, so that a child costs one step however long 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -17,7 +18,7 @@ from nas.spaces.base import Params, Space, digest
 from nas.spaces.descent import LARGEST_SEED
 from nas.spaces.file import listed, once, text_of
 from nas.spaces.graph import Graph
-from nas.spaces.store import Store
+from nas.spaces.store import KEPT, Store
 from nas.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Bred(Space):
         return _number(_noted(self._at(params)))
 
     def recall(self, params: Params, text: str) -> None:
-        cell = loads(text)
+        cell = _read(text)
         _KNOWN.keep(_number(cell), cell)
         if params["origin"] == "walk":
             self.walks.recall(params, text)
@@ -164,6 +165,12 @@ def _ordered(params: Params) -> Params:
     """A child's suggestions in the order of `_point`."""
     parent, mate, n_steps, seed = (int(params[name]) for name in (*PARENTS, "mutations", "seed"))
     return _point(parent, mate, n_steps, seed)
+
+
+@lru_cache(maxsize=KEPT)
+def _read(text: str) -> Cell:
+    """The cell of a text: a parent is recalled with each of its children, and keeps its key."""
+    return loads(text)
 
 
 def _number(cell: Cell) -> int:

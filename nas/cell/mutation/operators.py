@@ -76,7 +76,7 @@ def combine_ancestors(draft: Draft, current: int, rng: Random, rules: Mutations)
     own = pick(draft.ancestors(current), rng)
     if own is None:
         return None
-    nodes = [i for i in sorted(draft.nodes) if draft.ancestors(i)]
+    nodes = [i for i in sorted(draft.nodes) if _has_ancestors(draft, i)]
     candidates = draft.ancestors(rng.choice(nodes))
     other = pick((i for i in candidates if current not in draft.below([i])), rng)
     if other is None:
@@ -85,6 +85,10 @@ def combine_ancestors(draft: Draft, current: int, rng: Random, rules: Mutations)
     combined = make_node(rng.choice(rules.combinations), (own, other), {}, name)
     draft, new = draft.with_node(combined)
     return draft.redirected(current, new)
+
+
+def _has_ancestors(draft: Draft, index: int) -> bool:
+    return any(draft.nodes[arg].op not in NUMBERS for arg in draft.nodes[index].args)
 
 
 # --- beyond the paper: constants, gates, peepholes, the number of states ---
