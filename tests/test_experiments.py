@@ -33,8 +33,10 @@ def test_an_experiment_is_complete(name: str) -> None:
     protocol = protocol_of(config)
     assert config.study == name
     assert definition(config, load_space(config.space))
+    how = config.protocol
+    n_settings = how.ladder.n_settings[0] if how.kind == "ladder" else how.n_settings
     for task in protocol.tasks:
-        assert len(protocol.settings_of(task)) == config.protocol.n_settings
+        assert len(protocol.settings_of(task)) == n_settings
     assert_explained(name)
 
 
