@@ -104,8 +104,8 @@ def descent(facts: Facts, against: Facts | None) -> Section:
         "tried on other settings"
     )
     caption = (
-        f"The line of {best.name}, n = {len(line)} cells, 1 seed: {what}. A line is chosen by "
-        "where it ends, so its gains are flattered."
+        f"The line of {best.name}, n = {len(line)} cells, {facts.seeds}: {what}. A line is chosen "
+        "by where it ends, so its gains are flattered."
     )
     befores = [None, *line[:-1]]
     cards = [_card(facts, own, before) for own, before in zip(line, befores, strict=True)]
@@ -121,7 +121,7 @@ def _card(facts: Facts, ancestor: Ancestor, before: Ancestor | None) -> Card:
         standing += f", rejected at {row.stage}"
     gain = "" if ancestor.gain is None else f", gain {ancestor.gain:+.3f}"
     title = f"{visit.name}, trial {visit.number}: {standing}{gain}"
-    tried = f"n = 1 seed, {facts.most_settings(row.key)} settings a task"
+    tried = f"n = {facts.seeds}, {facts.most_settings(row.key)} settings a task"
     about = [how(ancestor), *([_by_task(rung, before)] if rung else []), tried]
     return Card(title, about, "\n".join(ancestor.change) or visit.cell)
 

@@ -96,9 +96,9 @@ def race(facts: Facts, against: Facts | None) -> Section:
     arms = [arm_of(study) for study in (facts, against) if study]
     counts = "; ".join(f"{arm.label}: n = {len(arm.moments):,} candidates" for arm in arms)
     caption = (
-        f"The best score of a candidate so far, 1 seed an arm ({counts}). Dashed: the baselines, "
-        "which each arm trains first and whose cost is counted. A line falls where the best cell "
-        "was tried on further settings and the GRU, on as many, gained more."
+        f"The best score of a candidate so far, n = {facts.seeds} an arm ({counts}). Dashed: the "
+        "baselines, which each arm trains first and whose cost is counted. A line falls where the "
+        "best cell was tried on further settings and the GRU, on as many, gained more."
         f"{scores_without_network(facts)}"
     )
     baselines = {
@@ -198,8 +198,8 @@ def trade_offs(facts: Facts, against: Facts | None) -> Section:
     """Scores against parameters and time per step."""
     cells = measured(facts)
     caption = (
-        f"n = {counted(len(cells), 'scored cell')}, 1 seed. Parameter budgets are equal in a "
-        "search, so parameters differ by what widths allow. Time is that of training, on the "
+        f"n = {counted(len(cells), 'scored cell')}, {facts.seeds}. Parameter budgets are equal in "
+        "a search, so parameters differ by what widths allow. Time is that of training, on the "
         "machine of the search, while its workers shared the cores. The line is the Pareto front: "
         "no cell on it costs more and scores less than another."
         f"{scores_without_network(facts)}"

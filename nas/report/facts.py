@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import UserError, unknown
+from nas.errors import UserError, counted, unknown
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_outcome
@@ -142,6 +142,14 @@ class Facts:
         """What the best cell was tried on, such as "2 settings a task, 1 seed"."""
         best = self.winner
         return self.protocol.tried(best.visit.turn if best else 0)
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds the best cells were measured with, such as "1 seed"."""
+        if self.config.protocol.kind != "ladder":
+            return counted(len(self.protocol.seeds_at(0)), "seed")
+        top = self.protocol.seeds_at(len(self.config.protocol.ladder) - 1)
+        return f"{counted(len(top), 'seed')} at the top rung"
 
     @property
     def comparison(self) -> str:

@@ -19,7 +19,7 @@ MOST_ROWS = 30
 MOST_CELLS = 8
 """Best candidates that are shown with picture and equations."""
 NO_CLAIM = (
-    "All numbers are of one seed and of the validation split that cells were chosen by; none of "
+    "All numbers are of the seeds and the validation split that cells were chosen by; none of "
     "them claims that one cell is better than another."
 )
 
@@ -86,7 +86,7 @@ def board(facts: Facts, against: Facts | None) -> Section:
     shown = [(rank, row) for rank, row in ranked if row.kind != "candidate" or row.key in best]
     caption = (
         f"{len(shown):,} of {counted(len(ranked), 'judged cell')}; task columns are ratios to the "
-        f"GRU, n = 1 seed, of {facts.protocol.statistic.said}; the largest "
+        f"GRU, n = {facts.seeds}, of {facts.protocol.statistic.said}; the largest "
         "number of settings is given; brackets say so where a cell and the GRU are apart by fewer "
         f"than {ENOUGH} examples, which is no evidence, and = stands at tied ranks; ms are of "
         "training a minibatch with the best settings, on a machine that did other work too."
@@ -166,8 +166,8 @@ def _reached(facts: Facts) -> Table:
         simple = simple or f"not computed: {levels.why}"
         rows.append((task.name, metric, examples, *reached, simple))
     return Table(
-        "What the ratios are of, on the validation split, n = 1 seed; a simple predictor is fitted "
-        "on the training split, and what is best possible is shown where that is known.",
+        f"What the ratios are of, on the validation split, n = {facts.seeds}; a simple predictor "
+        "is fitted on the training split, and what is best possible is shown where that is known.",
         ("task", "metric", "examples", *names, "without a network"),
         tuple(rows),
     )
@@ -191,7 +191,7 @@ def _card(facts: Facts, row: Row, *, is_open: bool) -> Card:
     standing = "no score" if row.score is None else f"score {row.score:.3f}"
     ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in row.ratios.items())
     lines = (
-        f"{standing} ({ratios or 'no ratio'}), n = 1 seed, "
+        f"{standing} ({ratios or 'no ratio'}), n = {facts.seeds}, "
         f"{facts.most_settings(row.key)} settings a task; {row.kind}, trial "
         f"{row.visit.number}, key {row.key}",
     )

@@ -206,8 +206,8 @@ def verdict(
     baselines = f" Of the baselines, {', '.join(better)} did better than the GRU." if better else ""
     return (
         f"{first}{best.score:.3f}.{_ties(best, rows, resolutions)}{baselines} A search result is "
-        "not yet a comparison: scores were maximised on the validation split of one seed, so the "
-        "best of many is flattered by chance."
+        "not yet a comparison: scores were maximised on the validation split and with the seeds of "
+        "the search, so the best of many is flattered by chance."
     )
 
 
