@@ -97,8 +97,8 @@ def test_it_is_not_done_twice(confirmed: Path) -> None:
             "n_params must be at least",
         ),
         (
-            ["--confirm", "1", "--tasks.text.n_params", "9000", "8000"],
-            "tasks.text.n_params must be one parameter budget in a comparison",
+            ["--confirm", "1", "--tasks.arithmetic.n_params", "9000", "8000"],
+            "tasks.arithmetic.n_params must be one parameter budget in a comparison",
         ),
     ],
 )
