@@ -73,6 +73,7 @@ def test_commands_of_the_search_are_accepted(
         "graphs",
         "both",
         "recipes",
+        "trust",
         "labels",
         "folds",
         "sensor",
