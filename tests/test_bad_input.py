@@ -77,10 +77,10 @@ def file(name: str, content: str | bytes) -> None:
         (["--space", "my.yaml"], r"space file my\.yaml: no such file"),
         (
             ["--tasks", "xml", "texxt"],
-            r'no task "texxt"\. Did you mean "text"\? Known: adding,',
+            r'no task "texxt"\. Did you mean "text"\? Known: a5, adding,',
         ),
         (["--tasks", "xml", "xml"], r"tasks names each task once, got xml, xml"),
-        (["--tasks", "[]"], r"tasks needs at least one of adding, .*, got none"),
+        (["--tasks", "[]"], r"tasks needs at least one of a5, adding, .*, got none"),
         (
             ["--sampler", "tpee"],
             r'no sampler "tpee"\. Did you mean "tpe"\? .* module:Class of your',
