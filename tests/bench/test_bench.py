@@ -68,6 +68,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
 # --- the output ---
 
 
+@pytest.mark.process  # the run takes half a minute
 def test_the_smoke_run_succeeds_and_prints_every_part(smoke: Smoke) -> None:
     assert smoke.code == 0
     for part in ("nn.LSTM", "(nn.LSTM)", "Peak of torch.mm", "from a cell to a loop", *PARTS):
@@ -76,6 +77,7 @@ def test_the_smoke_run_succeeds_and_prints_every_part(smoke: Smoke) -> None:
     assert smoke.png.startswith(b"\x89PNG")
 
 
+@pytest.mark.process  # the run takes half a minute
 def test_every_row_is_there_with_all_rounds_of_all_arms(smoke: Smoke) -> None:
     rows = {(row["cell"], row["input"], row["mode"]): row for row in smoke.data["rows"]}
     assert set(rows) == set(itertools.product(("lstm", "gru"), INPUTS, MODES))
@@ -90,6 +92,7 @@ def test_every_row_is_there_with_all_rounds_of_all_arms(smoke: Smoke) -> None:
         assert row["threads"] == 1
 
 
+@pytest.mark.process  # the run takes half a minute
 def test_ratios_and_speeds_follow_from_the_raw_times(smoke: Smoke) -> None:
     for row in smoke.data["rows"]:
         times = {arm: [t for t in raw if t is not None] for arm, raw in row["times_s"].items()}
@@ -106,6 +109,7 @@ def test_ratios_and_speeds_follow_from_the_raw_times(smoke: Smoke) -> None:
         assert row["share_of_peak"] == pytest.approx(row["gflops"] / peak, **SEVEN_DIGITS)
 
 
+@pytest.mark.process  # the run takes half a minute
 def test_arms_of_one_cell_give_the_same_output(smoke: Smoke) -> None:
     for row in smoke.data["rows"]:
         same = {"nn.LSTM", "eager"} if row["cell"] == "lstm" else {"eager"}
@@ -113,6 +117,7 @@ def test_arms_of_one_cell_give_the_same_output(smoke: Smoke) -> None:
         assert max(row["differences"].values()) < OTHER_KERNEL_32["atol"]
 
 
+@pytest.mark.process  # the run takes half a minute
 def test_the_json_says_how_it_was_made(smoke: Smoke) -> None:
     data = smoke.data
     assert data["command"].startswith("python -m nas.bench --smoke --no-memory ")
@@ -129,6 +134,7 @@ def test_the_json_says_how_it_was_made(smoke: Smoke) -> None:
         assert one["cold_s"] > max(one["cached_s"]) > 0, "a C compiler runs only the first time"
 
 
+@pytest.mark.process  # the run takes half a minute
 def test_training_is_counted_in_steps_of_the_same_epoch(smoke: Smoke) -> None:
     training = smoke.data["training"]
     medians = {arm: statistics.median(times) for arm, times in training["times_s"].items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.compile import backend, cache, loop, native
+from nas.compile import backend, cache, layer, loop, native
 from nas.nn.rnn import RNN
 from tests.tensors import normal, seeded
 from tests.tolerances import OTHER_KERNEL_32
@@ -19,7 +19,7 @@ X = normal(3, 2, 4).float()
 
 def forget() -> None:
     """All but the products that loops share, which take a while and are kept for each compiler."""
-    for cached in (loop._compiled, native._machine, backend._warn, cache._warn):
+    for cached in (layer._ready_loop, loop._compiled, native._machine, backend._warn, cache._warn):
         cached.cache_clear()
 
 
