@@ -126,6 +126,7 @@ class _Run(ABC):
         """Store with a trial what the coordinator stores there and samplers look at."""
         visit = self.bench.visits[index]
         trial.set_user_attr("key", self.bench.cells[index].key)
+        trial.set_user_attr("cell", visit.cell)
         trial.set_user_attr("kind", "given" if index >= self.bench.n_candidates else "drawn")
         judgement = {"score": visit.score, "value": visit.value, "ratios": visit.ratios}
         trial.set_user_attr("judgement", judgement)

@@ -107,8 +107,8 @@ class Proposer(BaseSampler, ABC):
                 # The text of the earlier trial, since its outcomes belong to that text.
                 drawn = self._drawn(past, past.again(last, drawn.proposal.parent), rng)
             drawn.n_draws = n_draws
-            is_new = last is None and drawn.cell.key not in taken
-            if is_new or drawn.proposal.again:
+            drawn.is_new = last is None and drawn.cell.key not in taken
+            if drawn.is_new or drawn.proposal.again:
                 break
         return drawn
 
@@ -116,16 +116,19 @@ class Proposer(BaseSampler, ABC):
         """The best of several new draws by the forecast of their results, if there is one."""
         first = self._new(past, known, rng)
         forecast = forecaster(past.trials) if self.config.children > 1 else None
-        if forecast is None or first.proposal.again:
+        if forecast is None or not first.is_new:
             return first
-        first.forecast = forecast(first.cell)
         drawn = [first]
         if rng.random() >= self.config.unforecast:
             while len(drawn) < self.config.children:
-                drawn.append(self._new(past, known, rng, {one.cell.key for one in drawn}))
-                drawn[-1].forecast = forecast(drawn[-1].cell)
-        best = max(drawn, key=lambda one: one.forecast or 0.0)
-        best.n_children = len(drawn)
+                one = self._new(past, known, rng, {sibling.cell.key for sibling in drawn})
+                if not one.is_new:
+                    break  # there is none left
+                drawn.append(one)
+        forecasts = forecast([one.cell for one in drawn])
+        place = max(range(len(drawn)), key=lambda k: forecasts[k])
+        best = drawn[place]
+        best.forecast, best.n_children = forecasts[place], len(drawn)
         best.n_draws = 1 + sum(one.n_draws - 1 for one in drawn)
         return best
 
@@ -156,6 +159,7 @@ class _Drawn:
     cell: Cell
     n_draws: int = 1
     """Draws until it was new."""
+    is_new: bool = True
     forecast: float | None = None
     n_children: int = 1
     """How many it was the best of, by the forecast."""

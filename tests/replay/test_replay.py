@@ -62,6 +62,21 @@ def test_results_are_told_in_order_and_no_sooner(name: str) -> None:
         assert min(changed) == told + in_flight
 
 
+@pytest.mark.process  # five seconds
+def test_a_forecast_chooses_among_recorded_cells() -> None:
+    """From the 64th result on, the better half comes sooner where results follow from the cells."""
+    bench = smooth(6, 12, 7)
+    ranked = sorted(range(bench.n_candidates), key=lambda index: -bench.values[index])
+    better, found = {*ranked[: len(ranked) // 2]}, {}
+    for children in (1, 8):
+        evolution = replace(CONFIG.evolution, children=children)
+        replay = make_replay(BASELINE, bench, replace(CONFIG, evolution=evolution, n_candidates=92))
+        orders = [replay(bench, seed) for seed in range(3)]
+        assert all(len({*order}) == 92 for order in orders), "none is seen twice"
+        found[children] = sum(index in better for order in orders for index in order[70:])
+    assert found[8] > found[1] + 5
+
+
 def test_random_is_a_draw_without_replacement() -> None:
     """Its best so far has a closed form: the k-th smallest of N is the best of n with probability
     C(k-1, n-1) / C(N, n)."""
