@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erf
 
 from nas.cell.cell import Cell
 from nas.cell.graph import Node
@@ -46,7 +45,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "floor": np.floor,
     "sin": np.sin,
     "cos": np.cos,
-    "erf": erf,
+    "erf": np.vectorize(math.erf, otypes=[np.float64]),
     "max": np.maximum,
     "min": np.minimum,
     "where": np.where,
