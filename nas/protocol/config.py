@@ -59,8 +59,8 @@ class ProtocolConfig:
     its score ranks. If `audit` is as large, they are the audited ones."""
     ladder: LadderConfig = field(default_factory=LadderConfig, metadata=ADDED)
     over: Over = field(default="best", metadata=ADDED)
-    """Over the settings that a cell is tried on, its best or its mean counts. The mean repeats
-    better from one seed to the next; it needs settings that are shared."""
+    """Over the settings that a cell is tried on, its best or its mean counts. The mean needs
+    settings that are shared."""
     of: Of = field(default="best", metadata=ADDED)
     """Of a training run counts its best epoch, its last planned one, the mean over all planned ones
     (area, under the learning curve), or the minibatches until the threshold is reached (speed).

@@ -2,9 +2,9 @@
 
 Two choices make a statistic. Of one training run: the best epoch, the last one, the area under the
 learning curve, or the minibatches until a threshold is reached. Over the settings: the best, or the
-mean. `Statistic()` is the best of the best, with which Jozefowicz et al. 2015 compare cells; the
-mean of the areas repeats best from one seed to the next. To add a statistic of a run, give it a
-name in `Of` and a line in `of_run`.
+mean. `Statistic()` is the best of the best, with which Jozefowicz et al. 2015 compare cells. Which
+one repeats from one seed to the next, the report says of cells that were measured twice. To add a
+statistic of a run, give it a name in `Of` and a line in `of_run`.
 
 A run that ended before its last planned epoch still has a value for each of them. One that ended
 well, or that was cut since others were preferred to it, keeps its last value: it had learnt that

@@ -2,9 +2,10 @@
 
 It is refitted every 16 results from the 64th on, from what the sampler was told, so that the
 candidates of a study depend on no timing. Features are counts of subtrees of the graph (Weisfeiler
-and Lehman), hashed to 64 places, and the numbers of `nas/samplers/probes.py`. Such a forecast tells
-cells that learn nothing from others well, and hardly ranks good ones; so a share of the candidates
-is drawn without it, from which the report says what it is worth.
+and Lehman), hashed to 64 places, and the numbers of `nas/samplers/probes.py`. Fitted to the first
+half of four recorded tables, its forecasts and the results of the second half had a Kendall's tau
+of 0.20 to 0.58. So a share of the candidates is drawn without it, from which the report says what
+it is worth.
 """
 
 import math

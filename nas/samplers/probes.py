@@ -1,9 +1,9 @@
-"""Numbers that tell at a cell's initialisation whether it will learn, in NumPy and milliseconds.
+"""Numbers that tell at a cell's initialisation whether it may learn, in NumPy and milliseconds.
 
 A cell of 16 units with fresh weights reads random inputs. How much its output still depends on an
-input of some steps ago tells cells that cannot learn from others: that of three steps ago alone has
-an area under the curve of 0.81 for passing memorization. The formulas are those of the table of
-operations; a cell with an operation that is no formula there has no numbers (NaN).
+input of some steps ago is meant to tell cells that cannot learn from others; what a forecast from
+these numbers was worth, each study says. The formulas are those of the table of operations; a cell
+with an operation that is no formula there has no numbers (NaN).
 """
 
 import math

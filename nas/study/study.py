@@ -108,8 +108,7 @@ class Study:
             visit = self._visit_of(trial, propose(trial), kind)
             proposed = noted.get((visit.trial_id, PROPOSED), {})
             visit.parent, visit.n_draws = proposed.get("parent"), proposed.get("n_draws", 1)
-            visit.mate, visit.forecast = proposed.get("mate"), proposed.get("forecast")
-            visit.n_children = proposed.get("children", 1)
+            visit.forecast, visit.n_children = proposed.get("forecast"), proposed.get("children", 1)
             if proposed.get("again"):
                 before = [v.turn for v in self.visits[:number] if v and v.key == visit.key]
                 visit.turn = 1 + max(before)
@@ -207,7 +206,6 @@ def _visit(
         beside=beside,
         turn=attrs.get("turn", 0),
         parent=attrs.get("parent"),
-        mate=proposed.get("mate"),
         forecast=proposed.get("forecast"),
         n_children=proposed.get("children", 1),
         n_draws=attrs.get("n_draws", 1),

@@ -189,8 +189,6 @@ class Visit:
     """Number of the visit among those of a cell that try it on fresh settings."""
     parent: int | None = None
     """The trial whose cell was mutated, if there is one."""
-    mate: int | None = None
-    """The trial of the other parent of a cell that was crossed."""
     forecast: float | None = None
     """The result that was forecast before it was trained, if one was."""
     n_children: int = 1

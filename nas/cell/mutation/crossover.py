@@ -8,8 +8,8 @@ it does not apply. In what comes from the mate, x is the parent's, state k is th
 or its last one, and a delay is the same delay of that state; its matrices are new ones. To add one,
 write a function like these, a line in KINDS, and its odds in CROSSOVERS of `rules.py`.
 
-Joining parents is what mutation cannot do: with half of the children crossed, a search of ten
-minutes joined an additive and a multiplicative cell, which one mutation at a time did not.
+Joining two parents is what mutation cannot do in one step, such as an additive cell and a
+multiplicative one.
 """
 
 from collections.abc import Callable, Collection, Iterable
