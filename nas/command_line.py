@@ -4,6 +4,7 @@ Every field is a flag, by its dotted name; a group of fields is a dataclass insi
 reads the values; an error is one sentence that names the field.
 """
 
+import _thread
 import ast
 import dataclasses
 import difflib
@@ -13,12 +14,14 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import jsonargparse
@@ -350,6 +353,40 @@ def guarded(command: str, main: Callable[[], int]) -> int:
         return EXIT_INTERRUPTED
 
 
+DELICATE = ("sqlalchemy.", "weakref")
+"""Modules in which an interrupt does harm: it is swallowed in a callback, or leaves a traceback."""
+POSTPONED_S = 2.0
+"""Longest time for which an interrupt waits until such code has returned."""
+AGAIN_S = 0.01
+"""Seconds until a postponed interrupt is tried again."""
+
+_was_interrupted = False
+
+
+def raise_if_interrupted() -> None:
+    """Raise the interrupt once more that was raised before, but got lost.
+
+    Python prints and forgets what is raised in a destructor or in a callback of the garbage
+    collector, so a loop that shall be stoppable calls this in each round.
+
+    Raises:
+        KeyboardInterrupt: if a signal raised it since `terminated_as_interrupted` was entered.
+    """
+    if _was_interrupted:
+        raise KeyboardInterrupt
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether this code, or what called it, must not be interrupted."""
+    while frame is not None:
+        if f"{frame.f_globals.get('__name__')}.".startswith(DELICATE):
+            return True
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, which keeps all finished work.
@@ -358,16 +395,35 @@ def terminated_as_interrupted() -> Iterator[None]:
     with the process. As a second exception it could arrive while the workers are being ended, and
     the process would then wait for all of their work.
     """
+    global _was_interrupted
+    postponed_until, is_postponed = 0.0, False
 
-    def end_at_once(number: int, frame: object) -> None:
+    def end_at_once(number: int, frame: FrameType | None) -> None:
         with suppress(Exception):  # the signal may interrupt a write
             sys.stdout.flush()
         os.write(2, b"Ended at once; the same command goes on.\n")
         os._exit(EXIT_INTERRUPTED)
 
-    def interrupt(number: int, frame: object) -> None:
+    def again(number: int) -> None:
+        nonlocal is_postponed
+        time.sleep(AGAIN_S)
+        is_postponed = False
+        os.kill(os.getpid(), number)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        global _was_interrupted
+        nonlocal postponed_until, is_postponed
+        if is_postponed:
+            return
+        postponed_until = postponed_until or time.monotonic() + POSTPONED_S
+        if _is_delicate(frame) and time.monotonic() < postponed_until:
+            is_postponed = True
+            # Not a `Timer`: the main thread may hold a lock of `threading` at this moment.
+            _thread.start_new_thread(again, (number,))
+            return
         for trapped in before:
             signal.signal(trapped, end_at_once)
+        _was_interrupted = True
         raise KeyboardInterrupt
 
     numbers = [signal.SIGTERM]
@@ -379,3 +435,4 @@ def terminated_as_interrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _was_interrupted = False

@@ -16,6 +16,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from nas.cell.cell import Cell
+from nas.command_line import raise_if_interrupted
 from nas.errors import UserError
 from nas.protocol.evaluation import Evaluation, Outcome, Result
 from nas.protocol.judgement import Judgement, Reference, set_aside
@@ -148,6 +149,7 @@ class Coordinator:
             elif visit:
                 self._note_reference(visit)
         while self._fill() or self.running:
+            raise_if_interrupted()
             if self._deadline is not None and self._clock() >= self._deadline:
                 self.used_up = "time"
                 return False

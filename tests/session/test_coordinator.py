@@ -120,6 +120,14 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]
     return essences(opened)
 
 
+def test_an_interrupt_that_got_lost_still_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.command_line._was_interrupted", True)
+    with pytest.raises(KeyboardInterrupt):
+        coordinator(study(tmp_path), Shuffled(1, 0, outcome)).run()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_order_of_answers_changes_nothing(
     tmp_path: Path, expected: list[dict[str, object]], seed: int
