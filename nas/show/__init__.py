@@ -1,0 +1,8 @@
+"""`python -m nas.show CELL`: a cell as equations, numbers, a picture, and a walk through it.
+
+a cell (command.py)
+  -> what is said of it: equations, cost, speed, nearest known cell (about.py)
+  -> its picture and LaTeX (nas/cell), the page of all known cells (gallery.py)
+"""
+
+from nas.show.command import main as main
