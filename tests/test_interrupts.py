@@ -4,7 +4,7 @@ import os
 import signal
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
 @pytest.fixture
-def unraisable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What Python printed and forgot."""
     seen: list[Any] = []
     monkeypatch.setattr("sys.unraisablehook", seen.append)
-    yield seen
+    return seen
 
 
 def interrupted(number: int) -> None:
