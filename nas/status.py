@@ -134,15 +134,16 @@ def _reliability(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str
     from nas.report.reliability import lines as of_reliability
     from nas.report.rungs import lines as of_rungs
 
-    known = Reliability()
-    if any(visit.turn or (visit.judgement and visit.judgement.repeated) for visit in visits):
-        rows = leaderboard(visits, [ZOO[name].key for name in BASELINES])
-        try:
-            protocol = protocol_of(parse([str(path)], check=False))
+    try:
+        config = parse([str(path)], check=False)
+        known = Reliability(is_planned=config.protocol.repeat > 0)
+        if any(visit.turn or (visit.judgement and visit.judgement.repeated) for visit in visits):
+            rows = leaderboard(visits, [ZOO[name].key for name in BASELINES])
+            protocol = protocol_of(config)
             known = reliability_of(protocol, rows, visits)
-        except UserError:  # written by another version, or its data are not here
-            return
-        yield from of_rungs(protocol.config, visits)
+            yield from of_rungs(protocol.config, visits)
+    except UserError:  # written by another version, or its data are not here
+        return
     yield from of_reliability(known)
 
 

@@ -30,6 +30,7 @@ UNKNOWN = (
     "How well the score ranks is not measured: --protocol.repeat 0.1, under a new --study name, "
     "measures a tenth of the scored candidates a second time."
 )
+AWAITED = "How well the score ranks is not known yet: fewer than two cells are measured a second time."
 MOST_NAMED = 5
 
 
@@ -41,6 +42,13 @@ class Reliability:
     score: Agreement | None = None
     tasks: Mapping[str, Agreement] = field(default_factory=dict)
     """By task, in the unit of what is compared."""
+    is_planned: bool = False
+    """Whether the protocol measures some candidates a second time."""
+
+    @property
+    def unknown(self) -> str:
+        """What is said where no two measurements can be compared."""
+        return AWAITED if self.is_planned else UNKNOWN
 
     @property
     def noise(self) -> float | None:
@@ -64,7 +72,7 @@ def reliability_of(protocol: Staged, rows: Sequence[Row], visits: Sequence[Visit
     if len(twice) < 2:
         twice, source = list(_visited_again(protocol, visits)), "later visits"
     if len(twice) < 2:
-        return Reliability()
+        return Reliability(is_planned=protocol.config.repeat > 0)
     first, second = zip(*(pair.scores for pair in twice), strict=True)
     score = agreement(first, second, higher_is_better=True)
     tasks = {}
@@ -145,7 +153,7 @@ def beside_leaderboard(reliability: Reliability, rows: Sequence[Row]) -> str:
     best."""
     known, noise = reliability.score, reliability.noise
     if known is None:
-        return UNKNOWN
+        return reliability.unknown
     cells = f"{counted(known.n, 'cell')} {ABOUT[reliability.source]}"
     if noise is None:
         return f"How well the score ranks needs {FEWEST_PAIRS} cells or more; there are {cells}."
@@ -161,7 +169,7 @@ def sentence(reliability: Reliability) -> str:
     """How well the score ranks, in one sentence."""
     known = reliability.score
     if known is None:
-        return UNKNOWN
+        return reliability.unknown
     about = f"n = {counted(known.n, 'cell')} {ABOUT[reliability.source]}"
     if known.tau is None:
         few = f"fewer than {FEWEST}" if known.n < FEWEST else "too many are equal"

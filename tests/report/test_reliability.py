@@ -14,6 +14,7 @@ from nas.protocol.judgement import Judgement
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
 from nas.report.reliability import (
+    AWAITED,
     UNKNOWN,
     Reliability,
     beside_leaderboard,
@@ -172,6 +173,10 @@ def test_what_was_not_measured_says_how_to_measure_it() -> None:
     known = reliability_of(PROTOCOL, rows, visits)
     assert known == Reliability()
     assert list(lines(known)) == [UNKNOWN] == [beside_leaderboard(known, rows)]
+    config = ProtocolConfig(filter=False, repeat=0.1)
+    asked = Staged(None, (XML, TEXT), config, SettingsGrid(), 0)
+    known = reliability_of(asked, rows, visits)
+    assert list(lines(known)) == [AWAITED] == [beside_leaderboard(known, rows)]
     assert not open_places(known, rows)
     few, _ = study(3, 0.02)
     rows = leaderboard(few, ())
