@@ -30,7 +30,7 @@ UNKNOWN = (
     "How well the score ranks is not measured: --protocol.repeat 0.1, under a new --study name, "
     "measures a tenth of the scored candidates a second time."
 )
-AWAITED = "How well the score ranks is not known yet: fewer than two cells are measured a second time."
+AWAITED = "How well the score ranks is not known yet: fewer than two cells are measured twice."
 MOST_NAMED = 5
 
 
