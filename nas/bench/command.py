@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 
 from nas.bench.config import BenchConfig, parse
-from nas.command_line import EXIT_FAILED, guarded
+from nas.bench.config import parser as parser
+from nas.command_line import EXIT_FAILED, arguments_of, guarded
 from nas.study.provenance import provenance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = arguments_of(arguments)
     return guarded("nas.bench", lambda: bench(parse(given), given))
 
 

@@ -1,5 +1,6 @@
 """What `python -m nas.bench` measures: its flags as data, without torch."""
 
+import argparse
 import importlib.util
 import itertools
 from collections.abc import Sequence
@@ -9,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
-from nas.command_line import parse_flags
+from nas.command_line import Command, help_if_asked, parse_flags
+from nas.command_line.help import parser_of
 from nas.errors import UserError, check_fields
 from nas.zoo.lookup import cell as look_up
 
@@ -25,13 +27,6 @@ Mode = Literal["fwd", "fwd+bwd", "train"]
 Input = Literal["data", "tokens"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 INPUTS: tuple[Input, ...] = get_args(Input)
-SWITCHES = {
-    "--smoke": "--smoke=true",
-    "--no-training": "--training=false",
-    "--memory": "--memory=true",
-    "--no-memory": "--memory=false",
-}
-"""Flags that take no value."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +152,23 @@ class BenchConfig:
                 _check_writable(f"--{flag}", path)
 
 
+COMMON = (
+    "cells",
+    "hidden",
+    "batch",
+    "steps",
+    "modes",
+    "inputs",
+    "threads",
+    "rounds",
+    "memory",
+    "workers",
+    "json",
+    "png",
+    "markdown",
+    "smoke",
+)
+EXAMPLE = "--cells lstm mut1 --hidden 64 128 --png speed.png"
 SIZES = ("round_s", "peak_size", "parts")
 """Fields that are no flags."""
 FULL = BenchConfig()
@@ -200,14 +212,32 @@ def parse(arguments: Sequence[str]) -> BenchConfig:
         UserError: in one sentence, for anything wrong with them.
         SystemExit: after --help.
     """
+    help_if_asked(described, arguments)
     default = SMOKE if "--smoke" in arguments else FULL
-    words = [SWITCHES.get(word, word) for word in arguments]
-    config = parse_flags(default, "python -m nas.bench", DESCRIPTION, words, SIZES)
+    config = parse_flags(default, arguments, SIZES)
     lists = {name: v for name, v in vars(config).items() if isinstance(v, tuple)}
     different: dict[str, Any] = {name: tuple(dict.fromkeys(v)) for name, v in lists.items()}
     config = replace(config, **different)
     config.check()
     return config
+
+
+def described() -> Command:
+    """The command, as its help shows it."""
+    return Command(
+        "bench",
+        FULL,
+        "[--FIELD VALUE ...]",
+        DESCRIPTION,
+        COMMON,
+        EXAMPLE,
+        skip=SIZES,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """All arguments of the command, for completion in the shell."""
+    return parser_of(described())
 
 
 def _check_writable(flag: str, path: Path) -> None:

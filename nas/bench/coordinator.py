@@ -16,7 +16,7 @@ from typing import Annotated
 from rich.console import Console
 
 from nas.bench.study import FillConfig, made_up, make_protocol
-from nas.command_line import guarded, parse_flags
+from nas.command_line import Command, arguments_of, guarded, help_if_asked, parse_flags
 from nas.protocol.evaluation import Evaluation, Result
 from nas.samplers.registry import find_sampler
 from nas.session.coordinator import Coordinator
@@ -107,13 +107,15 @@ def measure(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = arguments_of(arguments)
     return guarded("nas.bench.coordinator", lambda: _bench(given))
 
 
 def _bench(arguments: Sequence[str]) -> int:
-    prog = "python -m nas.bench.coordinator"
-    config = parse_flags(CoordinatorConfig(), prog, __doc__ or "", arguments)
+    usage = "[--FIELD VALUE ...]"
+    described = Command("bench.coordinator", CoordinatorConfig(), usage, __doc__ or "")
+    help_if_asked(lambda: described, arguments)
+    config = parse_flags(CoordinatorConfig(), arguments)
     with config.filled() as (space, reopen):
         for sampler in config.samplers:
             for in_flight in config.in_flight:

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any
 
-from nas.command_line import EXIT_FAILED, guarded, parse_flags
+from nas.command_line import EXIT_FAILED, Command, arguments_of, guarded, help_if_asked, parse_flags
 from nas.errors import check_fields
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Cost, Epoch, Evaluation, Outcome
@@ -222,12 +222,14 @@ def table_of(measured: Sequence[Measured], title: str) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 if a goal is missed."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = arguments_of(arguments)
     return guarded("nas.bench.study", lambda: _bench(given))
 
 
 def _bench(arguments: Sequence[str]) -> int:
-    config = parse_flags(StudyConfig(), "python -m nas.bench.study", __doc__ or "", arguments)
+    described = Command("bench.study", StudyConfig(), "[--FIELD VALUE ...]", __doc__ or "")
+    help_if_asked(lambda: described, arguments)
+    config = parse_flags(StudyConfig(), arguments)
     began = time.perf_counter()
     with config.filled() as (space, reopen):
         filled_s = time.perf_counter() - began

@@ -1,29 +1,33 @@
 """The command: cells and flags to a checked configuration, and a comparison of it."""
 
+import argparse
 import dataclasses
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nas.command_line import (
+    Command,
+    arguments_of,
     check_file,
     fields_of,
     flags,
     guarded,
+    help_if_asked,
     read_config,
     split_config,
 )
+from nas.command_line.help import parser_of
 from nas.compare.config import CompareConfig, cells_of
 from nas.errors import HIDDEN, UserError, hidden
 from nas.resources import find, is_comparison, names
 from nas.study.config import SearchConfig
 from nas.study.parse import parse as parse_search
+from nas.zoo import ZOO
 
-USAGE = "python -m nas.compare CELL [CELL ...] [--config SEARCH] [--FIELD VALUE ...]"
 DESCRIPTION = """Compare cells with GRU and LSTM, or go on with it: the same command resumes.
 
 Each cell is tuned on the same settings of each task on validation, then trained anew on fresh seeds
@@ -31,8 +35,20 @@ with its best setting and measured on the test split, all at one parameter budge
 name, a .cell or .json file, a winner's folder, or runs:/ID of MLflow. --config takes tasks,
 settings and limits from a search: an experiment that comes with nas ({experiments}) or the path of
 a YAML file; without it, from {default}. A comparison's own config.yaml goes on with that one.
---print_config shows all fields as YAML.
+--print-config shows all fields as YAML.
 """
+COMMON = (
+    "study",
+    "tasks.use",
+    "seeds",
+    "tuning",
+    "against",
+    "time_budget",
+    "seed",
+    "workers",
+    "tracking_uri",
+)
+EXAMPLE = "mut1 studies/quickstart/winner --tasks text --seeds 10"
 ALIASES = {"tasks": "tasks.use"}
 SHARED = ("tasks.", "settings.", "evaluation_time_limit", "evaluation_memory_limit_gb")
 """Fields that are taken from a search."""
@@ -43,8 +59,7 @@ LONGEST_NAME = 60
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded("nas.compare", lambda: compare(parse(given)))
+    return guarded("nas.compare", lambda: compare(parse(arguments_of(arguments))))
 
 
 def compare(config: CompareConfig) -> int:
@@ -73,18 +88,16 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
         UserError: in one sentence, for anything wrong with the arguments or the file.
         SystemExit: after --help and --print_config.
     """
+    help_if_asked(described, arguments)
     rest, cells = list(arguments), []
     while rest and not rest[0].startswith("-"):
         cells.append(rest.pop(0))
     rest, source = split_config(rest)
     given = list(flags(CompareConfig, rest, ALIASES))
-    asks_help = any(flag.startswith("--help") for flag in given)
-    if not asks_help:
-        given = [*_from_config(source or DEFAULT), *given]
+    given = [*_from_config(source or DEFAULT), *given]
     if cells:
         given.append(f"--cells={json.dumps(cells)}")
-    described = DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT)
-    config = read_config(CompareConfig, "python -m nas.compare", USAGE, described, given)
+    config = read_config(CompareConfig, given)
     if not config.cells:
         raise UserError(
             "name at least one cell to compare with GRU and LSTM: python -m nas.compare mut1."
@@ -93,6 +106,27 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
         config = dataclasses.replace(config, study=_study_name(config.cells))
     config.check()
     return config
+
+
+def described() -> Command:
+    """The command, as its help shows it."""
+    return Command(
+        "compare",
+        CompareConfig(),
+        "CELL [CELL ...] [--config SEARCH] [--FIELD VALUE ...]",
+        DESCRIPTION.format(experiments=", ".join(names("experiments")), default=DEFAULT),
+        COMMON,
+        EXAMPLE,
+        ALIASES,
+        reads_files=True,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """All arguments of the command, for completion in the shell."""
+    made = parser_of(described())
+    made.add_argument("cell", nargs="*", choices=[*ZOO])
+    return made
 
 
 def _from_config(source: str) -> Iterator[str]:

@@ -1,12 +1,22 @@
 """The command: cells, tasks and flags to a checked configuration, and curves of it."""
 
+import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nas.cell.cell import Cell
-from nas.command_line import check_file, flags, guarded, read_config, split_config
+from nas.command_line import (
+    Command,
+    arguments_of,
+    check_file,
+    flags,
+    guarded,
+    help_if_asked,
+    read_config,
+    split_config,
+)
+from nas.command_line.help import parser_of
 from nas.curves.config import CurvesConfig
 from nas.errors import UserError
 from nas.resources import curves, find, is_curves
@@ -16,7 +26,6 @@ from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.lookup import unique_cells
 
-USAGE = "python -m nas.curves [--config CONFIG] [--cells CELL ...] [--tasks TASK ...]"
 DESCRIPTION = """Train cells on tasks and draw how they learn, or go on with it: what is finished is
 not trained again.
 
@@ -25,9 +34,22 @@ best: a table of metrics beside blind guessing and a simple baseline, when a tas
 score was solved, and a picture of each task. --cells zoo is all known cells, --tasks all are all
 tasks but those of your own data and those whose files are neither here nor fetched. --contrast gru
 lstm says on which tasks these cells are far above all others that are drawn. CONFIG is an
-experiment that comes with nas ({experiments}), or the path of a YAML file. --print_config shows all
+experiment that comes with nas ({experiments}), or the path of a YAML file. --print-config shows all
 fields as YAML.
 """
+COMMON = (
+    "cells",
+    "tasks.use",
+    "out",
+    "seeds",
+    "epochs",
+    "contrast",
+    "settings.learning_rate",
+    "time_budget",
+    "seed",
+    "workers",
+)
+EXAMPLE = "--cells gru lstm mut1 --tasks adding parity --out curves"
 ALIASES = {"tasks": "tasks.use"}
 OWN_DATA = ("csv", "arrays", "module")
 """Tasks that need a file of the user's."""
@@ -35,8 +57,7 @@ OWN_DATA = ("csv", "arrays", "module")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded("nas.curves", lambda: draw(parse(given)))
+    return guarded("nas.curves", lambda: draw(parse(arguments_of(arguments))))
 
 
 def draw(config: CurvesConfig) -> int:
@@ -69,16 +90,35 @@ def parse(arguments: Sequence[str]) -> CurvesConfig:
         UserError: in one sentence, for anything wrong with the arguments or the file.
         SystemExit: after --help and --print_config.
     """
+    help_if_asked(described, arguments)
     rest, source = split_config(arguments)
     given = list(flags(CurvesConfig, rest, ALIASES))
     if source:
         given.insert(0, f"--config={_file(source)}")
-    described = DESCRIPTION.format(experiments=", ".join(curves()))
-    config = read_config(CurvesConfig, "python -m nas.curves", USAGE, described, given)
+    config = read_config(CurvesConfig, given)
     if config.tasks.use == ("all",):
         config = dataclasses.replace(config, tasks=_all(config.tasks))
     config.check()
     return config
+
+
+def described() -> Command:
+    """The command, as its help shows it."""
+    return Command(
+        "curves",
+        CurvesConfig(),
+        "[--config CONFIG] [--cells CELL ...] [--tasks TASK ...] [--FIELD VALUE ...]",
+        DESCRIPTION.format(experiments=", ".join(curves())),
+        COMMON,
+        EXAMPLE,
+        ALIASES,
+        reads_files=True,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """All arguments of the command, for completion in the shell."""
+    return parser_of(described())
 
 
 def _file(source: str) -> Path:

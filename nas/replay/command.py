@@ -1,13 +1,15 @@
 """The commands: compare samplers on a table, write a study as a table."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.command_line import guarded, parse_flags
-from nas.errors import UserError
+from nas.command_line import Command, arguments_of, guarded, parse_flags, program
+from nas.command_line.help import ALL, GENERAL, asked_topic, help_of
+from nas.errors import UserError, unknown
 from nas.replay.table import Table, read_table, table_of, write_table
 from nas.samplers.evolution import EvolutionConfig
 from nas.study.config import SearchConfig
@@ -20,20 +22,56 @@ DESCRIPTION = """\
 Compares samplers on the recorded results of a finished study, without training: each search draws
 from the recorded cells, and pays what they took. %(prog)s write STUDY FILE makes such a table.
 """
+EXAMPLE = """\
+--help evolution shows the fields of --evolution, --help all everything.
+
+example:
+  {program} tables/mine.jsonl --samplers tpe regularized --seeds 100 --out replay
+"""
 N_SEEDS, N_SHUFFLED = 100, 39
 SAMPLERS = ("random", "regularized", "jozefowicz")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = arguments_of(arguments)
     if given[:1] == ["write"]:
         return guarded("nas.replay write", lambda: _write(_parse_write(given[1:])))
     return guarded("nas.replay", lambda: _compare(_parse(given)))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m nas.replay", description=DESCRIPTION)
+    if topic := asked_topic(arguments):
+        print(_help(topic), end="")
+        raise SystemExit(0)
+    return parser().parse_args(arguments)
+
+
+def _help(topic: str) -> str:
+    """The help about a topic: all flags, or the fields of the group evolution.
+
+    Raises:
+        UserError: for another topic.
+    """
+    fields = Command("replay", EvolutionConfig(), "", "")
+    evolution = re.sub(r"^  --([\w-]+) ", r"  \1=", help_of(fields, GENERAL), flags=re.MULTILINE)
+    evolution = evolution.replace(f"{GENERAL}:", "fields of --evolution:")
+    page = parser().format_help()
+    pages = {GENERAL: page, "evolution": evolution, ALL: f"{page}\n{evolution}"}
+    if topic not in pages:
+        raise UserError(unknown("group of flags", topic, pages))
+    return pages[topic]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    name = program("replay")
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description=DESCRIPTION,
+        epilog=EXAMPLE.format(program=name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("table", metavar="FILE", help="a table; .gz is unpacked")
     parser.add_argument(
         "--samplers",
@@ -65,14 +103,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         default=(),
         metavar="FIELD=VALUE",
-        help="fields of nas.search's evolution group, such as list_size=10",
+        help="fields of nas.search's evolution group, such as list-size=10",
     )
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _parse_write(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m nas.replay write",
+        prog=f"{program('replay')} write",
         description="Writes a study as a table: a line for each visit of a cell.",
     )
     add_study_arguments(parser)
@@ -133,7 +171,7 @@ def _compare(given: argparse.Namespace) -> int:
 def _evolution(fields: Sequence[str]) -> EvolutionConfig:
     """The defaults with other values, FIELD=VALUE each."""
     flags = [f"--{field}" for field in fields]
-    config = parse_flags(EvolutionConfig(), "python -m nas.replay", "", flags)
+    config = parse_flags(EvolutionConfig(), flags)
     config.check()
     return config
 

@@ -6,18 +6,17 @@ config -> plan -> study -> sampler -> space.propose(trial) -> cell -> protocol -
 `nas/session/__init__.py` says which module does what.
 """
 
-import sys
 from collections.abc import Sequence
 
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded
 from nas.study.config import SearchConfig
 from nas.study.parse import parse
+from nas.study.parse import parser as parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    return guarded("nas.search", lambda: search(parse(given)))
+    return guarded("nas.search", lambda: search(parse(arguments_of(arguments))))
 
 
 def search(config: SearchConfig) -> int:

@@ -60,8 +60,8 @@ def test_the_configuration_of_a_search_gives_tasks_and_settings(tmp_path: Path) 
 
 def test_help_names_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--help"])
+        main(["--help", "all"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
-    for field in ("--seeds", "--tuning", "--tasks.xml.n_params", "--settings.learning_rate"):
+    for field in ("--seeds", "--tuning", "--tasks.xml.n-params", "--settings.learning-rate"):
         assert field in told

@@ -18,7 +18,7 @@ from tests.test_experiments import assert_explained
     ("arguments", "message"),
     [
         (["--cells", "lstn"], 'no cell "lstn". Did you mean "lstm"?'),
-        (["lstm"], '"lstm" must be a flag, --FIELD VALUE: --help lists all fields.'),
+        (["lstm"], '"lstm" must be a flag, --FIELD VALUE: --help all lists all fields.'),
         (["--tasks", "nope"], 'no task "nope".'),
         (["--seeds", "0"], "seeds must be at least 1, got 0."),
         (["--epochs", "-1"], "epochs must be at least 0, got -1."),
@@ -112,10 +112,10 @@ def test_a_file_of_curves_is_neither_a_search_nor_a_comparison(
 
 def test_help_names_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--help"])
+        main(["--help", "all"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
-    for field in ("--cells", "--seeds", "--solved", "--tasks.xml.n_params", "--settings.optimizer"):
+    for field in ("--cells", "--seeds", "--solved", "--tasks.xml.n-params", "--settings.optimizer"):
         assert field in told
 
 

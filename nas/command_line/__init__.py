@@ -5,10 +5,8 @@ reads the values; an error is one sentence that names the field.
 """
 
 import _thread
-import ast
 import dataclasses
 import difflib
-import inspect
 import json
 import os
 import re
@@ -19,58 +17,38 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import jsonargparse
 import yaml
 
+from nas.command_line.fields import fields_of as fields_of
+from nas.command_line.fields import is_group
+from nas.command_line.help import Command as Command
+from nas.command_line.help import help_if_asked as help_if_asked
+from nas.command_line.help import program as program
 from nas.errors import SearchError, UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-class _Parser(jsonargparse.ArgumentParser):
-    def __init__(self, owner: type, **keywords: Any) -> None:
-        super().__init__(**keywords)
-        self._owner = owner
-
-    def format_help(self, *arguments: Any, **keywords: Any) -> str:
-        """Show the sentence under each field, and ranges of numbers as "int, at least 1"."""
-        sentences, groups = dict(_sentences_in(self._owner, "")), self.groups or {}
-        for action in self._actions:
-            if action.dest not in groups:
-                action.help = sentences.get(action.dest, action.help)
-        for name, group in groups.items():
-            group.title = sentences[name].rstrip(".") if name in sentences else group.title
-        text = super().format_help(*arguments, **keywords)
-        return re.sub(r"Annotated\[([^']+),(\s+)'([^']*)'\]", r"\1,\2\3", text)
-
-
 @cache
-def _parser_of(
-    owner: type, prog: str, usage: str, description: str, skip: tuple[str, ...], reads_files: bool
+def _reader_of(
+    owner: type, skip: tuple[str, ...], reads_files: bool
 ) -> jsonargparse.ArgumentParser:
-    """A parser whose flags are the fields of a configuration, explained by their docstrings."""
+    """What reads the values of a configuration's fields; `nas/command_line/help.py` shows them."""
     # A group's class follows from its field's name, so that its fields are flags like all others.
     groups: list[type | Callable[[type], bool]] = [
         t for t in fields_of(owner).values() if isinstance(t, type) and is_dataclass(t)
     ]
     jsonargparse.set_parsing_settings(subclasses_disabled=groups)
-    parser = _Parser(
-        owner,
-        prog=prog,
-        usage=usage,
-        description=description,
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
+    parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
     parser.add_class_arguments(owner, skip=set(skip))
     if reads_files:
-        parser.add_argument("--config", action="config", help="an experiment or a file, see above")
+        parser.add_argument("--config", action="config")
     return parser
 
 
@@ -87,84 +65,28 @@ def _values(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[s
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
-def read_config(
-    owner: type[Config], prog: str, usage: str, description: str, given: Sequence[str]
-) -> Config:
+def read_config(owner: type[Config], given: Sequence[str]) -> Config:
     """The configuration of a command, from the flags that `flags` yields and the file in them.
 
     Raises:
         UserError: for a value that does not fit its field.
-        SystemExit: after --help and --print_config.
+        SystemExit: after --print-config.
     """
-    parser = _parser_of(owner, prog, usage, description, (), reads_files=True)
-    return owner(**_values(parser, given))
+    return owner(**_values(_reader_of(owner, (), reads_files=True), given))
 
 
-def parse_flags(
-    default: Config, prog: str, description: str, arguments: Sequence[str], skip: Sequence[str] = ()
-) -> Config:
+def parse_flags(default: Config, arguments: Sequence[str], skip: Sequence[str] = ()) -> Config:
     """The default configuration with the changes that flags make; skipped fields have no flag.
 
     Raises:
         UserError: for an unknown flag, or a value that does not fit its field.
-        SystemExit: after --help.
     """
-    owner, usage = type(default), f"{prog} [--FIELD VALUE ...]"
-    parser = _parser_of(owner, prog, usage, description, tuple(skip), reads_files=False)
-    parser.set_defaults({name: v for name, v in vars(default).items() if name not in skip})
-    return dataclasses.replace(default, **_values(parser, list(flags(owner, arguments, {}))))
+    reader = _reader_of(type(default), tuple(skip), reads_files=False)
+    reader.set_defaults({name: v for name, v in vars(default).items() if name not in skip})
+    return dataclasses.replace(default, **_values(reader, list(flags(type(default), arguments))))
 
 
-# --- the fields of the configuration, by their dotted names ---
-
-
-@cache
-def fields_of(owner: type) -> Mapping[str, object]:
-    """The type of every field, groups of fields included."""
-    return dict(_types_in(owner, ""))
-
-
-def _types_in(owner: type, prefix: str) -> Iterator[tuple[str, object]]:
-    hints = get_type_hints(owner)
-    for field in dataclasses.fields(owner):
-        kind = hints[field.name]
-        yield prefix + field.name, kind
-        if is_dataclass(kind):
-            assert isinstance(kind, type)
-            yield from _types_in(kind, f"{prefix}{field.name}.")
-
-
-def _sentences_in(owner: type, prefix: str) -> Iterator[tuple[str, str]]:
-    """The sentence under each field. jsonargparse reads them too, in a third of a second each time
-    that a parser is made, since it parses the file of each class again and again."""
-    for base in reversed(owner.__mro__):
-        if is_dataclass(base):
-            for name, sentence in _sentences_of(base.__module__, base.__name__):
-                yield prefix + name, sentence
-    for name, kind in get_type_hints(owner).items():
-        if isinstance(kind, type) and is_dataclass(kind):
-            yield from _sentences_in(kind, f"{prefix}{name}.")
-
-
-@cache
-def _sentences_of(module: str, owner: str) -> Sequence[tuple[str, str]]:
-    source = inspect.getsource(sys.modules[module])
-    block = re.search(rf"^class {owner}\b.*?(?=^[\w@#\"]|\Z)", source, re.MULTILINE | re.DOTALL)
-    assert block is not None
-    (parsed,) = ast.parse(block[0]).body  # not the whole file, which takes longer
-    assert isinstance(parsed, ast.ClassDef)
-    return [
-        (str(field.target.id), inspect.cleandoc(str(under.value.value)))
-        for field, under in pairwise(parsed.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(under, ast.Expr)
-        and isinstance(under.value, ast.Constant)
-    ]
-
-
-def _is_group(owner: type, name: str) -> bool:
-    return is_dataclass(fields_of(owner)[name])
+# --- what is wrong with a field ---
 
 
 def _unknown_field(owner: type, name: str) -> UserError:
@@ -176,7 +98,7 @@ def _unknown_field(owner: type, name: str) -> UserError:
     near = near or difflib.get_close_matches(name, beside, n=1, cutoff=0.7)
     near = near or difflib.get_close_matches(name, fields, n=1, cutoff=0.6)
     guess = f' Did you mean "{near[0]}"?' if near else ""
-    return UserError(f'no field "{name}" in the configuration.{guess} --help lists all fields.')
+    return UserError(f'no field "{name}" in the configuration.{guess} --help all lists all fields.')
 
 
 def _group_without_fields(owner: type, name: str, value: object) -> UserError:
@@ -231,7 +153,7 @@ def _check_keys(owner: type, node: yaml.MappingNode, prefix: str) -> None:
         if name in seen:
             raise UserError(f"{name} must be written once, got it twice.")
         seen.add(name)
-        if _is_group(owner, name):
+        if is_group(owner, name):
             if not isinstance(value, yaml.MappingNode):
                 raise _group_without_fields(owner, name, value.value)
             _check_keys(owner, value, f"{name}.")
@@ -240,21 +162,29 @@ def _check_keys(owner: type, node: yaml.MappingNode, prefix: str) -> None:
 # --- the command line ---
 
 
-def flags(owner: type, arguments: Sequence[str], aliases: Mapping[str, str]) -> Iterator[str]:
+NO_ALIASES: Mapping[str, str] = {}
+
+
+def flags(
+    owner: type, arguments: Sequence[str], aliases: Mapping[str, str] = NO_ALIASES
+) -> Iterator[str]:
     """Arguments in the form --field=value, with a list as YAML, as jsonargparse reads them."""
     rest = list(arguments)
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
-        if not flag.startswith("--") and flag != "-h":
-            raise UserError(f'"{flag}" must be a flag, --FIELD VALUE: --help lists all fields.')
+        if not flag.startswith("--"):
+            raise UserError(f'"{flag}" must be a flag, --FIELD VALUE: --help all lists all fields.')
         name = flag.lstrip("-").replace("-", "_")  # --time-budget is the field time_budget
-        if name in ("h", "help", "print_config"):
-            yield f"--{name.replace('h', 'help', name == 'h')}{equals}{value}"
+        if name == "print_config":
+            yield f"--print_config{equals}{value}"
             continue
         values = [value] if equals else []
         while not equals and rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
-        yield _field_flag(owner, flag, aliases.get(name, name), values)
+        name = aliases.get(name, name)
+        if not values and fields_of(owner).get(name.removeprefix("no_")) is bool:
+            name, values = name.removeprefix("no_"), [str(not name.startswith("no_")).lower()]
+        yield _field_flag(owner, flag, name, values)
 
 
 def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str:
@@ -270,7 +200,7 @@ def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str
         raise UserError(f"{flag} takes one value, got {len(values)}: {' '.join(values)}.")
     if name == "config":
         check_file(owner, Path(values[0]))
-    elif _is_group(owner, name):
+    elif is_group(owner, name):
         raise _group_without_fields(owner, name, values[0])
     return f"--{name}={values[0]}"
 
@@ -328,7 +258,19 @@ def _expected(match: re.Match[str]) -> str:
     return f'must be {kind}, got "{match[2]}"'
 
 
-# --- how a command ends ---
+# --- how a command begins and ends ---
+
+
+def arguments_of(given: Sequence[str] | None) -> list[str]:
+    """The arguments of a command, those of the process by default; --no-color is taken out.
+
+    It means what the environment variable NO_COLOR does, which rich and other programs look at.
+    """
+    arguments = sys.argv[1:] if given is None else list(given)
+    if "--no-color" in arguments:
+        os.environ["NO_COLOR"] = "1"
+    return [argument for argument in arguments if argument != "--no-color"]
+
 
 EXIT_FAILED = 1
 EXIT_WRONG_USAGE = 2
