@@ -89,7 +89,7 @@ def test_one_that_was_swallowed_is_raised_again(number: int, unraisable: list[An
 
 def test_none_waits_for_ever(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A destructor that waits for a server that is gone is interrupted in the end."""
-    monkeypatch.setattr("nas.command_line.POSTPONED_S", 0.05)
+    monkeypatch.setattr("nas.command_line.ending.POSTPONED_S", 0.05)
     ended: list[str] = []
 
     def waiting() -> None:
