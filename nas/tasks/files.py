@@ -31,10 +31,16 @@ def folder() -> str:
 
 def missing(pinned: Pinned, folder: str) -> str:
     """Say that the file would have to be fetched; return "" if it is here."""
-    places = [Path(folder).expanduser() / pinned.file_name] if folder else []
-    if any(place.exists() for place in (*places, _cache() / pinned.file_name)):
+    if found(pinned, folder) is not None:
         return ""
     return f"{pinned.file_name} is not here (it is fetched, or found in {DATA_FOLDER})"
+
+
+def found(pinned: Pinned, folder: str) -> Path | None:
+    """Return where the file is: in a folder, or among those that were fetched; None: nowhere."""
+    places = [Path(folder).expanduser() / pinned.file_name] if folder else []
+    here = [place for place in (*places, _cache() / pinned.file_name) if place.exists()]
+    return here[0] if here else None
 
 
 def content(pinned: Pinned, name: str, folder: str, field: str) -> bytes:

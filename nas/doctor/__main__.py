@@ -1,0 +1,7 @@
+"""`python -m nas.doctor`."""
+
+import sys
+
+from nas.doctor.command import main
+
+sys.exit(main())
