@@ -34,8 +34,8 @@ SHELVES: tuple[tuple[str, dict[str, float]], ...] = (
 """Rooms with their columns, from the top shelf to the bottom one; imports run downward or within a
 shelf."""
 
-ASIDE = ("serving", "testing")
-"""Rooms beside the way of the data: MLflow's loader, and checks for extensions."""
+ASIDE = ("serving", "testing", "doctor")
+"""Rooms beside the way of the data: MLflow's loader, checks for extensions and of the machine."""
 
 FLOW: tuple[tuple[str, str, str], ...] = (
     ("search", "session", "Plan"),

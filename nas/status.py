@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded, program
 from nas.errors import HIDDEN, UserError
 from nas.study.config import protocol_of
 from nas.study.leaderboard import BASELINES, leaderboard, winner
@@ -31,16 +31,21 @@ MOST_NAMED = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nas.status", description="What a study is doing; it is never disturbed."
-    )
-    add_study_arguments(parser)
-    parser.add_argument(
-        "--rejected", action="store_true", help="print a line for each rejected candidate instead"
-    )
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments_of(arguments))
     of = rejected if given.rejected else lines
     return guarded("nas.status", lambda: _printed(of, given.study, given.storage, given.studies))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
+        prog=program("status"), description="What a study is doing; it is never disturbed."
+    )
+    add_study_arguments(made)
+    made.add_argument(
+        "--rejected", action="store_true", help="print a line for each rejected candidate instead"
+    )
+    return made
 
 
 def status(name: str, storage: str = "", studies: str = "studies") -> int:

@@ -41,6 +41,9 @@ def guarded(command: str, main: Callable[[], int]) -> int:
     except MemoryError:
         print(f"{command}: memory ran out: free some; the same command goes on.", file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:  # who read the output has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except KeyboardInterrupt:  # before there was anything to keep, or for a second time
         print(f"{command}: interrupted.", file=sys.stderr)
         return EXIT_INTERRUPTED

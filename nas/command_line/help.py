@@ -250,7 +250,8 @@ def _add(
     aliases = {full: alias for alias, full in command.aliases.items()}
     kinds, sentences = annotated_fields_of(command.owner), sentences_of(command.owner)
     for name in names:
-        shown = [aliases[name]] if short and name in aliases else [name]
+        alias = [aliases[name]] if name in aliases else []
+        shown = alias if short and alias else [name, *alias]
         default = attrgetter(name)(command.default)
         about = _default(default) if short else describe(kinds[name], default)
         sentence = " ".join(sentences.get(name, "").split())

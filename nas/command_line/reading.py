@@ -17,18 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 import jsonargparse
 import yaml
 
-from nas.command_line.ending import EXIT_FAILED as EXIT_FAILED
-from nas.command_line.ending import EXIT_INTERRUPTED as EXIT_INTERRUPTED
-from nas.command_line.ending import EXIT_WRONG_USAGE as EXIT_WRONG_USAGE
-from nas.command_line.ending import arguments_of as arguments_of
-from nas.command_line.ending import guarded as guarded
-from nas.command_line.ending import raise_if_interrupted as raise_if_interrupted
-from nas.command_line.ending import terminated_as_interrupted as terminated_as_interrupted
-from nas.command_line.fields import fields_of as fields_of
-from nas.command_line.fields import is_group
-from nas.command_line.help import Command as Command
-from nas.command_line.help import help_if_asked as help_if_asked
-from nas.command_line.help import program as program
+from nas.command_line.fields import fields_of, is_group
 from nas.errors import UserError
 
 if TYPE_CHECKING:

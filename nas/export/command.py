@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded, program
 from nas.errors import UserError, refuse_credentials
 from nas.report.files import write_file
 
@@ -25,14 +25,14 @@ SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = parser().parse_args(arguments)
+    given = parser().parse_args(arguments_of(arguments))
     return guarded("nas.export", lambda: export(given))
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     made = argparse.ArgumentParser(
-        prog="python -m nas.export", description=DESCRIPTION, allow_abbrev=False
+        prog=program("export"), description=DESCRIPTION, allow_abbrev=False
     )
     made.add_argument("cell", metavar="CELL")
     made.add_argument("out", metavar="OUT.py", nargs="?", default="", help="the plain file")

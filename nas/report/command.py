@@ -1,11 +1,10 @@
 """The command: write the report of a study, and keep it in MLflow with the summary."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded, program
 from nas.errors import HIDDEN, hidden
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 
@@ -17,29 +16,30 @@ The study is only read; it may be running.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = _parse(sys.argv[1:] if arguments is None else list(arguments))
+    given = parser().parse_args(arguments_of(arguments))
     return guarded("nas.report", lambda: _report(given))
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m nas.report", description=DESCRIPTION)
-    add_study_arguments(parser)
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(prog=program("report"), description=DESCRIPTION)
+    add_study_arguments(made)
+    made.add_argument(
         "--against",
         metavar="STUDY2",
         default="",
         help="another arm in the race against cost, such as the same search with --sampler random",
     )
-    parser.add_argument(
+    made.add_argument(
         "--out", metavar="FOLDER", default="", help="where to write; the study's folder, report/"
     )
-    parser.add_argument(
+    made.add_argument(
         "--tracking-uri",
         default=None,
         help='URI of MLflow, where the report is kept with the study\'s summary; "off": nowhere; '
         "without the flag, that of the search, else MLFLOW_TRACKING_URI or ./mlflow.db",
     )
-    return parser.parse_args(arguments)
+    return made
 
 
 def _report(given: argparse.Namespace) -> int:

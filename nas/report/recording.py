@@ -5,12 +5,11 @@ Runs that are recorded already stay as they are, so that the same command again 
 
 import argparse
 import itertools
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded, program
 from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
 from nas.record.entry import Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
@@ -32,22 +31,27 @@ PARAMS = ("space", "sampler", "seed")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nas.record",
+    given = parser().parse_args(arguments_of(arguments))
+    return guarded(
+        "nas.record",
+        lambda: record(find_study(given.study, given.storage, given.studies), given.tracking_uri),
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    made = argparse.ArgumentParser(
+        prog=program("record"),
         description="Writes all of a study into MLflow; runs that are there already stay.",
     )
-    add_study_arguments(parser)
-    parser.add_argument(
+    add_study_arguments(made)
+    made.add_argument(
         "--tracking-uri",
         default="",
         help="URI of MLflow; without it, that of the search, else MLFLOW_TRACKING_URI or "
         "./mlflow.db",
     )
-    given = parser.parse_args(sys.argv[1:] if arguments is None else list(arguments))
-    return guarded(
-        "nas.record",
-        lambda: record(find_study(given.study, given.storage, given.studies), given.tracking_uri),
-    )
+    return made
 
 
 def record(seen: OpenedStudy, tracking_uri: str = "") -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded, program
 from nas.report.files import write_files
 from nas.show.about import lines, speed_of
 from nas.show.gallery import write_gallery
@@ -20,8 +20,17 @@ FILES = ("cell.svg", "cell.tex", "cell.png")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    made = parser()
+    given = made.parse_args(arguments_of(arguments))
+    if (given.cell is None) == (given.gallery is None):
+        made.error("give either a CELL or --gallery FOLDER.")
+    return guarded("nas.show", lambda: _run(given))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m nas.show", description="A cell as equations, numbers and a picture."
+        prog=program("show"), description="A cell as equations, numbers and a picture."
     )
     parser.add_argument(
         "cell",
@@ -34,10 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--input-size", type=int, default=64, help="features of x (64)")
     parser.add_argument("--hidden-size", type=int, default=64, help="features of a state (64)")
     parser.add_argument("--gallery", type=Path, help="write all known cells: FOLDER and FOLDER.md")
-    given = parser.parse_args(arguments)
-    if (given.cell is None) == (given.gallery is None):
-        parser.error("give either a CELL or --gallery FOLDER.")
-    return guarded("nas.show", lambda: _run(given))
+    return parser
 
 
 def _run(given: argparse.Namespace) -> int:

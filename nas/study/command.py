@@ -1,11 +1,10 @@
 """`python -m nas.study`: copy a study to another storage, make one file of it, open such a file."""
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nas.command_line import guarded
+from nas.command_line import arguments_of, guarded, program
 from nas.resources import is_comparison
 from nas.study.location import present, wanted
 
@@ -28,14 +27,15 @@ STUDY = "a name, a folder, or a storage's URL"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = _parser().parse_args(sys.argv[1:] if arguments is None else list(arguments))
+    given = parser().parse_args(arguments_of(arguments))
     run: Callable[[argparse.Namespace], int] = given.run
     return guarded("nas.study", lambda: run(given))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m nas.study",
+        prog=program("study"),
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nas.command_line import _reader_of, guarded
+from nas.command_line import guarded
 from nas.command_line.fields import _sentences_of, sentences_of
+from nas.command_line.reading import _reader_of
 from nas.errors import SearchError, UserError
 from nas.resources import names, searches
 from nas.spaces import load_space
