@@ -20,7 +20,8 @@ from nas.zoo import ZOO
 from tests.studies import ROOT
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/how-to").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("how-to/*.md"))]
 IN = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 
 
@@ -31,9 +32,13 @@ def blocks(language: str, page: str) -> list[str]:
 
 def commands(command: str) -> list[str]:
     """The arguments of a command, wherever a page shows it."""
-    lines = [line for page in IN for block in blocks("console", page) for line in block.splitlines()]
+    text = "".join(block for page in IN for block in blocks("console", page))
     start = f"python -m nas.{command} "
-    found = [line.split(" #")[0].removeprefix(start) for line in lines if line.startswith(start)]
+    found = [
+        line.split(" #")[0].removeprefix(start)
+        for line in text.splitlines()
+        if line.startswith(start)
+    ]
     return sorted({line.strip() for line in found if "[CONFIG]" not in line})
 
 

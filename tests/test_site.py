@@ -1,0 +1,51 @@
+"""The site is built from what is in the repository, and nothing in it comes from elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.studies import ROOT
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("mkdocs", reason="the site needs the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
+    done = subprocess.run(
+        build,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 60
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(?:script|img|iframe)[^>]* src=[\"']?(?:https?:)?//", text), page
+        assert not re.search(r"<link[^>]*stylesheet[^>]* href=[\"']?(?:https?:)?//", text), page
+
+
+def test_pages_from_beside_the_code_are_there(site: Path) -> None:
+    assert "search for recurrent cells" in (site / "index.html").read_text(encoding="utf-8")
+    for folder in sorted((ROOT / "experiments").iterdir()):
+        assert (site / "experiments" / folder.name / "index.html").is_file(), folder
+        for picture in folder.glob("*.png"):
+            page = (site / "experiments" / folder.name / "index.html").read_text(encoding="utf-8")
+            if f'src="{picture.name}"' in page:
+                assert (site / "experiments" / folder.name / picture.name).is_file(), picture
+    assert (site / "nas/compile/index.html").is_file()
