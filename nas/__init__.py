@@ -10,6 +10,7 @@
 `from nas.cell import linear, tanh, trace` and `from nas.zoo.gru import gru`.
 """
 
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from nas.zoo import ZOO as zoo
@@ -17,11 +18,33 @@ from nas.zoo import studied
 from nas.zoo.lookup import cell as cell
 
 if TYPE_CHECKING:
+    from nas.compare.call import compare as compare
+    from nas.compare.config import CompareConfig as CompareConfig
+    from nas.curves.call import curves as curves
+    from nas.curves.config import CurvesConfig as CurvesConfig
     from nas.nn.loading import load as load
     from nas.nn.rnn import RNN as RNN
+    from nas.search.call import search as search
+    from nas.session.callbacks import Callback as Callback
+    from nas.session.result import result as result
+    from nas.study.config import SearchConfig as SearchConfig
 
 __version__ = "0.1.0"
-__all__ = ["RNN", "__version__", "cell", "load", "zoo"]
+LATE = {
+    "RNN": "nas.nn.rnn:RNN",
+    "load": "nas.nn.loading:load",
+    "Callback": "nas.session.callbacks:Callback",
+    "SearchConfig": "nas.study.config:SearchConfig",
+    "result": "nas.session.result:result",
+    "search": "nas.search",
+    "compare": "nas.compare",
+    "curves": "nas.curves",
+    "CompareConfig": "nas.compare.config:CompareConfig",
+    "CurvesConfig": "nas.curves.config:CurvesConfig",
+}
+"""What is imported when it is first asked for, since it needs torch or Optuna: commands, and
+`import nas`, start at once."""
+__all__ = [*LATE, "__version__", "cell", "zoo"]
 
 
 def _study_cells() -> studied.Reader:
@@ -34,13 +57,11 @@ studied.read_with(_study_cells)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for, so that commands start at once."""
-    if name == "RNN":
-        from nas.nn.rnn import RNN
-
-        return RNN
-    if name == "load":
-        from nas.nn.loading import load
-
-        return load
+    """Import what is in `LATE` when it is first asked for."""
+    if name in LATE:
+        return pkgutil.resolve_name(LATE[name])
     raise AttributeError(f"module nas has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LATE})

@@ -6,7 +6,7 @@ import pkgutil
 import subprocess
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -90,3 +90,22 @@ def finished_here(
     return subprocess.CompletedProcess(
         list(command), int(code or 0), output.getvalue(), errors.getvalue()
     )
+
+
+@contextlib.contextmanager
+def workers_here(
+    folder: Path, work: Callable[[Evaluation], Result] = fake_training.run
+) -> Iterator[list[Inline]]:
+    """Calls in the block work in `folder`, with workers in this process; the list has all made."""
+    made: list[Inline] = []
+
+    def make(*_: object, **__: object) -> Inline:
+        made.append(Inline(work=work))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        patch.chdir(folder)
+        patch.setenv("NAS_TEST_SLEEP_S", "0")
+        patch.setattr("nas.workers.local.LocalWorkers", make)
+        yield made

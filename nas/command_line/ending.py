@@ -4,6 +4,7 @@ import _thread
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -84,15 +85,24 @@ def _is_delicate(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted(*, ends_process: bool = True) -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, which keeps all finished work.
 
     A second signal ends the process at once, as a kill would: the storage is whole, and workers end
     with the process. As a second exception it could arrive while the workers are being ended, and
-    the process would then wait for all of their work.
+    the process would then wait for all of their work. With `ends_process` false, in a process that
+    is not the command's own, such as a notebook's, it does nothing: workers are ended in a second.
+    In another thread than the main one, to which all signals go, nothing changes.
     """
     global _was_interrupted
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
     postponed_until, is_postponed = 0.0, False
+
+    def ignore(number: int, frame: FrameType | None) -> None:
+        return
 
     def end_at_once(number: int, frame: FrameType | None) -> None:
         with suppress(Exception):  # the signal may interrupt a write
@@ -118,7 +128,7 @@ def terminated_as_interrupted() -> Iterator[None]:
             _thread.start_new_thread(again, (number,))
             return
         for trapped in before:
-            signal.signal(trapped, end_at_once)
+            signal.signal(trapped, end_at_once if ends_process else ignore)
         _was_interrupted = True
         raise KeyboardInterrupt
 

@@ -78,7 +78,7 @@ def parse_flags(default: Config, arguments: Sequence[str], skip: Sequence[str] =
 # --- what is wrong with a field ---
 
 
-def _unknown_field(owner: type, name: str) -> UserError:
+def unknown_field(owner: type, name: str) -> UserError:
     """An error that offers the field with the same last name, else the most similar field."""
     group, _, last = name.rpartition(".")
     fields = list(fields_of(owner))
@@ -138,7 +138,7 @@ def _check_keys(owner: type, node: yaml.MappingNode, prefix: str) -> None:
     for key, value in node.value:
         name = f"{prefix}{key.value}"
         if name not in fields_of(owner):
-            raise _unknown_field(owner, name)
+            raise unknown_field(owner, name)
         if name in seen:
             raise UserError(f"{name} must be written once, got it twice.")
         seen.add(name)
@@ -178,7 +178,7 @@ def flags(
 
 def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str:
     if name not in fields_of(owner) and name != "config":
-        raise _unknown_field(owner, name)
+        raise unknown_field(owner, name)
     is_list = name != "config" and get_origin(fields_of(owner)[name]) is tuple
     if not values:
         raise UserError(f"{flag} needs {'at least one' if is_list else 'a'} value, got none.")

@@ -15,3 +15,7 @@ With a `best_share` there are no fresh seeds: every cell is trained on the same 
 nothing: neither the epoch nor the setting. `nas.search --confirm N` compares its best cells so
 (confirm.py).
 """
+
+from nas.calls import make_callable
+
+make_callable(__name__, "nas.compare.call:compare")

@@ -27,6 +27,7 @@ from nas.resources import find, is_comparison, names
 from nas.study.config import SearchConfig
 from nas.study.parse import parse as parse_search
 from nas.zoo import ZOO
+from nas.zoo.lookup import cell as look_up
 
 DESCRIPTION = """Compare cells with GRU and LSTM, or go on with it: the same command resumes.
 
@@ -100,7 +101,8 @@ def parse(arguments: Sequence[str]) -> CompareConfig:
     config = read_config(CompareConfig, given)
     if not config.cells:
         raise UserError(
-            "name at least one cell to compare with GRU and LSTM: python -m nas.compare mut1."
+            "name at least one cell to compare with GRU and LSTM: python -m nas.compare mut1, or "
+            'nas.compare("mut1") in Python.'
         )
     if not config.study:
         config = dataclasses.replace(config, study=_study_name(config.cells))
@@ -152,7 +154,8 @@ def shared(search: SearchConfig) -> Iterator[str]:
 
 def _study_name(cells: Sequence[str]) -> str:
     """A name made of the cells, so that the same command finds its study again."""
-    words = [re.sub(r"[^\w.-]+", "_", Path(cell).stem or cell) for cell in cells]
+    named = (look_up(cell).name if "\n" in cell else Path(cell).stem or cell for cell in cells)
+    words = [re.sub(r"[^\w.-]+", "_", name) for name in named]
     name = "_".join(["compare", *words])
     if len(name) > LONGEST_NAME:
         name = f"{name[:LONGEST_NAME]}_{hashlib.sha256(' '.join(cells).encode()).hexdigest()[:6]}"

@@ -7,6 +7,7 @@ from nas.cell.cell import Cell
 from nas.cell.reader import loads
 from nas.compare.config import CompareConfig, cells_of
 from nas.compare.run import plan, run
+from nas.session.manner import COMMAND, Manner
 from nas.session.plan import Plan
 from nas.study.config import SearchConfig, StudyConfig
 from nas.study.leaderboard import Row
@@ -38,7 +39,9 @@ def best_cells(rows: Sequence[Row], count: int) -> list[Cell]:
     return [loads(row.visit.cell) for row in best[:count]]
 
 
-def confirm(comparison: Plan[CompareConfig], best: Sequence[Cell], command: str) -> int:
+def confirm(
+    comparison: Plan[CompareConfig], best: Sequence[Cell], command: str, manner: Manner = COMMAND
+) -> int:
     """Compare the best cells of a search with GRU and LSTM; the exit code.
 
     `comparison` is what `confirming` made of the search, `command` goes on with it. A search that
@@ -46,4 +49,4 @@ def confirm(comparison: Plan[CompareConfig], best: Sequence[Cell], command: str)
     comparison, since they were tried.
     """
     config = replace(comparison.config, cells=tuple(map(str, best)))
-    return run(plan(config, [*comparison.cells, *best]), command)
+    return run(plan(config, [*comparison.cells, *best]), command, manner)

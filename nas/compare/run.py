@@ -8,11 +8,13 @@ from nas.compare.config import CompareConfig, cell_of
 from nas.compare.protocol import BestShare, FreshSeeds, protocol_of
 from nas.compare.record import entries
 from nas.compare.report import lines, write
-from nas.compare.result import compared, too_few_seeds
+from nas.compare.result import Comparison, compared, too_few_seeds
 from nas.errors import SearchError
 from nas.record.comparison import record
+from nas.session.manner import COMMAND, Manner
 from nas.session.plan import Plan, check_machine, check_widths
 from nas.session.session import Session, open_session
+from nas.study.study import Study
 
 
 def plan(config: CompareConfig, cells: Sequence[Cell]) -> Plan[CompareConfig]:
@@ -27,7 +29,7 @@ def plan(config: CompareConfig, cells: Sequence[Cell]) -> Plan[CompareConfig]:
     return made
 
 
-def run(plan: Plan[CompareConfig], command: str) -> int:
+def run(plan: Plan[CompareConfig], command: str, manner: Manner = COMMAND) -> int:
     """Run or resume a comparison; return the exit code.
 
     `command` says how to go on with it. What another command began in the same study is finished
@@ -37,18 +39,18 @@ def run(plan: Plan[CompareConfig], command: str) -> int:
         UserError: if another process holds the study, or it was begun with another definition.
         SearchError: if the GRU has no metric on some task.
     """
-    with open_session(plan) as session:
+    with open_session(plan, manner) as session:
         for line in _description(session):
             session.say(line)
         try:
             coordinator = session.run()
         except KeyboardInterrupt:
             kept = _kept(session)
-            session.say(
-                f"Interrupted: {kept} The same command goes on from here, as does: {command}"
-            )
+            session.say(f"Interrupted: {kept} {manner.again} goes on from here, as does: {command}")
             return EXIT_INTERRUPTED
-        if coordinator.used_up:
+        if coordinator.used_up == "stopped":
+            session.say(f"A callback stopped it: {_kept(session)} {manner.again} goes on.")
+        elif coordinator.used_up:
             session.say(
                 f"The time budget of {plan.config.time_budget} is used up: {_kept(session)} With a "
                 f"larger one it goes on: {command} --time_budget TIME"
@@ -97,20 +99,25 @@ def _kept(session: Session[CompareConfig]) -> str:
     return f"{n_runs:,} training runs are finished and kept in {session.study.folder}."
 
 
+def comparison_of(study: Study, plan: Plan[CompareConfig]) -> Comparison:
+    """The results of a comparison whose visits are finished."""
+    config = plan.config
+    assert isinstance(plan.protocol, BestShare | FreshSeeds)
+    uri = "" if config.tracking_uri == "off" else config.tracking_uri
+    first = cell_of(config.cells[0], uri).key if config.best_share else ""
+    visits = [visit for visit in study.visits if visit]
+    return compared(config.study, visits, plan.protocol, first, config.published)
+
+
 def _conclude(session: Session[CompareConfig]) -> None:
     """Print and write the results, and record them in MLflow."""
     study, plan, config = session.study, session.plan, session.plan.config
-    assert isinstance(plan.protocol, BestShare | FreshSeeds)
-    is_recorded = config.tracking_uri != "off"
-    uri = config.tracking_uri if is_recorded else ""
-    first = cell_of(config.cells[0], uri).key if config.best_share else ""
-    visits = [visit for visit in study.visits if visit]
-    comparison = compared(config.study, visits, plan.protocol, first, config.published)
+    comparison = comparison_of(study, plan)
     session.say("\n" + "\n".join(lines(comparison)))
     paths = write(comparison, study.folder)
     session.say("Written: " + ", ".join(str(path) for path in paths))
-    if is_recorded:
+    if config.tracking_uri != "off":
         try:
-            record(uri, config.study, entries(comparison, study.folder))
+            record(config.tracking_uri, config.study, entries(comparison, study.folder))
         except SearchError as error:  # the study holds everything
             session.say(str(error))

@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nas.cell.cell import Cell
@@ -83,8 +83,8 @@ def cells_of(sources: Sequence[str]) -> tuple[Cell, ...]:
     return unique_cells([cell for cells in known for cell in cells])
 
 
-def parse(arguments: Sequence[str]) -> CurvesConfig:
-    """The configuration that the arguments mean, checked.
+def parse(arguments: Sequence[str], say: Callable[[str], object] = print) -> CurvesConfig:
+    """The configuration that the arguments mean, checked; `say` is told of tasks left out.
 
     Raises:
         UserError: in one sentence, for anything wrong with the arguments or the file.
@@ -97,7 +97,7 @@ def parse(arguments: Sequence[str]) -> CurvesConfig:
         given.insert(0, f"--config={_file(source)}")
     config = read_config(CurvesConfig, given)
     if config.tasks.use == ("all",):
-        config = dataclasses.replace(config, tasks=_all(config.tasks))
+        config = dataclasses.replace(config, tasks=_all(config.tasks, say))
     config.check()
     return config
 
@@ -132,8 +132,8 @@ def _file(source: str) -> Path:
     return path
 
 
-def _all(tasks: TasksConfig) -> TasksConfig:
-    """The tasks whose data are here or can be fetched; print why others are left out."""
+def _all(tasks: TasksConfig, say: Callable[[str], object]) -> TasksConfig:
+    """The tasks whose data are here or can be fetched; say why others are left out."""
     use = []
     for name in TASKS:
         if name in OWN_DATA:
@@ -141,7 +141,7 @@ def _all(tasks: TasksConfig) -> TasksConfig:
         try:
             tasks.task(name).check()
         except UserError as error:
-            print(f"left out: {error}")
+            say(f"left out: {error}")
         else:
             use.append(name)
     return dataclasses.replace(tasks, use=tuple(use))

@@ -12,14 +12,16 @@ from nas.command_line import EXIT_INTERRUPTED, terminated_as_interrupted
 from nas.curves.config import CurvesConfig
 from nas.curves.contrast import chosen_of, contrasts
 from nas.curves.report import lines, write
-from nas.curves.result import by_task, evaluations, rows, shown
+from nas.curves.result import OnTask, by_task, evaluations, rows, shown
 from nas.curves.store import Store, open_store
 from nas.errors import UserError
 from nas.protocol.config import ProtocolConfig
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Judgement
 from nas.protocol.staged import Judging, Staged
+from nas.session.callbacks import Calling
 from nas.session.coordinator import Coordinator, Observer
+from nas.session.manner import COMMAND, Manner
 from nas.session.plan import Plan
 from nas.session.progress import clock
 from nas.study.config import seconds
@@ -51,7 +53,7 @@ def plan(config: CurvesConfig, cells: Sequence[Cell]) -> Plan[CurvesConfig]:
     return Plan(config, tuple(cells), protocol)
 
 
-def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
+def run(config: CurvesConfig, cells: Sequence[Cell], command: str, manner: Manner = COMMAND) -> int:
     """Train what is not finished and write the table and the pictures; return the exit code.
 
     `command` says how to go on.
@@ -60,33 +62,49 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str) -> int:
         UserError: if the folder cannot be written or read, or `contrast` names other cells.
         SearchError: if the machine runs no evaluations.
     """
-    chosen = chosen_of(cells, [look_up(source) for source in config.contrast])
+    chosen_of(cells, [look_up(source) for source in config.contrast])  # an error before training
     made, folder = plan(config, cells), Path(config.out)
     assert isinstance(made.protocol, Learning)
     asked = made.protocol.asked
     with open_store(folder) as store:
         _note_configuration(config, folder)
         todo = [evaluation for evaluation in asked if evaluation.digest() not in store.kept]
-        print(_description(config, asked, todo), flush=True)
+        manner.say(_description(config, asked, todo))
         try:
-            used_up = _train(made, store, todo) if todo else ""
+            used_up = _train(made, store, todo, manner) if todo else ""
         except KeyboardInterrupt:
             kept = _kept(store, asked)
-            print(f"Interrupted: {kept} The same command goes on, as does: {command}")
+            manner.say(f"Interrupted: {kept} {manner.again} goes on, as does: {command}")
             return EXIT_INTERRUPTED
+        if used_up == "stopped":
+            kept = _kept(store, asked)
+            manner.say(f"A callback stopped it: {kept} {manner.again} goes on.")
+            return 0
         if used_up:
-            print(
+            manner.say(
                 f"The time budget of {config.time_budget} is used up: {_kept(store, asked)} With a "
                 f"larger one it goes on: {command} --time_budget TIME"
             )
             return 0
-        names = {cell.key: cell.name for cell in cells}
-        finished = rows(asked, names, store.kept, config.solved)
-        apart = contrasts(asked, names, store.kept, chosen)
-        on_tasks = by_task(finished, config.solved, config.seed, apart)
-        print("\n".join(lines(on_tasks)))
-        print("Written: " + ", ".join(str(path) for path in write(on_tasks, folder)))
+        on_tasks = results(config, cells, asked, store)
+        manner.say("\n".join(lines(on_tasks)))
+        manner.say("Written: " + ", ".join(str(path) for path in write(on_tasks, folder)))
     return 0
+
+
+def results(
+    config: CurvesConfig, cells: Sequence[Cell], asked: Sequence[Evaluation], store: Store
+) -> list[OnTask]:
+    """Each task with its cells, of trainings that are finished.
+
+    Raises:
+        UserError: if `contrast` names other cells.
+    """
+    chosen = chosen_of(cells, [look_up(source) for source in config.contrast])
+    names = {cell.key: cell.name for cell in cells}
+    finished = rows(asked, names, store.kept, config.solved)
+    apart = contrasts(asked, names, store.kept, chosen)
+    return by_task(finished, config.solved, config.seed, apart)
 
 
 def _note_configuration(config: CurvesConfig, folder: Path) -> None:
@@ -114,8 +132,10 @@ def _description(
     )
 
 
-def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Evaluation]) -> str:
-    """Train all of it; the budget that was used up first, empty if none was."""
+def _train(
+    plan: Plan[CurvesConfig], store: Store, todo: Sequence[Evaluation], manner: Manner
+) -> str:
+    """Train all of it; the budget that was used up first, or "stopped"; empty if none was."""
     config, began = plan.config, time.monotonic()
     workers = start_workers(
         min(config.workers or n_cores(), len(todo)),
@@ -125,12 +145,16 @@ def _train(plan: Plan[CurvesConfig], store: Store, todo: Sequence[Evaluation]) -
         config.drawn,
     )
     with ExitStack() as stack:
-        stack.enter_context(terminated_as_interrupted())  # also while workers are ended
+        ends_process = manner.is_command
+        # Also while workers are ended:
+        stack.enter_context(terminated_as_interrupted(ends_process=ends_process))
         stack.callback(workers.close, wait=False)
         import_module("nas.compile.backend")  # seconds, while no result waits to be kept
         budget = seconds("time_budget", config.time_budget)
         deadline = None if budget is None else began + budget
-        observers = [_Lines(config.solved, len(todo))]
+        observers: list[Observer] = [_Lines(config.solved, len(todo), manner)]
+        if manner.callbacks:
+            observers.append(Calling(manner.callbacks, None))
         coordinator = Coordinator(plan, store, workers, observers, deadline)
         coordinator.run()
     return coordinator.used_up
@@ -144,8 +168,8 @@ def _kept(store: Store, asked: Sequence[Evaluation]) -> str:
 class _Lines(Observer):
     """Prints a line for each evaluation that is finished."""
 
-    def __init__(self, solved: float, n_all: int) -> None:
-        self.solved, self.n_all, self.n_done = solved, n_all, 0
+    def __init__(self, solved: float, n_all: int, manner: Manner) -> None:
+        self.solved, self.n_all, self.n_done, self.manner = solved, n_all, 0, manner
         self.began = time.monotonic()
 
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
@@ -158,4 +182,4 @@ class _Lines(Observer):
             what = f"{task.metric.name} {task.metric.shown(run.outcome.best)}"
             what += f", solved after {run.solved} epochs" if run.solved else ""
         elapsed, count = clock(time.monotonic() - self.began), f"{self.n_done}/{self.n_all}"
-        print(f"[{elapsed}] {count} {visit.name} on {task.name}, seed {seed}: {what}", flush=True)
+        self.manner.say(f"[{elapsed}] {count} {visit.name} on {task.name}, seed {seed}: {what}")

@@ -8,6 +8,7 @@ import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nas.command_line import arguments_of, guarded, program
 from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
@@ -140,7 +141,7 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         {**params, "tasks": ", ".join(tasks)},
         (),
         _note(facts, tasks),
-        {"leaderboard.csv": _leaderboard_csv(facts, tasks), **files},
+        {"leaderboard.csv": as_csv(leaderboard_rows(facts)), **files},
         step=sum(visit.judgement is not None for visit in facts.visits),
     )
 
@@ -182,30 +183,29 @@ def _of_reliability(reliability: Reliability) -> dict[str, float | None]:
     return metrics
 
 
-def _leaderboard_csv(facts: Facts, tasks: Sequence[str]) -> str:
+def leaderboard_rows(facts: Facts) -> list[dict[str, Any]]:
     """The long form of the leaderboard: all cells, with both endpoints and second measurements."""
     open_to = open_places(facts.reliability, facts.rows)
-    return as_csv(
-        [
-            {
-                "rank": rank,
-                "cell": row.name,
-                "kind": row.kind,
-                "score": row.score,
-                "place from": open_to.get(row.key, (None, None))[0],
-                "place to": open_to.get(row.key, (None, None))[1],
-                **{f"ratio {task}": row.ratios.get(task) for task in tasks},
-                **columns(facts, row),
-                **{f"repeated {task}": _again(row).get(task) for task in tasks},
-                "stage": row.stage,
-                "n_params": row.n_params,
-                "seconds": round(row.seconds, 3),
-                "trial": row.visit.number,
-                "key": row.key,
-            }
-            for rank, row in enumerate(facts.rows, start=1)
-        ]
-    )
+    tasks = [task.name for task in facts.protocol.tasks]
+    return [
+        {
+            "rank": rank,
+            "cell": row.name,
+            "kind": row.kind,
+            "score": row.score,
+            "place from": open_to.get(row.key, (None, None))[0],
+            "place to": open_to.get(row.key, (None, None))[1],
+            **{f"ratio {task}": row.ratios.get(task) for task in tasks},
+            **columns(facts, row),
+            **{f"repeated {task}": _again(row).get(task) for task in tasks},
+            "stage": row.stage,
+            "n_params": row.n_params,
+            "seconds": round(row.seconds, 3),
+            "trial": row.visit.number,
+            "key": row.key,
+        }
+        for rank, row in enumerate(facts.rows, start=1)
+    ]
 
 
 def _again(row: Row) -> dict[str, float]:

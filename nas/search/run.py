@@ -3,6 +3,7 @@
 from nas.command_line import EXIT_INTERRUPTED
 from nas.session.conclude import command, conclude, interrupted, recording
 from nas.session.few_examples import warnings
+from nas.session.manner import COMMAND, Manner
 from nas.session.plan import plan
 from nas.session.session import Session, open_session
 from nas.session.winner import WeightStore
@@ -10,7 +11,7 @@ from nas.study.config import SearchConfig
 from nas.study.leaderboard import leaderboard
 
 
-def search(config: SearchConfig) -> int:
+def search(config: SearchConfig, manner: Manner = COMMAND) -> int:
     """Run or resume the search that `config` describes; return the exit code.
 
     Raises:
@@ -27,7 +28,7 @@ def search(config: SearchConfig) -> int:
 
         comparison = confirm.confirming(config)  # a wrong field is an error before the search
     warned = list(warnings(made.protocol))  # before the time budget begins
-    with open_session(made) as session:
+    with open_session(made, manner) as session:
         session.say(description(session))
         for warning in warned:
             session.say(warning)
@@ -44,7 +45,7 @@ def search(config: SearchConfig) -> int:
         session.say("No cell was scored, so there is none to confirm.")
         return 0
     session.say("")
-    return confirm.confirm(comparison, best, command(config))
+    return confirm.confirm(comparison, best, command(config), manner)
 
 
 def description(session: Session[SearchConfig]) -> str:

@@ -66,7 +66,7 @@ def conclude(
 ) -> None:
     """Write the winner and, where cells are recorded, the report; print the leaderboard.
 
-    `used_up` is the budget that ended the search, "time" or "runs"; empty if none did.
+    `used_up` is what ended the search, "time", "runs" or "stopped"; empty if it is complete.
     """
     study, plan = session.study, session.plan
     best = write_winner(study, plan.protocol, weights, session.workers)
@@ -137,6 +137,8 @@ def _lines(
             f"The run budget of {budget:,} is used up ({n_runs(study.visits):,} runs)",
             f"{command(plan.config)} --run_budget {2 * budget}",
         )
+    elif used_up == "stopped":
+        yield f"A callback stopped it; {session.manner.again.lower()} goes on from here."
     elif used_up:
         yield _used_up(
             f"The time budget of {plan.config.time_budget} is used up",
@@ -179,7 +181,8 @@ def interrupted(session: Session[SearchConfig]) -> str:
     total = plan.n_candidates + len(given | {cell.key for cell in plan.cells})
     return (
         f"Interrupted: {len(study.finished())} of {total} cells are judged and kept in "
-        f"{study.folder}. The same command goes on from here, as does: {command(plan.config)}"
+        f"{study.folder}. {session.manner.again} goes on from here, as does: "
+        f"{command(plan.config)}"
     )
 
 

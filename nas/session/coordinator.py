@@ -55,6 +55,19 @@ class Observer(Protocol):
         return
 
 
+class Steering(Observer):
+    """An observer that may end the run, and hears what the sampler is told."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run is to end: no candidate is begun any more, and no result waited for."""
+        return False
+
+    def told(self, visit: Visit) -> None:
+        """The sampler has the result of the visit; in the order of the visits' numbers."""
+        return
+
+
 class Ledger(Protocol):
     """What a coordinator keeps visits and results in: a `Study`, or the file of `nas.curves`."""
 
@@ -113,13 +126,15 @@ class Coordinator:
     ) -> None:
         """`deadline` is when to stop, on `clock`; None: when all candidates are judged."""
         self.plan, self.study, self.workers = plan, study, workers
-        self.used_up: Literal["", "time", "runs"] = ""
-        """The budget that ended the run before all candidates were judged."""
+        self.used_up: Literal["", "time", "runs", "stopped"] = ""
+        """The budget that ended the run before all candidates were judged, or that an observer
+        stopped it."""
         self.busy: dict[str, tuple[Visit, Evaluation]] = {}
         """Evaluations handed to workers, by digest, with the visit that asked first."""
         self.running: dict[int, _Running] = {}
         self.reference: Reference | None = None
         self._observers, self._deadline, self._clock = observers, deadline, clock
+        self._steering = [observer for observer in observers if isinstance(observer, Steering)]
         self._arrived: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
         self._spending = Spending(self._asks_first)
         self._n_given: int | None = None
@@ -155,16 +170,26 @@ class Coordinator:
                 return False
             for observer in self._observers:
                 observer.tick(self)
+            if self.is_stopped:
+                break
             try:
                 digest, future = self._arrived.get(timeout=POLL_S)
             except queue.Empty:
                 continue
             self._receive(digest, future)
+        if self.is_stopped:
+            self.used_up = "stopped"
+            return False
         if self._next_number() is not None:
             self.used_up = "runs"
             return False  # the sampler does not learn the rest: a larger budget goes on as before
         self._tell_up_to(len(self.study.visits))
         return True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether an observer wants the run to end."""
+        return any(observer.stops for observer in self._steering)
 
     @property
     def _reference_key(self) -> str:
@@ -173,10 +198,10 @@ class Coordinator:
     def _fill(self) -> bool:
         """Ask for trials while the window allows it; True if any was begun."""
         begun = False
-        while (number := self._next_number()) is not None:
+        while not self.is_stopped and (number := self._next_number()) is not None:
             if not self._tell_up_to(number - self.plan.in_flight + 1):
                 break
-            if self._is_spent(number):
+            if self.is_stopped or self._is_spent(number):
                 break
             self._begin(self._ask(number))
             begun = True
@@ -207,6 +232,8 @@ class Coordinator:
                 return False
             if not visit.told:
                 self.study.tell(visit)
+                for observer in self._steering:
+                    observer.told(visit)
         return True
 
     def _ask(self, number: int) -> Visit:
@@ -302,6 +329,8 @@ class Coordinator:
         del self.running[visit.number]
         for observer in self._observers:
             observer.judged(visit)
+        if self.plan.space is None:  # no sampler draws from it, so there is nothing to wait for
+            self._tell_up_to(self._n_there)
         if self._note_reference(visit):
             for waiting in [r for r in self.running.values() if r.needs_reference]:
                 self._advance(waiting)

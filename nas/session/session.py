@@ -10,7 +10,9 @@ from typing import Generic, TypeVar
 from rich.console import Console
 
 from nas.command_line import terminated_as_interrupted
+from nas.session.callbacks import Calling
 from nas.session.coordinator import Coordinator, Observer
+from nas.session.manner import COMMAND, Manner
 from nas.session.plan import Plan
 from nas.session.progress import Progress, TimeNotes
 from nas.study.config import StudyConfig, seconds, url_of
@@ -36,6 +38,7 @@ class Session(Generic[Config]):
     notes: TimeNotes
     deadline: float | None
     """When the time budget is used up, on time.monotonic; None: never."""
+    manner: Manner = COMMAND
 
     def say(self, text: str) -> None:
         """Print a text as it is."""
@@ -43,7 +46,9 @@ class Session(Generic[Config]):
 
     def run(self, observers: Sequence[Observer] = ()) -> Coordinator:
         """Carry the plan out, to its end or that of a budget; the coordinator says which."""
-        watching = (*observers, self.progress, self.notes)
+        watching: list[Observer] = [*observers, self.progress, self.notes]
+        if self.manner.callbacks:
+            watching.append(Calling(self.manner.callbacks, self.study))
         made = Coordinator(self.plan, self.study, self.workers, watching, self.deadline)
         with self.progress:
             made.run()
@@ -51,7 +56,7 @@ class Session(Generic[Config]):
 
 
 @contextmanager
-def open_session(plan: Plan[Config]) -> Iterator[Session[Config]]:
+def open_session(plan: Plan[Config], manner: Manner = COMMAND) -> Iterator[Session[Config]]:
     """Lock and open the study of a plan, start its workers, and turn SIGTERM into an interrupt.
 
     Raises:
@@ -67,6 +72,7 @@ def open_session(plan: Plan[Config]) -> Iterator[Session[Config]]:
         retrying = Retrying(url, seconds("storage_wait", config.storage_wait) or 0.0, held)
         study = open_study(config.study, folder, config.storage, plan.definition, retrying)
         gc.freeze()  # the study stays: nothing in it is garbage
+        stack.callback(gc.unfreeze)
         study.note_configuration(asdict(config))
         study.set_attr("provenance", provenance())
         began, spent_s = time.monotonic(), float(study.attrs.get("spent_s", 0.0))
@@ -79,11 +85,13 @@ def open_session(plan: Plan[Config]) -> Iterator[Session[Config]]:
             plan.protocol.tasks,
             config.devices,
         )
-        stack.enter_context(terminated_as_interrupted())  # also while all else is closed
+        ends_process = manner.is_command
+        # Also while all else is closed:
+        stack.enter_context(terminated_as_interrupted(ends_process=ends_process))
         stack.callback(workers.close, wait=False)
         notes = TimeNotes(study, workers)
         stack.callback(notes.close)
-        console = Console(soft_wrap=True)
+        console = manner.console or Console(soft_wrap=True)
         progress = Progress(console, budget_s, spent_s)
         deadline = None if budget_s is None else began + budget_s - spent_s
-        yield Session(plan, study, workers, console, progress, notes, deadline)
+        yield Session(plan, study, workers, console, progress, notes, deadline, manner)

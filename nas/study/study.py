@@ -25,7 +25,7 @@ from nas.protocol.judgement import Judgement
 from nas.samplers.propose import PROPOSED
 from nas.study.config import other_definition, url_of
 from nas.study.opening import load, load_or_create
-from nas.study.storage import storage_of
+from nas.study.storage import StudyStorage, storage_of
 from nas.study.storage_errors import Retrying, damaged, storage_errors_explained
 from nas.study.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
@@ -52,6 +52,11 @@ class Study:
                 _visit(trial_id, trial, self.cache, own.get(trial_id, ()))
                 for trial_id, trial in self._storage.trials(self._id).items()
             ]
+
+    @property
+    def storage(self) -> StudyStorage:
+        """Where the study is kept, for a second view of it by Optuna's classes."""
+        return self._storage
 
     @property
     def attrs(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from multiprocessing import spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Self
 
@@ -99,9 +100,9 @@ class LocalWorkers(Workers):
     `memory_limit_bytes` for one worker, imports included (0.3 GB for Lightning). An evaluation
     whose worker dies (killed, segmentation fault) runs up to `max_tries` times, and then its
     outcomes are "crashed". A worker is replaced after `max_served` evaluations (0: never), in case
-    memory leaks. Worker n trains on `devices[n % len(devices)]`, the CPU if there are none. As all
-    spawned processes do, a worker imports the main script: that needs
-    `if __name__ == "__main__":`.
+    memory leaks. Worker n trains on `devices[n % len(devices)]`, the CPU if there are none. Other
+    than spawned processes in general, a worker does not import the main script, which so needs no
+    `if __name__ == "__main__":`, and may be a notebook's cell.
     """
 
     def __init__(
@@ -251,11 +252,34 @@ def _interrupts_put_off() -> Iterator[None]:
             signal.raise_signal(signal_number)
 
 
+@contextlib.contextmanager
+def _without_main_script() -> Iterator[None]:
+    """Let children that this thread spawns in the block leave the main script alone.
+
+    They would run it again, to find what is pickled by its name there. Evaluations hold nothing of
+    the kind, and a script that calls `nas.search` would call it in each worker.
+    """
+    usual, launcher = spawn.get_preparation_data, threading.get_ident()
+
+    def prepared(name: str) -> dict[str, object]:
+        data: dict[str, object] = dict(usual(name))
+        if threading.get_ident() == launcher:  # other threads may spawn processes of their own
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    spawn.get_preparation_data = prepared
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = usual
+
+
 class _Process(SpawnProcess):
     def start(self) -> None:
         # Before the launch, not in the initializer: NumPy, and torch in a user's script, are
         # imported sooner. A blocked signal stays blocked in the child, also while it imports.
-        with _LAUNCH, _interrupts_put_off():
+        with _LAUNCH, _interrupts_put_off(), _without_main_script():
             before = {name: os.environ[name] for name in THREADS if name in os.environ}
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             os.environ.update(dict.fromkeys(THREADS, "1"))

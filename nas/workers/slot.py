@@ -8,7 +8,6 @@ does not end the slot. `ray.py` makes slots as Ray actors and calls them.
 import importlib.metadata
 import pickle
 import platform
-import sys
 import threading
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -46,8 +45,6 @@ class Slot:
     """
 
     def __init__(self, **arguments: Any) -> None:
-        # A worker imports the main script, which is Ray's here: a second, and memory.
-        sys.modules["__main__"].__file__ = None
         self._workers = LocalWorkers(1, **arguments)
         self._turn = threading.Condition()
         self._n_read = 0

@@ -2,7 +2,6 @@
 greets whom; and what each slot is given. Slots of a real one are in tests/cluster."""
 
 import pickle
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -265,8 +264,6 @@ class _Threads:
 def slot(monkeypatch: pytest.MonkeyPatch) -> Any:
     import nas.workers.slot
 
-    # A process of xdist has none.
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", None, raising=False)
     monkeypatch.setattr(nas.workers.slot, "LocalWorkers", _Threads)
     return nas.workers.slot.Slot()
 

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -395,3 +397,24 @@ def test_wrong_arguments_are_named(arguments: dict[str, int], message: str) -> N
 
 def test_n_cores_counts_what_this_process_may_use() -> None:
     assert 1 <= n_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    """A worker does not run the main script again, as spawned processes in general do."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from worker_targets import evaluation\n"
+        "from nas.workers.local import LocalWorkers\n"
+        "with LocalWorkers(1, 'worker_targets:run') as workers:\n"
+        "    print(workers.submit(evaluation(seed=3)).result(timeout=60).outcomes[0].best)\n"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "3.0\n"), done.stderr
