@@ -8,6 +8,7 @@ in, and a second one of the same name gets a number; peepholes are vectors w. It
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from nas.cell.graph import Graph, Node
 from nas.cell.ops import INPUTS
@@ -41,10 +42,29 @@ ATOM, PRODUCT, SUM = 9, 2, 1
 Bound = tuple[str, int]
 
 
+@dataclass(frozen=True)
+class Equation:
+    """One line of the align environment."""
+
+    left: str
+    right: str
+    node: int
+    """The node whose value it says, or in whose line the parameter stands that it says more of."""
+    relation: str = " &= "
+
+    def __str__(self) -> str:
+        return f"{self.left}{self.relation}{self.right}"
+
+
 def latex(cell: Graph) -> str:
     """The cell as an `align` environment, ending in a newline."""
-    lines = list(_Equations(cell).lines())
+    lines = map(str, equations(cell))
     return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}\n"
+
+
+def equations(cell: Graph) -> list[Equation]:
+    """The lines of the cell: its values and outputs, initial states, then initial parameters."""
+    return list(_Equations(cell).lines())
 
 
 def symbol(name: str, time: str = "") -> str:
@@ -74,41 +94,42 @@ class _Equations:
         for state, new in zip(cell.states, cell.new_states, strict=True):
             if cell.nodes[new].op not in INPUTS:
                 self.state_of.setdefault(new, state.name)
-        self.line = ""
-        self.notes: list[str] = []
+        self.line, self.node = "", 0
+        """The name of the line that is written, and its node."""
+        self.notes: list[Equation] = []
         self.called: dict[tuple[int, int], str] = {}
         """Symbols of parameters, by their node and their place in it."""
         self.taken: set[str] = set()
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[Equation]:
         written: set[int] = set()
         for i, n in enumerate(self.cell.nodes):
             if n.name and i in self.cell.live and n.op not in (*INPUTS, *LEAVES):
-                self.line = self.state_of.get(i, n.name)
-                yield f"{self._symbol(i)} &= {self._bound(i)[0]}"
+                self.line, self.node = self.state_of.get(i, n.name), i
+                yield Equation(self._symbol(i), self._bound(i)[0], i)
                 written.add(i)
         for left, i in self._outputs():
             if self._symbol(i) != left or i not in written:
                 inline = not self.cell.nodes[i].name and i not in written
-                yield f"{left} &= {(self._bound(i) if inline else self._of(i))[0]}"
+                yield Equation(left, (self._bound(i) if inline else self._of(i))[0], i)
                 written.update({i} if inline else ())
-        for state in self.cell.states:
+        for state, new in zip(self.cell.states, self.cell.new_states, strict=True):
             if state.initial:
-                yield f"{symbol(state.name, '0')} &= {_number(state.initial)}"
+                yield Equation(symbol(state.name, "0"), _number(state.initial), new)
         yield from self.notes
 
     def _outputs(self) -> Iterator[tuple[str, int]]:
         """The left side and the node of each output; without y if it is the first new state."""
         cell = self.cell
         for state, new in zip(cell.states, cell.new_states, strict=True):
-            self.line = state.name
+            self.line, self.node = state.name, new
             yield symbol(state.name, "t"), new
         if cell.y != cell.new_states[0]:
-            self.line = "y"
+            self.line, self.node = "y", cell.y
             used = {n.name for n in cell.nodes}
             yield symbol("y" if "y" not in used else "output", "t"), cell.y
         for vertical, new in zip(cell.verticals, cell.new_verticals, strict=True):
-            self.line = vertical
+            self.line, self.node = vertical, new
             yield symbol(vertical, "t") + r"^{\uparrow}", new
 
     # names
@@ -146,9 +167,8 @@ class _Equations:
         return self.called[i, place]
 
     def _starts(self, what: str, value: str) -> None:
-        note = rf"{what} &\text{{ starts at }} {value}"
-        if note not in self.notes:
-            self.notes.append(note)
+        if all(note.left != what for note in self.notes):
+            self.notes.append(Equation(what, value, self.node, r" &\text{ starts at } "))
 
     # expressions
 

@@ -64,6 +64,8 @@ class Part:
     """Initial values of its parameters, where they are not the usual ones."""
     port: str = ""
     """Which input or output it is: "x", "y", "state 0", "vertical 0", …; else empty."""
+    nodes: tuple[int, ...] = ()
+    """The nodes of the cell that it draws; of an output, the one whose value leaves."""
 
 
 def parts_of(cell: Graph) -> tuple[Part, ...]:
@@ -93,6 +95,8 @@ class _Diagram:
         """States by the nodes of their new values."""
         self.maps: dict[int, tuple[int, ...]] = {}
         """The linear maps of each node that is a layer."""
+        self.drawn_in: dict[int, tuple[int, ...]] = {}
+        """The nodes of each layer."""
         self.parts: list[Part] = []
         self.part_of: dict[int, int] = {}
         """The part of each node that has one."""
@@ -117,7 +121,8 @@ class _Diagram:
 
     def _input(self, i: int, n: Node) -> Part:
         count = sum(part.port.startswith(n.op) for part in self.parts)
-        return Part("input", n.name, port="x" if n.op == "input" else f"{n.op} {count}")
+        port = "x" if n.op == "input" else f"{n.op} {count}"
+        return Part("input", n.name, port=port, nodes=(i,))
 
     # layers
 
@@ -134,7 +139,9 @@ class _Diagram:
             maps = self._sum_of_maps(root)
             if maps:
                 self.maps[i] = tuple(maps)
-                inner.update(self._inside(root), () if root == i else (root,))
+                inside = self._inside(root) | ({root} - {i})
+                self.drawn_in[i] = (i, *sorted(inside))
+                inner |= inside
         return inner
 
     def _sum_of_maps(self, i: int) -> list[int]:
@@ -185,7 +192,8 @@ class _Diagram:
         wires = [Wire(self._merged(dense))] if dense else []
         wires += [Wire(self._value(m.args[0]), True) for m in maps if m.op == "diagonal"]
         note = _note([m for m in maps if m.op == "linear"])
-        return self._add(Part("layer", NAMES.get(label, label), tuple(wires), self._name(i), note))
+        label, name = NAMES.get(label, label), self._name(i)
+        return self._add(Part("layer", label, tuple(wires), name, note, nodes=self.drawn_in[i]))
 
     def _name(self, i: int) -> str:
         return self.new.get(i, self.cell.nodes[i].name)
@@ -196,45 +204,45 @@ class _Diagram:
         """The part of a node; a constant that stands in no operation's label becomes a leaf."""
         if i not in self.part_of:
             value = self.cell.nodes[i].number("value")
-            self.part_of[i] = self._add(Part("leaf", f"{value:g}"))
+            self.part_of[i] = self._add(Part("leaf", f"{value:g}", nodes=(i,)))
         return self.part_of[i]
 
     def _point(self, i: int) -> int:
         n = self.cell.nodes[i]
         if n.op == "blend":
             gate, *others = n.args
-            rest = self._add(Part("point", "1−", (Wire(self._value(gate)),)))
+            rest = self._add(Part("point", "1−", (Wire(self._value(gate)),), nodes=(i,)))
             sides = zip((self._value(gate), rest), others, strict=True)
             products = [
-                self._add(Part("point", "×", (Wire(factor), Wire(self._value(other)))))
+                self._add(Part("point", "×", (Wire(factor), Wire(self._value(other))), nodes=(i,)))
                 for factor, other in sides
             ]
-            return self._add(Part("point", "+", tuple(map(Wire, products)), n.name))
+            return self._add(Part("point", "+", tuple(map(Wire, products)), n.name, nodes=(i,)))
         if OPS[n.op].arity == 2:
-            return self._add(self._binary(n))
+            return self._add(self._binary(i, n))
         wires = tuple(Wire(self._value(arg)) for arg in n.args)
         label = NAMES.get(n.op, n.op)
         if n.op == "masked":
             label = "W upper" if n.attr("mask") == "block_upper" else "W lower"
         if not n.args:
-            return self._add(Part("leaf", label, wires, n.name, _note([n])))
+            return self._add(Part("leaf", label, wires, n.name, _note([n]), nodes=(i,)))
         kind: PartKind = "layer" if OPS[n.op].kind == "learned" else "point"
-        return self._add(Part(kind, label, wires, n.name))
+        return self._add(Part(kind, label, wires, n.name, nodes=(i,)))
 
-    def _binary(self, n: Node) -> Part:
+    def _binary(self, i: int, n: Node) -> Part:
         sign, (a, b) = SIGNS[n.op], n.args
         first, second = (self.cell.nodes[arg] for arg in n.args)
         if second.op == "constant":
             label = f"{sign}{_number(second)}"
-            return Part("point", label, (Wire(self._value(a)),), n.name)
+            return Part("point", label, (Wire(self._value(a)),), n.name, nodes=(i, b))
         if first.op == "constant":
             number = _number(first)
             ordered = n.op in ("sub", "div")
             label = f"{number}{sign}" if ordered else f"{sign}{number}"
-            return Part("point", label, (Wire(self._value(b)),), n.name)
+            return Part("point", label, (Wire(self._value(b)),), n.name, nodes=(i, a))
         mark = sign if n.op in ("sub", "div") else ""
         wires = (Wire(self._value(a)), Wire(self._value(b), mark=mark))
-        return Part("point", sign.strip(), wires, n.name)
+        return Part("point", sign.strip(), wires, n.name, nodes=(i,))
 
     def _outputs(self) -> None:
         cell = self.cell
@@ -244,7 +252,7 @@ class _Diagram:
         outputs = [(f"state {k}", name, new) for k, (name, new) in enumerate(states)]
         outputs += [(f"vertical {k}", name, new) for k, (name, new) in enumerate(verticals)]
         for port, label, new in (*outputs, ("y", y, cell.y)):
-            self._add(Part("output", label, (Wire(self._value(new)),), port=port))
+            self._add(Part("output", label, (Wire(self._value(new)),), port=port, nodes=(new,)))
 
 
 def _number(n: Node) -> str:

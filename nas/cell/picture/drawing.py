@@ -7,14 +7,15 @@ and "÷" stand at what is subtracted or divided by.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
 from nas.cell.graph import Graph
 from nas.cell.picture.diagram import Wire, parts_of
 from nas.cell.picture.layout import Layout, place
-from nas.cell.picture.write import INK, Arrow, Drawn, Line, Picture, Point, Shape, Text
+from nas.cell.picture.write import INK, Arrow, Drawn, Line, Parts, Picture, Point, Shape, Text
 
 FRAME, LAYER, POINT = "#edf5ea", "#fff2a8", "#f9c6c6"
 EDGES = {FRAME: "#9dbf94", LAYER: "#c9a400", POINT: "#cf6f6f"}
@@ -51,6 +52,10 @@ def _bubble(at: Point, label: str, fill: str) -> Iterator[Drawn]:
     yield Text(at, label, "t", italic=True)
 
 
+def _belonging(parts: Parts, drawn: Iterable[Drawn]) -> Iterator[Drawn]:
+    return (replace(one, of=parts) for one in drawn)
+
+
 def _joined(start: Point, out: Point, into: Point, end: Point) -> tuple[tuple[Point, ...], ...]:
     """Pieces of a line: straight out of a layer, a curve to the next one, straight to the end."""
     middle = (out[0] + into[0]) / 2
@@ -65,6 +70,8 @@ class _Drawing:
     def __init__(self, cell: Graph, layout: Layout) -> None:
         self.cell, self.layout, self.grid = cell, layout, layout.grid
         self.left, self.right = self._columns()
+        self.behind: dict[int, Parts] = {}
+        """The parts that read, at a slot or behind it, the value that comes to it."""
 
     def picture(self) -> Picture:
         left, top, right, bottom = self.frame
@@ -77,7 +84,7 @@ class _Drawing:
         drawn += self._inputs()
         drawn += self._outputs()
         for slot in slots:
-            drawn += self._part(slot)
+            drawn += _belonging(frozenset({self.grid.slots[slot].part}), self._part(slot))
         title = Text((left, 20), self.cell.name, size=16, anchor="start", bold=True)
         label = max(text_width(state.name) for state in self.cell.states)
         width = max(right + 45 + label, left + text_width(self.cell.name, 17) + 20)
@@ -189,6 +196,18 @@ class _Drawing:
             return INK
         return STATE_INKS[int(number) % len(STATE_INKS)] if kind == "state" else INPUT_INK
 
+    def _readers(self, slot: int) -> Parts:
+        """The parts that read a slot's value behind it; a merge stands for those that read it."""
+        return frozenset().union(*map(self._behind, self.grid.after[slot]))
+
+    def _behind(self, there: int) -> Parts:
+        """The parts that read a value that comes to a slot, there or behind it."""
+        if there not in self.behind:
+            passes = self.grid.slots[there].passes or self.grid.kind(there) == "merge"
+            part = frozenset({self.grid.slots[there].part})
+            self.behind[there] = self._readers(there) if passes else part
+        return self.behind[there]
+
     # --- what is drawn ---
 
     def _lines(self, slot: int) -> Iterator[Drawn]:
@@ -206,18 +225,19 @@ class _Drawing:
                     here = [there]
                     end = (self.right[self.grid.slots[there].layer], self._at(there)[1])
                     pieces = _joined(start, (self.right[layer], y), (channel, end[1]), end)
-                    yield Line(start, pieces, ink)
+                    yield Line(start, pieces, ink, of=self._behind(there))
                     continue
                 ports = self._ports(there)
                 for wire, end in (port for port in ports if port[0].source == part):
+                    of = self._behind(there)
                     pieces = _joined(start, (self.right[layer], y), (channel, end[1]), end)
-                    yield Line(start, pieces, ink, dashed=wire.elementwise)
+                    yield Line(start, pieces, ink, dashed=wire.elementwise, of=of)
                     if self.grid.kind(there) in ("layer", "point"):
-                        yield Arrow(end, "right", ink)
+                        yield Arrow(end, "right", ink, of)
                     if wire.mark:
                         below = all(end[1] >= port[1] for _, port in ports)
                         at = (end[0] - 4, end[1] + (10 if below else -10))
-                        yield Text(at, wire.mark, size=14)
+                        yield Text(at, wire.mark, size=14, of=of)
 
     def _part(self, slot: int) -> Iterator[Drawn]:
         part, kind = self.grid.part(slot), self.grid.kind(slot)
@@ -236,46 +256,58 @@ class _Drawing:
 
     def _inputs(self) -> Iterator[Drawn]:
         """States from the left; x, and what comes from the layer below, from below."""
-        left, _, _, bottom = self.frame
         slots = [s for s in self.layout.order[0] if self.grid.kind(s) == "input"]
         below = [s for s in slots if not self.grid.part(s).port.startswith("state")]
         below.sort(key=lambda s: self._at(s)[1])
         for slot in slots:
-            label, end = self.grid.part(slot).label, self._at(slot)
-            ink = self._ink(self.grid.slots[slot].part)
-            if slot not in below:
-                yield Line((left - 14, end[1]), ((end,),), ink)
-                at = (left - 18, end[1])
-                yield Text(at, label, "t−1", anchor="end", italic=True, ink=ink)
-                continue
-            x = end[0] - 14 - sum(self._gaps_below()[below.index(slot) :])
-            turn = ((x, end[1] + 12), (x, end[1]), (x + 14, end[1]))
-            yield Line((x, bottom + 26), (((x, end[1] + 16),), turn, (end,)), ink)
-            yield Arrow((x, bottom), "up", ink)
-            yield from _bubble((x, bottom + 42), label, X_FILL)
+            gaps = self._gaps_below()[below.index(slot) :] if slot in below else None
+            yield from _belonging(self._readers(slot), self._input(slot, gaps))
+
+    def _input(self, slot: int, gaps: list[float] | None) -> Iterator[Drawn]:
+        """One of them, with the gaps to its right if it comes from below."""
+        left, _, _, bottom = self.frame
+        label, end = self.grid.part(slot).label, self._at(slot)
+        ink = self._ink(self.grid.slots[slot].part)
+        if gaps is None:
+            yield Line((left - 14, end[1]), ((end,),), ink)
+            at = (left - 18, end[1])
+            yield Text(at, label, "t−1", anchor="end", italic=True, ink=ink)
+            return
+        x = end[0] - 14 - sum(gaps)
+        turn = ((x, end[1] + 12), (x, end[1]), (x + 14, end[1]))
+        yield Line((x, bottom + 26), (((x, end[1] + 16),), turn, (end,)), ink)
+        yield Arrow((x, bottom), "up", ink)
+        yield from _bubble((x, bottom + 42), label, X_FILL)
 
     def _outputs(self) -> Iterator[Drawn]:
         """States to the right; y, and what the layer above gets, at the top."""
-        _, top, right, _ = self.frame
         for slot in self.layout.order[-1]:
-            part, start = self.grid.part(slot), self._at(slot)
-            number = part.port.removeprefix("state ")
-            if number == part.port:
-                continue
-            ink = self._ink(self._source(slot))
-            yield Line(start, (((right + 10, start[1]),),), ink)
-            yield Arrow((right + 16, start[1]), "right", ink)
-            at, own = (right + 22, start[1]), STATE_INKS[int(number) % len(STATE_INKS)]
-            yield Text(at, part.label, "t", anchor="start", italic=True, ink=own)
+            if self.grid.part(slot).port.startswith("state"):
+                of = frozenset({self.grid.slots[slot].part})
+                yield from _belonging(of, self._new_state(slot))
         x = self._at(self.layout.order[-1][0])[0]
         for label, slot in self._ups():
             x += _bubble_width(label) / 2 + 4
-            start, ink = self._at(slot), self._ink(self._source(slot))
-            y = start[1]
-            turn = ((x, y), (x, y), (x, y - 14))
-            if y - 14 > top:
-                yield Line((x, y - 18), (((x, top + 4),),), FRAME, 6)
-            yield Line(start, (((x - 14, y),), turn, ((x, top - 2),)), ink)
-            yield Arrow((x, top - 8), "up", ink)
-            yield from _bubble((x, top - 23), label, Y_FILL)
+            of = frozenset({self.grid.slots[slot].part})
+            yield from _belonging(of, self._up(label, slot, x))
             x += _bubble_width(label) / 2
+
+    def _new_state(self, slot: int) -> Iterator[Drawn]:
+        """The new value of a state."""
+        part, (x, y), right = self.grid.part(slot), self._at(slot), self.frame[2]
+        ink, number = self._ink(self._source(slot)), int(part.port.removeprefix("state "))
+        yield Line((x, y), (((right + 10, y),),), ink)
+        yield Arrow((right + 16, y), "right", ink)
+        own = STATE_INKS[number % len(STATE_INKS)]
+        yield Text((right + 22, y), part.label, "t", anchor="start", italic=True, ink=own)
+
+    def _up(self, label: str, slot: int, x: float) -> Iterator[Drawn]:
+        """What leaves at the top, at a place from the left."""
+        top, start, ink = self.frame[1], self._at(slot), self._ink(self._source(slot))
+        y = start[1]
+        turn = ((x, y), (x, y), (x, y - 14))
+        if y - 14 > top:
+            yield Line((x, y - 18), (((x, top + 4),),), FRAME, 6)
+        yield Line(start, (((x - 14, y),), turn, ((x, top - 2),)), ink)
+        yield Arrow((x, top - 8), "up", ink)
+        yield from _bubble((x, top - 23), label, Y_FILL)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 """Pixels from the left and from the top."""
+Parts = frozenset[int]
+"""The parts of the diagram that something belongs to; what belongs to none is always there."""
 INK, PAPER = "#333333", "#ffffff"
 
 
@@ -29,6 +31,7 @@ class Line:
     ink: str = INK
     width: float = 1.8
     dashed: bool = False
+    of: Parts = frozenset()
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Shape:
     fill: str
     ink: str
     width: float = 1.2
+    of: Parts = frozenset()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Arrow:
     tip: Point
     towards: Literal["right", "up"]
     ink: str
+    of: Parts = frozenset()
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Text:
     italic: bool = False
     bold: bool = False
     ink: str = "#111111"
+    of: Parts = frozenset()
 
 
 Drawn = Line | Shape | Arrow | Text
@@ -111,7 +117,7 @@ def svg(picture: Picture) -> str:
         f"<title>{escape(picture.title)}</title>",
         f"<desc>{escape(picture.about)}</desc>",
         f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
-        *map(_element, picture.drawn),
+        *map(element, picture.drawn),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -122,26 +128,27 @@ def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _element(element: Drawn) -> str:
-    match element:
+def element(drawn: Drawn) -> str:
+    """One element of the drawing of an SVG file."""
+    match drawn:
         case Line():
-            dash = ' stroke-dasharray="5 4"' if element.dashed else ""
+            dash = ' stroke-dasharray="5 4"' if drawn.dashed else ""
             return (
-                f'<path d="{_path(element)}" fill="none" stroke="{element.ink}" '
-                f'stroke-width="{_n(element.width)}"{dash}/>'
+                f'<path d="{_path(drawn)}" fill="none" stroke="{drawn.ink}" '
+                f'stroke-width="{_n(drawn.width)}"{dash}/>'
             )
         case Shape():
-            (x, y), (w, h) = element.middle, element.size
+            (x, y), (w, h) = drawn.middle, drawn.size
             return (
                 f'<rect x="{_n(x - w / 2)}" y="{_n(y - h / 2)}" width="{_n(w)}" '
-                f'height="{_n(h)}" rx="{_n(element.radius)}" fill="{element.fill}" '
-                f'stroke="{element.ink}" stroke-width="{_n(element.width)}"/>'
+                f'height="{_n(h)}" rx="{_n(drawn.radius)}" fill="{drawn.fill}" '
+                f'stroke="{drawn.ink}" stroke-width="{_n(drawn.width)}"/>'
             )
         case Arrow():
-            corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in head(element))
-            return f'<polygon points="{corners}" fill="{element.ink}"/>'
+            corners = " ".join(f"{_n(x)},{_n(y)}" for x, y in head(drawn))
+            return f'<polygon points="{corners}" fill="{drawn.ink}"/>'
         case Text():
-            return _text(element)
+            return _text(drawn)
 
 
 def _path(line: Line) -> str:
