@@ -44,6 +44,13 @@ class Cell(Graph):
 
         return svg(picture(self))
 
+    def walk(self) -> str:
+        """The walk through the cell, step by step in pictures, sentences and equations: one HTML
+        file that needs nothing else."""
+        from nas.cell.walk.page import walk
+
+        return walk(self)
+
     def png(self, path: Path) -> None:
         """Write the same picture as PNG, which needs matplotlib.
 
@@ -54,6 +61,15 @@ class Cell(Graph):
         from nas.cell.picture.write import write_png
 
         write_png(picture(self), path)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_html_(self) -> str:
+        """The picture and the equations, for notebooks."""
+        from nas.cell.mathml import mathml_lines
+
+        return f"{self.svg()}\n{mathml_lines(self.latex())}"
 
     def __str__(self) -> str:
         return text.dumps(self)

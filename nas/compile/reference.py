@@ -158,14 +158,25 @@ class EagerCell(nn.Module):
 
         `step` is the index of the step, (batch, 1) where it differs between sequences.
         """
-        values: dict[int, Operand] = dict(enumerate((x, *states, *verticals)))
-        for i, n in self.program:
-            values[i] = self.value(i, n, [values[arg] for arg in n.args], x, step)
+        values = self.values(x, states, verticals, step)
         cell = self.cell
         y = self.row(values[cell.y], cell.y, x)
         new_states = [self.row(values[i], i, x) for i in cell.new_states]
         above = [self.row(values[i], i, x, self.hidden_size) for i in cell.new_verticals]
         return y, new_states, above
+
+    def values(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        verticals: Sequence[Tensor],
+        step: int | Tensor,
+    ) -> dict[int, Operand]:
+        """The values of all live nodes in one step; `row` gives one its full shape."""
+        values: dict[int, Operand] = dict(enumerate((x, *states, *verticals)))
+        for i, n in self.program:
+            values[i] = self.value(i, n, [values[arg] for arg in n.args], x, step)
+        return values
 
     def value(self, i: int, n: Node, args: list[Operand], x: Tensor, step: int | Tensor) -> Operand:
         if n.op == "constant":

@@ -2,7 +2,7 @@
 
 a cell (command.py)
   -> what is said of it: equations, cost, speed, nearest known cell (about.py)
-  -> its picture and LaTeX (nas/cell), the page of all known cells (gallery.py)
+  -> its picture, LaTeX and walk (nas/cell), the page of all known cells (gallery.py)
 """
 
 from nas.show.command import main as main

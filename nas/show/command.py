@@ -39,6 +39,14 @@ def parser() -> argparse.ArgumentParser:
         help="a zoo name, a .cell or .json file, a winner/, or studies/STUDY/NAME",
     )
     parser.add_argument("--out", type=Path, help="folder for cell.svg, cell.png and cell.tex")
+    parser.add_argument(
+        "--walk",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="OUT.html",
+        help="write a page that walks through the cell step by step (NAME_walk.html)",
+    )
     parser.add_argument("--speed", action="store_true", help="measure it against nn.LSTM")
     parser.add_argument("--input-size", type=int, default=64, help="features of x (64)")
     parser.add_argument("--hidden-size", type=int, default=64, help="features of a state (64)")
@@ -51,9 +59,19 @@ def _run(given: argparse.Namespace) -> int:
         write_gallery(given.gallery)
         print(f"written: {given.gallery.with_suffix('.md')} and the pictures in {given.gallery}")
         return 0
+    if given.walk is not None:
+        return _walk(given)
     return show(
         look_up(given.cell), given.input_size, given.hidden_size, given.out, speed=given.speed
     )
+
+
+def _walk(given: argparse.Namespace) -> int:
+    cell = look_up(given.cell)
+    out = given.walk if given.walk.name else Path(f"{cell.name}_walk.html")
+    write_files(out.parent, {out.name: cell.walk()}, f"--walk {out}")
+    print(f"written: {out}")
+    return 0
 
 
 def show(

@@ -61,6 +61,20 @@ def test_files_are_written_for_a_winner(tmp_path: Path, capsys: pytest.CaptureFi
     assert (out / "cell.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_walk_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pages" / "walk.html"
+    assert said(capsys, "gru", "--walk", str(out)) == [f"written: {out}"]
+    assert out.read_text(encoding="utf-8") == ZOO["gru"].walk()
+
+
+def test_a_walk_has_a_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said(capsys, "gru", "--walk") == ["written: gru_walk.html"]
+    assert (tmp_path / "gru_walk.html").is_file()
+
+
 def test_the_speed_is_against_torch(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ("--hidden-size", "8", "--input-size", "8")
     lines = said(capsys, "gru_v1", "--speed", *sizes)
@@ -78,6 +92,7 @@ def test_the_speed_is_against_torch(capsys: pytest.CaptureFixture[str]) -> None:
         (["mut1", "--input-size", "3"], "input_size must equal hidden_size, got 3 and 64"),
         (["gru", "--hidden-size", "0"], "hidden_size must be a positive whole number, got 0."),
         (["gru", "--out", "{file}"], "cannot be written: File exists."),
+        (["gru", "--walk", "{file}/b/a.html"], "a.html cannot be written: Not a directory."),
         (["--gallery", "{file}/folder"], "cannot be written: Not a directory."),
     ],
 )
