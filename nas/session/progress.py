@@ -1,7 +1,9 @@
 """The progress of a search: a live panel on a terminal, plain lines elsewhere."""
 
+import textwrap
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from rich.box import SIMPLE_HEAD
@@ -9,15 +11,24 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from nas.errors import counted, joined
 from nas.protocol.evaluation import Evaluation, Result
+from nas.protocol.requests import REFERENCE
 from nas.session.coordinator import Coordinator, Observer
+from nas.session.now import Yardstick, trained_now
+from nas.session.pace import Pace, given_left_s, left_s
 from nas.study.leaderboard import ALL_FINE, NO_PLACES, Places, Resolutions, Row, ranks, shown_ratio
 from nas.study.rejections import describe, standings
 from nas.study.storage_errors import storage_faults
 from nas.study.study import Study
-from nas.study.visit import Visit
+from nas.study.visit import Evaluated, Visit
 from nas.workers.local import Workers
+from nas.zoo import ZOO
 
+FIRST_LINE_S, LINE_S = 30.0, 300.0
+"""Seconds until a first line says what is trained, and between two such lines, where the output is
+no terminal and nothing else was printed."""
+GRU = ZOO[REFERENCE].key
 NOTE_S = 20.0
 """Seconds between two notes of the time spent: a kill -9 loses no more."""
 
@@ -30,11 +41,12 @@ class Progress(Observer):
         self.live = Live(console=console, auto_refresh=False, transient=True)
         self.budget_s = budget_s
         self.spent_s = spent_s
-        self.began = time.monotonic()
+        self.began = self.said = time.monotonic()
         self.since: dict[str, float] = {}
         self.trained_s = 0.0
-        self.judged_here = 0
         self.coordinator: Coordinator | None = None
+        self.pace, self.yardstick = Pace(), Yardstick()
+        self._has_warned = False
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
@@ -49,6 +61,9 @@ class Progress(Observer):
 
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
         self.trained_s += sum(outcome.cost.wall_s for outcome in result.outcomes)
+        self.pace.stored(evaluation, result)
+        if evaluation.key == GRU:
+            self.yardstick.learn(Evaluated.of(evaluation, result.outcomes, GRU))
         n = len(result.outcomes)
         alike = Counter((outcome.status, outcome.message) for outcome in result.outcomes)
         for (status, message), count in alike.items():
@@ -57,16 +72,31 @@ class Progress(Observer):
                 self._say(f"{visit.name} on {evaluation.task.name}{of}: {status}, {message}")
 
     def judged(self, visit: Visit) -> None:
-        self.judged_here += 1
         self._say(f"{self._count()} {describe(visit)}")
 
     def tick(self, coordinator: Coordinator) -> None:
-        self.coordinator = coordinator
+        if self.coordinator is None:
+            self.coordinator = coordinator
+            for visit in coordinator.study.visits:
+                for evaluated in visit.evaluated.values() if visit and visit.key == GRU else ():
+                    self.yardstick.learn(evaluated)
+        if not self._has_warned and (warning := self._no_time_for_candidates(coordinator)):
+            self._has_warned = True
+            self._say(warning)
         if self.console.is_terminal:
             self.live.update(self._panel(coordinator), refresh=True)
+        elif time.monotonic() - self.said >= self._patience_s:
+            now = "; ".join(line for line, _ in self._now(coordinator))
+            self._say(f"{self._count()} training {now or 'nothing'}; {self._end(coordinator)}")
+
+    @property
+    def _patience_s(self) -> float:
+        """Seconds without a line until one says what is trained, where there is no panel."""
+        return FIRST_LINE_S if self.said == self.began else LINE_S
 
     def _say(self, line: str) -> None:
-        self.console.print(f"[{clock(self.elapsed_s)}] {line}", markup=False, highlight=False)
+        self.said = time.monotonic()
+        say(self.console, f"[{clock(self.elapsed_s)}] {line}")
 
     @property
     def elapsed_s(self) -> float:
@@ -84,38 +114,79 @@ class Progress(Observer):
             return ""
         return f"{len(self.coordinator.study.finished())}/{self.coordinator.total}"
 
+    def _now(self, coordinator: Coordinator) -> Iterator[tuple[str, float]]:
+        return trained_now(coordinator, self.yardstick, self.since)
+
     def _panel(self, coordinator: Coordinator) -> Table:
         study = coordinator.study
         finished = study.finished()
         table = Table.grid(padding=(0, 2))
-        table.add_row(
-            "study", f"{study.name}, {clock(self.elapsed_s)} of {self._left(coordinator)}"
-        )
-        for number, (visit, evaluation) in enumerate(coordinator.busy.values()):
-            if number < coordinator.workers.n_slots:
-                running_s = time.monotonic() - self.since.get(evaluation.digest(), self.began)
-                what = f"{visit.name} on {evaluation.task.name}, {clock(running_s)}"
-                table.add_row("training" if number == 0 else "", what)
-        drawn = [v for v in study.visits if v and v.kind == "drawn"]
-        if drawn:
+        ran = f"{study.name}, {clock(self.elapsed_s)}, {self._count()} cells judged"
+        table.add_row("study", f"{ran}, {self._end(coordinator)}")
+        for number, (line, running_s) in enumerate(self._now(coordinator)):
+            table.add_row("training" if number == 0 else "", f"{line}, {clock(running_s)}")
+        if drawn := [visit for visit in finished if visit.kind == "drawn"]:
             table.add_row("candidates", f"{counts(drawn)}; {standings(drawn)}")
-        # Of the candidates, once there are any: the reference scores 1 from the start.
-        scored = [v for v in finished if v.judgement and v.judgement.score is not None]
-        scored = [v for v in scored if v.kind == "drawn"] or scored
-        if scored:
-            best = max(scored, key=lambda v: v.judgement.score or 0.0 if v.judgement else 0.0)
-            table.add_row("best so far", describe(best))
+        for title, kind in (("best candidate", "drawn"), ("best given cell", "given")):
+            # The reference scores 1 from the start.
+            others = [v for v in finished if v.kind == kind and v.key != GRU]
+            if best := best_of(others):
+                table.add_row(title, describe(best))
         return table
 
-    def _left(self, coordinator: Coordinator) -> str:
-        """The time that is left, from the pace so far and the time budget."""
-        guesses = []
-        if self.judged_here >= 3:
-            rest = coordinator.total - len(coordinator.study.finished())
-            guesses.append(self.elapsed_s / self.judged_here * rest)
-        if self.budget_s is not None:
-            guesses.append(self.budget_s - self.spent_s - self.elapsed_s)
-        return f"about {clock(self.elapsed_s + max(0.0, min(guesses)))}" if guesses else "…"
+    def _end(self, coordinator: Coordinator) -> str:
+        """When the search will end, from the pace so far and the time budget."""
+        guess_s, budget_s = left_s(coordinator, self.pace), self._budget_left_s
+        if guess_s is not None and (budget_s is None or guess_s <= budget_s):
+            return f"about {clock(guess_s)} left"
+        if budget_s is None:
+            return "the end is not known yet"
+        left = clock(max(0.0, budget_s))
+        how = "at the latest" if guess_s is None else "before all cells are judged"
+        return f"ends by its time budget in {left}, {how}"
+
+    @property
+    def _budget_left_s(self) -> float | None:
+        if self.budget_s is None:
+            return None
+        return self.budget_s - self.spent_s - self.elapsed_s
+
+    def _no_time_for_candidates(self, coordinator: Coordinator) -> str:
+        """A warning if the time budget will be over before a candidate is judged; else empty."""
+        budget_s = self._budget_left_s
+        if budget_s is None or coordinator.plan.n_candidates == 0:
+            return ""
+        if any(visit.kind == "drawn" for visit in coordinator.study.finished()):
+            return ""
+        needed_s = given_left_s(coordinator, self.pace)
+        if needed_s is None or needed_s <= budget_s:
+            return ""
+        names = joined([cell.name for cell in coordinator.plan.cells])
+        return (
+            f"Warning: {names} still take about {clock(needed_s)}, and the time budget leaves "
+            f"{clock(max(0.0, budget_s))}, so that no candidate will be judged. Let it end, or "
+            "interrupt it: the same command goes on with a larger --time-budget. A new --study can "
+            "do with fewer tasks, --protocol.n-settings, epochs or cells in --include."
+        )
+
+
+def best_of(visits: Sequence[Visit]) -> Visit | None:
+    """The visit with the highest score; None if none has one."""
+    scored = [(v.judgement.score, v) for v in visits if v.judgement and v.judgement.score]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text as it is: whole lines, which a terminal shows cut between words.
+
+    A line that begins with a space is to be copied, and stays whole. So does a long path.
+    """
+    lines = [text]
+    if console.is_terminal and not text.startswith(" "):
+        cut = textwrap.TextWrapper(console.width, break_long_words=False, break_on_hyphens=False)
+        lines = cut.wrap(text) or [""]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class TimeNotes(Observer):
@@ -166,7 +237,7 @@ def clock(seconds: float) -> str:
 def counts(drawn: list[Visit]) -> str:
     """How many candidates there are, how many of them differ, and what it took to find them."""
     unique = len({visit.key for visit in drawn})
-    text = f"{len(drawn)} candidates, {unique} different"
+    text = f"{counted(len(drawn), 'candidate')}, {unique} different"
     if again := sum(visit.turn > 0 for visit in drawn):
         is_ladder = any(visit.judgement and visit.judgement.rungs for visit in drawn)
         text += f", {again} {'promoted' if is_ladder else 're-evaluated'}"

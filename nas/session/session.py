@@ -1,6 +1,7 @@
 """A session: a study that is open, locked and worked on; closed again whatever ends the run."""
 
 import gc
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from nas.session.callbacks import Calling
 from nas.session.coordinator import Coordinator, Observer
 from nas.session.manner import COMMAND, Manner
 from nas.session.plan import Plan
-from nas.session.progress import Progress, TimeNotes
+from nas.session.progress import Progress, TimeNotes, say
 from nas.study.config import StudyConfig, seconds, url_of
 from nas.study.lock import lock
 from nas.study.provenance import provenance
@@ -42,7 +43,7 @@ class Session(Generic[Config]):
 
     def say(self, text: str) -> None:
         """Print a text as it is."""
-        self.console.print(text, markup=False, highlight=False)
+        say(self.console, text)
 
     def run(self, observers: Sequence[Observer] = ()) -> Coordinator:
         """Carry the plan out, to its end or that of a budget; the coordinator says which."""
@@ -91,7 +92,8 @@ def open_session(plan: Plan[Config], manner: Manner = COMMAND) -> Iterator[Sessi
         stack.callback(workers.close, wait=False)
         notes = TimeNotes(study, workers)
         stack.callback(notes.close)
-        console = manner.console or Console(soft_wrap=True)
+        # Elsewhere than in a terminal, lines are as long as they are.
+        console = manner.console or Console(soft_wrap=not sys.stdout.isatty())
         progress = Progress(console, budget_s, spent_s)
         deadline = None if budget_s is None else began + budget_s - spent_s
         yield Session(plan, study, workers, console, progress, notes, deadline, manner)

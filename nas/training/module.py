@@ -7,7 +7,7 @@ loss summed over the steps of a window and averaged over the minibatch.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -26,8 +26,16 @@ from nas.training.window_tensors import Batch, TensorWindow, Totals
 class Training(pl.LightningModule):
     """Trains runs of one cell, width, depth and optimizer; `runs` are those that still train."""
 
-    def __init__(self, model: Members, task: Task, runs: Sequence[Run]) -> None:
+    def __init__(
+        self,
+        model: Members,
+        task: Task,
+        runs: Sequence[Run],
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`watch` is called after each batch and epoch."""
         super().__init__()
+        self.watch = watch
         self.automatic_optimization = False
         self.model, self.task, self.runs = model, task, list(runs)
         settings = [run.settings for run in runs]
@@ -44,6 +52,7 @@ class Training(pl.LightningModule):
         for window in batch:
             if self.runs:
                 self._update(window)
+        self.watch()
 
     def _update(self, window: TensorWindow) -> None:
         y, state = self._outputs(window)
@@ -91,6 +100,7 @@ class Training(pl.LightningModule):
         for place, (run, *epoch) in enumerate(zip(self.runs, *parts, strict=True)):
             self._follow(place, run, Epoch(*epoch))
         self.share_time()
+        self.watch()
         self.drop_ended()
         self.train_total = Totals(len(self.runs))
         self.optimizer.set_rates([run.schedule.rate for run in self.runs])

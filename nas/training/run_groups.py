@@ -6,7 +6,7 @@ The result of a run depends on no other run, so groups may be split to fit into 
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -37,6 +37,8 @@ class Work:
     seed: int
     """The seed of the data."""
     device: str = "cpu"
+    watch: Callable[[], None] = lambda: None
+    """It is called after each batch and epoch."""
 
 
 @dataclass
@@ -184,7 +186,7 @@ def _is_full(error: BaseException) -> bool:
 
 def _train(work: Work, group: _Group, epoch: int) -> None:
     if group.training is None:
-        group.training = Training(_fresh(work, group.runs), work.task, group.runs)
+        group.training = Training(_fresh(work, group.runs), work.task, group.runs, work.watch)
     if group.training.runs:
         group.training.start_clock()
         fit(group.training, WindowData(work.task, work.seed, group.epoch), epoch - group.epoch)

@@ -32,6 +32,7 @@ from nas.training.folds import pooled
 from nas.training.losses import measure
 from nas.training.run_groups import Work, model_of, train_runs
 from nas.training.training_run import Run
+from nas.training.watcher import Watcher
 from nas.training.window_tensors import Totals, windows_of
 
 
@@ -104,7 +105,7 @@ def train_members(evaluation: Evaluation, device: str = "cpu") -> list[Member]:
     folds = [replace(work, task=fold) for fold in task.in_folds()]
     if len(folds) > 1:  # what is cut in one of them and not in others could not be pooled
         evaluation = replace(evaluation, halving=0, bar=None)
-    trained = [_trained(fold, evaluation) for fold in folds]
+    trained = [_trained(fold, evaluation, place, len(folds)) for place, fold in enumerate(folds)]
     weights = [scored_steps(fold.task, work.seed) for fold in folds] if len(folds) > 1 else [1]
     members = []
     for first, *others in zip(*trained, strict=True):
@@ -115,14 +116,15 @@ def train_members(evaluation: Evaluation, device: str = "cpu") -> list[Member]:
     return members
 
 
-def _trained(work: Work, evaluation: Evaluation) -> list[Run]:
-    """Train a run for each of an evaluation's settings, on one fold if there are several."""
+def _trained(work: Work, evaluation: Evaluation, fold: int, n_folds: int) -> list[Run]:
+    """Train a run for each of an evaluation's settings, on a fold of so many."""
     runs = [
         _run(work.cell, work.task, settings, weight_seed(evaluation.key, settings, work.seed))
         for settings in evaluation.settings
     ]
     n_epochs = planned_epochs(work.task, evaluation.fidelity)
-    train_runs(work, runs, n_epochs, evaluation.halving, evaluation.bar, veto=evaluation.veto)
+    watched = replace(work, watch=Watcher(work.task, runs, n_epochs, fold, n_folds))
+    train_runs(watched, runs, n_epochs, evaluation.halving, evaluation.bar, veto=evaluation.veto)
     for finished in runs if evaluation.measure_test else ():
         measure_test(work, finished)
     return runs

@@ -13,16 +13,17 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing import spawn
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Self
+from typing import Any, Self, cast
 
 from pebble import ProcessExpired, ProcessPool
 
 from nas.errors import SearchError, UserError
 from nas.protocol.evaluation import Cost, Evaluation, Outcome, Result
+from nas.protocol.look import N_NUMBERS, Look, clear, read
 from nas.workers.worker import MEMORY_EXIT_CODE, STATM, Fault, one_line, prepare, work
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,11 @@ class Workers(ABC):
     def slot_s(self, elapsed_s: float) -> float:
         """Seconds of all slots, `elapsed_s` seconds after the first was there."""
         return self.n_slots * elapsed_s
+
+    def looks(self) -> list[tuple[Evaluation, float, Look | None]]:
+        """The evaluations that run at this moment, each with the seconds since it began and how far
+        it has come, where that is known; nothing where it cannot be looked at."""
+        return []
 
     @abstractmethod
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
@@ -137,6 +143,14 @@ class LocalWorkers(Workers):
     def busy_s(self) -> float:
         return sum(worker.busy.total_s for worker in self._workers)
 
+    def looks(self) -> list[tuple[Evaluation, float, Look | None]]:
+        now = time.monotonic()
+        return [
+            (running, now - worker.busy.since, read(worker.board))
+            for worker in self._workers
+            if (running := worker.evaluation) is not None and worker.busy.since is not None
+        ]
+
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
         # Pickled here, so that an evaluation that cannot be (un)pickled does not end a worker.
         return self._threads.submit(self._evaluate, evaluation, pickle.dumps(evaluation))
@@ -159,6 +173,8 @@ class LocalWorkers(Workers):
     def _evaluate(self, evaluation: Evaluation, pickled: bytes) -> Result:
         started = time.monotonic()
         worker = self._idle.pop()
+        clear(worker.board)
+        worker.evaluation = evaluation
         worker.busy.run(True)
         faults: list[Fault] = []
         try:
@@ -173,6 +189,7 @@ class LocalWorkers(Workers):
                 if not fault.retry:
                     break
         finally:
+            worker.evaluation = None
             worker.busy.run(False)
             self._idle.append(worker)
         own = [fault for fault in faults if not fault.machine]
@@ -301,11 +318,20 @@ class _Context(SpawnContext):
     Process = _Process
 
 
+def shared_board() -> MutableSequence[float]:
+    """Numbers that this process and a worker share; a number that is half written cannot be."""
+    board: Any = _Context().Array("d", N_NUMBERS, lock=False)
+    return cast(MutableSequence[float], board)
+
+
 class _Worker:
     """A worker process, started at once, that can be replaced by a fresh one."""
 
     def __init__(self, run: str, memory_limit_bytes: int | None, device: str) -> None:
-        self._arguments = (run, os.getpid(), memory_limit_bytes, device)
+        self.board = shared_board()
+        self.evaluation: Evaluation | None = None
+        """What it runs at this moment."""
+        self._arguments = (run, os.getpid(), memory_limit_bytes, device, self.board)
         self.busy = Stopwatch()
         self.future: Future[Result | Fault] = Future()
         self._start()

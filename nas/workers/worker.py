@@ -14,11 +14,12 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.protocol.evaluation import DEVICE, Evaluation, Result, Status
+from nas.protocol.look import OF_PROCESS
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,16 @@ class Fault:
     """Whether any other evaluation would have met it."""
 
 
-def prepare(run: str, coordinator: int, memory_limit_bytes: int | None, device: str) -> None:
-    """Make a worker process ready; importing `run` takes seconds."""
+def prepare(
+    run: str,
+    coordinator: int,
+    memory_limit_bytes: int | None,
+    device: str,
+    board: MutableSequence[float],
+) -> None:
+    """Make a worker process ready, which shows on a board how far it is; importing `run` takes
+    seconds."""
+    OF_PROCESS.board = board
     os.environ[DEVICE] = device or "cpu"
     with contextlib.suppress(OSError):  # not Linux
         KILLED_FIRST.write_text("500")  # before the coordinator and what else the user runs
