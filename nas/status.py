@@ -219,11 +219,11 @@ def _how_to_go_on(opened: OpenedStudy, *, complete: bool) -> Iterator[str]:
         more = int(opened.config["n_candidates"]) * 2
         if (opened.folder / "winner").is_dir():
             yield f"winner: {opened.folder / 'winner'}"
-        yield f"To go on: {command} --n_candidates {more}"
+        yield f"To go on: {command} --n-candidates {more}"
     else:
         budget = int(opened.config.get("run_budget") or 0)
         spent = budget and n_runs(opened.study.visits) >= budget
-        yield f"To go on: {command}{f' --run_budget {2 * budget}' if spent else ''}"
+        yield f"To go on: {command}{f' --run-budget {2 * budget}' if spent else ''}"
 
 
 if __name__ == "__main__":

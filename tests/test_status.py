@@ -222,6 +222,6 @@ def test_it_reads_while_a_search_runs_and_disturbs_nothing(
     last = said(capsys, "small")
     assert last[0].endswith(": complete")
     assert last[1].startswith("candidates: 5 of 5 asked, 5 judged, 0 begun")
-    assert last[-1] == "To go on: python -m nas.search studies/small/config.yaml --n_candidates 10"
+    assert last[-1] == "To go on: python -m nas.search studies/small/config.yaml --n-candidates 10"
     again = run(FAKE, tmp_path, "--n-candidates", "6")
     assert again.returncode == 0, again.stderr

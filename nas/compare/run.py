@@ -53,7 +53,7 @@ def run(plan: Plan[CompareConfig], command: str, manner: Manner = COMMAND) -> in
         elif coordinator.used_up:
             session.say(
                 f"The time budget of {plan.config.time_budget} is used up: {_kept(session)} With a "
-                f"larger one it goes on: {command} --time_budget TIME"
+                f"larger one it goes on: {command} --time-budget TIME"
             )
         else:
             _conclude(session)
@@ -87,7 +87,7 @@ def _description(session: Session[CompareConfig]) -> Iterator[str]:
         if n_tried < config.tuning:
             yield (
                 f"There are only {n_tried} settings for {task}, and all are tried: for more, "
-                "give further values with --settings.learning_rate and the like."
+                "give further values with --settings.learning-rate and the like."
             )
     if warning := too_few_seeds(config.seeds, n_cells - 1):
         yield warning

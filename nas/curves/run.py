@@ -83,7 +83,7 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str, manner: Manne
         if used_up:
             manner.say(
                 f"The time budget of {config.time_budget} is used up: {_kept(store, asked)} With a "
-                f"larger one it goes on: {command} --time_budget TIME"
+                f"larger one it goes on: {command} --time-budget TIME"
             )
             return 0
         on_tasks = results(config, cells, asked, store)

@@ -37,7 +37,7 @@ def recorded_cell(source: str, tracking_uri: str = "", directory: Path = Path())
         reason = str(error).removeprefix(f"{run}: ").rstrip(".")
         raise UserError(
             f"cell {source}: {reason}: give the ID of a cell's run, and the store "
-            "with --tracking_uri."
+            "with --tracking-uri."
         ) from None
 
 

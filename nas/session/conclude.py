@@ -70,14 +70,19 @@ def conclude(
     """
     study, plan = session.study, session.plan
     best = write_winner(study, plan.protocol, weights, session.workers)
-    page = _report(session, recorder) if recorder else None
     rows = leaderboard(study.finished(), plan.baselines)
-    known = resolutions(plan.protocol)
-    trust = reliability_of(plan.protocol, rows, study.finished())
-    shown, open_to = list(plan.config.tasks.use), open_places(trust, rows)
-    session.console.print(table_of(rows, shown, resolutions=known, places=open_to))
-    session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
-    for line in _lines(session, rows, trust, used_up):
+    page = _report(session, recorder) if recorder and rows else None
+    if rows:
+        trust = reliability_of(plan.protocol, rows, study.finished())
+        known, open_to = resolutions(plan.protocol), open_places(trust, rows)
+        tasks = list(plan.config.tasks.use)
+        session.console.print(table_of(rows, tasks, resolutions=known, places=open_to))
+        session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
+        for line in _lines(session, rows, trust):
+            session.say(line)
+    else:
+        session.say("No cell is judged yet; what was trained is kept.")
+    for line in _used_up_lines(session, used_up):
         session.say(line)
     if best is not None:
         folder = study.folder / "winner"
@@ -117,9 +122,9 @@ def _report(session: Session[SearchConfig], recorder: Recorder) -> Path | None:
 
 
 def _lines(
-    session: Session[SearchConfig], rows: Sequence[Row], trust: Reliability, used_up: str
+    session: Session[SearchConfig], rows: Sequence[Row], trust: Reliability
 ) -> Iterator[str]:
-    """What a search found, and what ended it."""
+    """What a search found."""
     study, plan, best = session.study, session.plan, winner(rows)
     drawn = [visit for visit in study.finished() if visit.kind == "drawn"]
     yield f"{counts(drawn)}: {standings(drawn)}."
@@ -131,18 +136,23 @@ def _lines(
         if warning := below(task, _reached(task, rows), levels_of(task, plan.config.seed)):
             yield f"Warning: {warning}"
     yield from set_aside(study.visits)
+
+
+def _used_up_lines(session: Session[SearchConfig], used_up: str) -> Iterator[str]:
+    """The budget that ended a search, if one did, and how to go on."""
+    study, plan = session.study, session.plan
     if used_up == "runs":
         budget = plan.config.run_budget
         yield _used_up(
             f"The run budget of {budget:,} is used up ({n_runs(study.visits):,} runs)",
-            f"{command(plan.config)} --run_budget {2 * budget}",
+            f"{command(plan.config)} --run-budget {2 * budget}",
         )
     elif used_up == "stopped":
         yield f"A callback stopped it; {session.manner.again.lower()} goes on from here."
     elif used_up:
         yield _used_up(
             f"The time budget of {plan.config.time_budget} is used up",
-            f"{command(plan.config)} --time_budget TIME",
+            f"{command(plan.config)} --time-budget TIME",
         )
 
 

@@ -46,7 +46,7 @@ def _way_out(task: Task) -> str:
     if "folds" in names and not task.reads_pieces and len(task.in_folds()) == 1:
         more = f"{flag}.folds 5 validates on all of them but those of test, in turn"
     elif "validation_share" in names:
-        more = f"{flag}.validation_share 0.3 validates on more of them"
+        more = f"{flag}.validation-share 0.3 validates on more of them"
     else:
-        more = f"{flag}.validation_batches {10 * task.validation_batches} validates on more of them"
+        more = f"{flag}.validation-batches {10 * task.validation_batches} validates on more of them"
     return f"{more}; --protocol flat rejects no candidate."

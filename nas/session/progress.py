@@ -1,5 +1,6 @@
 """The progress of a search: a live panel on a terminal, plain lines elsewhere."""
 
+import re
 import textwrap
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ from nas.zoo import ZOO
 FIRST_LINE_S, LINE_S = 30.0, 300.0
 """Seconds until a first line says what is trained, and between two such lines, where the output is
 no terminal and nothing else was printed."""
+COMMAND = re.compile(r": ((?:python -m nas\.|mlflow ui )\S.*)$")
+"""A command at the end of a sentence."""
 GRU = ZOO[REFERENCE].key
 NOTE_S = 20.0
 """Seconds between two notes of the time spent: a kill -9 loses no more."""
@@ -179,12 +182,15 @@ def best_of(visits: Sequence[Visit]) -> Visit | None:
 def say(console: Console, text: str) -> None:
     """Print a text as it is: whole lines, which a terminal shows cut between words.
 
-    A line that begins with a space is to be copied, and stays whole. So does a long path.
+    What is to be copied stays whole: a line that begins with a space, a path, and a command at the
+    end of a sentence, which has a line of its own then.
     """
     lines = [text]
-    if console.is_terminal and not text.startswith(" "):
+    if console.is_terminal and len(text) > console.width and not text.startswith(" "):
+        command = COMMAND.search(text)
         cut = textwrap.TextWrapper(console.width, break_long_words=False, break_on_hyphens=False)
-        lines = cut.wrap(text) or [""]
+        lines = cut.wrap(text[: command.start(1)] if command else text)
+        lines += [f"    {command[1]}"] if command else []
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

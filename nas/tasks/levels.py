@@ -65,8 +65,8 @@ def below(task: Task, reached: Mapping[str, float], levels: Levels) -> str:
         f"{joined(worse)} {'is' if len(worse) == 1 else 'are'} no better on {task.name} than a "
         f"predictor without a network ({simple.name}, {task.metric.shown(simple.value)}): cells "
         "that have learnt so little may rank otherwise when they learn more. Train longer "
-        f"({flag}.epochs {4 * task.epochs}), on more minibatches ({flag}.batches_per_epoch "
-        f"{4 * task.batches_per_epoch}) or at other rates (--settings.learning_rate; "
+        f"({flag}.epochs {4 * task.epochs}), on more minibatches ({flag}.batches-per-epoch "
+        f"{4 * task.batches_per_epoch}) or at other rates (--settings.learning-rate; "
         "--settings.optimizer adamw, if it is sgd), under a new --study name."
     )
 

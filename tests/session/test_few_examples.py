@@ -60,7 +60,7 @@ def test_the_flag_is_one_that_the_task_has(tmp_path: Path) -> None:
     protocol = staged(tmp_path, 2)
     few = Xml(validation_batches=1, batch_size=3)
     (found,) = warnings(dataclasses.replace(protocol, tasks=(few,)))
-    assert "--tasks.xml.validation_batches 10 " in found
+    assert "--tasks.xml.validation-batches 10 " in found
     assert "3 windows: one weighs 0.333" in found
 
 

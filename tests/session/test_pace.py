@@ -251,7 +251,7 @@ def test_the_panel_counts_what_is_judged_and_names_the_best_of_both_kinds(
 
 
 def test_text_is_cut_between_words_in_a_terminal_alone() -> None:
-    words = "The same command goes on with /a/very/long/path/that/is/not/broken/anywhere/at/all.cell"
+    words = "The same command goes on with /a/very/long/path/that/is/not/broken/anywhere.cell"
     for is_terminal in (True, False):
         text = io.StringIO()
         console = Console(file=text, width=40, force_terminal=is_terminal, no_color=True)
@@ -263,3 +263,12 @@ def test_text_is_cut_between_words_in_a_terminal_alone() -> None:
             assert (first, *others[:-1]) == (words[:29], words[30:])
         else:
             assert [first, *others[:-1]] == [words]
+
+
+def test_a_command_at_the_end_has_a_line_of_its_own_in_a_terminal() -> None:
+    command = "python -m nas.search studies/mine/config.yaml --time-budget TIME"
+    text = io.StringIO()
+    console = Console(file=text, width=40, force_terminal=True, no_color=True)
+    say(console, f"The time budget of 6m is used up; with a larger one it goes on: {command}")
+    assert text.getvalue().splitlines()[-1] == f"    {command}"
+    assert max(map(len, text.getvalue().splitlines()[:-1])) <= 40

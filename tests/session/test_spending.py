@@ -161,7 +161,7 @@ def test_the_command_says_which_budget_ended_it_and_how_to_go_on(
     said = re.search(sentence, done.stdout)
     assert said
     assert int(said[1]) == n_runs
-    assert said[2] == "python -m nas.search studies/small/config.yaml --run_budget 40"
+    assert said[2] == "python -m nas.search studies/small/config.yaml --run-budget 40"
     monkeypatch.chdir(tmp_path)
     assert status(["small"]) == 0
     shown = capsys.readouterr().out

@@ -143,7 +143,7 @@ def test_networks_below_the_simple_predictor_are_named(tmp_path: Path) -> None:
     assert said.startswith("gru is no better on arrays than a predictor without a network (")
     assert below(task, {"gru": level}, levels) == said, "the majority class alone"
     assert "--tasks.arrays.epochs 40" in said
-    assert "--tasks.arrays.batches_per_epoch 400" in said
+    assert "--tasks.arrays.batches-per-epoch 400" in said
     both = below(task, {"gru": 0.0, "mgu": 0.0, "rnn": 0.0}, levels)
     assert both.startswith("gru, mgu and rnn are no better on arrays ")
     perfect = replace(levels, baseline=replace(levels.baseline, value=1.0))
