@@ -9,7 +9,9 @@ from nas.cell.json import to_json
 from nas.cell.reader import loads
 from nas.compare.report import files, markdown, plain_cell
 from nas.compare.result import Comparison, Contrast, Measured, OnTask
-from nas.record.entry import Entry, legal
+from nas.record import page
+from nas.record.entry import PICTURE, Entry, legal, shown_param
+from nas.record.view import view_of_comparison
 from nas.study.leaderboard import BASELINES
 from nas.zoo import ZOO
 
@@ -25,6 +27,19 @@ def entries(comparison: Comparison, folder: Path) -> list[Entry]:
     return [*cells, _summary(comparison, folder)]
 
 
+def view(comparison: Comparison) -> str:
+    """What MLflow shows of the experiment at first: the best cells on the first task first, with
+    the test metric, the gain on the GRU and both intervals."""
+    columns: list[str] = []
+    for on in comparison.tasks:
+        task = legal(on.task.name)
+        measured = dict.fromkeys(name for cell in on.cells for name, _ in _metrics(on, cell))
+        shown = (f"{task}.test", f"{task}.better_than")
+        columns += [name for name in measured if name.startswith(shown)]
+    first = comparison.tasks[0].task
+    return view_of_comparison(first.name, columns, is_ascending=not first.metric.higher_is_better)
+
+
 def _of_cell(comparison: Comparison, place: int) -> Entry:
     on_tasks = [(on, on.cells[place]) for on in comparison.tasks]
     first = on_tasks[0][1]
@@ -32,10 +47,15 @@ def _of_cell(comparison: Comparison, place: int) -> Entry:
     kind = "baseline" if first.key in {ZOO[name].key for name in BASELINES} else "compared"
     verdicts = [verdict for verdict in comparison.verdicts if verdict.startswith(f"{first.name} ")]
     listed = [f"- {verdict}" for verdict in verdicts]
-    note = "\n".join([*listed, "", f"```python\n{text.rstrip()}\n```"])
+    cell = loads(text)
+    image = f"![{first.name}](get-artifact?path={PICTURE}&run_uuid={page.RUN_ID})"
+    note = "\n".join([page.beginning(cell), "", *listed, "", image, "", page.end(cell)])
+    picture = cell.svg()
     artifacts: dict[str, str | bytes] = {
+        PICTURE: picture,
+        page.SMALL: page.small(picture),
         "cell.cell": text,
-        "cell.json": json.dumps(to_json(loads(text)), indent=2) + "\n",
+        "cell.json": json.dumps(to_json(cell), indent=2) + "\n",
     }
     if not comparison.n_best:
         numbers = [plain_cell(cell) for _, cell in on_tasks]
@@ -105,7 +125,7 @@ def _metrics(on: OnTask, cell: Measured) -> Iterator[tuple[str, float]]:
 def _params(on: OnTask, cell: Measured) -> Iterator[tuple[str, str]]:
     if cell.settings is not None:
         for name, value in {**asdict(cell.settings), "hidden_size": cell.hidden_size}.items():
-            yield legal(f"{on.task.name}.{name}"), str(value)
+            yield legal(f"{on.task.name}.{name}"), shown_param(value)
 
 
 def _of_rankings(comparison: Comparison) -> Iterator[tuple[str, float]]:

@@ -6,7 +6,7 @@ from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED
 from nas.compare.config import CompareConfig, cell_of
 from nas.compare.protocol import BestShare, FreshSeeds, protocol_of
-from nas.compare.record import entries
+from nas.compare.record import entries, view
 from nas.compare.report import lines, write
 from nas.compare.result import Comparison, compared, too_few_seeds
 from nas.errors import SearchError
@@ -118,6 +118,8 @@ def _conclude(session: Session[CompareConfig]) -> None:
     session.say("Written: " + ", ".join(str(path) for path in paths))
     if config.tracking_uri != "off":
         try:
-            record(config.tracking_uri, config.study, entries(comparison, study.folder))
+            made = entries(comparison, study.folder)
+            for line in record(config.tracking_uri, config.study, made, view(comparison)):
+                session.say(line)
         except SearchError as error:  # the study holds everything
             session.say(str(error))

@@ -159,6 +159,22 @@ def blind(task: Task) -> float:
     return task.chance()
 
 
+@functools.lru_cache(maxsize=256)
+def highest_drawn(task: Task) -> float:
+    """Return the loss at which pictures of curves end: twice that of blind guessing.
+
+    It is infinite where that is not known, because the data of a task of numbers are not here.
+    """
+    outputs = task.interface.outputs
+    if task.interface.head == "categorical":
+        return 2 * math.log(max(2, outputs))
+    if task.interface.head == "bernoulli":
+        return 2 * outputs * math.log(2)
+    if task.missing():
+        return math.inf
+    return 2 * blind(task)
+
+
 def perfect(task: Task) -> float:
     """Return the best possible metric; where it is not known, that of a share is 1 and of a loss is
     0."""

@@ -12,6 +12,7 @@ from nas.cell.cell import Cell
 from nas.errors import SearchError, UserError, hidden
 from nas.record.entry import Entry
 from nas.record.store import open_store
+from nas.record.view import where_to_look
 from nas.zoo.lookup import cell as look_up
 from nas.zoo.tracking import check_tracking_uri, fetch, place, quiet
 
@@ -42,9 +43,11 @@ def recorded_cell(source: str, tracking_uri: str = "", directory: Path = Path())
 
 
 def record(
-    tracking_uri: str, study: str, entries: Sequence[Entry], directory: Path = Path()
-) -> None:
+    tracking_uri: str, study: str, entries: Sequence[Entry], view: str, directory: Path = Path()
+) -> list[str]:
     """Write a run for each entry into the experiment of the study; recorded runs stay.
+
+    `view` is what MLflow shows of it at first. Return lines on where a browser shows it.
 
     Raises:
         SearchError: if the store does not answer; the study holds everything.
@@ -53,10 +56,12 @@ def record(
     where = place(tracking_uri, directory)
     try:
         with quiet():
-            store = open_store(where, study, "Cells compared on fresh seeds, on the test split.")
+            about = "Cells compared on fresh seeds, on the test split."
+            store = open_store(where, study, about, view)
             for entry in entries:
                 if not store.holds(entry.key, entry.kind, int(entry.tags["nas.turn"])):
                     store.write(entry)
+            return where_to_look(where.uri, store.experiment_id)
     except Exception as error:  # MLflow's, SQLAlchemy's, requests': none hides the comparison
         logger.debug("MLflow does not take the record", exc_info=True)
         reason = (hidden(str(error)).splitlines() or [type(error).__name__])[0].rstrip(".")

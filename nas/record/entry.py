@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,20 +21,24 @@ from nas.errors import UserError
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import Judgement, best_outcome
-from nas.protocol.statistic import FAST, FINAL, planned_epochs, value_of
+from nas.protocol.statistic import FAST, FINAL, highest_drawn, planned_epochs, value_of
+from nas.record import page
 from nas.spaces.gates import Gates
 from nas.study.leaderboard import kind_of
 from nas.study.visit import Evaluated, Visit
 from nas.tasks.base import Task
 
-RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
+RunStatus = Literal["FINISHED", "FAILED"]
+"""MLflow marks a failed run with a red cross, which is for crashes: a rejected cell is finished."""
 BROKEN = ("failed", "crashed", "out of memory", "timed out")
 """Statuses of an outcome that tell nothing about the cell."""
-RUN_ID = "RUN-ID"
-"""Stands in a note for the run's own id."""
-LONGEST_EQUATIONS = 5000
-"""Characters of a cell's text in its note: MLflow cuts a note at 8000, silently."""
 PICTURE = "cell.svg"
+LOSSES = TRAINING_LOSS, VALIDATION_LOSS = "training loss", "validation loss"
+"""Names of curves that are clipped."""
+DIGITS = 4
+"""Significant digits of what MLflow shows; settings.json and the study hold all."""
+LARGEST_COUNT = 1e9
+"""Whole numbers up to this one keep all digits."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Entry:
     """The data on which the cell was trained and judged."""
     step: int = 0
     """The step of the metrics that are no curves."""
+    beside: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """Tags of other runs, by the key of their cells, which this one knows better."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ def entry(
         "nas.kind": kind,
         "nas.family": family(visit),
         "nas.stage": judgement.stage,
+        "nas.status": _status(judgement, outcomes),
         "nas.study": study,
         "nas.trial": str(visit.number),
     }
@@ -140,7 +147,7 @@ def entry(
         visit.key,
         visit.name,
         kind,
-        _status(judgement, outcomes),
+        "FAILED" if tags["nas.status"] == "failed" else "FINISHED",
         sum(outcome.cost.wall_s for outcome in outcomes),
         tags,
         _metrics(judgement, results, outcomes),
@@ -207,10 +214,13 @@ def _endpoints(task: Task, evaluated: Sequence[Evaluated]) -> dict[str, float | 
         return {}
 
 
-def _status(judgement: Judgement, outcomes: Sequence[Outcome]) -> RunStatus:
+def _status(judgement: Judgement, outcomes: Sequence[Outcome]) -> str:
+    """What became of a cell, in a word."""
     if outcomes and all(outcome.status in BROKEN for outcome in outcomes):
-        return "FAILED"
-    return "KILLED" if judgement.score is None else "FINISHED"
+        return "failed"
+    if judgement.waits:
+        return "waits"
+    return "rejected" if judgement.score is None else "scored"
 
 
 def finite(metrics: dict[str, float | None]) -> dict[str, float]:
@@ -219,10 +229,21 @@ def finite(metrics: dict[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in known.items() if math.isfinite(value)}
 
 
+def shown(value: float) -> float:
+    """A number with as many digits as MLflow is to show; counts keep all."""
+    is_count = float(value).is_integer() and abs(value) <= LARGEST_COUNT
+    return float(value) if is_count else float(f"{value:.{DIGITS}g}")
+
+
+def shown_param(value: Any) -> str:
+    """A value of a setting as text, with as many digits."""
+    return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
+
+
 def _metrics(
     judgement: Judgement, results: Sequence[_OnTask], outcomes: Sequence[Outcome]
 ) -> dict[str, float]:
-    metrics: dict[str, float | None] = {"score": judgement.score, "value": judgement.value}
+    metrics: dict[str, float | None] = {"score": judgement.score}
     for result in results:
         metrics[legal(f"ratio.{result.task.name}")] = result.ratio
         metrics[legal(f"{result.task.name}.{result.task.metric.name}")] = result.value
@@ -241,27 +262,34 @@ def _params(results: Sequence[_OnTask]) -> dict[str, str]:
     for result in results:
         if result.best is not None and result.settings is not None:
             best = {**dataclasses.asdict(result.settings), "hidden_size": result.best.hidden_size}
-            params |= {legal(f"{result.task.name}.{name}"): str(v) for name, v in best.items()}
+            params |= {
+                legal(f"{result.task.name}.{name}"): shown_param(v) for name, v in best.items()
+            }
     return params
 
 
 def _curves(result: _OnTask) -> Iterator[Point]:
-    """The curves of the best setting; MLflow's page groups them by the text before "/"."""
+    """The curves of the best setting; MLflow's page groups them by the text before "/".
+
+    Losses are clipped, or those of one run that diverges press all others flat.
+    """
     if result.best is None:
         return
+    highest = highest_drawn(result.task)
     epoch_s = result.best.cost.wall_s / max(1, len(result.best.curve))
     for step, epoch in enumerate(result.best.curve, start=1):
         values = {
-            "train_loss": epoch.train_loss,
-            "validation_loss": epoch.loss,
-            "learning_rate": epoch.learning_rate,
-            **{f"validation_accuracy_{mark}": value for mark, value in epoch.marks.items()},
+            TRAINING_LOSS: epoch.train_loss,
+            VALIDATION_LOSS: epoch.loss,
+            "learning rate": epoch.learning_rate,
+            **{f"validation accuracy of {mark}": value for mark, value in epoch.marks.items()},
         }
         if result.task.interface.head != "gaussian":
-            values["validation_accuracy"] = epoch.accuracy
+            values["validation accuracy"] = epoch.accuracy
         for name, value in values.items():
             if math.isfinite(value):
-                yield Point(legal(f"{result.task.name}/{name}"), value, step, step * epoch_s)
+                drawn = min(value, highest) if name in LOSSES else value
+                yield Point(legal(f"{result.task.name}/{name}"), drawn, step, step * epoch_s)
 
 
 def legal(name: str) -> str:
@@ -273,19 +301,16 @@ def _note(
     visit: Visit, standing: str, results: Sequence[_OnTask], outcomes: Sequence[Outcome]
 ) -> str:
     assert visit.judgement is not None
-    text = visit.cell
-    if len(text) > LONGEST_EQUATIONS:
-        text = text[:LONGEST_EQUATIONS].rsplit("\n", 1)[0] + "\n    # … the rest is in cell.cell\n"
+    cell = loads(visit.cell)
     counts = Counter[str](outcome.status for outcome in outcomes)
     troubles = [f"{counts[kind]} {kind}" for kind in ("diverged", *BROKEN) if counts[kind]]
     runs = ", ".join([f"{len(outcomes)} training runs", *troubles])
     lines = [
+        page.beginning(cell),
+        "",
         standing,
         "",
-        f"```python\n{text.rstrip()}\n```",
-        "",
-        # MLflow removes inline SVG and data URIs from notes; its own server has the artifact.
-        f"![{visit.name}](get-artifact?path={PICTURE}&run_uuid={RUN_ID})",
+        f"![{visit.name}](get-artifact?path={PICTURE}&run_uuid={page.RUN_ID})",
         "",
         "| task | metric | best | GRU | ratio |",
         "| --- | --- | --- | --- | --- |",
@@ -293,7 +318,7 @@ def _note(
         "",
         f"Stage: {visit.judgement.stage}. Trial {visit.number}, key `{visit.key}`, {runs}.",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", about] if (about := page.end(cell)) else [])])
 
 
 def _table_row(result: _OnTask) -> str:
@@ -343,7 +368,8 @@ def _files(visit: Visit) -> dict[str, str | bytes]:
     return {
         "cell.cell": visit.cell,
         "cell.json": json.dumps(to_json(cell), indent=2) + "\n",
-        PICTURE: cell.svg(),
+        PICTURE: (picture := cell.svg()),
+        page.SMALL: page.small(picture),
         "settings.json": json.dumps(rows, indent=2) + "\n",
         "settings.csv": as_csv([_flat(row) for row in rows]),
     }

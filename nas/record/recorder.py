@@ -16,7 +16,8 @@ from pathlib import Path
 from nas.errors import hidden
 from nas.protocol.evaluation import Evaluation, Result
 from nas.record.entry import Entry, entry
-from nas.record.store import Store, open_store, run_list_view
+from nas.record.store import Store, open_store
+from nas.record.view import view_of_search, where_to_look
 from nas.study.leaderboard import kind_of
 from nas.study.visit import Evaluated, Visit, joined
 from nas.tasks.base import Task
@@ -59,7 +60,8 @@ class Recorder:
         self._study = study
         first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
         self._tasks = (*first, *tasks)
-        view = run_list_view([task.name for task in tasks])
+        metrics = [task.metric.name for task in tasks]
+        view = view_of_search([task.name for task in tasks], metrics)
         self._experiment = (self._place, study, description, view)
         self._baselines = tuple(baselines)
         self._evaluated: dict[str, dict[int, Mapping[str, Evaluated]]] = {}
@@ -71,6 +73,8 @@ class Recorder:
         """The cells that are not recorded yet, by key, in the order in which they are tried; the
         study's summary comes last."""
         self._given_up: dict[str, Visit | Entry] = {}
+        self._experiment_id = ""
+        """The id of the experiment, once it was opened."""
         self._closing = False
         self._warned = False
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
@@ -117,6 +121,10 @@ class Recorder:
         with self._changed:
             return len(self._pending) + len(self._given_up)
 
+    def where_to_look(self) -> list[str]:
+        """Lines on where a browser shows the record."""
+        return where_to_look(self._place.uri, self._experiment_id)
+
     def _learn(self, visit: Visit) -> None:
         self._evaluated.setdefault(visit.key, {})[visit.number] = visit.evaluated
         self._names[visit.number] = visit.name
@@ -142,6 +150,7 @@ class Recorder:
             try:
                 with quiet():
                     store = store or open_store(*self._experiment)
+                    self._experiment_id = store.experiment_id
                     opened = True
                     self._record(store, due)
             except Exception as error:  # MLflow's, SQLAlchemy's, requests': none stops the search

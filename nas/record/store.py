@@ -2,20 +2,19 @@
 
 MLflow is used through its client and an explicit URI, so that no global state is set. It is
 imported when a store is opened, which takes seconds.
-
-By itself MLflow lists the runs that were written last first and shows no metric. So the experiment
-keeps a view of its runs (`view`), as JSON in a tag, as MLflow's own "Share" button does.
 """
 
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.record.entry import RUN_ID, Entry, legal
+from nas.record.entry import Entry, shown
+from nas.record.page import RUN_ID
+from nas.record.view import VIEW_TAG, link
 from nas.zoo.tracking import Place, initialising
 
 if TYPE_CHECKING:  # an import takes seconds
@@ -24,36 +23,11 @@ if TYPE_CHECKING:  # an import takes seconds
 
 PAGE = 1000
 NOTE = "mlflow.note.content"
-RECORD_FORMAT = "3"
-"""The version of the record: runs of another format are written again. Raise it whenever more is
-recorded of a cell."""
-VIEW = "cells-by-score"
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-
-
-def run_list_view(tasks: Sequence[str]) -> str:
-    """The value of `VIEW_TAG`: the best cells first, with the columns that people compare.
-
-    `tasks` are those of the score.
-    """
-    names = ["score", *(legal(f"ratio.{task}") for task in tasks), "n_params"]
-    columns = [f"metrics.`{name}`" for name in names]
-    columns += [f"tags.`nas.{name}`" for name in ("family", "stage")]
-    return json.dumps(
-        {
-            "orderByKey": columns[0],
-            "orderByAsc": False,
-            "selectedColumns": columns,
-            "columnOrder": columns,
-        }
-    )
-
-
-def link(experiment_id: str) -> str:
-    """The address of the view, in Markdown."""
-    # MLflow 3.17 begins with the side of its page that is for language models' traces.
-    address = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    return f"[Its cells by score]({address}&viewStateShareKey={VIEW})"
+KIND = "mlflow.experimentKind"
+"""Of an experiment: versions of MLflow other than 3.17 open it on its runs by this tag."""
+RECORD_FORMAT = "4"
+"""The version of the record: runs of another format are written again, as new runs, since MLflow
+cannot take a metric from a run. Raise it whenever something else is recorded of a cell."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +42,18 @@ class _Known:
     is_finished: bool
     format: str
     """The `RECORD_FORMAT` in which it was recorded."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_of_earlier_format(self) -> bool:
+        """Whether an earlier version recorded it; a run that was only begun has no format yet."""
+        return self.format != RECORD_FORMAT and (self.is_finished or self.format != "")
 
     @staticmethod
     def of(run: "Run") -> "_Known":
         info, tags = run.info, run.data.tags
         about = (tags.get("nas.kind", ""), int(tags.get("nas.turn", 0)), info.status != "RUNNING")
-        return _Known(info.run_id, info.start_time, *about, tags.get("nas.format", ""))
+        return _Known(info.run_id, info.start_time, *about, tags.get("nas.format", ""), tags)
 
 
 class Store:
@@ -83,7 +63,7 @@ class Store:
         self, client: "MlflowClient", experiment_id: str, clock: Callable[[], float]
     ) -> None:
         self._client = client
-        self._experiment_id = experiment_id
+        self.experiment_id = experiment_id
         self._clock = clock
         self._known: dict[str, _Known] = {}
         for run in self._runs():
@@ -113,20 +93,34 @@ class Store:
         """
         known = self._known.pop(entry.key, None)
         turn = int(entry.tags.get("nas.turn", 0))
-        if known is not None and (known.kind, known.turn) != (entry.kind, turn):
+        start_ms = round(1000 * (self._clock() - entry.seconds))
+        is_old = known is not None and known.is_of_earlier_format
+        if known is not None and (is_old or (known.kind, known.turn) != (entry.kind, turn)):
             self._client.delete_run(known.run_id)
+            start_ms = known.start_ms if is_old else start_ms
             known = None
         if known is None:
-            start_ms = round(1000 * (self._clock() - entry.seconds))
             # Its tags come at once: they identify it if the rest is never written.
-            run = self._client.create_run(self._experiment_id, start_ms, entry.tags, entry.name)
+            run = self._client.create_run(self.experiment_id, start_ms, entry.tags, entry.name)
             known = _Known.of(run)
         self._log(known, entry)
         self._log_files(known.run_id, entry)
         end_ms = known.start_ms + round(1000 * entry.seconds)
         self._client.set_terminated(known.run_id, entry.status, end_ms)
         about = (known.run_id, known.start_ms, entry.kind, turn, True)
-        self._known[entry.key] = _Known(*about, RECORD_FORMAT)
+        self._known[entry.key] = _Known(*about, RECORD_FORMAT, entry.tags)
+        self._write_beside(entry.beside)
+
+    def _write_beside(self, beside: Mapping[str, Mapping[str, str]]) -> None:
+        """Set the tags of other runs, where they differ."""
+        from mlflow.entities import RunTag
+
+        for key, tags in beside.items():
+            known = self._known.get(key)
+            if known is not None and not tags.items() <= known.tags.items():
+                pairs = [RunTag(name, value) for name, value in tags.items()]
+                self._client.log_batch(known.run_id, tags=pairs)
+                self._known[key] = replace(known, tags={**known.tags, **tags})
 
     def _log(self, known: _Known, entry: Entry) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -134,9 +128,11 @@ class Store:
         start = known.start_ms
         end = start + round(1000 * entry.seconds)
         step = entry.step
-        metrics = [Metric(name, value, end, step) for name, value in entry.metrics.items()]
+        metrics = [Metric(name, shown(v), end, step) for name, v in entry.metrics.items()]
+        at = [start + round(1000 * point.at_s) for point in entry.curves]
         metrics += [
-            Metric(p.name, p.value, start + round(1000 * p.at_s), p.step) for p in entry.curves
+            Metric(point.name, shown(point.value), at_ms, point.step)
+            for point, at_ms in zip(entry.curves, at, strict=True)
         ]
         params = [Param(name, value) for name, value in entry.params.items()]
         note = entry.note.replace(RUN_ID, known.run_id)
@@ -167,7 +163,7 @@ class Store:
     def _runs(self) -> Iterator["Run"]:
         token: str | None = None
         while page := self._client.search_runs(
-            [self._experiment_id], max_results=PAGE, page_token=token
+            [self.experiment_id], max_results=PAGE, page_token=token
         ):
             yield from page
             if not (token := page.token):
@@ -195,7 +191,7 @@ def open_store(
             NOTE: description,
             "mlflow.experiment.primaryMetric.name": "score",
             "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
-            "mlflow.experimentKind": "custom_model_development",
+            KIND: "custom_model_development",
         }
         artifacts = f"{where.artifacts}/{study}" if where.artifacts else None
         number = client.create_experiment(study, artifacts, tags)
@@ -205,6 +201,9 @@ def open_store(
             client.restore_experiment(number)
     if view and tags.get(VIEW_TAG) != view:
         client.set_experiment_tag(number, VIEW_TAG, view)
-    if view and tags.get(NOTE) == description:  # a description that a person wrote stays
-        client.set_experiment_tag(number, NOTE, f"{description} {link(number)}")
+    note = tags.get(NOTE, "")
+    linked = f"{description} {link(number)}"
+    is_own = note == description or note.startswith(f"{description} [Its cells")
+    if view and is_own and note != linked:  # a description that a person wrote stays
+        client.set_experiment_tag(number, NOTE, linked)
     return Store(client, number, clock)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.command_line import arguments_of, guarded, program
 from nas.errors import HIDDEN, SearchError, UserError, hidden, refuse_credentials
-from nas.record.entry import Entry, as_csv, finite, legal
+from nas.record.entry import DIGITS, Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
 from nas.report.endpoints import columns
 from nas.report.facts import Facts, number, read_facts
@@ -26,6 +26,8 @@ SUMMARY = "summary"
 """The key and kind of the study's own run, which no cell has."""
 MOST_ROWS = 15
 """Rows of the leaderboard in the note; all of them are in leaderboard.csv."""
+DEVIATIONS = 1.96
+"""Standard deviations of one measurement on each side of a score: an interval of 95 %."""
 PARAMS = ("space", "sampler", "seed")
 """Fields of the study's definition that are parameters of its run."""
 
@@ -67,8 +69,9 @@ def record(seen: OpenedStudy, tracking_uri: str = "") -> int:
     facts = read_facts(seen)
     folder = report(facts)[0].parent
     count = len({visit.key for visit in facts.visits if visit.judgement})
-    write(facts, uri, files_in(folder), cells=True)
+    lines = write(facts, uri, files_in(folder), cells=True)
     print(f"{hidden(place(uri, Path()).uri)}: {count:,} cells of study {seen.name} are recorded.")
+    print("\n".join(lines))
     return 0
 
 
@@ -89,8 +92,9 @@ def uri_of(seen: OpenedStudy, given: str) -> str:
     return uri
 
 
-def write(facts: Facts, uri: str, files: dict[str, bytes], *, cells: bool) -> None:
-    """Record a study's summary with files, and if wanted all of its cells.
+def write(facts: Facts, uri: str, files: dict[str, bytes], *, cells: bool) -> list[str]:
+    """Record a study's summary with files, and if wanted all of its cells; return the lines that
+    say where a browser shows it.
 
     Raises:
         SearchError: if MLflow does not take it.
@@ -109,6 +113,7 @@ def write(facts: Facts, uri: str, files: dict[str, bytes], *, cells: bool) -> No
     if lacking := recorder.close(threading.TIMEOUT_MAX):
         where = hidden(place(uri, Path()).uri)
         raise SearchError(f"MLflow at {where} lacks {lacking} runs: the same command tries again.")
+    return recorder.where_to_look()
 
 
 def conclude(recorder: Recorder, facts: Facts, files: Mapping[str, bytes]) -> None:
@@ -143,7 +148,25 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         _note(facts, tasks),
         {"leaderboard.csv": as_csv(leaderboard_rows(facts)), **files},
         step=sum(visit.judgement is not None for visit in facts.visits),
+        beside=_intervals(facts),
     )
+
+
+def _intervals(facts: Facts) -> dict[str, dict[str, str]]:
+    """The intervals of each cell's score and place, which only the whole study knows, as tags.
+
+    They are empty where the noise of a score was not measured; the GRU's score is 1 without any.
+    """
+    known, open_to = facts.reliability.score, open_places(facts.reliability, facts.rows)
+    tags, reference = {}, facts.baselines[0]
+    for row in facts.rows:
+        if known and row.score is not None and row.key in open_to and row.key != reference:
+            low, high = (row.score + sign * DEVIATIONS * known.deviation for sign in (-1, 1))
+            first, last = open_to[row.key]
+            place = f"{first} to {last}" if first < last else f"{first}"
+            interval = f"{low:.{DIGITS}g} to {high:.{DIGITS}g}"
+            tags[row.key] = {"nas.interval": interval, "nas.place": place}
+    return tags
 
 
 def _metrics(facts: Facts) -> dict[str, float]:

@@ -25,7 +25,6 @@ from nas.study.visit import n_runs
 from nas.tasks.base import Task
 from nas.tasks.levels import below, levels_of
 from nas.tasks.resolution import resolution_of
-from nas.zoo.tracking import effective_uri
 from nas.zoo.usage import call_of, twin_of
 
 COMPLETE_RECORDS_S = 60.0
@@ -97,14 +96,10 @@ def conclude(
             session.say(measured.sentences)
     if page is not None:
         session.say(f"Report: {page}")
-    uri = plan.config.tracking_uri
-    uri = uri if uri == "off" else effective_uri(uri)
-    if uri.startswith("http"):
-        session.say(f"Look at every cell: {hidden(uri)}")
-    elif uri != "off":
-        session.say(f"Look at every cell: mlflow ui --backend-store-uri {hidden(uri)}")
     if busy := session.progress.utilisation():
         session.say(f"{busy[0].upper()}{busy[1:]}.")
+    for line in recorder.where_to_look() if recorder else []:
+        session.say(line)
 
 
 def _report(session: Session[SearchConfig], recorder: Recorder) -> Path | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from nas.record.store import link
+from nas.cell.cell import renamed
+from nas.record.view import address as address_of
 from nas.report.recording import main as record
 from nas.study.study import Study, open_study
 from nas.zoo import ZOO
@@ -106,8 +107,7 @@ def test_the_list_begins_with_the_best_cell_and_its_score(
 ) -> None:
     number, known = runs(recorded)
     assert len(known) == N_CELLS + 1, "and the study"
-    where = link(number).split("(")[1].rstrip(")")
-    browser.get(f"{address}/{where}")
+    browser.get(f"{address}/{address_of(number)}")
     cells = "return [...document.querySelectorAll('[row-index=\"0\"] [col-id]')]"
     first = ".map(e => [e.getAttribute('col-id'), e.innerText.trim()])"
     score = "metrics.`score`"
@@ -118,6 +118,21 @@ def test_the_list_begins_with_the_best_cell_and_its_score(
     assert float(rows[score]) == BEST_SCORE
     assert BEST in rows["attributes.`Run Name`"].split()
     assert float(rows["metrics.`ratio.xml`"]) == 1.5
+    assert rows["tags.`nas.stage`"] == rows["tags.`nas.status`"] == "scored"
+
+
+def test_the_charts_begin_with_scores_and_have_each_tasks_curves(
+    browser: Any, address: str, recorded: Path
+) -> None:
+    number, _ = runs(recorded)
+    browser.get(f"{address}/{address_of(number, charts=True)}")
+    shown = "return document.body.innerText"
+    wanted = ("Scores (", "ratio.xml", "xml (", "text (")
+    text = eventually(
+        lambda: text if all(w in (text := browser.execute_script(shown)) for w in wanted) else ""
+    )
+    assert text, browser.execute_script(shown)
+    assert text.index("Scores (") < text.index("xml (")
 
 
 def test_the_page_of_a_cell_shows_its_equations_and_its_picture(
@@ -133,5 +148,6 @@ def test_the_page_of_a_cell_shows_its_equations_and_its_picture(
     code = browser.execute_script(
         "return [...document.querySelectorAll('code, pre')].map(e => e.textContent)"
     )
-    assert any(str(ZOO[BEST]).strip() in text for text in code)
+    equations = str(renamed(ZOO[BEST], BEST, "")).strip()
+    assert any(equations in text for text in code)
     assert f"Score {BEST_SCORE:.3f}" in browser.find_element("tag name", "body").text

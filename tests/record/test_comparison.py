@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from nas.compare.record import entries
+from nas.compare.record import entries, view
 from nas.compare.report import markdown, write
 from nas.compare.result import Comparison
 from nas.errors import SearchError, UserError
 from nas.record.comparison import record, recorded_cell
+from nas.record.entry import shown
+from nas.record.view import VIEW_TAG, unpacked
 from nas.zoo import ZOO
 from tests.compare.test_compare_statistics import MadeUp, comparison, protocol
 from tests.record.visits import SQLALCHEMY, client
@@ -25,12 +27,16 @@ def recorded(folder: Path, found: Comparison) -> dict[str, object]:
     """Write a comparison twice; the runs by name."""
     write(found, folder)
     for _ in range(2):
-        record("", "test", entries(found, folder), folder)
+        record("", "test", entries(found, folder), view(found), folder)
     mlflow = client(folder)
     experiment = mlflow.get_experiment_by_name("test")
     runs = mlflow.search_runs([experiment.experiment_id])
     assert len({run.info.run_name for run in runs}) == len(runs), "a run is there once"
     assert {run.info.status for run in runs} == {"FINISHED"}
+    columns = unpacked(experiment.tags[VIEW_TAG])["selectedColumns"]
+    known = {f"metrics.`{name}`" for run in runs for name in run.data.metrics}
+    assert columns[:3] == [f"metrics.`xml.test{end}`" for end in ("", ".low", ".high")]
+    assert {"metrics.`xml.better_than_gru`", "metrics.`xml.better_than_gru.p`", *columns} <= known
     return {run.info.run_name: run for run in runs}
 
 
@@ -42,9 +48,9 @@ def test_a_run_a_cell_and_one_of_all(folder: Path) -> None:
     gain = on.against["gru"]["mut1"]
     assert gain.gain is not None
     data = runs["mut1"].data  # type: ignore[attr-defined]
-    assert data.metrics["xml.better_than_gru"] == gain.gain.mean
-    assert data.metrics["xml.better_than_gru.p"] == gain.corrected
-    assert data.metrics["xml.test"] == pytest.approx(sum(on.cells[2].values) / 10)
+    assert data.metrics["xml.better_than_gru"] == shown(gain.gain.mean)
+    assert data.metrics["xml.better_than_gru.p"] == shown(gain.corrected)
+    assert data.metrics["xml.test"] == shown(sum(on.cells[2].values) / 10)
     assert data.params["xml.learning_rate"] == "0.2"
     assert "mut1 is better than gru on xml" in data.tags["mlflow.note.content"]
     info = runs["comparison"].info  # type: ignore[attr-defined]
@@ -85,4 +91,4 @@ def test_a_store_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
     found = compared("mut1")
     write(found, tmp_path)
     with pytest.raises(SearchError, match=r"does not take the record .*: the same command tries"):
-        record("", "test", entries(found, tmp_path), tmp_path)
+        record("", "test", entries(found, tmp_path), view(found), tmp_path)

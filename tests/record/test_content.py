@@ -5,16 +5,21 @@ import dataclasses
 import json
 import time
 import urllib.request
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nas.cell.cell import renamed
 from nas.cell.json import from_json
 from nas.cell.reader import loads
 from nas.protocol.evaluation import Epoch, Outcome
-from nas.record.entry import LONGEST_EQUATIONS, entry, family
-from nas.record.store import RECORD_FORMAT, VIEW_TAG, link
+from nas.record.comparison import recorded_cell
+from nas.record.entry import entry, family, shown
+from nas.record.page import LONGEST_EQUATIONS
+from nas.record.store import KIND, RECORD_FORMAT
+from nas.record.view import VIEW_TAG, address, link, unpacked, view_of_search, where_to_look
 from nas.study.visit import Evaluated
 from nas.tasks import Text, Xml
 from tests.record.server import served
@@ -71,7 +76,6 @@ def test_scalars_read_back(folder: Path) -> None:
             )
         },
         "score": 0.8,
-        "value": 0.8,
         "ratio.xml": 1.2,
         "ratio.text": 0.8,
         "memorization.accuracy": 0.99,
@@ -84,7 +88,9 @@ def test_scalars_read_back(folder: Path) -> None:
         "n_failed": 1,
     }
     found = {name: v for name, v in run.data.metrics.items() if "/" not in name}
-    assert found == pytest.approx(expected)
+    assert found == {name: float(f"{value:.4g}") for name, value in expected.items()} | {
+        "n_params": 24_900
+    }
     assert run.info.status == "FINISHED"
     assert run.info.end_time - run.info.start_time == 17_500
     assert abs(run.info.end_time / 1000 - time.time()) < WAIT_S
@@ -95,6 +101,7 @@ def test_scalars_read_back(folder: Path) -> None:
         "nas.family": "given",
         "nas.format": RECORD_FORMAT,
         "nas.stage": "scored",
+        "nas.status": "scored",
         "nas.study": "study",
         "nas.trial": "7",
     }
@@ -110,14 +117,15 @@ def test_settings_and_curves_are_those_of_the_best_setting(folder: Path) -> None
     for task, best in (("memorization", 0.99), ("xml", 0.6), ("text", 1.6)):
         steps = [(1, best / 4), (2, best / 2), (3, best)]
         expected = {
-            "validation_accuracy": steps,
-            "validation_loss": [(step, 2 - value) for step, value in steps],
-            "train_loss": [(step, 3 - value) for step, value in steps],
-            "learning_rate": [(step, 0.5 / step) for step, _ in steps],
-            "validation_accuracy_closing tags_": [(step, value / 8) for step, value in steps],
+            "validation accuracy": steps,
+            "validation loss": [(step, 2 - value) for step, value in steps],
+            "training loss": [(step, 3 - value) for step, value in steps],
+            "learning rate": [(step, 0.5 / step) for step, _ in steps],
+            "validation accuracy of closing tags_": [(step, value / 8) for step, value in steps],
         }
         for name, points in expected.items():
-            assert curve(folder, run, f"{task}/{name}") == points
+            digits = [(step, float(f"{value:.4g}")) for step, value in points]
+            assert curve(folder, run, f"{task}/{name}") == digits
 
 
 def test_the_files_are_the_cell_and_its_outcomes(folder: Path) -> None:
@@ -128,7 +136,7 @@ def test_the_files_are_the_cell_and_its_outcomes(folder: Path) -> None:
         item.path: Path(mlflow.download_artifacts(run_id, item.path)).read_text(encoding="utf-8")
         for item in mlflow.list_artifacts(run_id)
     }
-    names = {"cell.cell", "cell.json", "cell.svg", "settings.json", "settings.csv"}
+    names = {"cell.cell", "cell.json", "cell.svg", "small.svg", "settings.json", "settings.csv"}
     assert set(texts) == names
     assert texts["cell.svg"] == LSTM.svg()
     assert texts["cell.cell"] == str(LSTM)
@@ -206,21 +214,31 @@ def test_the_note_shows_the_picture_of_its_own_run(folder: Path) -> None:
     assert address in run.data.tags["mlflow.note.content"]
 
 
-def test_a_record_of_an_earlier_version_is_completed(folder: Path) -> None:
+def test_a_record_of_an_earlier_version_is_written_anew(folder: Path) -> None:
     record(folder, scored(0, GRU, "given"))
-    run_id = runs(folder)["gru"].info.run_id
-    for tag in ("nas.format", "nas.family"):
-        client(folder).delete_tag(run_id, tag)
+    before = runs(folder)["gru"].info
+    mlflow = client(folder)
+    mlflow.set_tag(before.run_id, "nas.format", "3")
+    mlflow.log_metric(before.run_id, "value", 0.8)  # what only that version recorded
     record(folder, scored(0, GRU, "given"))
     again = runs(folder)["gru"]
-    assert again.info.run_id == run_id
+    assert again.info.run_id != before.run_id
+    assert again.info.start_time == before.start_time
+    assert "value" not in again.data.metrics
     assert again.data.tags["nas.family"] == "given"
+    # Whoever noted the old one still gets its cell.
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    assert recorded_cell(f"runs:/{before.run_id}", uri) == GRU
 
 
 def test_the_note_holds_the_equations_and_the_tasks(folder: Path) -> None:
     record(folder, scored(4, MGU), rejected(5, RNN), scored(0, GRU, "given"))
     notes = {name: run.data.tags["mlflow.note.content"] for name, run in runs(folder).items()}
-    assert f"```python\n{str(MGU).rstrip()}\n```" in notes["mgu"]
+    equations = str(renamed(MGU, "mgu", "")).rstrip()
+    first = notes["mgu"].splitlines()[0]
+    assert first.startswith('<table><tr><td><img src="get-artifact?path=small.svg&amp;run_uuid=')
+    assert unescape(notes["mgu"]).partition("<pre><code>")[2].startswith(equations)
+    assert notes["mgu"].splitlines()[-1].replace("\\", "") == " ".join(MGU.doc.split())
     table = notes["mgu"][notes["mgu"].index("| task") :].splitlines()
     assert table[2:5] == [
         "| memorization | accuracy | 0.99 | - | - |",
@@ -229,8 +247,8 @@ def test_the_note_holds_the_equations_and_the_tasks(folder: Path) -> None:
     ]
     assert "on text: ahead of it on xml; behind it on text." in notes["mgu"]
     assert f"Trial 4, key `{MGU.key}`, 7 training runs, 1 diverged, 1 failed." in notes["mgu"]
-    assert notes["rnn"].startswith("**Rejected at memorization**: accuracy 0.25.")
-    assert notes["gru"].startswith("**The reference**")
+    assert "\n**Rejected at memorization**: accuracy 0.25." in notes["rnn"]
+    assert "\n**The reference**" in notes["gru"]
 
 
 def test_a_long_note_is_cut_before_mlflow_cuts_it() -> None:
@@ -248,7 +266,9 @@ def test_a_status_says_what_became_of_the_cell(folder: Path) -> None:
     record(folder, scored(0, GRU), rejected(1, RNN), rejected(2, LSTM, "out of memory"))
     found = runs(folder)
     statuses = {name: run.info.status for name, run in found.items()}
-    assert statuses == {"gru": "FINISHED", "rnn": "KILLED", "lstm": "FAILED"}
+    assert statuses == {"gru": "FINISHED", "rnn": "FINISHED", "lstm": "FAILED"}, "red is a crash"
+    words = {name: run.data.tags["nas.status"] for name, run in found.items()}
+    assert words == {"gru": "scored", "rnn": "rejected", "lstm": "failed"}
     assert "score" not in found["rnn"].data.metrics
     assert found["rnn"].data.tags["nas.stage"] == "memorization"
     assert found["lstm"].data.metrics["n_failed"] == 1
@@ -265,8 +285,37 @@ def test_the_experiment_says_what_it_is(folder: Path) -> None:
     tags = experiment(folder).tags
     number = experiment(folder).experiment_id
     assert tags["mlflow.note.content"] == f"What this is. {link(number)}"
-    assert json.loads(tags[VIEW_TAG])["orderByKey"] == "metrics.`score`"
+    view = unpacked(tags[VIEW_TAG])
+    assert view["orderByKey"] == "metrics.`score`"
+    wanted = ["score", "nas.interval", "ratio.xml", "ratio.text", "nas.stage"]
+    assert [key for key in view["selectedColumns"] if key.split("`")[1] in wanted] == [
+        f"{'tags' if name.startswith('nas.') else 'metrics'}.`{name}`" for name in wanted
+    ]
+    drawn = {chart["metricKey"] for chart in view["compareRunCharts"] if "metricKey" in chart}
+    assert {"score", "ratio.xml", "xml/validation accuracy", "text/validation loss"} <= drawn
     assert tags["mlflow.experiment.primaryMetric.name"] == "score"
+    assert tags[KIND] == "custom_model_development"
+
+
+def test_a_view_of_many_tasks_fits_a_tag_of_every_version() -> None:
+    names = [f"a_task_with_a_long_name_{i}" for i in range(40)]
+    assert len(view_of_search(names, ["accuracy"] * 40)) < 5000
+
+
+def test_the_address_is_whole_where_a_server_is_known() -> None:
+    page = "#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=cells-by-score"
+    assert address("7") == page
+    (line,) = where_to_look("https://me:secret@runs.example/", "7")
+    assert line.endswith(f"@runs.example/{page}")
+    assert "secret" not in line
+    first, second = where_to_look("sqlite:////a b/mlflow.db", "7")
+    assert first.endswith("mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'")
+    assert second.endswith(f" http://127.0.0.1:5000/{page}")
+
+
+def test_numbers_have_four_digits_and_counts_all() -> None:
+    values = (1.1356452914681456, 0.00012345678, 24_913.0, 17.51234, 1.23456789e12, 1e30)
+    assert [shown(v) for v in values] == [1.136, 0.0001235, 24_913, 17.51, 1.235e12, 1e30]
 
 
 def test_a_description_that_a_person_wrote_stays(folder: Path) -> None:
@@ -285,7 +334,7 @@ def test_curves_longer_than_a_request_are_recorded(folder: Path) -> None:
     result = Outcome("ok", 1.0, 0, epochs, 1, 1)
     long.evaluated = {"x": Evaluated("xml", "", SETTINGS[:1], 0, 1.0, (result,))}
     assert record(folder, long) == 0
-    points = curve(folder, runs(folder)["rnn"], "xml/validation_accuracy")
+    points = curve(folder, runs(folder)["rnn"], "xml/validation accuracy")
     assert points == [(n + 1, n / 1000) for n in range(500)]
 
 
@@ -296,8 +345,20 @@ def test_a_value_that_is_not_finite_is_left_out(folder: Path) -> None:
     odd.evaluated = {"x": Evaluated("xml", "", SETTINGS[:1], 0, 1.0, (result,))}
     assert record(folder, odd) == 0
     run = runs(folder)["rnn"]
-    assert curve(folder, run, "xml/train_loss") == [(2, 1.0)]
-    assert curve(folder, run, "xml/validation_loss") == [(2, 2.0)]
+    assert curve(folder, run, "xml/training loss") == [(2, 1.0)]
+    assert curve(folder, run, "xml/validation loss") == [(2, 2.0)]
+
+
+def test_losses_of_a_run_that_diverges_are_drawn_at_an_edge(folder: Path) -> None:
+    odd = scored(0, RNN)
+    epochs = (Epoch(1.5, 1.0, 0.5, 0.1), Epoch(1e20, 3e7, 0.4, 0.1))
+    result = Outcome("diverged", 0.5, 0, epochs, 1, 1)
+    odd.evaluated = {"x": Evaluated("xml", "", SETTINGS[:1], 0, 1.0, (result,))}
+    record(folder, odd)
+    run = runs(folder)["rnn"]
+    edge = float(f"{2 * np.log(Xml().interface.outputs):.4g}")
+    assert curve(folder, run, "xml/training loss") == [(1, 1.5), (2, edge)]
+    assert curve(folder, run, "xml/validation loss") == [(1, 1.0), (2, edge)]
 
 
 @pytest.mark.process

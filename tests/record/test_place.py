@@ -123,6 +123,6 @@ def test_a_folder_may_be_called_anything(folder: Path) -> None:
     shutil.copy(odd / "mlflow.db", folder)
     run = runs(folder)["rnn"]
     files = client(folder).list_artifacts(run.info.run_id)
-    names = {"cell.cell", "cell.json", "cell.svg", "settings.json", "settings.csv"}
+    names = {"cell.cell", "cell.json", "cell.svg", "small.svg", "settings.json", "settings.csv"}
     assert {file.path for file in files} == names
     assert {path.name for path in odd.iterdir()} >= {"mlflow.db", "mlartifacts"}

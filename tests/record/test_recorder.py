@@ -57,7 +57,7 @@ def test_a_cell_is_one_run_however_often_it_is_visited_and_synced(
         name: before[name].info.run_id for name in ("gru", "rnn")
     }
     assert after["gru"].data.tags["nas.trial"] == "0"
-    assert len(curve(folder, after["gru"], "xml/train_loss")) == 3
+    assert len(curve(folder, after["gru"], "xml/training loss")) == 3
 
 
 def test_a_run_that_a_crash_left_unfinished_is_completed(
@@ -81,8 +81,8 @@ def test_a_run_that_a_crash_left_unfinished_is_completed(
     whole = runs(folder)
     assert whole["gru"].info.run_id == half["gru"].info.run_id
     assert whole["gru"].info.status == "FINISHED"
-    assert len(client(folder).list_artifacts(whole["gru"].info.run_id)) == 5
-    assert len(curve(folder, whole["gru"], "xml/train_loss")) == 3
+    assert len(client(folder).list_artifacts(whole["gru"].info.run_id)) == 6
+    assert len(curve(folder, whole["gru"], "xml/training loss")) == 3
     assert whole["rnn"].info.status == "KILLED"
 
 
