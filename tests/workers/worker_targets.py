@@ -17,6 +17,7 @@ import numpy as np
 import nas
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import DEVICE, Evaluation, Outcome, Result
+from nas.protocol.look import OF_PROCESS, Look
 from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window
 from nas.workers.local import THREADS, LocalWorkers
 
@@ -129,6 +130,13 @@ def environment(task: Stub) -> str:
     return " ".join(os.environ[name] for name in THREADS)
 
 
+def show(task: Stub) -> None:
+    """Show how far it is, and wait for a file; then say nothing of the end."""
+    OF_PROCESS.show(Look(task.amount, 3, 1.25, 60.0))
+    while not Path(task.path).exists():
+        time.sleep(0.01)
+
+
 def end_slot(task: Stub) -> None:
     """Kill who made this worker, on a cluster, in the first `amount` tries."""
     with Path(task.path).open("a") as file:
@@ -152,7 +160,7 @@ def device(task: Stub) -> str:
 ACTIONS = {
     action.__name__: action
     for action in (echo, sleep, stop, die, fill, leak, deny, fill_disk, fail, leave, environment)
-} | {"miscount": echo, "end_slot": end_slot, "code": code, "device": device}
+} | {"miscount": echo, "end_slot": end_slot, "code": code, "device": device, "show": show}
 
 
 def coordinate(directory: Path, seconds: float) -> None:
