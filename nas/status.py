@@ -125,6 +125,9 @@ def _best(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     rows = leaderboard(visits, keys)
     best = winner(rows)
     yield f"best so far: {describe(best.visit)}" if best else "best so far: no cell is scored yet"
+    if best and best.kind == "included":
+        drawn = next((row for row in rows if row.kind == "candidate" and not row.rejected), None)
+        yield f"best candidate: {describe(drawn.visit) if drawn else 'none is scored yet'}"
     for row in rows:
         if row.kind == "baseline" and row.key != keys[0] and row.score is not None:
             yield f"baseline: {describe(row.visit)}"

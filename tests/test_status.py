@@ -95,6 +95,17 @@ def test_it_says_what_the_study_holds(folder: Path, capsys: pytest.CaptureFixtur
     ]
 
 
+def test_the_best_candidate_is_told_beside_a_given_cell_that_is_better(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = open_study("known", folder, "", {})
+    judged = Judgement("scored", {"xml": 0.7}, {"xml": 1.5}, 1.5, 1.5)
+    visit(study, "irnn", "given", (outcome("ok", 0.7),), judged)
+    lines = said(capsys, "known")
+    place = lines.index("best so far: irnn: score 1.500 (xml 1.500)")
+    assert lines[place + 1] == "best candidate: mgu: score 1.200 (xml 1.200)"
+
+
 def test_rejected_candidates_are_listed_by_reason(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,8 @@
                       for visits, hands evaluations to workers, stores results, judges, tells
     judging.py        the protocol's generator for a visit, from what the study holds
     spending.py       the runs that count against a budget before a candidate is begun
+    now.py            what is trained now, with its epoch beside the GRU's at that point
+    pace.py           how long it will take, from what was measured
     progress.py       observers that print what happens and note the time spent
     winner.py         an observer that keeps the weights of the best cells; the winner's folder
     conclude.py       conclude(session, ...): winner, report and leaderboard from the open study
