@@ -21,6 +21,7 @@ from tests.studies import ROOT
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+SEARCH_FIELDS = (ROOT / "nas/study/config.py").read_text(encoding="utf-8")
 PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("how-to/*.md"))]
 IN = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 
@@ -110,6 +111,7 @@ def test_every_experiment_and_task_is_listed() -> None:
         assert f"`{name}`" in IN["docs/search.md"], name
     for name in NAMES:
         assert f"`{name}`" in IN["docs/search.md"], name
+        assert re.search(rf"How candidates are drawn: [^.]*\b{name}\b", SEARCH_FIELDS), name
 
 
 def test_commands_of_comparisons_are_accepted() -> None:

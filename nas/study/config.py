@@ -120,8 +120,8 @@ class SearchConfig(StudyConfig):
     space: str = "gates"
     """Search space: a name that comes with nas, or the path of a YAML file."""
     sampler: str = "tpe"
-    """How candidates are drawn: tpe, nsgaii, qmc, random, jozefowicz, regularized, or module:Class
-    of your own."""
+    """How candidates are drawn: tpe, nsgaii, qmc, random, jozefowicz, regularized, lexicase, or
+    module:Class of your own."""
     n_candidates: Annotated[int, "at least 0"] = 100
     """Candidates to draw, given cells not counted."""
     run_budget: Annotated[int, "at least 0"] = 0
