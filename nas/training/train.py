@@ -186,6 +186,7 @@ def _weights(run: Run, work: Work, key: str) -> bytes | None:
         "num_layers": run.settings.num_layers,
         **described_stacking(run.settings.stacking),
         "settings": described(run.settings),
+        "weight_seed": run.seed,
         "answers": work.task.answers,
         **({"legend": legend} if (legend := work.task.legend()) else {}),
     }
