@@ -3,8 +3,9 @@
 Both are computed by the eager reference in float64, with the parameters that the model has.
 """
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def watch(rnn: RNN, x: Tensor) -> tuple[Array, list[dict[int, Array]]]:
     rnn = _exact(rnn)
     below = [x.new_zeros(len(x), rnn.hidden_size) for _ in rnn.cell.verticals]
     found = []
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         for place, layer in enumerate(rnn.layers):
             assert isinstance(layer, EagerCell)
             under = x
@@ -78,6 +79,17 @@ def watch(rnn: RNN, x: Tensor) -> tuple[Array, list[dict[int, Array]]]:
             is_added = place and "residual" in rnn.stacking
             x = values[rnn.cell.y] + under if is_added else values[rnn.cell.y]
     return x.numpy(), found
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run without others: steps of one sequence are too small to be worth their waiting."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _exact(rnn: RNN) -> RNN:
@@ -112,7 +124,8 @@ def memory(rnn: RNN, x: Tensor, n_ends: int = 4) -> Array:
     """
     rnn = _exact(rnn).requires_grad_(requires_grad=False)
     ends = range(max(1, len(x) - n_ends + 1), len(x) + 1)
-    norms = [_norms(rnn, x[:end]).flip(0)[: ends[0]] for end in ends]
+    with _one_thread():
+        norms = [_norms(rnn, x[:end]).flip(0)[: ends[0]] for end in ends]
     mean: Array = torch.stack(norms).mean(0).numpy()
     return mean
 

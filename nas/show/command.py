@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = made.parse_args(arguments_of(arguments))
     if (given.cell is None) == (given.gallery is None):
         made.error("give either a CELL or --gallery FOLDER.")
+    if given.on is not None and given.walk is None:
+        made.error("--on goes with --walk.")
     return guarded("nas.show", lambda: _run(given))
 
 
@@ -47,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="OUT.html",
         help="write a page that walks through the cell step by step (NAME_walk.html)",
     )
+    parser.add_argument(
+        "--on",
+        metavar="DATA",
+        help="with --walk, a trained CELL (a winner/) and a text, a .txt or .csv file: its gates "
+        "at every step, and how far back it remembers",
+    )
+    parser.add_argument("--task", default="", help="which of a winner's tasks --on is about")
     parser.add_argument("--speed", action="store_true", help="measure it against nn.LSTM")
     parser.add_argument("--input-size", type=int, default=64, help="features of x (64)")
     parser.add_argument("--hidden-size", type=int, default=64, help="features of a state (64)")
@@ -67,9 +76,15 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _walk(given: argparse.Namespace) -> int:
-    cell = look_up(given.cell)
+    if given.on is None:
+        cell = look_up(given.cell)
+        page = cell.walk()
+    else:
+        from nas.show.trained import trained_walk  # torch takes seconds
+
+        cell, page = trained_walk(given.cell, given.task, given.on)
     out = given.walk if given.walk.name else Path(f"{cell.name}_walk.html")
-    write_files(out.parent, {out.name: cell.walk()}, f"--walk {out}")
+    write_files(out.parent, {out.name: page}, f"--walk {out}")
     print(f"written: {out}")
     return 0
 

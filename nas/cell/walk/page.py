@@ -54,7 +54,7 @@ def walk(cell: Graph, more: Sequence[str] = ()) -> str:
         source=" ".join(cell.doc.split()),
         drawing=shown.drawing(name),
         whole=_figure(name, shown, None, f"The cell {cell.name}"),
-        carried=[_prose(line) for line in _carried(told)],
+        carried=[prose(line) for line in _carried(told)],
         steps=[_told(told, shown, place, name) for place in range(len(steps))],
         lines=[mathml(str(line)) for line in equations(told.cell)],
         text=dumps(cell),
@@ -67,12 +67,12 @@ def _told(told: Words, shown: Lit, place: int, name: str) -> Told:
     lines = [e for e in equations(told.cell) if e.node in step.nodes or e.node == step.root]
     reads = [] if not step.nodes else told.reads(step)
     return Told(
-        _prose(told.title(step)),
+        prose(told.title(step)),
         _kind(told, step),
-        _prose(told.sentences(step)),
+        prose(told.sentences(step)),
         tuple(mathml(str(line)) for line in lines),
-        _prose(listed(reads)),
-        _prose(listed(_readers(told, step))),
+        prose(listed(reads)),
+        prose(listed(_readers(told, step))),
         _figure(name, shown, place, re.sub(r"\*", "", told.title(step))),
     )
 
@@ -119,7 +119,7 @@ def _carried(told: Words) -> list[str]:
     return said + [f"*{name}*: from the layer below at the same step." for name in cell.verticals]
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """A sentence as HTML, with names in italics."""
     return re.sub(r"\*([^*]+)\*", r"<i>\1</i>", escape(text, quote=False))
 
