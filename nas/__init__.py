@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from nas.session.callbacks import Callback as Callback
     from nas.session.result import result as result
     from nas.study.config import SearchConfig as SearchConfig
+    from nas.tasks.own import OwnTask as Task  # noqa: F401 (a name of its own)
+    from nas.testing.own import check_task as check_task
 
 __version__ = "0.1.0"
 LATE = {
     "RNN": "nas.nn.rnn:RNN",
     "load": "nas.nn.loading:load",
+    "Task": "nas.tasks.own:OwnTask",
+    "check_task": "nas.testing.own:check_task",
     "Callback": "nas.session.callbacks:Callback",
     "SearchConfig": "nas.study.config:SearchConfig",
     "result": "nas.session.result:result",

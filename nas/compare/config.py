@@ -70,8 +70,8 @@ class CompareConfig(StudyConfig):
         for text in self.published:
             task, cell, _ = published_of(text)
             look_up(cell)
-            if task not in self.tasks.use:
-                known = ", ".join(self.tasks.use)
+            if task not in (names := [one.name for one in self.compared]):
+                known = ", ".join(names)
                 raise UserError(f'published names tasks of tasks.use, {known}, got "{text}".')
 
     @property

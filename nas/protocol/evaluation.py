@@ -49,12 +49,13 @@ class Epoch:
     """The share of scored positions that are right; 0 for a Gaussian head, which has none."""
     learning_rate: float
     marks: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Accuracy on further named sets of positions, such as the closing tags of XML."""
+    """Accuracy on further named sets of positions, such as the closing tags of XML; or the value of
+    a metric of a user's own, by its name."""
 
     def value(self, metric: Metric) -> float:
         """Return the measurement that is compared."""
-        if metric.mark:
-            return self.marks[metric.mark]
+        if metric.mark or metric.is_own:
+            return self.marks[metric.mark or metric.name]
         return self.accuracy if metric.name == "accuracy" else self.loss
 
 

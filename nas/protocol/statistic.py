@@ -176,11 +176,11 @@ def highest_drawn(task: Task) -> float:
 
 
 def perfect(task: Task) -> float:
-    """Return the best possible metric; where it is not known, that of a share is 1 and of a loss is
-    0."""
+    """Return the best possible metric; where it is not known, 1 if more is better, as of a share,
+    and 0 for a loss."""
     if task.best_possible is not None:
         return task.best_possible
-    return 1.0 if task.metric.name == "accuracy" else 0.0
+    return 1.0 if task.metric.higher_is_better else 0.0
 
 
 def share(task: Task, value: float) -> float:

@@ -235,7 +235,7 @@ def table_of(seen: "OpenedStudy") -> Table:
         seed=int(definition.get("seed", 0)),
         tasks={
             name: str(tasks.get(name, {}).get("version", ""))
-            for name in definition.get("tasks.use", ())
+            for name in (used.rpartition(":")[2] for used in definition.get("tasks.use", ()))
         },
         reference=_reference(visits),
         definition=definition,

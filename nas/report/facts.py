@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import UserError, counted, unknown
+from nas.errors import UserError, counted
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_outcome
@@ -20,7 +20,6 @@ from nas.study.config import SearchConfig, protocol_of
 from nas.study.leaderboard import BASELINES, Row, leaderboard, ranks, verdict, winner
 from nas.study.location import OpenedStudy
 from nas.study.parse import parse
-from nas.tasks import TASKS
 from nas.tasks.base import Task
 from nas.tasks.config import TasksConfig
 from nas.tasks.levels import Levels, levels_of
@@ -246,9 +245,7 @@ def facts_of(seen: OpenedStudy, config: SearchConfig, protocol: Staged) -> Facts
 def _config(path: Path) -> SearchConfig:
     """The configuration in a study's file; the data of its tasks need not be here."""
     config = parse([str(path)], check=False)
-    for name in config.tasks.use:
-        if name not in TASKS:
-            raise UserError(unknown("task", name, TASKS))
+    config.tasks.check_names()
     dataclasses.replace(config, tasks=TasksConfig(use=("memorization",))).check()
     return config
 

@@ -43,7 +43,9 @@ def recording(session: Session[SearchConfig]) -> Iterator[Recorder | None]:
     recorder = Recorder(
         plan.config.tracking_uri,
         plan.config.study,
-        described(plan.space.name if plan.space else "", plan.config.tasks.use),
+        described(
+            plan.space.name if plan.space else "", [task.name for task in plan.protocol.tasks]
+        ),
         plan.protocol.tasks,
         plan.protocol.filter,
         plan.baselines,
@@ -74,7 +76,7 @@ def conclude(
     if rows:
         trust = reliability_of(plan.protocol, rows, study.finished())
         known, open_to = resolutions(plan.protocol), open_places(trust, rows)
-        tasks = list(plan.config.tasks.use)
+        tasks = [task.name for task in plan.protocol.tasks]
         session.console.print(table_of(rows, tasks, resolutions=known, places=open_to))
         session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
         for line in _lines(session, rows, trust):

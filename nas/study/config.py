@@ -86,7 +86,7 @@ class StudyConfig(RunConfig):
     @property
     def code(self) -> dict[str, str]:
         """The fields that name code of the user's, which is imported."""
-        return {"tasks.module.path": self.tasks.module.path} if "module" in self.tasks.use else {}
+        return self.tasks.code
 
     def check(self) -> None:
         check_study_name(self.study)
@@ -180,7 +180,8 @@ def protocol_of(config: SearchConfig) -> Staged:
 
 def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
     """All that the outcomes of a study depend on: another definition is another study."""
-    tasks: dict[str, Task] = {name: config.tasks.task(name) for name in config.tasks.use}
+    used = [config.tasks.task(name) for name in config.tasks.use]
+    tasks: dict[str, Task] = {task.name: task for task in used}
     if config.protocol.filters:
         tasks["filter"] = config.tasks.memorization
     from nas.samplers.registry import SAMPLERS  # it imports Optuna

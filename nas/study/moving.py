@@ -234,13 +234,20 @@ def without_code(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             kept[key] = without_code(value, f"{name}.")
-        elif name in CODE and ":" in str(value) and not str(value).startswith(UNPACKED):
-            kept[key] = f"{UNPACKED}{value}"
+        elif name in CODE:
+            kept[key] = _not_own(value) if ":" in str(value) else value
+        elif name == "tasks.use" and isinstance(value, list | tuple):
+            kept[key] = [_not_own(str(one)) for one in value]
         elif name == "tracking_uri" and value != "off":
             kept[key] = ""
         else:
             kept[key] = 0 if name == "workers" and isinstance(value, str) else value
     return kept
+
+
+def _not_own(code: str) -> str:
+    """The name of code, module:name, marked as somebody else's; others as they are."""
+    return code if ":" not in code or code.startswith(UNPACKED) else f"{UNPACKED}{code}"
 
 
 def _write_configuration(text: str, made: Path, target: StudyLocation, folder: Path | None) -> None:

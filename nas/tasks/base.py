@@ -92,11 +92,17 @@ def interface_of(interface: Interface | int) -> Interface:
 class Metric:
     """The quantity that is compared, always with its direction."""
 
-    name: Literal["accuracy", "loss"]
+    name: str
+    """"accuracy", "loss", or the name of a function of a user's own, of all scores at once."""
     unit: str
     higher_is_better: bool
     mark: str = ""
     """The named set of positions whose accuracy is meant; all scored positions if empty."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a function of a user's own."""
+        return self.name not in ("accuracy", "loss")
 
     def better(self, value: float, than: float) -> bool:
         return value > than if self.higher_is_better else value < than

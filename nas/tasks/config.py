@@ -9,6 +9,7 @@ from nas import tasks
 from nas.errors import UserError, unknown
 from nas.tasks import TASKS
 from nas.tasks.base import Task
+from nas.tasks.named import named
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class TasksConfig:
     """Which tasks candidates are scored on, and the configuration of each."""
 
     use: tuple[str, ...] = ("arithmetic", "xml", "text")
-    """Tasks of the score, in the order in which a candidate must pass them; --tasks sets it."""
+    """Tasks of the score, in the order in which a candidate must pass them; --tasks sets it. One of
+    your own is module:name of a nas.Task, see docs/python.md."""
     memorization: tasks.Memorization = field(default_factory=tasks.Memorization)
     """Reproduce symbols in order; also the filter of `protocol.filter`."""
     arithmetic: tasks.Arithmetic = field(default_factory=tasks.Arithmetic)
@@ -74,16 +76,35 @@ class TasksConfig:
         """Raise UserError if a task is unknown, named twice, or wrongly configured."""
         if not self.use:
             raise UserError(f"tasks needs at least one of {', '.join(sorted(TASKS))}, got none.")
-        for name in self.use:
-            if name not in TASKS:
-                raise UserError(unknown("task", name, TASKS))
-        if len(set(self.use)) < len(self.use):
-            raise UserError(f"tasks names each task once, got {', '.join(self.use)}.")
+        self.check_names()
         for name in self.use:
             self.task(name).check()
 
+    def check_names(self) -> None:
+        """Raise UserError if a task is unknown or named twice; none of them is imported."""
+        for name in self.use:
+            if ":" not in name and name not in TASKS:
+                raise UserError(
+                    unknown("task", name, TASKS) + " One of your own is module:name of a nas.Task."
+                )
+            if ":" in name and name.rpartition(":")[2] in TASKS:
+                raise UserError(
+                    f"tasks: {name} has the name of a task that comes with nas: give it another."
+                )
+        names = [name.rpartition(":")[2] for name in self.use]
+        if len(set(names)) < len(names):
+            raise UserError(f"tasks names each task once, got {', '.join(self.use)}.")
+
+    @property
+    def code(self) -> dict[str, str]:
+        """The fields of a study's definition that name code of the user's, which is imported."""
+        own = {f"tasks.{n.rpartition(':')[2]}.path": n for n in self.use if ":" in n}
+        return own | ({"tasks.module.path": self.module.path} if "module" in self.use else {})
+
     def task(self, name: str) -> Task:
-        """Return the configured task of this name."""
+        """Return the configured task of this name, or that at an import path, which is imported."""
+        if ":" in name:
+            return named(name)
         task = getattr(self, name)
         assert isinstance(task, Task)
         return task

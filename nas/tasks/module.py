@@ -1,7 +1,7 @@
 """The data of a LightningDataModule, named by its import path, with a declared head."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,8 +20,20 @@ from nas.tasks.sequences import Data
 FORMS = "(x, y) or (x, y, lengths), or x alone with a horizon"
 
 
+class LoadedTask(LabelledTask):
+    """Sequences that loaders yield; it is no dataclass: subclasses declare these fields."""
+
+    path: str
+    batch_first: bool
+
+    @property
+    def where(self) -> str:
+        """What a message calls the field that names the loaders."""
+        return f"tasks.{self.name}.path"
+
+
 @dataclass(frozen=True)
-class Module(LabelledTask):
+class Module(LoadedTask):
     """The sequences that a LightningDataModule's loaders yield, read once and kept in memory.
 
     A batch is (x, y) or (x, y, lengths), or x alone with a `horizon`: x tokens (batch, time) or
@@ -75,10 +87,20 @@ def _data(task: Module) -> Data:
 
 
 def _read(task: Module) -> Data:
+    return read_loaders(task, _loaders(task, _instance(task)))
+
+
+def read_loaders(task: LoadedTask, loaders: Sequence[Iterable[Any]]) -> Data:
+    """Read the loaders of train, validation and test; whatever their order, the same sequences
+    give the same data.
+
+    Raises:
+        UserError: naming the part of a batch that has another form, or the rule that it breaks.
+    """
     inputs: list[Array] = []
     targets: list[Array] = []
     dealt, digests = {}, []
-    for split, loader in zip(SPLITS, _loaders(task, _instance(task)), strict=True):
+    for split, loader in zip(SPLITS, loaders, strict=True):
         examples = sorted(
             ((sequences.digest(*example), example) for example in _examples(task, split, loader)),
             key=lambda pair: pair[0],  # whatever the order in which a loader yields them
@@ -141,9 +163,9 @@ def _loaders(task: Module, module: Any) -> list[Iterable[Any]]:
     return loaders
 
 
-def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
+def _examples(task: LoadedTask, split: Split, loader: Iterable[Any]) -> Iterator[tuple[Array, ...]]:
     """Yield each sequence of a loader: its x, and its y unless there is a horizon."""
-    where = f"tasks.{task.name}.path"
+    where = task.where
     for batch in loader:
         x, y, lengths = _parts(task, split, batch)
         inputs = _sequences(task, split, "x", x, is_step=True)
@@ -166,21 +188,21 @@ def _examples(task: Module, split: Split, loader: Iterable[Any]) -> Iterator[tup
             yield x_k[:n], np.asarray(y_k[:n] if is_step else y_k)
 
 
-def _parts(task: Module, split: Split, batch: Any) -> tuple[Any, Any, Any]:
+def _parts(task: LoadedTask, split: Split, batch: Any) -> tuple[Any, Any, Any]:
     """Take a batch apart: x, y (None with a horizon) and lengths (None if it has none)."""
     parts = [batch] if is_packed(batch) or not isinstance(batch, tuple | list) else list(batch)
     fits = len(parts) in ((1, 2, 3) if task.horizon else (2, 3))
     if isinstance(batch, dict) or not fits:
         kind = "a dict" if isinstance(batch, dict) else counted(len(parts), "part")
         raise UserError(
-            f'tasks.{task.name}.path: batches of "{task.path}" must be {FORMS}, got {kind} in '
+            f'{task.where}: batches of "{task.path}" must be {FORMS}, got {kind} in '
             f"the {split} split: let a collate_fn make them so."
         )
     x, y, lengths = [*parts, None, None][:3]
     return x, None if task.horizon else y, lengths
 
 
-def _targets(task: Module, split: Split, y: Any) -> list[Array]:
+def _targets(task: LoadedTask, split: Split, y: Any) -> list[Array]:
     """Return the targets of each sequence of a batch: of its steps, or of the whole."""
     numbers = task.head in ("bernoulli", "gaussian")
     if is_packed(y):
@@ -193,7 +215,7 @@ def _targets(task: Module, split: Split, y: Any) -> list[Array]:
     return list(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
 
 
-def _sequences(task: Module, split: Split, name: str, part: Any, is_step: bool) -> list[Array]:
+def _sequences(task: LoadedTask, split: Split, name: str, part: Any, is_step: bool) -> list[Array]:
     """Return the rows of each sequence of a batch, be it one array, a list of them, or packed."""
     if is_packed(part):
         return unpacked(part)
@@ -202,7 +224,7 @@ def _sequences(task: Module, split: Split, name: str, part: Any, is_step: bool) 
     array = np.atleast_1d(_array(task, split, name, part))
     if name == "x" and array.ndim not in (2, 3):
         raise UserError(
-            f'tasks.{task.name}.path: x of "{task.path}" must be (batch, time) or '
+            f'{task.where}: x of "{task.path}" must be (batch, time) or '
             f"(batch, time, features), got the shape {array.shape} in the {split} split."
         )
     if is_step and not task.batch_first and array.ndim > 1:
@@ -210,7 +232,7 @@ def _sequences(task: Module, split: Split, name: str, part: Any, is_step: bool) 
     return [np.atleast_1d(sequence) for sequence in array]
 
 
-def _array(task: Module, split: Split, name: str, part: Any) -> Array:
+def _array(task: LoadedTask, split: Split, name: str, part: Any) -> Array:
     """Return a tensor, wherever it lies, or another array of a batch in NumPy."""
     for method in ("detach", "cpu"):
         part = getattr(part, method)() if hasattr(part, method) else part
@@ -218,7 +240,7 @@ def _array(task: Module, split: Split, name: str, part: Any) -> Array:
         return np.asarray(part)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
-            f'tasks.{task.name}.path: {name} of "{task.path}" cannot be read as an array in the '
+            f'{task.where}: {name} of "{task.path}" cannot be read as an array in the '
             f"{split} split ({_reason(error)}): let a collate_fn make it one."
         ) from None
 

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.tasks.base import Head
+from nas.errors import UserError
+from nas.tasks.base import Head, Task
+from nas.tasks.named import Named
+from nas.tasks.own import LossFunction
 
 SMALL = 1e-30
 """Shares below this are almost too small for float32: log_softmax gives their logarithm."""
@@ -72,3 +75,45 @@ HEADS: dict[Head, HeadFunctions] = {
     "bernoulli": HeadFunctions(_bernoulli, _all_bits),
     "gaussian": HeadFunctions(_gaussian, _none_is),
 }
+
+AnyHead = Head | HeadFunctions
+
+
+def functions_of(head: AnyHead) -> HeadFunctions:
+    """The functions of a head that is named."""
+    return head if isinstance(head, HeadFunctions) else HEADS[head]
+
+
+def head_of(task: Task) -> HeadFunctions:
+    """The functions of a task's head, with the loss of a user's own if it has one."""
+    usual = HEADS[task.interface.head]
+    if not isinstance(task, Named) or task.definition.loss is None:
+        return usual
+    return HeadFunctions(differentiated(task.definition.loss, task.where), usual.right)
+
+
+def differentiated(
+    function: LossFunction, where: str
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """A user's loss, of each position or their sum, with its gradient by autograd."""
+
+    def loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = scores.detach().requires_grad_()
+            value = function(leaf, targets)
+            if not isinstance(value, Tensor) or value.shape not in ((), (len(scores),)):
+                got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise UserError(
+                    f"{where}: the loss must be a tensor of one number a position, "
+                    f"({len(scores)},), or their sum, (), got {got}."
+                )
+            total = value.sum()
+            if not total.requires_grad:
+                raise UserError(
+                    f"{where}: the loss must depend on the scores by torch's operations alone, "
+                    "which autograd differentiates."
+                )
+            (gradient,) = torch.autograd.grad(total, leaf)
+        return total.detach(), gradient
+
+    return loss

@@ -5,6 +5,7 @@ loss and gradients do not depend on the others. The gradient of the output layer
 with the loss and goes through the layer at once: no scores are kept.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,8 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from nas.compile.stacked import aligned, is_aligned
 from nas.nn.members import head as layer_of
-from nas.tasks.base import Head
-from nas.training.heads import HEADS
+from nas.training.heads import AnyHead, HeadFunctions, functions_of
 from nas.training.window_tensors import TensorWindow
 
 Layer = tuple[Tensor, Tensor, Tensor]
@@ -22,28 +22,34 @@ Layer = tuple[Tensor, Tensor, Tensor]
 
 
 def losses(
-    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head = "categorical"
+    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: AnyHead = "categorical"
 ) -> Tensor:
     """Return the head's loss, summed over scored positions, a stream of the minibatch: (members,).
 
     y is (members, rows, width), weight (members, outputs, width), bias (members, outputs).
     """
     function: Any = _Losses  # torch declares no types of `apply`
-    result: Tensor = function.apply(y, weight, bias, window, head)
+    result: Tensor = function.apply(y, weight, bias, window, functions_of(head))
     return result
 
 
 @torch.no_grad()
 def measure(
-    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head = "categorical"
+    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: AnyHead = "categorical"
 ) -> tuple[Tensor, Tensor]:
     """Return the same losses, and whether each guess is right: (members, scored positions)."""
-    functions, losses, rights = HEADS[head], [], []
-    for rows, *layer in zip(y, weight, bias, strict=True):
-        scores = layer_of(_scored(rows, window), *layer)
+    functions, losses, rights = functions_of(head), [], []
+    for scores in scores_of(y, weight, bias, window):
         rights.append(functions.right(scores, window.targets))
         losses.append(functions.loss(scores, window.targets)[0] / window.n_streams)
     return torch.stack(losses), torch.stack(rights)
+
+
+@torch.no_grad()
+def scores_of(y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow) -> Iterator[Tensor]:
+    """Yield each member's scores at the scored positions, (scored, outputs)."""
+    for rows, *layer in zip(y, weight, bias, strict=True):
+        yield layer_of(_scored(rows, window), *layer)
 
 
 def _scored(y: Tensor, window: TensorWindow) -> Tensor:
@@ -53,7 +59,7 @@ def _scored(y: Tensor, window: TensorWindow) -> Tensor:
 class _Losses(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head
+        ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: HeadFunctions
     ) -> Tensor:
         gradients = [torch.empty_like(tensor) for tensor in (y, weight, bias)]
         members = zip(zip(y, weight, bias, strict=True), zip(*gradients, strict=True), strict=True)
@@ -71,12 +77,14 @@ class _Losses(torch.autograd.Function):
         return of_y * each, of_weight * each, of_bias * each[:, 0], None, None
 
 
-def _differentiate(window: TensorWindow, head: Head, member: Layer, gradients: Layer) -> Tensor:
+def _differentiate(
+    window: TensorWindow, head: HeadFunctions, member: Layer, gradients: Layer
+) -> Tensor:
     """Return one member's loss, and write its gradients."""
     (y, weight, bias), (of_y, of_weight, of_bias) = member, gradients
     y, weight = _scored(y, window), aligned(weight)
     scores = layer_of(y, weight, bias)
-    loss, of_scores = HEADS[head].loss(scores, window.targets)
+    loss, of_scores = head.loss(scores, window.targets)
     of_scores /= window.n_streams
     if window.places is None and is_aligned(of_y):
         torch.mm(of_scores, weight, out=of_y)

@@ -15,6 +15,7 @@ from nas.nn.loading import load_model
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import States
 from nas.protocol.measured import Measured
+from nas.tasks.named import Named
 from nas.tasks.sequences import SequenceTask
 from nas.training.heads import HEADS
 
@@ -49,6 +50,8 @@ def measure_winner(path: Path, task: SequenceTask) -> Measured:
 def _value(scores: NDArray[np.float32], targets: NDArray[np.generic], task: SequenceTask) -> float:
     """The task's metric of some positions."""
     head, metric = HEADS[task.interface.head], task.metric
+    if isinstance(task, Named) and metric.is_own:
+        return task.measured(scores, np.asarray(targets))
     asked = torch.from_numpy(scores).double(), torch.from_numpy(targets)
     if metric.name == "accuracy":
         return float(head.right(*asked).double().mean())

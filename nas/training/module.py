@@ -16,8 +16,10 @@ from torch import Tensor
 from nas.nn.members import Members, MemberStates
 from nas.protocol.evaluation import Epoch
 from nas.tasks.base import Task
+from nas.training.heads import head_of
 from nas.training.losses import losses, measure
 from nas.training.optimizer import StackedOptimizer
+from nas.training.own_metric import OwnMetric
 from nas.training.schedule import advance
 from nas.training.training_run import Run
 from nas.training.window_tensors import Batch, TensorWindow, Totals
@@ -38,6 +40,7 @@ class Training(pl.LightningModule):
         self.watch = watch
         self.automatic_optimization = False
         self.model, self.task, self.runs = model, task, list(runs)
+        self.head = head_of(task)
         settings = [run.settings for run in runs]
         self.optimizer = StackedOptimizer(list(model.parameters()), settings)
         self.state: MemberStates | None = None
@@ -57,7 +60,7 @@ class Training(pl.LightningModule):
     def _update(self, window: TensorWindow) -> None:
         y, state = self._outputs(window)
         layer = (self.model.head_weight, self.model.head_bias)
-        found = losses(y, *layer, window, self.task.interface.head)
+        found = losses(y, *layer, window, self.head)
         self.train_total.add(found, window)
         self.manual_backward(found.sum())
         self.state = [[tensor.detach() for tensor in layer] for layer in state]
@@ -81,14 +84,15 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.train_state, self.state = self.state, None
-        self.validation_total = Totals(len(self.runs))
+        self.validation_total, self.own_metric = Totals(len(self.runs)), OwnMetric(self.task)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         for window in batch:
             if self.runs:
                 y, self.state = self._outputs(window)
                 layer = (self.model.head_weight, self.model.head_bias)
-                found = measure(y, *layer, window, self.task.interface.head)
+                found = measure(y, *layer, window, self.head)
+                self.own_metric.add(y, *layer, window)
                 self.validation_total.add(found[0], window, found[1])
 
     def on_validation_epoch_end(self) -> None:
@@ -96,7 +100,8 @@ class Training(pl.LightningModule):
         if not self.runs:
             return
         total, rates = self.validation_total, [run.schedule.rate for run in self.runs]
-        parts = (self.train_total.losses, total.losses, total.accuracies, rates, total.marks)
+        marks = self.own_metric.into(total.marks)
+        parts = (self.train_total.losses, total.losses, total.accuracies, rates, marks)
         for place, (run, *epoch) in enumerate(zip(self.runs, *parts, strict=True)):
             self._follow(place, run, Epoch(*epoch))
         self.share_time()

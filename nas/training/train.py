@@ -29,7 +29,9 @@ from nas.tasks.base import Task
 from nas.tasks.fields import described
 from nas.tasks.resolution import scored_steps
 from nas.training.folds import pooled
+from nas.training.heads import head_of
 from nas.training.losses import measure
+from nas.training.own_metric import OwnMetric
 from nas.training.run_groups import Work, model_of, train_runs
 from nas.training.training_run import Run
 from nas.training.watcher import Watcher
@@ -152,25 +154,31 @@ def measure_test(work: Work, run: Run) -> None:
     if run.best_weights is None:
         return
     began = time.perf_counter()
-    total = _test_totals(work, run.best_weights, model_of(work, [run], [0.0]).eval())
-    measured = Epoch(0.0, total.losses[0], total.accuracies[0], 0.0, total.marks[0])
+    model = model_of(work, [run], [0.0]).eval()
+    total, own_metric = _test_totals(work, run.best_weights, model)
+    (marks,) = own_metric.into(total.marks)
+    measured = Epoch(0.0, total.losses[0], total.accuracies[0], 0.0, marks)
     run.test = measured.value(work.task.metric)
     run.test_marks = measured.marks
     run.wall_s += time.perf_counter() - began
 
 
 @torch.no_grad()
-def _test_totals(work: Work, weights: dict[str, Tensor], model: Members) -> Totals:
+def _test_totals(
+    work: Work, weights: dict[str, Tensor], model: Members
+) -> tuple[Totals, OwnMetric]:
     for name, view in model.member_state(0).items():
         view.copy_(weights[name])
-    total = Totals(1)
+    total, own_metric, head = Totals(1), OwnMetric(work.task), head_of(work.task)
     state: MemberStates | None = None
     for window in windows_of(work.task, "test", work.seed, 0):
         here = window.to(torch.device(work.device))
         y, state = model.outputs(here.inputs, None if here.fresh else state)
-        losses, right = measure(y, model.head_weight, model.head_bias, here, model.interface.head)
+        layer = (model.head_weight, model.head_bias)
+        losses, right = measure(y, *layer, here, head)
         total.add(losses, here, right)
-    return total
+        own_metric.add(y, *layer, here)
+    return total, own_metric
 
 
 def _weights(run: Run, work: Work, key: str) -> bytes | None:
