@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 from nas.cell.cell import Cell
 from nas.cell.count import check_sizes
 from nas.command_line import Command, help_if_asked, parse_flags
-from nas.command_line.help import parser_of
+from nas.command_line.help import offer, parser_of
 from nas.errors import UserError, check_fields
+from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 
 DESCRIPTION = """Measure the speed of cells against torch's own modules and the eager backend.
@@ -237,7 +238,9 @@ def described() -> Command:
 
 def parser() -> argparse.ArgumentParser:
     """All arguments of the command, for completion in the shell."""
-    return parser_of(described())
+    made = parser_of(described())
+    offer(made, {"cells": ZOO})
+    return made
 
 
 def _check_writable(flag: str, path: Path) -> None:

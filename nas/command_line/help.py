@@ -5,7 +5,6 @@
 """
 
 import argparse
-import functools
 import re
 import shutil
 import sys
@@ -157,6 +156,16 @@ def found(command: Command, topic: str) -> str:
 # --- pages ---
 
 
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Writes descriptions and examples as they are, and cuts no flag behind a hyphen."""
+
+    def __init__(self, prog: str, max_help_position: int = 30) -> None:
+        super().__init__(prog, max_help_position=max_help_position)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 def page(command: Command) -> str:
     """The page of `--help`: what the command does, the flags of most use, and where others are."""
     if not command.common:
@@ -184,10 +193,9 @@ def _about(command: Command, name: str, flags: Sequence[str]) -> str:
     """The flags of one group, or one flag, and the groups inside."""
     prefix = _prefix(name)
     inside = [group for group in command.groups if group.rpartition(".")[0] == prefix]
-    epilog = _filled(f"Groups inside, for --help GROUP: {listed(inside)}") if inside else ""
-    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=30)
+    epilog = filled(f"Groups inside, for --help GROUP: {listed(inside)}") if inside else ""
     made = argparse.ArgumentParser(
-        program(command.name), add_help=False, epilog=epilog, formatter_class=formatter
+        program(command.name), add_help=False, epilog=epilog, formatter_class=Formatter
     )
     sentence = sentences_of(command.owner).get(name) if name not in command.flags else None
     _add(made.add_argument_group(name, sentence), command, flags)
@@ -196,19 +204,18 @@ def _about(command: Command, name: str, flags: Sequence[str]) -> str:
 
 
 def _parser(command: Command, epilog: str = "") -> argparse.ArgumentParser:
-    formatter = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=30)
     return argparse.ArgumentParser(
         prog=program(command.name),
         usage=f"{program(command.name)} {command.usage}",
-        description=_filled(command.description),
+        description=filled(command.description),
         epilog=epilog,
         add_help=False,
         allow_abbrev=False,
-        formatter_class=formatter,
+        formatter_class=Formatter,
     )
 
 
-def _filled(text: str) -> str:
+def filled(text: str) -> str:
     """The paragraphs of a text, each as wide as the terminal."""
     width = min(shutil.get_terminal_size().columns - 2, WIDEST)
     paragraphs = text.strip().split("\n\n")
@@ -223,7 +230,7 @@ def _further(command: Command) -> str:
     if command.groups:
         groups = listed([GENERAL, *command.groups])
         flags = f"--help GROUP shows all flags of one group: {groups}. --help all shows every flag."
-    return f"{_filled(flags)}\n\nexample:\n  {program(command.name)} {command.example}"
+    return f"{filled(flags)}\n\nexample:\n  {program(command.name)} {command.example}"
 
 
 def listed(groups: Sequence[str]) -> str:
@@ -238,6 +245,13 @@ def listed(groups: Sequence[str]) -> str:
             inside = [other.rpartition(".")[2] for other, of in pairs if of == parent]
             parts.append(f"{parent}.{{{', '.join(inside)}}}")
     return ", ".join(parts)
+
+
+def offer(parser: argparse.ArgumentParser, known: Mapping[str, Iterable[str]]) -> None:
+    """Let the shell complete the values of fields, each by its name, which may be others too."""
+    for action in parser._actions:
+        if action.dest in known:
+            action.choices = list(known[action.dest])
 
 
 # --- flags ---

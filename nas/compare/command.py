@@ -20,12 +20,13 @@ from nas.command_line import (
     read_config,
     split_config,
 )
-from nas.command_line.help import parser_of
+from nas.command_line.help import offer, parser_of
 from nas.compare.config import CompareConfig, cells_of
 from nas.errors import HIDDEN, UserError, hidden
 from nas.resources import find, is_comparison, names
 from nas.study.config import SearchConfig
 from nas.study.parse import parse as parse_search
+from nas.tasks import TASKS
 from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 
@@ -127,6 +128,7 @@ def described() -> Command:
 def parser() -> argparse.ArgumentParser:
     """All arguments of the command, for completion in the shell."""
     made = parser_of(described())
+    offer(made, {"tasks.use": TASKS, "against": ZOO})
     made.add_argument("cell", nargs="*", choices=[*ZOO])
     return made
 

@@ -16,7 +16,7 @@ from nas.command_line import (
     read_config,
     split_config,
 )
-from nas.command_line.help import parser_of
+from nas.command_line.help import offer, parser_of
 from nas.curves.config import CurvesConfig
 from nas.errors import UserError
 from nas.resources import curves, find, is_curves
@@ -118,7 +118,9 @@ def described() -> Command:
 
 def parser() -> argparse.ArgumentParser:
     """All arguments of the command, for completion in the shell."""
-    return parser_of(described())
+    made = parser_of(described())
+    offer(made, {"tasks.use": [*TASKS, "all"], "cells": [*ZOO, "zoo"], "contrast": ZOO})
+    return made
 
 
 def _file(source: str) -> Path:

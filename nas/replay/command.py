@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.command_line import Command, arguments_of, guarded, parse_flags, program
-from nas.command_line.help import ALL, GENERAL, asked_topic, help_of
+from nas.command_line.help import ALL, GENERAL, Formatter, asked_topic, filled, help_of
 from nas.errors import UserError, unknown
 from nas.replay.table import Table, read_table, table_of, write_table
 from nas.samplers.evolution import EvolutionConfig
@@ -68,9 +68,9 @@ def parser() -> argparse.ArgumentParser:
     name = program("replay")
     parser = argparse.ArgumentParser(
         prog=name,
-        description=DESCRIPTION,
+        description=filled(DESCRIPTION % {"prog": name}),
         epilog=EXAMPLE.format(program=name),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
     )
     parser.add_argument("table", metavar="FILE", help="a table; .gz is unpacked")
     parser.add_argument(

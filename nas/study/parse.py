@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.command_line import Command, check_file, flags, help_if_asked, read_config
-from nas.command_line.help import parser_of
+from nas.command_line.help import offer, parser_of
 from nas.errors import UserError
-from nas.resources import find, is_comparison, is_curves, searches
+from nas.resources import find, is_comparison, is_curves, names, searches
 from nas.study.config import SearchConfig
+from nas.tasks import TASKS
+from nas.zoo import ZOO
 
 DESCRIPTION = """Search for recurrent cells, or go on with a search: the same command resumes.
 
@@ -86,7 +88,11 @@ def described() -> Command:
 
 def parser() -> argparse.ArgumentParser:
     """All arguments of the command, for completion in the shell."""
+    from nas.samplers.registry import NAMES  # Optuna, which takes a second
+
     made = parser_of(described())
+    offer(made, {"tasks.use": TASKS, "include": ZOO, "sampler": NAMES})
+    offer(made, {"space": names("search_spaces")})
     made.add_argument("configuration", nargs="?", choices=searches())
     return made
 

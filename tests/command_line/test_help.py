@@ -11,8 +11,10 @@ import pytest
 
 from nas.command_line import Command, program
 from nas.command_line.help import help_of, listed
+from nas.samplers.registry import NAMES
 from nas.study.config import SearchConfig
 from nas.study.parse import parse
+from nas.tasks import TASKS
 
 COMMANDS = {
     "search": "nas.search.search:main",
@@ -111,6 +113,13 @@ def test_every_flag_of_every_group_is_accepted_with_hyphens_and_without() -> Non
     values = [str(fields[name.rpartition(".")[2].replace("-", "_")]).lower() for name in names]
     hyphens = [f"--{name}={value}" for name, value in zip(names, values, strict=True)]
     assert parse(hyphens) == parse([flag.replace("-", "_").replace("__", "--") for flag in hyphens])
+
+
+def test_the_help_names_every_sampler_and_every_task() -> None:
+    _, text, _ = said("search", "--help", "sampler")
+    assert set(NAMES) <= set(re.findall(r"\w+", text))
+    _, page, _ = said("search", "--help")
+    assert set(TASKS) <= set(re.findall(r"\w+", page))
 
 
 def test_a_switch_needs_no_value() -> None:
