@@ -6,13 +6,20 @@ are pages too. A link to any other file of the repository adds that file to the 
 
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from nas.cell.mathml import mathml_lines
+from nas.zoo import ZOO
+
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "nas/*/README.md", "experiments/**/*.md")
+GALLERY = "gallery.md"
+EQUATIONS = re.compile(r"```math\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
 
 
@@ -34,12 +41,18 @@ def on_files(files: Files, config: Any) -> Files:
         for path in sorted(ROOT.glob(pattern)):
             source = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, page_of(source), abs_src_path=str(path)))
+    for name, cell in ZOO.items():
+        files.append(File.generated(config, f"walk/{name}.html", content=cell.walk()))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Let the links of a page, which are right in the repository, be right on the site."""
     here = page.file.src_uri
+    markdown = EQUATIONS.sub(_drawn, markdown)
+    if here == GALLERY:
+        walk = r"\g<0>\n\n[A walk through it, step by step](walk/\1.html)"
+        markdown = re.sub(r"!\[(\w+)\]\(gallery/\w+\.svg\)", walk, markdown)
     folder = posixpath.dirname(source_of(here))
 
     def changed(match: re.Match[str]) -> str:
@@ -55,6 +68,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return f"{before}{posixpath.relpath(there, posixpath.dirname(here))}{anchor or ''}{after}"
 
     return LINK.sub(changed, markdown)
+
+
+def _drawn(equations: re.Match[str]) -> str:
+    """Equations as MathML, which needs no script."""
+    return f'<div class="equations">{mathml_lines(equations[1])}</div>'
 
 
 def on_config(config: Any) -> Any:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nas.cell.latex import equations
+from nas.cell.mathml import mathml
+from nas.zoo import ZOO
 from tests.studies import ROOT
 
 pytestmark = pytest.mark.process
@@ -49,3 +52,13 @@ def test_pages_from_beside_the_code_are_there(site: Path) -> None:
             if f'src="{picture.name}"' in page:
                 assert (site / "experiments" / folder.name / picture.name).is_file(), picture
     assert (site / "nas/compile/index.html").is_file()
+
+
+def test_the_gallery_has_equations_and_walks(site: Path) -> None:
+    page = (site / "gallery" / "index.html").read_text(encoding="utf-8")
+    assert "```" not in page
+    for name, cell in ZOO.items():
+        assert f'href="../walk/{name}.html"' in page
+        assert (site / "walk" / f"{name}.html").read_text(encoding="utf-8") == cell.walk()
+    for line in equations(ZOO["gru"]):
+        assert mathml(str(line)) in page

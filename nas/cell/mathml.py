@@ -19,8 +19,8 @@ def mathml(equation: str) -> str:
 
 
 def mathml_lines(latex: str) -> str:
-    """An `align` environment as HTML, a line for each of its lines."""
-    lines = latex.strip().removeprefix(r"\begin{align}").removesuffix(r"\end{align}").split(r" \\")
+    """An `align` or `aligned` environment as HTML, a line for each of its lines."""
+    lines = re.sub(r"\\(begin|end)\{align(ed)?\}", "", latex).split(r" \\")
     return "\n".join(f"<div>{mathml(line.strip())}</div>" for line in lines)
 
 

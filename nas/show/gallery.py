@@ -56,11 +56,17 @@ def _gallery_row(cell: Cell) -> str:
     return f"| [{cell.name}](#{cell.name}) | {names} | {formula(cell)} | {cost} |"
 
 
+def in_markdown(latex: str) -> str:
+    """An `align` environment as GitHub draws it in Markdown: it knows no \\operatorname."""
+    return latex.replace("{align}", "{aligned}").replace(r"\operatorname{", r"\mathrm{")
+
+
 def gallery_section(name: str, folder: str) -> Iterator[str]:
-    """The section of a cell: its source, its picture, its nearest relative."""
+    """The section of a cell: its source, picture, equations and nearest relative."""
     cell = ZOO[name]
     yield f"## {name}"
     yield " ".join(cell.doc.split())
     yield f"![{name}]({folder}/{name}.svg)"
+    yield f"```math\n{in_markdown(cell.latex())}```"
     relative = known(cell).removeprefix(f"it is {name}; ")
     yield f"{relative[0].upper()}{relative[1:]}."

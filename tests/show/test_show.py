@@ -169,6 +169,9 @@ def test_the_page_of_the_gallery_is_up_to_date(name: str) -> None:
 
 def test_the_page_of_the_gallery_shows_every_cell() -> None:
     text = PAGE.read_text(encoding="utf-8")
+    assert "operatorname" not in text, "GitHub does not draw it"
+    assert text.count("```math\n\\begin{aligned}\n") == len(ZOO)
+    assert r"f_t &= \sigma(W_{xf} x_t + W_{hf} h_{t-1} + b_f) \\" in text
     for name, cell in ZOO.items():
         assert f"\n## {name}\n" in text
         assert (PAGE.parent / f"gallery/{name}.svg").is_file()
