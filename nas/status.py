@@ -31,9 +31,12 @@ MOST_NAMED = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = parser().parse_args(arguments_of(arguments))
+    return guarded("nas.status", lambda: _run(parser().parse_args(arguments_of(arguments))))
+
+
+def _run(given: argparse.Namespace) -> int:
     of = rejected if given.rejected else lines
-    return guarded("nas.status", lambda: _printed(of, given.study, given.storage, given.studies))
+    return _printed(of, given.study, given.storage, given.studies)
 
 
 def parser() -> argparse.ArgumentParser:

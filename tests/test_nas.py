@@ -83,11 +83,11 @@ def test_a_list_or_a_misspelt_command_imports_nothing_slow(arguments: list[str])
 
 
 @pytest.mark.process
-def test_output_that_nobody_reads_is_no_error() -> None:
-    line = f"{sys.executable} -m nas search --help all | head -1"
+@pytest.mark.parametrize("arguments", ["search --help all", "status --help"])
+def test_output_that_nobody_reads_is_no_error(arguments: str) -> None:
+    line = f"{sys.executable} -m nas {arguments} | true"  # it ends before the first line
     done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.stderr == ""
-    assert done.stdout == "usage: nas search [CONFIG] [--FIELD VALUE ...]\n"
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,9 @@ Parsers = Iterable[tuple[str, str, argparse.ArgumentParser]]
 
 def main(arguments: Sequence[str], commands: Callable[[], Parsers]) -> int:
     """The command; returns its exit code."""
-    shell = parser().parse_args(arguments).shell
 
     def write() -> int:
+        shell = parser().parse_args(arguments).shell
         print(completion("nas", commands(), shell))
         return 0
 

@@ -32,7 +32,10 @@ EXIT_INTERRUPTED = 130
 def guarded(command: str, main: Callable[[], int]) -> int:
     """Run a command; a user's mistake is one sentence and exit code 2, without a traceback."""
     try:
-        return main()
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return EXIT_WRONG_USAGE

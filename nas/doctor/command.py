@@ -32,8 +32,8 @@ COLOURS: dict[State, str] = {"there": "green", "missing": "yellow", "broken": "r
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 1 if no search can run."""
-    given = parser().parse_args(arguments_of(arguments))
-    return guarded("nas.doctor", lambda: doctor(as_json=given.json))
+    given = arguments_of(arguments)
+    return guarded("nas.doctor", lambda: doctor(as_json=parser().parse_args(given).json))
 
 
 def parser() -> argparse.ArgumentParser:

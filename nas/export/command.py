@@ -25,8 +25,7 @@ SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = parser().parse_args(arguments_of(arguments))
-    return guarded("nas.export", lambda: export(given))
+    return guarded("nas.export", lambda: export(parser().parse_args(arguments_of(arguments))))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,8 +16,7 @@ The study is only read; it may be running.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = parser().parse_args(arguments_of(arguments))
-    return guarded("nas.report", lambda: _report(given))
+    return guarded("nas.report", lambda: _report(parser().parse_args(arguments_of(arguments))))
 
 
 def parser() -> argparse.ArgumentParser:

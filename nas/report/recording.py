@@ -34,11 +34,11 @@ PARAMS = ("space", "sampler", "seed")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = parser().parse_args(arguments_of(arguments))
-    return guarded(
-        "nas.record",
-        lambda: record(find_study(given.study, given.storage, given.studies), given.tracking_uri),
-    )
+    return guarded("nas.record", lambda: _run(parser().parse_args(arguments_of(arguments))))
+
+
+def _run(given: argparse.Namespace) -> int:
+    return record(find_study(given.study, given.storage, given.studies), given.tracking_uri)
 
 
 def parser() -> argparse.ArgumentParser:

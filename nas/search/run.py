@@ -1,6 +1,7 @@
 """One search, from a checked configuration to the last line that is printed."""
 
 from nas.command_line import EXIT_INTERRUPTED
+from nas.errors import counted
 from nas.session.conclude import command, conclude, interrupted, recording
 from nas.session.few_examples import warnings
 from nas.session.manner import COMMAND, Manner
@@ -57,7 +58,7 @@ def description(session: Session[SearchConfig]) -> str:
     done = len(session.study.finished())
     return (
         f"study {config.study}: space {plan.space.name} ({points}), sampler {config.sampler}, "
-        f"tasks {', '.join(config.tasks.use)}, {config.n_candidates} candidates, "
+        f"tasks {', '.join(config.tasks.use)}, {counted(config.n_candidates, 'candidate')}, "
         f"seed {config.seed}" + (f"; going on after {done} judged cells" if done else "")
     )
 

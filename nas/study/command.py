@@ -27,9 +27,12 @@ STUDY = "a name, a folder, or a storage's URL"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = parser().parse_args(arguments_of(arguments))
+    return guarded("nas.study", lambda: _run(parser().parse_args(arguments_of(arguments))))
+
+
+def _run(given: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], int] = given.run
-    return guarded("nas.study", lambda: run(given))
+    return run(given)
 
 
 def parser() -> argparse.ArgumentParser:

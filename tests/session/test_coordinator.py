@@ -123,7 +123,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]
 def test_an_interrupt_that_got_lost_still_ends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.command_line._was_interrupted", True)
+    monkeypatch.setattr("nas.command_line.ending._was_interrupted", True)
     with pytest.raises(KeyboardInterrupt):
         coordinator(study(tmp_path), Shuffled(1, 0, outcome)).run()
 
