@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from nas.errors import UserError
 from nas.protocol.evaluation import Evaluation, Outcome, Result
-from nas.session.coordinator import Steering
+from nas.session.coordinator import Coordinator, Steering
 from nas.study.study import Study
 from nas.study.visit import Visit
 
@@ -40,6 +40,11 @@ class Callback:
         `outcome.curve` has the `train_loss`, the `loss` and `accuracy` on validation and the
         `learning_rate` of each epoch; `outcome.best` is the metric, `outcome.status` how it ended.
         """
+
+    def on_epoch_end(self, cell: str, task: str, epoch: int, best: float | None) -> None:
+        """A worker of this machine has finished an epoch, counted from 1; `best` is the best metric
+        on validation so far, of all settings. It is looked at twice a second: of epochs that end
+        between two looks the last is told."""
 
     def on_trial_end(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """The sampler has the result of a cell; as Optuna calls the functions of `optimize`."""
@@ -105,6 +110,8 @@ class Calling(Steering):
         self.watching = [one for one in callbacks if isinstance(one, Callback)]
         self.study = study
         self._seen = WatchedStudy(study.name, study.storage) if study else None
+        self._epochs: dict[int, int] = {}
+        """The last epoch that was told, by the evaluation's identity in this process."""
 
     @property
     def stops(self) -> bool:
@@ -118,6 +125,17 @@ class Calling(Steering):
     def stored(self, visit: Visit, evaluation: Evaluation, result: Result) -> None:
         for callback in self.watching:
             callback.on_training_end(visit.name, evaluation.task.name, result.outcomes)
+
+    def tick(self, coordinator: Coordinator) -> None:
+        names = {id(evaluation): visit.name for visit, evaluation in coordinator.busy.values()}
+        for evaluation, _, look in coordinator.workers.looks() if self.watching else ():
+            place = id(evaluation)
+            if look and place in names and look.epoch > self._epochs.get(place, 0):
+                self._epochs[place] = look.epoch
+                for callback in self.watching:
+                    told = (names[place], evaluation.task.name, look.epoch, look.best)
+                    callback.on_epoch_end(*told)
+        self._epochs = {place: n for place, n in self._epochs.items() if place in names}
 
     def told(self, visit: Visit) -> None:
         if self._seen is None or self.study is None:
