@@ -5,9 +5,12 @@
     cell = nas.cell("mut3")               # a zoo name, equations as text, a .cell or .json file
     rnn = nas.RNN(cell, 32, 64)           # the signature and behaviour of torch.nn.LSTM
     nas.load("studies/quickstart/winner") # a trained winner: raw data in, answers in its units out
+    result = nas.search(tasks=["text"])   # what python -m nas.search does; nas.compare, nas.curves
+    nas.Task(...), nas.check_task(...)    # a task of your own, and what is wrong with it
 
 `nas.cell` and `nas.zoo` are these objects, not the packages of the same names; those are reached as
-`from nas.cell import linear, tanh, trace` and `from nas.zoo.gru import gru`.
+`from nas.cell import linear, tanh, trace` and `from nas.zoo.gru import gru`. `nas.search`,
+`nas.compare` and `nas.curves` are packages that can be called. docs/python.md shows all calls.
 """
 
 import pkgutil

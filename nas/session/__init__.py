@@ -13,6 +13,9 @@
     pace.py           how long it will take, from what was measured
     progress.py       observers that print what happens and note the time spent
     winner.py         an observer that keeps the weights of the best cells; the winner's folder
+    manner.py         what a run prints to and who watches it: a command, or a call from Python
+    callbacks.py      the callbacks of such a call
+    result.py         what a call returns: leaderboard, best cell, weights, report, Optuna's study
     conclude.py       conclude(session, ...): winner, report and leaderboard from the open study
 
 `nas.compare` and `nas.curves` make plans of given cells, with protocols of their own, for the same
