@@ -149,7 +149,10 @@ def _gates(model: "TrainedModel", seen: Seen) -> str:
             found = values[step.root]
             if words.is_gate(step) and found.shape[1] > 0:
                 parts += _map(prose(words.title(step)), found, seen, None)
+        gates = {step.root for step in steps if words.is_gate(step)}
         for k, new in enumerate(cell.new_states):
+            if new in gates:
+                continue
             most = float(np.quantile(np.abs(values[new]), FEW)) or 1.0
             if np.isfinite(most):
                 parts += _map(prose(f"The state {words.state(k)}"), values[new], seen, most)
@@ -234,7 +237,7 @@ def _memory(source: str, loaded: "Loaded", model: "TrainedModel", seen: Seen) ->
             "before: the norm of the gradient of a unit of the output by what the first layer "
             "reads, as the root mean square over units and the mean over the last four steps. "
             f"Dashed: at the start, with {began}. Solid: after training.</p>",
-            f'<div class="scroll">{drawn.svg}</div>',
+            f'<div class="drawn">{drawn.svg}</div>',
             *_rows(rows),
         ]
     )

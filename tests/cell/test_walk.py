@@ -30,7 +30,16 @@ from tests.cell.test_draw import STRANGE, walked
 from tests.shares import every_eighth
 from tests.strategies import cells
 
-CELLS = [*ZOO.values(), loads(STRANGE), *walked()]
+LERPS = loads(
+    """
+def lerps(x, h, c):
+    g = sigmoid(linear(x))
+    d = g + h * (tanh(x) - g)
+    return x * h + g * (c - x * h), (1 - g) * (h * c - d) + d + (h + h + g * (x - h))
+"""
+)
+
+CELLS = [LERPS, loads(STRANGE), *walked(), *ZOO.values()]
 some_cells = pytest.mark.parametrize("cell", every_eighth(CELLS), ids=lambda cell: cell.name)
 
 
@@ -193,6 +202,22 @@ def test_roles_come_from_the_graph_and_not_from_names() -> None:
             "*late*, which mixes *end* and *start*",
             "A sigmoid of *z*, between 0 and 1 for each unit. It mixes: near 1, *end* goes into "
             "the new *h*; near 0, *start*.",
+        ),
+        (
+            "def a(x, h):\n    z = sigmoid(linear(x, h))\n"
+            "    return h + z * (tanh(linear(x)) - h)\n",
+            "The new *h*, which is put out",
+            "The new *h* lies between the old *h* and *candidate*, unit by unit, where *z* says. "
+            "Kept: (1 − *z*) times the old *h*. Written: *z* times *candidate*. It is also what "
+            "the cell puts out.",
+        ),
+        (
+            str(ZOO["lstm_fgr"]),
+            "The new *f*",
+            "The new *f* is a sigmoid of *x*, the old *h*, the old *i*, the old *f*, the old *o*, "
+            "and, by one weight for each unit, the old *c*. Nothing of the old *f* is kept as it "
+            "is: all that is left of it has gone through a learned map. It multiplies the old *c*: "
+            "how much of it is kept.",
         ),
         (
             str(ZOO["slstm"]),

@@ -148,7 +148,28 @@ def terms_of(cell: Graph, i: int, inner: frozenset[int]) -> tuple[Term, ...]:
 
     Products of sums stay products, but for 1 - a, which is a factor of its own.
     """
-    return _terms(cell, i, inner | {i})
+    return _mixed(cell, _terms(cell, i, inner | {i}), inner)
+
+
+def _mixed(cell: Graph, terms: tuple[Term, ...], inner: frozenset[int]) -> tuple[Term, ...]:
+    """Write a + g * (b - a) as (1 - g) * a + g * b."""
+    for product in terms:
+        for gate, factor in (product.factors, product.factors[::-1]) if _is_pair(product) else ():
+            n = cell.nodes[factor.node]
+            if n.op != "sub" or factor.node not in inner or factor.form != "plain":
+                continue
+            first, second = (_terms(cell, arg, inner) for arg in n.args)
+            if len(first) == len(second) == 1 and second[0] in terms and gate.form != "inverse":
+                rest = Factor(gate.node, "rest" if gate.form == "plain" else "plain")
+                new = list(terms)
+                new[new.index(product)] = _times(Term((gate,)), first[0])
+                new[new.index(second[0])] = _times(Term((rest,)), second[0])
+                return tuple(new)
+    return terms
+
+
+def _is_pair(term: Term) -> bool:
+    return len(term.factors) == 2 and not term.negative
 
 
 def _terms(cell: Graph, i: int, inner: frozenset[int]) -> tuple[Term, ...]:

@@ -24,7 +24,7 @@ class Words(Phrases):
     def is_gate(self, step: Step) -> bool:
         """Whether a step gives a share, 0 to 1, that something is multiplied with."""
         is_factor = any(use.others for use in self.uses[step.root])
-        return is_share(self.ranges[step.root]) and is_factor and not step.states
+        return is_share(self.ranges[step.root]) and is_factor
 
     # --- the head of a step ---
 
@@ -84,6 +84,8 @@ class Words(Phrases):
         """One to three sentences on what a step computes and what for."""
         if step.states:
             said = self._new_state(step)
+            if self.is_gate(step):
+                said = " ".join([said, *self._purposes(step)])
         elif not step.nodes:
             said = f"It is {self.of(step.root)} as it is."
         else:
@@ -98,14 +100,14 @@ class Words(Phrases):
         text, uses = self._whole(step), self.uses[step.root]
         if (known := between(self.ranges[step.root])) and uses:
             text += f", {known} for each unit"
+        return " ".join([f"{capital(text)}.", *self._purposes(step)])
+
+    def _purposes(self, step: Step) -> list[str]:
+        """Sentences on what the value of a step is for."""
         if pair := self._mixed(step):
-            one, other = map(self._others, pair)
-            seen = [
-                f"It mixes: near 1, {one} goes into {self.call(pair[0].into)}; near 0, {other}."
-            ]
-        else:
-            seen = [self._used(use, step) for use in self._told(uses)]
-        return " ".join(filter(None, [f"{capital(text)}.", *seen]))
+            (one, other), into = map(self._others, pair), self.call(pair[0].into)
+            return [f"It mixes: near 1, {one} goes into {into}; near 0, {other}."]
+        return [said for use in self._told(self.uses[step.root]) if (said := self._used(use, step))]
 
     def _whole(self, step: Step) -> str:
         """The description of a step, or what it reads where that is shorter."""
@@ -119,7 +121,7 @@ class Words(Phrases):
     def _told(self, uses: Sequence[Use]) -> list[Use]:
         """The uses that are told: one for each purpose; keeping a state tells of writing it."""
         told: dict[object, Use] = {}
-        for use in uses:
+        for use in sorted(uses, key=lambda use: not use.others):
             told.setdefault((use.kind, use.states), use)
         kept = {use.states for use in uses if use.kind == "keep"}
         return [u for u in told.values() if u.kind != "write" or u.states not in kept][:3]
@@ -167,11 +169,10 @@ class Words(Phrases):
 
     def _mixed(self, step: Step) -> tuple[Use, Use] | None:
         """The two uses of a value that lets one thing in at 1, another at 0; neither is kept."""
-        uses = [u for u in self.uses[step.root] if u.kind in ("write", "scale") and u.others]
+        uses = [u for u in self.uses[step.root] if u.kind != "keep" and u.others]
         for one in uses:
             for other in uses:
-                same = (one.kind, one.into) == (other.kind, other.into)
-                if same and (one.by, other.by) == ("plain", "rest"):
+                if one.into == other.into and (one.by, other.by) == ("plain", "rest"):
                     return one, other
         return None
 
@@ -275,7 +276,12 @@ class Words(Phrases):
         text = f"The new {self.state(state)} is {self._whole(step)}"
         inner = frozenset(step.nodes)
         factors = terms[0].nodes if len(terms) == 1 else ()
-        shown = {k for i in factors for k in shown_in(self.graphs, i, inner)} - {state}
+        shown = {
+            k
+            for i in factors
+            for k in shown_in(self.graphs, i, inner)
+            if k != state and not is_share(self.ranges[self.cell.new_states[k]])
+        }
         if shown:
             return f"{text}: what the cell shows of {self.states(sorted(shown))}."
         through = [i for i in self._read(step) if 1 + state in self._before(i)]
