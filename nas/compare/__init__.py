@@ -8,7 +8,8 @@
          trial a cell; so a comparison that was stopped goes on (run.py)
       -> values by task, cell and seed; differences paired by seed, interval, rank test, Holm's
          correction over the cells, a verdict a pair (result.py, nas/statistics/intervals.py)
-      -> table, comparison.json, .csv, .md, .png (report.py, picture.py), MLflow (record.py)
+      -> table, comparison.json, .csv, .md, .tex, .png, .svg, .pdf (report.py, picture.py), MLflow
+         (record.py)
 
 With a `best_share` there are no fresh seeds: every cell is trained on the same random settings
 (drawn.py), and the best of them on validation are compared by Welch's test. The test split decides

@@ -21,8 +21,9 @@ NOTE = (
     "How well one run ranks these cells: Kendall's tau of one seed with another, 1 the same order "
     "and 0 chance, over all cells and over the better half by the first of the two, and tau of the "
     "means of one half of the seeds with those of the other; brackets are 95 % intervals "
-    f"(bootstrap over cells), given for {FEWEST} cells and more. The deviation is that of one run "
-    "over seeds; two runs of one cell are apart by less than the last column in 95 % of cases. "
+    f"(percentile bootstrap over cells), given for {FEWEST} cells and more. The deviation is that "
+    "of one run over seeds; two runs of one cell are apart by less than the last column in 95 % of "
+    "cases. "
     "best, last and area are of the validation curve: its best epoch, its last one, its mean over "
     "all epochs."
 )

@@ -1,7 +1,7 @@
-"""A comparison as text, Markdown, JSON, CSV and pictures."""
+"""A comparison as text, Markdown, LaTeX, JSON, CSV and pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from nas.compare import ranking
 from nas.compare.result import FEWEST, Comparison, Contrast, Measured, OnTask, agreements, gain_of
 from nas.report.document import Code, Document, Figure, Items, Part, Section, Table, Text
-from nas.report.files import csv_text, json_text, png_of, write_files
+from nas.report.files import csv_text, json_text, png_of, vector_files, write_files
+from nas.report.latex import latex
 from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
 from nas.statistics.anova import N_TREES
@@ -19,9 +20,10 @@ from nas.tasks.levels import below
 from nas.tasks.resolution import ENOUGH, Resolution, resolution_of
 
 SEEDS_NOTE = (
-    "Brackets are 95 % intervals: bootstrap over seeds, differences paired by seed; above 0 the "
-    "cell is better. p: Wilcoxon's signed-rank test, corrected by Holm over the cells against one "
-    "baseline on one task. Settings were chosen on validation, with another seed; what is shown is "
+    "Brackets are 95 % intervals over seeds: the studentised bootstrap, or half way to Student's t "
+    "where that is wider; differences are paired by seed; above 0 the cell is better. p: "
+    "Wilcoxon's signed-rank test, corrected by Holm over the cells against one baseline on one "
+    "task. Settings were chosen on validation, with another seed; what is shown is "
     "the test split. The last rows of a table need no network: what is best possible, where it is "
     "known, a simple predictor, fitted on the training split, and blind guessing, on the first "
     "seed's data."
@@ -63,8 +65,8 @@ def pictures(comparison: Comparison) -> list[str]:
 
 def files(comparison: Comparison) -> list[str]:
     """The names of all files that `write` writes."""
-    plots = [f"{name}.png" for name in pictures(comparison)]
-    return ["comparison.md", "comparison.json", "comparison.csv", *plots]
+    plots = [f"{name}.{kind}" for name in pictures(comparison) for kind in ("png", "svg", "pdf")]
+    return ["comparison.md", "comparison.json", "comparison.csv", "comparison.tex", *plots]
 
 
 def title(comparison: Comparison, on: OnTask) -> str:
@@ -256,6 +258,13 @@ def lines(comparison: Comparison) -> list[str]:
     return [*printed, *sentences(comparison), *lines_of(*_notes(comparison))]
 
 
+def tex(comparison: Comparison) -> str:
+    """The tables in LaTeX, each with its title as caption."""
+    tables = [(heading, replace(made, caption=heading)) for heading, made in _tables(comparison)]
+    sections = [Section(heading.partition(":")[0], (made,)) for heading, made in tables]
+    return latex(Document(comparison.study, "", sections))
+
+
 def markdown(comparison: Comparison) -> str:
     """A page."""
     plots = [Figure(name, CAPTIONS[name]) for name in pictures(comparison)]
@@ -360,5 +369,7 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     from nas.compare.picture import figures
 
     data: list[str | bytes] = [markdown(comparison), json_text(plain(comparison))]
-    data += [csv_text(list(rows_of_runs(comparison)), 9), *map(png_of, figures(comparison))]
+    data += [csv_text(list(rows_of_runs(comparison)), 9), tex(comparison)]
+    for name, figure in zip(pictures(comparison), figures(comparison), strict=True):
+        data += [png_of(figure), *vector_files(figure, name).values()]
     return write_files(folder, dict(zip(files(comparison), data, strict=True)))

@@ -159,19 +159,18 @@ def blind(task: Task) -> float:
     return task.chance()
 
 
-@functools.lru_cache(maxsize=256)
 def highest_drawn(task: Task) -> float:
     """Return the loss at which pictures of curves end: twice that of blind guessing.
 
-    It is infinite where that is not known, because the data of a task of numbers are not here.
+    It is infinite where the data of a task are not here, which may decide how many outputs it has.
     """
+    if task.missing():
+        return math.inf
     outputs = task.interface.outputs
     if task.interface.head == "categorical":
         return 2 * math.log(max(2, outputs))
     if task.interface.head == "bernoulli":
         return 2 * outputs * math.log(2)
-    if task.missing():
-        return math.inf
     return 2 * blind(task)
 
 

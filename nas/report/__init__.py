@@ -1,6 +1,7 @@
 """`python -m nas.report STUDY`: what a study found, as one HTML file, Markdown and pictures.
 
-`results`, `cost`, `settings`, `endings`, `ancestry` and `checklist` each compute one thing from
-`facts`, draw it and put it into a section; `write` puts the sections together. All commands write
-their results with `document`, `html`, `text` and `files`, which know nothing of studies.
+`results`, `learning`, `own_data`, `cost`, `settings`, `endings`, `ancestry` and `checklist` each
+compute one thing from `facts`, draw it and put it into a section; `write` puts the sections
+together. All commands write their results with `document`, `html`, `text` and `files`, which know
+nothing of studies.
 """

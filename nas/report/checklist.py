@@ -172,8 +172,8 @@ def origin(facts: Facts, against: Facts | None) -> Section:
     rows = [(name, str(value)) for name, value in kept.items()]
     again = (
         "The same command resumes the study, or repeats it elsewhere: python -m nas.search "
-        f"{path.name}, with this file:"
+        f"{path.name}, with this file."
     )
     versions = Table("Versions of what decides a result.", ("of", "version"), rows)
-    config = Code(hidden(path.read_text(encoding="utf-8")))
+    config = Code(hidden(path.read_text(encoding="utf-8")), "yaml", path.name)
     return Section("How it was made", (versions, Text(again), config))

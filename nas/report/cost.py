@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nas.errors import counted
 from nas.report.document import Figure, Part, Section, Table, Text
 from nas.report.facts import Facts, number
-from nas.report.figures import BLUE, GREEN, INK, ORANGE, figure, label, level_lines
+from nas.report.figures import BLUE, GREEN, INK, ORANGE, figure, labels, level_lines
 from nas.report.results import scores_without_network
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ AXES = {
     "hours": "hours in training, summed over workers",
 }
 """Measures of cost; that of given cells is counted, since a search begins with them."""
+
+
+MANY = 300
+"""Cells that are drawn small, or they would hide each other."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ def race(facts: Facts, against: Facts | None) -> Section:
         for row in facts.rows
         if row.kind == "baseline" and row.score is not None
     }
-    parts: list[Part] = [_race_figure(arms, baselines, caption)]
+    parts: list[Part] = [Text("No candidate has a score, so there is no line to draw.")]
+    if any(moment.best is not None for arm in arms for moment in arm.moments):
+        parts = [_race_figure(arms, baselines, caption)]
     if len(arms) > 1:
         rows = [
             (AXES[axis], f"{budget:.4g}", *map(number, best))
@@ -220,29 +226,38 @@ def trade_offs(facts: Facts, against: Facts | None) -> Section:
 def _trade_off_figure(cells: Sequence[Measured], caption: str) -> Figure:
     def draw(canvas: "Canvas") -> None:
         left, right = canvas.subplots(1, 2, sharey=True)
-        _scatter(left, [(float(cell.n_params), cell) for cell in cells])
-        _scatter(right, [(cell.step_ms, cell) for cell in cells if cell.step_ms is not None])
+        timed = [(cell.step_ms, cell) for cell in cells if cell.step_ms is not None]
+        sized = [(float(cell.n_params), cell) for cell in cells]
+        names = [_scatter(left, sized), _scatter(right, timed)]
         left.set_xlabel("parameters of the largest model")
         left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.tick_params(axis="x", labelrotation=20)
         right.set_xlabel("ms of training a minibatch")
         left.set_ylabel("score")
+        handles, kinds = left.get_legend_handles_labels()
+        if handles:
+            canvas.legend(handles, kinds, loc="outside lower center", ncols=4, fontsize="small")
+        for panel, texts in zip((left, right), names, strict=True):
+            labels(panel, texts)
 
-    return figure("trade_off", caption, (9.5, 4.2), draw)
+    return figure("trade_off", caption, (9.5, 4.4), draw)
 
 
-def _scatter(panel: "Axes", points: Sequence[tuple[float, Measured]]) -> None:
+def _scatter(
+    panel: "Axes", points: Sequence[tuple[float, Measured]]
+) -> list[tuple[str, float, float]]:
+    """Draw the cells and the front; return the names to be written, the best first."""
     for kind, colour in {"candidate": BLUE, "included": GREEN, "baseline": ORANGE}.items():
         some = [(cost, cell.score) for cost, cell in points if cell.kind == kind]
         if some:
             costs, scores = zip(*some, strict=True)
-            panel.scatter(costs, scores, s=22, color=colour, label=kind, alpha=0.75)
+            size, alpha = (22, 0.75) if len(some) < MANY else (7, 0.4)
+            panel.scatter(costs, scores, s=size, color=colour, label=kind, alpha=alpha)
     best = [points[i] for i in front([(cost, cell.score) for cost, cell in points])]
     lowest, highest = [cost for cost, _ in best], [cell.score for _, cell in best]
     panel.step(lowest, highest, where="post", color=INK, linewidth=0.9, label="Pareto front")
     named = {cell.key: (cost, cell) for cost, cell in points if cell.kind != "candidate"}
     named |= {cell.key: (cost, cell) for cost, cell in best}
-    for cost, cell in named.values():
-        label(panel, cell.name, (cost, cell.score), (4, 4), fontsize="small")
     panel.margins(x=0.15, y=0.12)
-    panel.legend(fontsize="small", loc="lower right")
+    ranked = sorted(named.values(), key=lambda pair: pair[1].score, reverse=True)
+    return [(cell.name, cost, cell.score) for cost, cell in ranked]

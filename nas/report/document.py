@@ -6,8 +6,8 @@ PNG and the files themselves. Nothing here knows of studies.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 NUMBER = re.compile(
     r"([-+±]?[\d,.]+(e[-+]?\d+)?( ?[%×]| m?s| h|h\d+|:\d+|-[\d.]+)?( \[[^]]*\])?)?|-"
@@ -30,6 +30,14 @@ class Items:
 
 
 @dataclass(frozen=True)
+class Thumbnail:
+    """A cell in a row of a table: its picture, which opens its equations."""
+
+    svg: str
+    equations: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows of plain text."""
 
@@ -41,6 +49,8 @@ class Table:
     """Rows that stand out, such as baselines."""
     note: str = ""
     """A remark below the rows."""
+    cells: Sequence["Thumbnail | None"] = ()
+    """A cell for each row, which a page shows small; empty for none."""
 
     @property
     def is_numeric(self) -> list[bool]:
@@ -57,6 +67,8 @@ class Code:
 
     text: str
     language: str = ""
+    title: str = ""
+    """What a page shows until it is opened; empty for text that is always shown."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ class Figure:
     png: bytes = b""
     svg: str = ""
     """An element for HTML."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """The drawing as vector files, by suffix: svg and pdf, for papers."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from nas.report.document import Card, Code, Document, Figure, Items, Part, Secti
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #222;
-  background: #fff; max-width: 1100px; margin: 2rem auto; padding: 0 1.5rem; }
+  background: #fff; max-width: 1240px; margin: 2rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.7rem; margin-bottom: .2rem; }
 h2 { font-size: 1.25rem; margin-top: 2.6rem; padding-top: .6rem; border-top: 1px solid #ddd; }
 nav { display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin: 1rem 0; font-size: .9rem; }
@@ -19,10 +19,11 @@ p, ul { max-width: 80ch; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #e6e6e6; text-align: left;
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #e6e6e6; text-align: left;
   vertical-align: top; }
 th { border-bottom: 2px solid #999; }
 .number { text-align: right; white-space: nowrap; }
+th.number { white-space: normal; }
 .marked { background: #f2f6fb; }
 pre { background: #f7f7f5; border: 1px solid #e4e4e0; border-radius: 4px; padding: .7rem .9rem;
   overflow-x: auto; font-size: .84rem; line-height: 1.4; }
@@ -32,6 +33,11 @@ figcaption { color: #555; font-size: .88rem; max-width: 90ch; }
 details { border: 1px solid #ddd; border-radius: 5px; padding: .5rem .9rem; margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 details img { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
+.cell { padding: .15rem .3rem; }
+.cell details { border: 0; padding: 0; margin: 0; }
+.cell summary { list-style: none; }
+.cell summary::-webkit-details-marker { display: none; }
+.cell img { height: 44px; max-width: 110px; object-fit: contain; margin: 0; }
 .flag { white-space: nowrap; }
 details p { margin: .3rem 0; color: #555; font-size: .9rem; }
 @media print { details { break-inside: avoid; } nav { display: none; } }
@@ -76,7 +82,9 @@ def _part(part: Part) -> str:
         case Items():
             return f"<ul>{''.join(f'<li>{_prose(item)}</li>' for item in part.items)}</ul>"
         case Code():
-            return f"<pre>{escape(part.text)}</pre>"
+            text = f"<pre>{escape(part.text)}</pre>"
+            title = f"<summary>{escape(part.title)}</summary>"
+            return f"<details>{title}{text}</details>" if part.title else text
         case Table():
             return _table(part)
         case Figure():
@@ -88,24 +96,41 @@ def _part(part: Part) -> str:
 
 def _table(table: Table) -> str:
     kinds = [' class="number"' if numeric else "" for numeric in table.is_numeric]
-    head = "".join(f"<th{k}>{escape(name)}</th>" for k, name in zip(kinds, table.head, strict=True))
+    names = [escape(name).replace("_", "_<wbr>") for name in table.head]  # long ones may break
+    head = "".join(f"<th{k}>{name}</th>" for k, name in zip(kinds, names, strict=True))
     rows = []
     for place, row in enumerate(table.rows):
         cells = "".join(f"<td{k}>{escape(text)}</td>" for k, text in zip(kinds, row, strict=True))
         kind = ' class="marked"' if place in table.marked else ""
-        rows.append(f"<tr{kind}>{cells}</tr>")
-    body = "\n".join(rows)
+        rows.append(f"<tr{kind}>{_thumbnail(table, place)}{cells}</tr>")
+    body, pictures = "\n".join(rows), "<th></th>" if table.cells else ""
     return (
         f'<div class="table"><table><caption>{escape(table.caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+        f"<thead><tr>{pictures}{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
         f"{f'<p>{escape(table.note)}</p>' if table.note else ''}"
     )
 
 
+def _thumbnail(table: Table, place: int) -> str:
+    """The cell of a row in a column of its own: its picture opens its equations."""
+    if not table.cells:
+        return ""
+    cell = table.cells[place]
+    if cell is None:
+        return "<td></td>"
+    image = _image(cell.svg, "its equations")
+    equations = f"<pre>{escape(cell.equations)}</pre>"
+    return f'<td class="cell"><details><summary>{image}</summary>{equations}</details></td>'
+
+
+def _image(svg: str, what: str) -> str:
+    """A picture as an image, so that it can run no script and its names meet no other's."""
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<img alt="{escape(what)}" src="data:image/svg+xml;base64,{data}">'
+
+
 def _card(card: Card) -> str:
-    # As an image, a picture can run no script and its names meet no other picture's.
-    data = base64.b64encode(card.svg.encode()).decode()
-    image = f'<img alt="{escape(card.title)}" src="data:image/svg+xml;base64,{data}">'
+    image = _image(card.svg, card.title)
     lines = "".join(f"<p>{escape(line)}</p>" for line in card.lines)
     return (
         f"<details{' open' if card.is_open else ''}><summary>{escape(card.title)}</summary>{lines}"

@@ -217,7 +217,8 @@ def table(named: Mapping[str, Agreement], caption: str) -> Table:
 
 CAPTION = (
     "Kendall's tau of a first and a second measurement, 1 the same order and 0 chance, with 95 % "
-    "intervals (bootstrap over cells); the better half is chosen by the first measurement. "
+    "intervals (percentile bootstrap over cells); the better half is chosen by the first "
+    "measurement. "
     "Deviations are those of one measurement of one cell, in its own unit; two measurements of one "
     "cell are apart by less than the last column in 95 % of cases."
 )

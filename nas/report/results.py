@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from nas.cell.cell import renamed
 from nas.cell.reader import loads
 from nas.errors import CellError, counted, joined
 from nas.protocol.judgement import score_of
 from nas.protocol.measured import Measured, measured_in
 from nas.report import repeating
-from nas.report.document import Card, Items, Part, Section, Table, Text
+from nas.report.document import Card, Items, Part, Section, Table, Text, Thumbnail
 from nas.report.facts import Facts, number
 from nas.report.reliability import beside_leaderboard, parts
 from nas.study.leaderboard import BASELINES, Row, shown_ratio
@@ -36,7 +37,9 @@ def standing(facts: Facts, against: Facts | None) -> Section:
         f"{counted(len(facts.drawn), 'visit')} of {counted(n_cells, 'candidate')}, "
         f"{len(judged):,} judged; {counted(facts.n_scored, 'candidate')} with a score",
         f"{counted(len(facts.runs), 'training run')}, {counted(n_epochs, 'epoch')}, "
-        f"{flops:.3g} FLOPs, {seconds / 3600:.2f} hours in training, {spent / 3600:.2f} in all",
+        f"{flops:.3g} FLOPs",
+        f"training time {time_in_words(seconds)}, summed over workers; wall time of the search "
+        f"{time_in_words(spent)}",
         f"{_score_in_words(facts)}; what is compared is {facts.protocol.statistic.said}",
     ]
     if facts.seen.running:
@@ -45,6 +48,13 @@ def standing(facts: Facts, against: Facts | None) -> Section:
     told = [Text(f"Of the winner: {one.sentences}") for one in _measured(facts)]
     parts: list[Part] = [standing, *_too_little(facts), *told, Text(NO_CLAIM), Items(items)]
     return Section("Where it stands", parts)
+
+
+def time_in_words(seconds: float) -> str:
+    """A time in its best unit."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.2f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _score_in_words(facts: Facts) -> str:
@@ -89,7 +99,8 @@ def board(facts: Facts, against: Facts | None) -> Section:
         f"GRU, n = {facts.seeds}, of {facts.protocol.statistic.said}; the largest "
         "number of settings is given; brackets say so where a cell and the GRU are apart by fewer "
         f"than {ENOUGH} examples, which is no evidence, and = stands at tied ranks; ms are of "
-        "training a minibatch with the best settings, on a machine that did other work too."
+        "training a minibatch with the best settings, on a machine that did other work too; "
+        "a picture opens the equations of its cell."
     )
     if facts.reliability.noise is not None:
         caption += " Brackets at a rank are its 95 % interval, given the noise of a score."
@@ -101,8 +112,14 @@ def board(facts: Facts, against: Facts | None) -> Section:
         rows.append(("", name, "no network", *known, *[""] * (len(head) - 3 - len(known))))
     marked = {i for i, row in enumerate(rows) if row[2] != "candidate"}
     beside = Text(beside_leaderboard(facts.reliability, facts.rows))
-    table = Table(caption, head, rows, frozenset(marked))
+    cells = [_thumbnail(row) for _, row in shown] + [None] * (len(rows) - len(shown))
+    table = Table(caption, head, rows, frozenset(marked), cells=cells)
     return Section("Leaderboard", (beside, table, _reached(facts)))
+
+
+def _thumbnail(row: Row) -> Thumbnail:
+    cell = loads(row.visit.cell)
+    return Thumbnail(cell.svg(), str(renamed(cell, cell.name, "")))
 
 
 def reliability(facts: Facts, against: Facts | None) -> Section:
@@ -180,10 +197,17 @@ def cells(facts: Facts, against: Facts | None) -> Section:
     cards = [_card(facts, row, is_open=rank < 2) for rank, row in enumerate(best)]
     cards += [_card(facts, row, is_open=False) for row in given]
     about = Text(
-        f"The best {len(best)} candidates and {counted(len(given), 'given cell')}. States run from "
+        f"{_how_many(len(best))}{counted(len(given), 'given cell')}. States run from "
         "left to right, the input comes from below; boxes are learned, circles are elementwise."
     )
     return Section("Cells", (about, *cards))
+
+
+def _how_many(n_best: int) -> str:
+    """The beginning of a sentence on the candidates that are shown."""
+    if n_best == 0:
+        return "No candidate has a score; here are "
+    return f"The best {f'{n_best} candidates' if n_best > 1 else 'candidate'} and "
 
 
 def _card(facts: Facts, row: Row, *, is_open: bool) -> Card:

@@ -200,9 +200,9 @@ def _agreements(known: Mapping[str, Mapping[str, Agreement]]) -> Table:
     head = ("of", "cells", MEAN, f"{MEAN}, better half", *tasks)
     caption = (
         "How far rungs agree: Kendall's tau of cells that are at both, with 95 % intervals "
-        "(bootstrap over cells), of the geometric mean of their ratios and of each task. Cells "
-        "went on because they were good at the lower rung, which makes tau smaller than over all "
-        "cells; the better half is that of the lower rung. Where cells were measured twice at one "
-        "rung, with other seeds, tau says how well that rung ranks."
+        "(percentile bootstrap over cells), of the geometric mean of their ratios and of each "
+        "task. Cells went on because they were good at the lower rung, which makes tau smaller "
+        "than over all cells; the better half is that of the lower rung. Where cells were measured "
+        "twice at one rung, with other seeds, tau says how well that rung ranks."
     )
     return Table(caption, head, rows)

@@ -7,11 +7,23 @@ one to `SECTIONS`.
 from collections.abc import Callable
 from pathlib import Path
 
-from nas.report import ancestry, checklist, cost, endings, endpoints, results, rungs, settings
+from nas.report import (
+    ancestry,
+    checklist,
+    cost,
+    endings,
+    endpoints,
+    learning,
+    own_data,
+    results,
+    rungs,
+    settings,
+)
 from nas.report.document import Card, Document, Figure, Section
 from nas.report.facts import Facts
 from nas.report.files import write_files
 from nas.report.html import html
+from nas.report.latex import latex
 from nas.report.text import markdown
 
 SECTIONS: tuple[Callable[[Facts, Facts | None], Section], ...] = (
@@ -20,6 +32,8 @@ SECTIONS: tuple[Callable[[Facts, Facts | None], Section], ...] = (
     results.reliability,
     endpoints.both,
     rungs.rungs,
+    learning.learning,
+    own_data.own_data,
     results.cells,
     cost.race,
     cost.trade_offs,
@@ -43,7 +57,7 @@ def document(facts: Facts, against: Facts | None = None) -> Document:
         f"{facts.config.sampler}, judged on {tasks} against the GRU; seed {facts.config.seed}."
     )
     sections = [section(facts, against) for section in SECTIONS]
-    return Document(f"Study {facts.name}", lead, sections)
+    return Document(f"Study {facts.name}", lead, [made for made in sections if made.parts])
 
 
 def report(facts: Facts, against: Facts | None = None, folder: Path | None = None) -> list[Path]:
@@ -59,22 +73,26 @@ def report(facts: Facts, against: Facts | None = None, folder: Path | None = Non
     files: dict[str, str | bytes] = {
         "report.html": html(made),
         "report.md": markdown(made, FIGURES),
+        "tables.tex": latex(made),
     }
     for part in made.parts:
         if isinstance(part, Figure):
             files[f"{FIGURES}/{part.name}.png"] = part.png
+            for suffix, data in part.files.items():
+                files[f"{FIGURES}/{part.name}.{suffix}"] = data
         elif isinstance(part, Card) and part.svg:
             files[f"{FIGURES}/{part.name}.svg"] = part.svg
     folder = folder or facts.seen.folder / "report"
     paths = write_files(folder, files, f"report {folder}")
     # Pictures of an earlier report that are not in this one go.
     for path in {*(folder / FIGURES).iterdir()} - {*paths}:
-        if path.suffix in (".png", ".svg"):
+        if path.suffix in (".png", ".svg", ".pdf"):
             path.unlink()
     return paths
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
     """The files of a report by their paths among the artifacts of a run."""
-    paths = [folder / "report.html", folder / "report.md", *(folder / FIGURES).iterdir()]
+    pages = [folder / name for name in ("report.html", "report.md", "tables.tex")]
+    paths = [*pages, *(folder / FIGURES).iterdir()]
     return {f"report/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in paths}

@@ -1,6 +1,7 @@
 """A winner's errors in the data's units, and with the state carried on over a whole series."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from nas.nn.loading import load_model
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import States
 from nas.protocol.measured import Measured
+from nas.tasks.base import Window
 from nas.tasks.named import Named
 from nas.tasks.sequences import SequenceTask
 from nas.training.heads import HEADS
 
+Pair = tuple[NDArray[np.float32], NDArray[np.generic]]
+"""Scores and targets of the same positions."""
 CHUNK = 4096
 """Rows that are read at once."""
 
@@ -26,12 +30,9 @@ CHUNK = 4096
 @torch.no_grad()
 def measure_winner(path: Path, task: SequenceTask) -> Measured:
     """Measure the weights in a file on the validation split, and note it in their description."""
-    model = load_model(path)
-    assert not isinstance(model, AttentionModel), "tasks of sequences have none"
+    model = _network(path)
     windows = list(task.windows("validation", seed=0))
-    scores = [model(torch.from_numpy(window.inputs))[0].numpy() for window in windows]
-    found = np.concatenate([s[w.scored] for s, w in zip(scores, windows, strict=True)])
-    wanted = np.concatenate([window.targets[window.scored] for window in windows])
+    found, wanted = _in_pieces(model, windows)
     carried = _carried(model, task)
     metric, is_number = task.metric, task.interface.head == "gaussian"
     measured = Measured(
@@ -47,6 +48,26 @@ def measure_winner(path: Path, task: SequenceTask) -> Measured:
     return measured
 
 
+@torch.no_grad()
+def answers_of(path: Path, task: SequenceTask) -> Pair:
+    """Scores and targets of the validation split by the weights in a file, in order: each series is
+    read from its first row, where pieces are cut from series."""
+    model = _network(path)
+    return _carried(model, task) or _in_pieces(model, list(task.windows("validation", seed=0)))
+
+
+def _network(path: Path) -> SequenceModel:
+    model = load_model(path)
+    assert not isinstance(model, AttentionModel), "tasks of sequences have none"
+    return model
+
+
+def _in_pieces(model: SequenceModel, windows: Sequence[Window]) -> Pair:
+    scores = [model(torch.from_numpy(window.inputs))[0].numpy() for window in windows]
+    found = np.concatenate([s[w.scored] for s, w in zip(scores, windows, strict=True)])
+    return found, np.concatenate([window.targets[window.scored] for window in windows])
+
+
 def _value(scores: NDArray[np.float32], targets: NDArray[np.generic], task: SequenceTask) -> float:
     """The task's metric of some positions."""
     head, metric = HEADS[task.interface.head], task.metric
@@ -56,10 +77,6 @@ def _value(scores: NDArray[np.float32], targets: NDArray[np.generic], task: Sequ
     if metric.name == "accuracy":
         return float(head.right(*asked).double().mean())
     return float(head.loss(*asked)[0]) / len(targets)
-
-
-Pair = tuple[NDArray[np.float32], NDArray[np.generic]]
-"""Scores and targets of the same positions."""
 
 
 def _in_units(
