@@ -1,6 +1,7 @@
 """How a run is carried out: by a command, or by a call from Python."""
 
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ def of_call(callbacks: Sequence[AnyCallback], *, progress: bool) -> Manner:
     Raises:
         UserError: for something that is no callback.
     """
-    quiet = Console(file=io.StringIO(), soft_wrap=True, width=120)
-    console = Console(soft_wrap=True) if progress else quiet
+    # In a notebook, rich would show each line as an output of its own, whatever the file.
+    shown = Console(soft_wrap=not sys.stdout.isatty(), force_jupyter=False)
+    quiet = Console(file=io.StringIO(), soft_wrap=True, width=120, force_jupyter=False)
+    console = shown if progress else quiet
     return Manner(console, checked(callbacks), is_command=False)
