@@ -32,10 +32,10 @@ from tests.strategies import cells
 
 LERPS = loads(
     """
-def lerps(x, h, c):
+def lerps(x, h, c, e):
     g = sigmoid(linear(x))
     d = g + h * (tanh(x) - g)
-    return x * h + g * (c - x * h), (1 - g) * (h * c - d) + d + (h + h + g * (x - h))
+    return x * h + g * (c - x * h), (1 - g) * (h * c - d) + d, h + h + g * (e - h)
 """
 )
 
@@ -210,6 +210,24 @@ def test_roles_come_from_the_graph_and_not_from_names() -> None:
             "The new *h* lies between the old *h* and *candidate*, unit by unit, where *z* says. "
             "Kept: (1 − *z*) times the old *h*. Written: *z* times *candidate*. It is also what "
             "the cell puts out.",
+        ),
+        *(
+            (
+                "def a(x, h):\n    k = sigmoid(linear(x)) * h\n    return k + tanh(linear(x, k))\n",
+                title,
+                text,
+            )
+            for title, text in (
+                (
+                    "*k*, what is kept of *h*",
+                    "*gate* times the old *h*. It is what is kept of the old *h*.",
+                ),
+                (
+                    "The new *h*, which is put out",
+                    "The new *h* is the sum of what is kept and what is written. Kept: *k*. "
+                    "Written: *candidate*. It is also what the cell puts out.",
+                ),
+            )
         ),
         (
             str(ZOO["lstm_fgr"]),

@@ -55,6 +55,8 @@ class Words(Phrases):
         if self.is_gate(step):
             return self._gate_purpose(uses)
         if write := by_kind.get("write"):
+            if kept := self._keeps(step, write.states):
+                return f"what is kept of {self.states(kept)}"
             may = "may be" if self._let(write) else "is"
             return f"what {may} written into {self.states(write.states)}"
         return ""
@@ -132,6 +134,8 @@ class Words(Phrases):
         if use.kind == "keep":
             return self._kept(use, step)
         if not use.others:
+            if kept := self._keeps(step, use.states):
+                return f"It is what is kept of the old {self.states(kept)}."
             return f"It is added to what becomes the new {states}." if states else ""
         others = self._others(use)
         times = f"{self._it(use, step)} multiplies {others}"
@@ -218,7 +222,7 @@ class Words(Phrases):
         inner = frozenset(step.nodes)
         top = self.graphs.peeled(step.root, inner)
         terms = terms_of(self.cell, top, inner)
-        keeps = [term for term in terms if 1 + state in term.nodes]
+        keeps = [term for term in terms if self._keeps_in(term, state)]
         writes = [term for term in terms if term not in keeps]
         if not keeps:
             return self._afresh(step, state, terms)
@@ -235,6 +239,17 @@ class Words(Phrases):
         if top == step.root:
             total = f"the sum of {total}" if verb == "written" else f"made of {total}"
         return f"{new} is {total}. Kept: {kept}. {capital(verb)}: {written}."
+
+    def _keeps(self, step: Step, states: Sequence[int]) -> tuple[int, ...]:
+        """The states that are in every term of a step, which keeps a part of them."""
+        terms = terms_of(self.cell, step.root, frozenset(step.nodes))
+        return tuple(k for k in states if all(1 + k in term.nodes for term in terms))
+
+    def _keeps_in(self, term: Term, state: int) -> bool:
+        """Whether an old state is in a term, or the term is a step that keeps a part of it."""
+        step = self.step_of.get(term.nodes[0]) if len(term.factors) == 1 else None
+        is_kept = step is not None and not step.states and bool(self._keeps(step, (state,)))
+        return 1 + state in term.nodes or is_kept
 
     def _shared(self, state: int, terms: Sequence[Term]) -> str:
         """A new state that is shared between the old one and something else; else empty."""
@@ -265,7 +280,7 @@ class Words(Phrases):
         for term in terms:
             ordered = sorted(term.factors, key=lambda factor: factor.node == 1 + state)
             text = self.product(Term(tuple(ordered)))
-            if len(term.factors) == 1:
+            if term.nodes == (1 + state,):
                 text = f"all of {text}"
             said.append(f"minus {text}" if term.negative else text)
         return listed(said)
