@@ -1,4 +1,4 @@
-"""What a user writes for a task of his own, `nas.Task`: loaders, a head, a loss and a metric."""
+"""What users write for a task of their own, `nas.Task`: loaders, a head, a loss and a metric."""
 
 import functools
 from collections.abc import Callable, Sequence

@@ -3,9 +3,12 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 import nas
 from nas.protocol.look import Look
 from nas.session.callbacks import Calling
+from nas.session.manner import of_call
 
 
 class _Noted(nas.Callback):
@@ -39,3 +42,13 @@ def test_an_epoch_is_told_once_and_a_second_training_anew() -> None:
         ("gru", "text", 3, 0.7),
         ("gru", "text", 1, 0.5),
     ]
+
+
+def test_a_call_is_quiet_in_a_notebook_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[object] = []
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *given: shown.append(given))
+    manner = of_call((), progress=False)
+    manner.say("a line")
+    assert manner.output == "a line\n"
+    assert not shown
