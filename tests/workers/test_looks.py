@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 from worker_targets import evaluation, eventually
 
+from nas.nn.settings import Settings
+from nas.protocol.evaluation import Evaluation
 from nas.protocol.look import Look
+from nas.tasks import Arithmetic
 from nas.workers.local import LocalWorkers
+from nas.zoo import ZOO
 
 pytestmark = pytest.mark.process
 
@@ -43,3 +47,26 @@ def test_nothing_is_seen_of_what_has_not_begun_to_train(tmp_path: Path) -> None:
         ((_, _, look),) = workers.looks()
         assert look is None, "the board was cleared"
         waits.result(timeout=20)
+
+
+def test_a_training_shows_epochs_that_its_curve_has_in_the_end() -> None:
+    task = Arithmetic(max_digits=1, n_params=(2000,), epochs=200, batches_per_epoch=5, stop_at=None)
+    gru = ZOO["gru"]
+    asked = Evaluation(str(gru), gru.key, task, (Settings(2000),), 0)
+    seen: set[Look] = set()
+    with LocalWorkers(1) as workers:
+        future = workers.submit(asked)
+
+        def watched() -> bool:
+            seen.update(look for _, _, look in workers.looks() if look)
+            return future.done()
+
+        assert eventually(watched, 120)
+        (outcome,) = future.result().outcomes
+    accuracies = [epoch.accuracy for epoch in outcome.curve]
+    told = [look for look in seen if look.epoch]
+    assert told
+    for look in told:
+        assert look.best == max(accuracies[: look.epoch])
+        assert look.share >= look.epoch / 200
+    assert any(look.whole_s > 0 for look in seen)
