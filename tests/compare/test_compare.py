@@ -160,7 +160,12 @@ def test_files_say_the_same(undisturbed: Path) -> None:
     page = unescape((folder / "comparison.md").read_text(encoding="utf-8"))
     assert all(f"- {one}" in page for one in found["verdicts"])
     assert str(ZOO["mut1"]).strip() in page
-    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    beginnings = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "tex": b"% Needs"}
+    for kind, first in beginnings.items():
+        assert (folder / f"comparison.{kind}").read_bytes().startswith(first)
+    paper = (folder / "comparison.tex").read_text(encoding="utf-8")
+    # Of each task where cells end and how fast they learn, and of all how well one run ranks.
+    assert paper.count(r"\begin{table}") == 2 * len(TASKS) + 1
 
 
 @pytest.mark.process

@@ -57,7 +57,8 @@ def test_a_run_a_cell_and_one_of_all(folder: Path) -> None:
     fetched = Path(client(folder).download_artifacts(info.run_id, "comparison.md", str(folder)))
     assert fetched.read_text(encoding="utf-8") == markdown(found)
     names = {one.path for one in client(folder).list_artifacts(info.run_id)}
-    assert names == {"comparison.md", "comparison.json", "comparison.csv", "comparison.png"}
+    kinds = ("md", "json", "csv", "tex", "png", "svg", "pdf")
+    assert names == {f"comparison.{kind}" for kind in kinds}
 
 
 def test_further_cells_write_all_anew(folder: Path) -> None:
