@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from nas.command_line.fields import (
     annotated_fields_of,
@@ -24,9 +24,6 @@ from nas.command_line.fields import (
     sentences_of,
 )
 from nas.errors import UserError, unknown
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
 METAVARS = {int: "N", float: "X", bool: "true|false"}
@@ -43,8 +40,8 @@ class Command:
 
     name: str
     """Such as search, for `nas search` and `python -m nas.search`."""
-    default: "DataclassInstance"
-    """The configuration without any flag."""
+    default: Any
+    """The configuration without any flag, a dataclass."""
     usage: str
     description: str
     common: tuple[str, ...] = ()
@@ -60,7 +57,8 @@ class Command:
     @property
     def owner(self) -> type:
         """The class of the configuration."""
-        return type(self.default)
+        owner: type = type(self.default)
+        return owner
 
     @property
     def flags(self) -> list[str]:
