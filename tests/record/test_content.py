@@ -37,6 +37,7 @@ from tests.record.visits import (
     curve,
     experiment,
     record,
+    recorder,
     rejected,
     runs,
     scored,
@@ -272,6 +273,20 @@ def test_a_status_says_what_became_of_the_cell(folder: Path) -> None:
     assert "score" not in found["rnn"].data.metrics
     assert found["rnn"].data.tags["nas.stage"] == "memorization"
     assert found["lstm"].data.metrics["n_failed"] == 1
+
+
+def test_what_only_the_whole_study_knows_becomes_tags_of_the_runs(folder: Path) -> None:
+    made = recorder(folder)
+    made.sync([scored(0, GRU, "given"), scored(1, MGU)])
+    whole = entry(scored(2, RNN), "study", (FILTER, Xml(), Text()), BASELINES)
+    known = {MGU.key: {"nas.interval": "0.7 to 0.9"}, "no run": {"nas.interval": "-"}}
+    made.conclude(dataclasses.replace(whole, key="summary", name="summary", beside=known))
+    assert made.close(WAIT_S) == 0
+    found = runs(folder)
+    assert found["mgu"].data.tags["nas.interval"] == "0.7 to 0.9"
+    assert "nas.interval" not in found["gru"].data.tags
+    number = experiment(folder).experiment_id
+    assert made.where_to_look()[-1].endswith(address(number))
 
 
 def test_kinds_are_told_apart(folder: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, norm
 
 from nas.protocol.evaluation import Epoch, Evaluation, Outcome
 from nas.protocol.repeating import again
 from nas.protocol.statistic import Statistic, value_of
 from nas.report.facts import Facts, read_facts
+from nas.report.recording import summary
 from nas.report.repeating import by_statistic, table
 from nas.session.coordinator import Coordinator
 from nas.study.config import protocol_of
@@ -83,3 +84,18 @@ def test_each_statistic_is_that_of_both_measurements(twice: Facts) -> None:
     assert shown is not None
     assert len(shown.rows) == 6
     assert "The study goes by the mean of all settings, of each the mean over all" in shown.caption
+
+
+def test_the_record_has_the_interval_of_each_score_and_place(twice: Facts) -> None:
+    beside = summary(twice, {}).beside
+    reference = twice.baselines[0]
+    assert set(beside) == {row.key for row in twice.rows} - {reference}, "that of the GRU is 1"
+    assert twice.reliability.score is not None
+    deviation = twice.reliability.score.deviation
+    for row in twice.rows:
+        if row.key != reference:
+            low, high = map(float, beside[row.key]["nas.interval"].split(" to "))
+            assert high - low == pytest.approx(2 * norm.ppf(0.975) * deviation, rel=0.01)
+            assert (low + high) / 2 == pytest.approx(row.score, rel=0.01)
+            places = [int(n) for n in beside[row.key]["nas.place"].split(" to ")]
+            assert places[0] <= places[-1] <= len(twice.rows)
