@@ -28,8 +28,9 @@ class Lit:
     """A picture whose elements know the steps that light them."""
 
     picture: Picture
-    steps_of_part: Mapping[int, int]
-    """Places of steps, by the parts of the diagram that they compute or let out."""
+    steps_of_part: Mapping[int, frozenset[int]]
+    """Places of steps, by the parts of the diagram that they compute or let out: a box is lit by
+    several where values inside of it have names."""
 
     @cached_property
     def groups(self) -> dict[frozenset[int], int]:
@@ -39,7 +40,7 @@ class Lit:
 
     def lit_by(self, one: Drawn) -> frozenset[int]:
         """The steps that light an element; none lights what is always there."""
-        return frozenset(self.steps_of_part[part] for part in one.of)
+        return frozenset().union(*(self.steps_of_part[part] for part in one.of))
 
     def drawing(self, name: str) -> str:
         """The drawing, to be shown by its name; it has no size of its own."""
@@ -89,7 +90,8 @@ def lit(cell: Graph, steps: Sequence[Step]) -> Lit:
     parts = {}
     for place, part in enumerate(parts_of(cell)):
         if part.kind not in ("input", "merge"):
-            parts[place] = step_of[part.nodes[0]]
+            computed = [i for i in part.nodes if cell.nodes[i].args] or part.nodes[:1]
+            parts[place] = frozenset(step_of[i] for i in computed)
     return Lit(picture(cell), parts)
 
 
