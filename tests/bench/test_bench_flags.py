@@ -95,7 +95,7 @@ def test_commands_of_documents_are_accepted(
     (tmp_path / "experiments" / "speed").mkdir(parents=True)
     (tmp_path / "my.cell").write_text("def mine(x, h):\n    return tanh(linear(x, h))\n")
     monkeypatch.chdir(tmp_path)
-    texts = [(ROOT / name).read_text() for name in ("README.md", "experiments/speed/README.md")]
+    texts = [(ROOT / name).read_text() for name in ("docs/speed.md", "experiments/speed/README.md")]
     lines = "\n".join(texts).replace("\\\n", "").splitlines()
     commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.bench ")]
     configs = [parse(shlex.split(command)[3:]) for command in commands]
