@@ -83,7 +83,7 @@ def test_the_environment_names_the_place_of_whoever_names_none(
     for use in (
         lambda: place("", tmp_path),
         lambda: check_machine(SearchConfig()),
-        lambda: record_comparison("", "x", []),
+        lambda: record_comparison("", "x", [], ""),
     ):
         with pytest.raises(UserError, match=r"MLFLOW_TRACKING_URI: .*file store"):
             use()
