@@ -2,6 +2,8 @@
 
 import re
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, create_autospec
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from nas.nn.settings import Settings
 from nas.protocol.evaluation import Evaluation
 from nas.resources import names
 from nas.samplers.registry import NAMES
+from nas.search.call import configured
+from nas.session.result import SearchResult
 from nas.study.parse import parse
 from nas.tasks import TASKS, Arithmetic
 from nas.training.train import run
@@ -49,7 +53,14 @@ def test_the_printed_cell_is_the_one_that_is_shown() -> None:
     assert nas.cell(shown) == nas.zoo["gru"]
 
 
-@pytest.mark.parametrize("page", [page for page in IN if blocks("python", page)])
+def mock_result(fields: Any) -> Mock:
+    assert configured("quickstart", fields).n_candidates == fields["n_candidates"]
+    return create_autospec(SearchResult, instance=True)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in IN if blocks("python", page) and page != "docs/python.md"]
+)
 def test_the_lines_of_python_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
@@ -68,6 +79,8 @@ def test_the_lines_of_python_run(
         "tokens": torch.randint(0, 7, (5, 2)),
         "table": torch.randn(7, 32),
     }
+    # Not the search itself, which takes minutes: that its arguments are accepted.
+    monkeypatch.setattr("nas.search.call.search", lambda **fields: mock_result(fields))
     for block in blocks("python", page):
         exec(block, seen)
     if page in ("README.md", "docs/cells.md"):
