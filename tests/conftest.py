@@ -53,25 +53,29 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)  # after -m has left some out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process begin with the tests of Ray, and the next one with all others of PostgreSQL.
+    """Let one process begin with the tests of Ray, the next one with all others of PostgreSQL, and
+    the third one with the documentation's code, which takes minutes and should not come last.
 
-    They wait most of the time, so that others should run meanwhile, and their servers start once.
+    Servers wait most of the time, so that others should run meanwhile, and start once.
     xdist's "worksteal" begins with equal shares of the list; what is not begun may change hands.
     """
     n_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    with_ray, with_postgresql, others = (
-        list[pytest.Item](),
-        list[pytest.Item](),
-        list[pytest.Item](),
-    )
+    with_ray, with_postgresql, documentation, others = (list[pytest.Item]() for _ in range(4))
     for item in items:
         used = getattr(item, "fixturenames", ())
-        waits = (
-            with_ray if "ray_cluster" in used else with_postgresql if "server" in used else others
-        )
-        waits.append(item)
-    place = len(items) // n_processes - len(with_ray)
-    items[:] = [*with_ray, *others[:place], *with_postgresql, *others[place:]]
+        kind = others
+        if "ray_cluster" in used:
+            kind = with_ray
+        elif "server" in used:
+            kind = with_postgresql
+        elif item.path.name in ("test_site.py", "test_python_page.py"):
+            kind = documentation
+        kind.append(item)
+    share = len(items) // n_processes
+    place = max(0, share - len(with_ray))
+    next_place = max(place, 2 * share - len(with_ray) - len(with_postgresql))
+    items[:] = [*with_ray, *others[:place], *with_postgresql, *others[place:next_place]]
+    items += [*documentation, *others[next_place:]]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -119,9 +119,9 @@ def test_the_readme_of_the_command_runs_as_a_module(winner: Path) -> None:
     assert done.stderr.startswith('nas.export: no cell "nothing".')
 
 
-def test_the_commands_of_the_readme_are_accepted() -> None:
+def test_the_commands_of_the_guide_are_accepted() -> None:
     root = Path(nas.__file__).parent.parent
-    lines = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = (root / "docs" / "export.md").read_text(encoding="utf-8").splitlines()
     commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.export")]
     assert len(commands) == 4
     for command in commands:
