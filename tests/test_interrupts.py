@@ -67,7 +67,7 @@ def test_while_a_connection_is_given_back(
 def test_in_a_destructor(number: int, unraisable: list[Any]) -> None:
     with terminated_as_interrupted():
         dying = Dying(lambda: interrupted(number))
-        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  it may come at any moment from here on
             del dying
             work()
     assert not unraisable

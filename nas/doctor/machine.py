@@ -111,5 +111,5 @@ def check_torch() -> Iterator[Finding]:
         names = " ".join(device.partition(" ")[0] for device in devices)
         yield Finding("GPU", "there", f"{'; '.join(devices)}: --devices {names} trains on it")
     else:
-        advice = "torch for CUDA, where there is such a GPU; small cells are as fast on the CPU"
+        advice = "torch for CUDA, where there is such a GPU; without one cells train on the CPU"
         yield Finding("GPU", "missing", "torch sees none", advice)
