@@ -14,7 +14,7 @@ from nas.report.facts import facts_of
 from nas.report.reliability import Reliability, beside_leaderboard, open_places, reliability_of
 from nas.report.write import files_in, report
 from nas.session.few_examples import resolutions
-from nas.session.progress import counts, table_of
+from nas.session.progress import counts, table_of, wide
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner
 from nas.study.config import SearchConfig
@@ -77,7 +77,8 @@ def conclude(
         trust = reliability_of(plan.protocol, rows, study.finished())
         known, open_to = resolutions(plan.protocol), open_places(trust, rows)
         tasks = [task.name for task in plan.protocol.tasks]
-        session.console.print(table_of(rows, tasks, resolutions=known, places=open_to))
+        table = table_of(rows, tasks, resolutions=known, places=open_to)
+        wide(session.console).print(table)
         session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
         for line in _lines(session, rows, trust):
             session.say(line)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.table import Table
 from nas.errors import counted, joined
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.requests import REFERENCE
+from nas.report.text import WIDEST
 from nas.session.coordinator import Coordinator, Observer
 from nas.session.now import Yardstick, trained_now
 from nas.session.pace import Pace, given_left_s, left_s
@@ -252,6 +254,13 @@ def counts(drawn: list[Visit]) -> str:
     return text + (f" ({n_draws} drawn, {known} known before)" if known else "")
 
 
+def wide(console: Console) -> Console:
+    """The console, with room for any table unless it is a terminal: a file has long lines."""
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=WIDEST, force_jupyter=False)
+
+
 def table_of(
     rows: list[Row],
     tasks: list[str],
@@ -259,7 +268,8 @@ def table_of(
     resolutions: Resolutions = ALL_FINE,
     places: Places = NO_PLACES,
 ) -> Table:
-    """The leaderboard; baselines are always shown."""
+    """The leaderboard; baselines are always shown. Where it is too wide, names and numbers are
+    folded and never cut: they are what the next command is given."""
     title = "Leaderboard: ratios to the GRU, above 1 is better"
     if any("(" in shown_ratio(row, task, resolutions) for row in rows for task in tasks):
         title += "; brackets: apart by so many of the validation examples; =: tied ranks"
@@ -269,7 +279,9 @@ def table_of(
     ended = "stands at" if waits else "rejected at"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("", "cell", "score", *tasks, "params", "seconds", ended):
-        table.add_column(name, justify="left" if name in ("cell", ended) else "right")
+        side: Literal["left", "right"] = "left" if name in ("cell", ended) else "right"
+        head = re.sub("[_ ]", lambda gap: f"{gap[0].strip()}\n", name)
+        table.add_column(head, justify=side, overflow="fold")
     for place, (rank, row) in enumerate(zip(ranks(rows, resolutions, places), rows, strict=True)):
         if place >= most and row.kind == "candidate":
             continue

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Judgement
-from nas.session.progress import TimeNotes, clock, counts, table_of, utilisation
+from nas.session.progress import TimeNotes, clock, counts, table_of, utilisation, wide
 from nas.study.leaderboard import leaderboard
 from nas.study.rejections import describe, standings
 from nas.study.study import open_study
@@ -81,6 +81,30 @@ def test_the_table_fits_a_terminal_and_shows_every_number() -> None:
     assert ["3", "lstm", "(baseline)", "0.970", "0.970", "19,879", "1117"] in rows, "on one line"
     assert ["4", "c", "-", "19,879", "1117", "memorization"] in rows
     assert max(map(len, lines)) <= 80
+
+
+def test_nothing_is_cut_from_a_table_that_is_too_wide() -> None:
+    visits = [visit("gru", SCORED, "given"), visit("mutant_0123ab", SCORED)]
+    tasks = ["xml", "arithmetic", "selective_copying", "cycle_navigation", "parity", "adding"]
+    text = io.StringIO()
+    found = leaderboard(visits, ["gru", "lstm"])
+    Console(file=text, width=80).print(table_of(found, tasks))
+    lines = text.getvalue().splitlines()
+    assert "…" not in text.getvalue()
+    (head,) = (line for line in lines if " cell " in line)
+    start, end = head.index("cell"), head.index("score")
+    assert "mutant_0123ab" in "".join(line[start:end].strip() for line in lines)
+
+
+def test_a_file_has_a_line_for_each_cell_and_a_terminal_its_own_width() -> None:
+    visits = [visit("gru", SCORED, "given"), visit("mutant_0123ab", SCORED)]
+    text = io.StringIO()
+    table = table_of(leaderboard(visits, ["gru", "lstm"]), ["xml", "arithmetic", "parity"])
+    wide(Console(file=text, width=30)).print(table)
+    rows = [line.split() for line in text.getvalue().splitlines()]
+    assert ["1", "gru", "(baseline)", "0.970", "0.970", "0", "0"] in rows
+    terminal = Console(file=text, width=30, force_terminal=True)
+    assert wide(terminal) is terminal
 
 
 class Three(Workers):
