@@ -18,10 +18,9 @@ SHELVES: tuple[tuple[str, dict[str, float]], ...] = (
             "status": 4,
             "show": 5,
             "bench": 6,
-            "export": 7,
         },
     ),
-    ("the loop", {"session": 3}),
+    ("the loop, files", {"session": 3, "export": 7}),
     ("results", {"statistics": 0, "study": 4.8, "record": 5.9, "report": 7}),
     (
         "drawing, judging, running",

@@ -21,7 +21,7 @@ COMMANDS = {
     "compare": ("nas.compare.command", "chosen cells against GRU and LSTM, tuned alike, on test"),
     "curves": ("nas.curves.command", "how cells learn tasks: curves and a table"),
     "show": ("nas.show.command", "a cell: its equations, cost, picture and nearest known cell"),
-    "export": ("nas.export.command", "a cell as a plain PyTorch file, ONNX or a registered model"),
+    "export": ("nas.export.command", "a cell as plain PyTorch, ONNX, C, or a registered model"),
     "bench": ("nas.bench.command", "how fast cells are, against torch's own modules"),
     "replay": ("nas.replay.command", "samplers compared on the recorded results of a study"),
     "study": ("nas.study.command", "copy or move a study, or make one file of it"),

@@ -32,8 +32,8 @@ def names(kind: Kind) -> list[str]:
 
 
 def is_comparison(path: Path) -> bool:
-    """Whether an experiment's file names cells to compare."""
-    return _has(path, "cells") and not _has(path, "out")
+    """Whether an experiment's file is of a comparison: it names cells, or those to compare with."""
+    return _has(path, "(cells|against)") and not _has(path, "out")
 
 
 def is_curves(path: Path) -> bool:
@@ -42,7 +42,8 @@ def is_curves(path: Path) -> bool:
 
 
 def _has(path: Path, field: str) -> bool:
-    """Whether a file has this field outside of all groups; False if it cannot be read."""
+    """Whether a file has this field, a pattern, outside of all groups; False if it cannot be
+    read."""
     try:
         text = path.read_bytes().decode("utf-8-sig", "replace")
     except OSError:
@@ -51,8 +52,9 @@ def _has(path: Path, field: str) -> bool:
 
 
 def searches() -> list[str]:
-    """The experiments that are searches: they name no cells."""
-    return [name for name in names("experiments") if not _has(find("experiments", name), "cells")]
+    """The experiments that are searches."""
+    files = {name: find("experiments", name) for name in names("experiments")}
+    return [name for name, path in files.items() if not (is_comparison(path) or is_curves(path))]
 
 
 def curves() -> list[str]:

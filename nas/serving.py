@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.errors import UserError
-from nas.nn.loading import Model, read, whole
+from nas.nn.loading import read, whole
 from nas.nn.meaning import SERVES, SERVES_DATA
+from nas.nn.model import Network
 from nas.nn.rnn import RNN
 from nas.nn.trained import TrainedModel
 from nas.record.model import refusal
@@ -78,7 +79,7 @@ class Served(Pyfunc):
 class ServedTensors(Pyfunc):
     """Layers, or a model that was registered before models knew their data."""
 
-    def __init__(self, module: RNN | Model) -> None:
+    def __init__(self, module: RNN | Network) -> None:
         self.module = module
 
     @torch.no_grad()

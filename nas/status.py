@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nas.command_line import arguments_of, guarded, program
 from nas.errors import HIDDEN, UserError
 from nas.study.config import protocol_of
+from nas.study.front import sentence
 from nas.study.leaderboard import BASELINES, leaderboard, winner
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.study.parse import parse
@@ -127,6 +128,8 @@ def _best(opened: OpenedStudy, visits: "Sequence[Visit]") -> Iterator[str]:
     keys = [ZOO[name].key for name in BASELINES]
     rows = leaderboard(visits, keys)
     best = winner(rows)
+    if front := sentence(rows, opened.study.objectives):
+        yield front
     yield f"best so far: {describe(best.visit)}" if best else "best so far: no cell is scored yet"
     if best and best.kind == "included":
         drawn = next((row for row in rows if row.kind == "candidate" and not row.rejected), None)

@@ -1,5 +1,6 @@
 """What all tests share: marks, examples, and a cache of compiled loops apart from the user's."""
 
+import io
 import multiprocessing.process
 import os
 import secrets
@@ -20,6 +21,9 @@ from tests import isolation, processes
 hypothesis.settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("default")  # `pytest --hypothesis-profile=ci` takes the other
+
+# For tests/compile/gpu: triton, which torch imports, asks once whether its interpreter runs it all.
+os.environ["TRITON_INTERPRET"] = "1"
 
 MEMORY = Path("/dev/shm")
 RUNNING = pytest.StashKey[pytest.Item]()
@@ -126,6 +130,23 @@ def _restored(_module_restored: None) -> Iterator[None]:
     isolation.seed_generators()
     with isolation.restored():
         yield
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of matplotlib are composed and not drawn, for tests that look at none: drawing is
+    three quarters of the time of a report."""
+    import matplotlib.figure
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.new("1", (1, 1)).save(png, "PNG")
+    written = {"svg": b"<svg></svg>", "pdf": b"%PDF-1.4\n", "png": png.getvalue()}
+
+    def write(_: object, file: Any, *, format: str, **how: object) -> None:
+        file.write(written[format])
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", write)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,14 +17,24 @@ from nas.workers.local import Workers
 from tests import fake_comparing, fake_training
 from tests.studies import command
 
+
+def trained(evaluation: Evaluation) -> Result:
+    """As a worker of a search does it; Lightning is imported where it is needed."""
+    from nas.training.train import run
+
+    return run(evaluation)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[Evaluation], Result]]] = {
+    "nas.search": ("nas.search:main", trained),
+    "nas.compare": ("nas.compare.command:main", trained),
     "tests.fake_training": ("nas.search:main", fake_training.run),
     "tests.faulty_training": ("nas.search:main", fake_training.run),
     "tests.fake_comparing": ("nas.compare.command:main", fake_comparing.run),
     "tests.fake_comparing search": ("nas.search:main", fake_comparing.run),
 }
-"""By the module that is the command with made-up outcomes: the function that it calls, and what
-makes up the outcomes."""
+"""By the module that is the command: the function that it calls, and what evaluates, which makes up
+the outcomes for all but the first two."""
 
 
 class Inline(Workers):
@@ -61,7 +71,7 @@ def run_here(
 def finished_here(
     command: Sequence[str], folder: Path, **extra: str
 ) -> subprocess.CompletedProcess[str]:
-    """`tests.studies.finished` without a process, for a command whose outcomes are made up."""
+    """`tests.studies.finished` without a process, for one of `COMMANDS`."""
     _, _, module, *arguments = command
     if f"{module} {arguments[0]}" in COMMANDS:
         module = f"{module} {arguments.pop(0)}"

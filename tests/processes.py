@@ -7,6 +7,7 @@ is the file descriptor of the socket to its client.
 """
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import io
@@ -32,6 +33,8 @@ LIBRARIES = (
 COMMANDS = ("nas.search", "nas.compare", "nas.curves")
 """Their flags are read once. None of all this imports torch, which takes another second."""
 MESSAGE_BYTES = 1 << 20
+DUMP_S = 5.0
+"""What a process that is killed may take to say where its threads are."""
 
 
 class Process:
@@ -49,7 +52,8 @@ class Process:
 
     def _read(self, place: int, file: IO[str]) -> None:
         with file:
-            self._texts[place] = file.read()
+            for line in file:
+                self._texts[place] += line
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -64,13 +68,22 @@ class Process:
         return self.returncode
 
     def communicate(self, timeout: float = 600.0) -> tuple[str, str]:
-        """What it wrote to its end, and what those wrote that it started."""
+        """What it wrote to its end, and what those wrote that it started.
+
+        One that has not ended in time is killed, and says where each of its threads was.
+        """
         until = time.monotonic() + timeout
-        self.wait(timeout)
-        for reader in self._readers:
-            reader.join(max(0.0, until - time.monotonic()))
-            if reader.is_alive():
-                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        try:
+            self.wait(timeout)
+            for reader in self._readers:
+                reader.join(max(0.0, until - time.monotonic()))
+                if reader.is_alive():
+                    raise subprocess.TimeoutExpired(str(self.pid), timeout)
+        except subprocess.TimeoutExpired as error:
+            self.send_signal(signal.SIGABRT)
+            for reader in self._readers:
+                reader.join(DUMP_S)
+            raise AssertionError(f"{error}:\n" + "\n".join(self._texts)) from None
         output, errors = self._texts
         return output, errors
 
@@ -211,6 +224,7 @@ def _serve(channel: socket.socket) -> tuple[str, list[str]]:
         for number, descriptor in zip((1, 2), descriptors, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
+        faulthandler.enable()
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)

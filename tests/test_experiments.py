@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from nas.compare.command import parse as parse_comparison
+from nas.compare.config import cells_of
 from nas.errors import UserError
 from nas.resources import curves, names, searches
 from nas.spaces import load_space
 from nas.spaces.listed import Listed
+from nas.statistics.reliability import FEWEST
 from nas.study.config import definition, protocol_of
 from nas.study.parse import parse
 from nas.zoo import ZOO
-from tests.studies import finished
+from tests.inline import finished_here
 
 ROOT = Path(__file__).parent.parent / "experiments"
 NAMES = searches()
@@ -47,11 +49,15 @@ def assert_explained(name: str) -> None:
         assert part in readme, part
 
 
-@pytest.mark.parametrize("name", COMPARISONS)
-def test_a_comparison_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Its data may have to be fetched, which is not what is tested here.
+def without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let configurations be read whose data may have to be fetched."""
     monkeypatch.setattr("nas.tasks.config.TasksConfig.check", lambda self: None)
     monkeypatch.setattr("nas.compare.config.check_comparable", lambda task, seed, **_: None)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_comparison_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_data(monkeypatch)
     config = parse_comparison(["--config", name])
     assert config.study == name
     assert config.definition()
@@ -59,6 +65,32 @@ def test_a_comparison_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) ->
         n_settings = len(config.settings.points(task.n_params))
         assert config.best_share or n_settings >= config.tuning
     assert_explained(name)
+
+
+def test_found_cells_are_compared_on_held_out_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_data(monkeypatch)
+    found = [str(path) for path in sorted((ROOT / "discover" / "cells").glob("*.cell"))]
+    held_out = ROOT / "discover" / "held_out.yaml"
+    config = parse_comparison([*found, "--config", str(held_out)])
+    assert config.cells == tuple(found)
+    assert config.against == ("lstm_b", "mut1", "mrnn", "mlstm", "tau_gru")
+    assert not {task.name for task in config.compared} & set(parse(["discover"]).tasks.use)
+    with pytest.raises(UserError, match="compares cells and is no search"):
+        parse([str(held_out)])
+
+
+def test_the_small_comparison_of_generative_models_is_the_large_one_in_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same tasks, and as few cells as Kendall's tau has an interval for."""
+    without_data(monkeypatch)
+    monkeypatch.chdir(ROOT.parent)
+    small = parse_comparison(["--config", str(ROOT / "generative" / "small.yaml")])
+    large = parse_comparison(["--config", "generative"])
+    assert small.tasks.use == large.tasks.use
+    assert len(cells_of(small.cells)) == FEWEST
+    assert small.seeds >= 5
+    assert len({task.n_params for task in small.compared}) == 1
 
 
 def test_a_comparison_is_no_search() -> None:
@@ -95,7 +127,7 @@ def test_the_odyssey_runs_in_small(tmp_path: Path) -> None:
     given += ["--best_share", "0.5", "--tasks.digits.n_params", "1500", "--tracking_uri", "off"]
     given += ["--tasks.digits.epochs", "1", "--tasks.digits.batches_per_epoch", "2"]
     given += ["--published", '["digits lstm_nfg worse", "digits lstm_np same"]']
-    done = finished([sys.executable, "-m", "nas.compare", *given], tmp_path)
+    done = finished_here([sys.executable, "-m", "nas.compare", *given], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "10 cells with GRU and LSTM, tasks digits, 4 random settings each" in done.stdout
     found = json.loads((tmp_path / "studies" / "small" / "comparison.json").read_text())

@@ -1,6 +1,7 @@
 """What the README shows is what happens."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, create_autospec
@@ -95,7 +96,7 @@ def test_commands_of_the_search_are_accepted(
     np.savez(tmp_path / "mine.npz", x=np.zeros((60, 5, 2)), y=np.arange(60) % 2)
     rows = "".join(f"{n % 7}\n" for n in range(400))
     (tmp_path / "sensor.csv").write_text(f"room\n{rows}")
-    configs = [parse(arguments.split()) for arguments in commands("search")]
+    configs = [parse(shlex.split(arguments)) for arguments in commands("search")]
     assert {config.study for config in configs} >= {
         *("second", "third", "mine", "narrow", "graphs", "both", "recipes", "trust"),
         *("labels", "folds", "sensor", "quickstart", "quickstart-random", "replayed"),

@@ -13,6 +13,7 @@ from nas.cell.count import check_sizes
 from nas.command_line import Command, help_if_asked, parse_flags
 from nas.command_line.help import offer, parser_of
 from nas.errors import UserError, check_fields
+from nas.workers.config import check_devices
 from nas.zoo import ZOO
 from nas.zoo.lookup import cell as look_up
 
@@ -22,7 +23,8 @@ One thread, float32, one layer whose input is as wide as its state. The arms of 
 round by round after a warm-up; a ratio is the median time of a baseline over the median time of
 ours, so above 1 ours is faster, with the quartiles of the ratios of single rounds. Cells that torch
 has (lstm, gru_v1, rnn, irnn) meet its module with the same weights; others meet nn.LSTM of the same
-shape, as a yardstick. A goal is the ratio that the project aims at.
+shape, as a yardstick. A goal is the ratio that the project aims at. With --devices it measures a
+GPU: `--devices cuda:0 --verify --markdown gpu.md --json gpu.json` is the whole check of one.
 """
 Mode = Literal["fwd", "fwd+bwd", "train"]
 Input = Literal["data", "tokens"]
@@ -67,6 +69,8 @@ class Parts:
     """Minibatches of an evaluation."""
     rounds: int = 3
     """Rounds of a part whose arms take seconds."""
+    checked_steps: int = 5
+    """Minibatches of a training that is compared between a device and the CPU."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,18 @@ class BenchConfig:
     """Measure the peak memory of training, each arm in a process of its own."""
     workers: Annotated[int, "at least 0"] = 0
     """Throughput of so many worker processes of one thread against that of one; 0: none."""
+    exported: bool = False
+    """Measure one step of one sequence: the C of nas.export in each number format, against
+    onnxruntime, torch and nas.RNN, and its bytes."""
+    winners: tuple[Path, ...] = ()
+    """Measure one step of these trained winners (studies/NAME/winner): raw data in, answers out, in
+    C, onnxruntime, torch and nas."""
+    devices: tuple[str, ...] = ()
+    """Measure on these devices, such as cuda:0, in place of all else: one model and `members` (32)
+    at once, against torch's module one at a time and the eager batch."""
+    verify: bool = False
+    """With --devices: compare outputs, gradients and a short training with the CPU's first; exit
+    code 1 if they differ."""
     search: Annotated[int, "at least 0"] = 0
     """Candidates a minute of the quickstart's search, of so many candidates, on each backend."""
     json: Path | None = None
@@ -141,6 +157,11 @@ class BenchConfig:
     def check(self) -> None:
         """Raise UserError if something cannot be measured or written."""
         check_fields(self)
+        check_devices(self.devices)
+        if self.verify and not self.devices:
+            raise UserError("--verify compares a device with the CPU: name one with --devices.")
+        if self.devices:
+            self._check_on_devices()
         self.look_up()
         if self.png and importlib.util.find_spec("matplotlib") is None:
             raise UserError(
@@ -148,9 +169,23 @@ class BenchConfig:
             )
         if self.memory and not Path("/proc/self/status").exists():
             raise UserError("--memory reads /proc/self/status, which only Linux has: leave it out.")
+        for path in self.winners:
+            if not path.exists():
+                raise UserError(
+                    f"--winners {path} is not there: name a folder studies/NAME/winner, or one of "
+                    "its .safetensors files."
+                )
         for flag in ("json", "png", "markdown"):
             if path := getattr(self, flag):
                 _check_writable(f"--{flag}", path)
+
+    def _check_on_devices(self) -> None:
+        """Refuse what is measured on the CPU alone."""
+        for name in ("mutants", "memory", "workers", "exported", "winners", "search", "png"):
+            if getattr(self, name):
+                raise UserError(f"--{name} measures the CPU: leave it out, or --devices.")
+        if "train" in self.modes:
+            raise UserError("modes must be fwd and fwd+bwd with --devices, got train.")
 
 
 COMMON = (
@@ -164,6 +199,8 @@ COMMON = (
     "rounds",
     "memory",
     "workers",
+    "devices",
+    "verify",
     "json",
     "png",
     "markdown",
@@ -206,6 +243,30 @@ SMOKE = replace(
 """A run of some seconds: one shape, two cells, two rounds, and all parts but the search."""
 
 
+ON_DEVICES = replace(
+    FULL,
+    cells=("lstm", "gru_v1", "gru", "mut1", "slstm", "lstm_layer_norm"),
+    hidden=(64, 96),
+    modes=("fwd", "fwd+bwd"),
+    rounds=8,
+    members=32,
+)
+"""The same on devices: cells of unlike structure, at widths of 25,000 to 75,000 parameters."""
+SMALL_ON_DEVICES = replace(
+    ON_DEVICES,
+    cells=("lstm", "gru"),
+    hidden=(16,),
+    batch=(4,),
+    steps=(8,),
+    rounds=2,
+    members=2,
+    smoke=True,
+    round_s=0.0,
+    parts=replace(ON_DEVICES.parts, checked_steps=2),
+)
+"""A run of some seconds on devices."""
+
+
 def parse(arguments: Sequence[str]) -> BenchConfig:
     """The configuration that the flags mean, checked.
 
@@ -214,7 +275,10 @@ def parse(arguments: Sequence[str]) -> BenchConfig:
         SystemExit: after --help.
     """
     help_if_asked(described, arguments)
-    default = SMOKE if "--smoke" in arguments else FULL
+    is_small = "--smoke" in arguments
+    default = SMOKE if is_small else FULL
+    if any(word.partition("=")[0] == "--devices" for word in arguments):
+        default = SMALL_ON_DEVICES if is_small else ON_DEVICES
     config = parse_flags(default, arguments, SIZES)
     lists = {name: v for name, v in vars(config).items() if isinstance(v, tuple)}
     different: dict[str, Any] = {name: tuple(dict.fromkeys(v)) for name, v in lists.items()}

@@ -30,6 +30,12 @@ MUTANTS = dict(zip(WIDTHS, (0.6, 0.7, 0.8, 0.85, 0.9), strict=True))
 WORKERS = {2: 1.9}
 """Throughput of so many workers as a multiple of one worker's."""
 
+AT_ONCE, AT_WIDTH = 32, 64
+"""Models at once on a GPU, and their width, that the goals there are for."""
+OVER_TORCH, OVER_EAGER = 20.0, 10.0
+"""Throughput of an LSTM as a multiple of nn.LSTM's one at a time, and of any cell as a multiple of
+the eager batch's."""
+
 
 def goal(cell: str, against: str, inputs: Input, mode: Mode, hidden: int) -> float | None:
     """The ratio that a row aims at; None if there is none."""

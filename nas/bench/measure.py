@@ -39,6 +39,8 @@ def measure(report: Report, progress: Progress) -> None:
         ("mutants", bool(config.mutants), _mutants),
         ("memory", config.memory, _memory),
         ("workers", bool(config.workers), _workers),
+        ("exported", config.exported, _exported),
+        ("winners", bool(config.winners), _winners),
         ("search", bool(config.search), _search),
     ):
         if is_wanted:
@@ -141,6 +143,28 @@ def _workers(report: Report, progress: Progress) -> None:
         progress(f"{config.workers} workers, {n_params} parameters")
         counts = (parts.worker_steps, parts.worker_evaluations, parts.rounds)
         report.workers.append(workers(ZOO[CELL], n_params, config.workers, *counts))
+
+
+def _exported(report: Report, progress: Progress) -> None:
+    from nas.bench.exported import check_packages, exported_step
+
+    check_packages()
+    config = report.config
+    for cell in config.look_up():
+        for hidden in config.hidden:
+            progress(f"one step of {cell.name}, H {hidden}")
+            report.exported.append(exported_step(cell, hidden, config.rounds, config.round_s))
+
+
+def _winners(report: Report, progress: Progress) -> None:
+    from nas.bench.exported import check_packages
+    from nas.bench.winners import winner_step
+
+    check_packages()
+    config = report.config
+    for path in config.winners:
+        progress(f"one step of {path}")
+        report.winners.append(winner_step(path, config.rounds, config.round_s))
 
 
 def _search(report: Report, progress: Progress) -> None:

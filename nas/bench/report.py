@@ -15,6 +15,7 @@ from nas.bench.timing import Ratio, Times, compare, median_s
 from nas.report.files import rounded, write_file
 
 if TYPE_CHECKING:  # they import what a run without these parts does not need
+    from nas.bench.exported import ExportedStep
     from nas.bench.memory import Memory
     from nas.bench.mutants import MutantRow
     from nas.bench.throughput import Search, Workers
@@ -81,6 +82,8 @@ class Report:
     mutants: "list[MutantRow]" = field(default_factory=list)
     memory: "list[Memory]" = field(default_factory=list)
     workers: "list[Workers]" = field(default_factory=list)
+    exported: "list[ExportedStep]" = field(default_factory=list)
+    winners: "list[ExportedStep]" = field(default_factory=list)
     search: "list[Search]" = field(default_factory=list)
     part_s: dict[str, float] = field(default_factory=dict)
     """Wall time of each part."""
@@ -98,26 +101,27 @@ class Report:
 
 def as_json(report: Report) -> dict[str, Any]:
     """The report as plain data, raw times included."""
-    data: dict[str, Any] = _plain(report)
-    for row, plain in zip(report.rows, data["rows"], strict=True):
-        plain["share_of_peak"] = report.share_of_peak(row)
+    data: dict[str, Any] = plain(report)
+    for row, written in zip(report.rows, data["rows"], strict=True):
+        written["share_of_peak"] = report.share_of_peak(row)
     return data
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A measurement as a mapping of its fields, those of its shape, and its properties."""
     if is_dataclass(value):
         data = {part.name: getattr(value, part.name) for part in fields(value)}
         data |= vars(data.pop("shape")) if "shape" in data else {}
         names = [n for n, member in vars(type(value)).items() if isinstance(member, property)]
-        return _plain(data | {name: getattr(value, name) for name in names})
+        return plain(data | {name: getattr(value, name) for name in names})
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def write_json(report: Report, path: Path) -> None:
-    data = rounded(as_json(report))
+def write_json(data: dict[str, Any], path: Path) -> None:
+    """Write plain data, a line for each list of numbers."""
+    data = rounded(data)
     text = json.dumps(data, indent=1, allow_nan=False, default=str)  # paths are text
     text = re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text)
     write_file(path, f"{text}\n", f"--json {path}")
@@ -136,6 +140,8 @@ def missing(report: Report) -> Iterator[str]:
         "mutants": config.mutants * n_widths,
         "memory": len(parts.memory_shapes) if config.memory else 0,
         "workers": len(parts.worker_params) if config.workers else 0,
+        "exported": n_cells * n_widths if config.exported else 0,
+        "winners": len(config.winners),
         "search": 2 if config.search else 0,
     }
     for name, count in expected.items():

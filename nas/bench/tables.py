@@ -39,6 +39,8 @@ def sections(report: Report) -> Iterator[Section]:
         (report.mutants, _mutants),
         (report.memory, _memory),
         (report.workers, _workers),
+        (report.exported, _exported),
+        (report.winners, _winners),
         (report.search, _search),
     ):
         if results:
@@ -183,6 +185,43 @@ def _workers(report: Report) -> Section:
         rows.append((part.cell, *sizes, *speeds, f"{part.gain:.2f}", goal))
     columns = "cell, parameters, workers, one alone, all, ratio, goal"
     return _section("Evaluations a minute, each worker on one thread", columns, rows)
+
+
+def _exported(report: Report) -> Section:
+    rows = []
+    for part in report.exported:
+        others = ["onnxruntime", "onnxruntime's LSTM", part.torch, "nas.RNN.step", "nas.RNN.stream"]
+        speeds = [f"{1e6 * part.median_s[f'C {kind}']:.2f}" for kind in part.ram_bytes]
+        ratios = [f"{part.ratios[arm].ratio:.1f}" for arm in others]
+        flash = " / ".join(f"{n:,}" for n in part.flash_bytes.values())
+        ram = " / ".join(f"{n:,}" for n in part.ram_bytes.values())
+        against = [ratios[0], ratios[1], f"{ratios[2]} ({part.torch})", *ratios[3:]]
+        rows.append([part.cell, part.hidden, *speeds, *against, flash, ram])
+    columns = "cell, H, float32 µs, int8 µs, int16x8 µs, onnxruntime, its LSTM, torch, "
+    columns += "nas.RNN.step, its stream"
+    note = (
+        "One sequence, one step, called from Python; ratios are another's time over that of C in "
+        "float32. Bytes are those of float32 / int8 / int16x8: code and constants at -Os, state "
+        "and stack."
+    )
+    return _section("A step in C", f"{columns}, flash, RAM", rows, note)
+
+
+def _winners(report: Report) -> Section:
+    rows = []
+    for part in report.winners:
+        micros = {arm: f"{1e6 * s:.2f}" for arm, s in part.median_s.items()}
+        ratios = {arm: f"{ratio.ratio:.1f}" for arm, ratio in part.ratios.items()}
+        speeds = [micros[f"C {kind}"] for kind in part.ram_bytes]
+        against = [ratios["onnxruntime"], f"{ratios[part.torch]} ({part.torch})", ratios["nas"]]
+        rows.append([part.cell, part.hidden, *speeds, *against])
+    columns = "winner, H, float32 µs, int8 µs, int16x8 µs, onnxruntime, torch, nas"
+    note = (
+        "One sequence, one step, called from Python: raw data in, units or probabilities out. "
+        "Ratios are another's time over that of C in float32; torch is a model of the same sizes "
+        "with its own layers, nas the winner as nas.load gives it."
+    )
+    return _section("A step of a winner", columns, rows, note)
 
 
 def _search(report: Report) -> Section:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from nas.bench.timing import Times, median_s, take_turns
 from nas.cell.cell import Cell
 from nas.nn.budget import count_params, solve_width
+from nas.nn.layers import States
 from nas.nn.model import SequenceModel
-from nas.nn.rnn import States
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.tasks import Text

@@ -76,6 +76,17 @@ def flops(cell: Graph, input_size: int, hidden_size: int) -> float:
     return total
 
 
+def macs(cell: Graph, input_size: int, hidden_size: int) -> int:
+    """Multiply-adds of one forward step of one sequence: one for each entry of a matrix that is not
+    masked out, and one for each feature that a learned vector multiplies.
+
+    Raises:
+        CellError: if the cell cannot have these sizes.
+    """
+    sizes = _sizes(cell, input_size, hidden_size)
+    return sum(entries + (width if n.op == "diagonal" else 0) for n, width, entries in sizes)
+
+
 def _sizes(cell: Graph, input_size: int, hidden_size: int) -> Iterator[tuple[Node, int, int]]:
     """Each live node, its width, and how many entries its matrices have that are not masked out."""
     check_sizes(cell, input_size, hidden_size)

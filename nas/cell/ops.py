@@ -10,10 +10,11 @@ To add one, write
 `FOLDED` in `algebra.py` (functions of a constant that the key computes) and `CHEAP` in
 `nas/compile/emit/values.py` (what a backward pass computes again) are optional.
 
-Values and derivatives are formulas in one small language for every consumer (interpreter, C): `g`
-is the gradient that arrives, `y` the result, `a b c` are the arguments, and attributes stand by
+Values and derivatives are formulas in one small language for every consumer (C, GPUs, interpreter):
+`g` is the gradient that arrives, `y` the result, `a b c` are the arguments, and attributes stand by
 their names. It has + - * /, > < ==, `where`, `sign`, `max`, `min`, the functions of `prelude.c`
-(`v_exp` is `exp` here), and over a row `mean`, `total` and `largest`. Mind -0 and NaN: tests
+(`v_exp` is `exp` here; for GPUs they are Triton's or in `nas/compile/gpu/functions.py`), and over a
+row `mean`, `total` and `largest`. Mind -0 and NaN: tests
 compare values and derivatives with torch and autograd.
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 import jsonargparse
 import yaml
@@ -41,16 +41,6 @@ def _reader_of(
     return parser
 
 
-def _values(parser: jsonargparse.ArgumentParser, given: Sequence[str]) -> dict[str, Any]:
-    try:
-        namespace = parser.parse_args(list(given))
-        namespace.pop("config", None)
-        values: dict[str, Any] = parser.instantiate(namespace).as_dict()
-    except (jsonargparse.ArgumentError, OSError, ValueError, OverflowError) as error:
-        raise UserError(readable(str(error))) from None
-    return values
-
-
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
@@ -61,7 +51,7 @@ def read_config(owner: type[Config], given: Sequence[str]) -> Config:
         UserError: for a value that does not fit its field.
         SystemExit: after --print-config.
     """
-    return owner(**_values(_reader_of(owner, (), reads_files=True), given))
+    return _read(_reader_of(owner, (), reads_files=True), owner(), given)
 
 
 def parse_flags(default: Config, arguments: Sequence[str], skip: Sequence[str] = ()) -> Config:
@@ -71,8 +61,28 @@ def parse_flags(default: Config, arguments: Sequence[str], skip: Sequence[str] =
         UserError: for an unknown flag, or a value that does not fit its field.
     """
     reader = _reader_of(type(default), tuple(skip), reads_files=False)
-    reader.set_defaults({name: v for name, v in vars(default).items() if name not in skip})
-    return dataclasses.replace(default, **_values(reader, list(flags(type(default), arguments))))
+    return _read(reader, default, list(flags(type(default), arguments)))
+
+
+def _read(parser: jsonargparse.ArgumentParser, default: Config, given: Sequence[str]) -> Config:
+    # Only to be printed are fields needed that are not given: jsonargparse looks at each of
+    # hundreds, for 0.2 s.
+    is_printed = any(flag.startswith("--print_config") for flag in given)
+    try:
+        namespace = parser.parse_args(list(given), defaults=is_printed)
+        namespace.pop("config", None)
+        return _changed(default, namespace.as_dict())
+    except (jsonargparse.ArgumentError, OSError, ValueError, OverflowError) as error:
+        raise UserError(readable(str(error))) from None
+
+
+def _changed(default: Config, values: Mapping[str, Any]) -> Config:
+    """The dataclass with other values; those of a group are laid over the group."""
+    laid = dict(values)
+    for name, value in values.items():
+        if is_dataclass(group := getattr(default, name)):
+            laid[name] = _changed(cast("DataclassInstance", group), value)
+    return dataclasses.replace(default, **laid)
 
 
 # --- what is wrong with a field ---

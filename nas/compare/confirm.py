@@ -35,7 +35,7 @@ def confirming(search: SearchConfig) -> Plan[CompareConfig]:
 
 def best_cells(rows: Sequence[Row], count: int) -> list[Cell]:
     """The first `count` cells of a leaderboard, baselines aside."""
-    best = [row for row in rows if row.kind != "baseline" and not row.rejected]
+    best = [row for row in rows if row.may_win]
     return [loads(row.visit.cell) for row in best[:count]]
 
 

@@ -5,6 +5,7 @@ for a list of cells that a user names, what a search's score cannot say of itsel
 by one seed is to be trusted, by which number of a run, and what more seeds change.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from nas.report.document import Table
 from nas.report.reliability import shown
+from nas.statistics.intervals import Interval
 from nas.statistics.reliability import FEWEST, Agreement, agreement, agreement_of_runs
 from nas.tasks.base import Metric
 
@@ -26,6 +28,12 @@ NOTE = (
     "cases. "
     "best, last and area are of the validation curve: its best epoch, its last one, its mean over "
     "all epochs."
+)
+
+ACROSS_NOTE = (
+    "Whether an order carries over: Kendall's tau of the cells' means on test of one task with "
+    f"those of another, with 95 % intervals (percentile bootstrap over cells), for {FEWEST} cells "
+    "and more."
 )
 
 
@@ -55,6 +63,28 @@ def rankings(values: Mapping[str, Sequence[Sequence[float]]], metric: Metric) ->
             assert halves is not None
             found[name] = Ranking(one_run, halves)
     return found
+
+
+def across(by_task: Mapping[str, tuple[Metric, Sequence[float]]]) -> dict[str, Interval]:
+    """Return Kendall's tau of the order of the cells on one task with that on another, by the pair
+    of tasks; `by_task` has a value for each cell, in one order. Nothing for too few cells.
+    """
+    goods = {
+        name: [value if metric.higher_is_better else -value for value in values]
+        for name, (metric, values) in by_task.items()
+    }
+    found = {}
+    for one, other in itertools.combinations(goods, 2):
+        pair = agreement(goods[one], goods[other], higher_is_better=True)
+        if pair is not None and pair.tau is not None:
+            found[f"{one}, {other}"] = pair.tau
+    return found
+
+
+def across_table(taus: Mapping[str, Interval]) -> Table:
+    """A row for each pair of tasks."""
+    rows = [(*pair.split(", "), shown(tau)) for pair, tau in taus.items()]
+    return Table("", ("task", "other task", "tau"), rows)
 
 
 def table(by_task: Mapping[str, Mapping[str, Ranking]]) -> Table:

@@ -98,6 +98,8 @@ def _metrics(on: OnTask, cell: Measured) -> Iterator[tuple[str, float]]:
         yield legal(f"{task}.test.high"), cell.mean.high
     for name, values in cell.curves.items():
         yield legal(f"{task}.{name}"), sum(values) / len(values)
+    for name, values in cell.beside.items():
+        yield legal(f"{task}.test.{name}"), sum(values) / len(values)
     if cell.tuned is not None:
         yield legal(f"{task}.validation"), cell.tuned
     if cell.n_params:

@@ -9,13 +9,15 @@ import numpy as np
 
 from nas.compare import ranking
 from nas.compare.result import FEWEST, Comparison, Contrast, Measured, OnTask, agreements, gain_of
+from nas.errors import joined
 from nas.report.document import Code, Document, Figure, Items, Part, Section, Table, Text
 from nas.report.files import csv_text, json_text, png_of, vector_files, write_files
 from nas.report.latex import latex
 from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
 from nas.statistics.anova import N_TREES
-from nas.statistics.intervals import interval, shown_p
+from nas.statistics.intervals import Interval, interval, shown_p
+from nas.tasks.kinds import LatentKind
 from nas.tasks.levels import below
 from nas.tasks.resolution import ENOUGH, Resolution, resolution_of
 
@@ -157,6 +159,15 @@ def sentences(comparison: Comparison) -> list[str]:
     return [*told, *agreements(comparison), *_caveats(comparison)]
 
 
+def _beside(on: OnTask) -> Iterator[str]:
+    """The tighter bounds of models that have one."""
+    if not isinstance(on.task.interface.kind, LatentKind):
+        return
+    for name in sorted({name for cell in on.cells for name in cell.beside}):
+        parts = [f"{c.name} {_mean_of(c.beside[name])}" for c in on.cells if name in c.beside]
+        yield f"{on.task.name}, {name} on test ({on.task.metric.unit}): {joined(parts)}."
+
+
 def _caveats(comparison: Comparison) -> Iterator[str]:
     for on in comparison.tasks:
         for cell in () if comparison.n_best else on.cells:
@@ -169,6 +180,7 @@ def _caveats(comparison: Comparison) -> Iterator[str]:
                 )
         if on.levels.why:
             yield f"{on.task.name}: {on.levels.missing}."
+        yield from _beside(on)
         means = {cell.name: float(np.mean(cell.values)) for cell in on.cells}
         if sentence := below(on.task, means, on.levels):
             yield sentence
@@ -214,6 +226,18 @@ def _tables(comparison: Comparison) -> Iterator[tuple[str, Table]]:
             yield _fast_title(on), _fast_table(on)
     if known := {on.task.name: on.rankings for on in comparison.tasks if on.rankings}:
         yield "How well one run ranks these cells", ranking.table(known)
+    if taus := _across(comparison):
+        yield "Does the order carry over from one task to another?", ranking.across_table(taus)
+
+
+def _across(comparison: Comparison) -> dict[str, Interval]:
+    """Tau of each pair of tasks, of the means on test."""
+    return ranking.across(
+        {
+            on.task.name: (on.task.metric, [float(np.mean(cell.values)) for cell in on.cells])
+            for on in comparison.tasks
+        }
+    )
 
 
 def _fast_title(on: OnTask) -> str:
@@ -247,6 +271,8 @@ def _notes(comparison: Comparison) -> list[Part]:
     notes = [SETTINGS_NOTE, SHARES_NOTE] if comparison.n_best else [SEEDS_NOTE, FAST_NOTE]
     if any(on.rankings for on in comparison.tasks):
         notes.append(ranking.NOTE)
+    if _across(comparison):
+        notes.append(ranking.ACROSS_NOTE)
     return [Text(note) for note in notes]
 
 
@@ -288,6 +314,8 @@ def plain(comparison: Comparison) -> dict[str, Any]:
     texts: dict[str, Any] = {"verdicts": comparison.verdicts}
     if comparison.fast_verdicts:
         texts["verdicts on how fast"] = comparison.fast_verdicts
+    if taus := _across(comparison):
+        texts["how the order carries over"] = {pair: asdict(tau) for pair, tau in taus.items()}
     texts["cells"] = dict(comparison.cells)
     return {"study": comparison.study, **how, "tasks": tasks, **texts}
 

@@ -27,9 +27,9 @@ from nas.statistics.intervals import (
     LEVEL,
     Difference,
     Interval,
+    compared_p,
     differences,
     interval,
-    shown_p,
     smallest_p,
     verdict,
 )
@@ -89,6 +89,8 @@ class Measured:
     run counts as blind guessing from where it diverged or failed."""
     n_tuned: int = 0
     """Settings tried."""
+    beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What else was measured on test of each run that has it, by its name, by seed."""
     runs: tuple[Run, ...] = ()
     """Of many settings, in their order, which all cells share."""
     shares: Shares | None = None
@@ -214,10 +216,9 @@ class Comparison:
 
 
 def _beside(pair: Contrast, task: Task) -> str:
-    p = shown_p(pair.corrected)
     test = (
         f"{task.metric.name} better by {gain_of(pair)}, n = {pair.n} settings of each, "
-        f"corrected p {p if p.startswith('<') else f'= {p}'}"
+        f"corrected {compared_p(pair.corrected)}"
     )
     paper = f"; the paper: {pair.published}, {pair.agreement}" if pair.published else ""
     return f"{pair.first} beside {pair.other} on {task.name}: {HOW[pair.found]} ({test}){paper}."
@@ -330,7 +331,16 @@ def _tuned(visit: Visit, name: str, task: Task, protocol: FreshSeeds) -> Measure
         max((outcome.hidden_size for outcome in tested), default=0),
         {of: _on_validation(task, tested, of) or (blind(task),) * n_seeds for of in CURVES},
         len(tuning),
+        _also(tested),
     )
+
+
+def _also(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, ...]]:
+    names = sorted({name for outcome in outcomes for name in outcome.test_marks})
+    return {
+        name: tuple(one.test_marks[name] for one in outcomes if name in one.test_marks)
+        for name in names
+    }
 
 
 def _on_validation(task: Task, outcomes: Sequence[Outcome], of: Of) -> tuple[float, ...]:

@@ -1,4 +1,5 @@
-"""Which backend runs a layer: generated C where it can, the eager reference elsewhere."""
+"""Which backend runs a layer: generated C on the CPU; on GPUs generated kernels, else CUDA graphs;
+and the eager reference elsewhere."""
 
 import logging
 import os
@@ -9,20 +10,23 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.utils import _python_dispatch
 
 from nas.cell.cell import Cell
-from nas.compile import eager, loop, operator
+from nas.compile import eager, graphs, loop, operator
+from nas.compile.gpu import fit, run
 from nas.compile.loop import PLAIN
 from nas.compile.native import CompilerError, compiler
+from nas.compile.recording import is_recorded, is_transformed
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens, TracedRows
 from nas.compile.stacked import StackedCell
 from nas.errors import CellError
 
-Backend = Literal["auto", "c", "eager"]
+Backend = Literal["auto", "c", "triton", "graph", "eager"]
+TRANSFORMED = "function transforms (vmap, jvp, dual numbers) need backend eager"
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+IN_C: tuple[Backend, ...] = ("auto", "c")
+"""Those that run on the CPU in C."""
 RunLayer = Callable[
     [
         EagerCell | StackedCell,
@@ -34,6 +38,17 @@ RunLayer = Callable[
     ],
     LayerOutput,
 ]
+Obstacle = Callable[
+    [EagerCell | StackedCell, Tensor | Tokens, Sequence[Tensor], Rows | TracedRows], str
+]
+"""Why a backend cannot run a layer, its input, states and rows; empty if it can."""
+ON_GPUS: dict[Backend, tuple[Obstacle, RunLayer]] = {
+    "triton": (fit.obstacle, run.run_layer),
+    "graph": (graphs.obstacle, graphs.run_layer),
+}
+"""The backends of GPUs, the fastest first."""
+_broken: dict[tuple[Backend, Cell, int, int, torch.dtype], str] = {}
+"""What a backend's compiler raised for a layer of these sizes, so that no batch tries again."""
 logger = logging.getLogger(__name__)
 
 
@@ -60,7 +75,7 @@ def usual() -> Backend:
 
 def trained_on(cell: Cell, width: int) -> Literal["c", "eager"]:
     """The backend of "auto" for a layer of this input and hidden size, on the CPU in float32."""
-    if usual() == "eager":
+    if usual() not in IN_C:
         return "eager"
     try:
         loop.compiled(cell, width, width, torch.float32)
@@ -79,16 +94,16 @@ def choose(
     """The function that runs `layer` on `x` and `states`.
 
     "auto" is C for float32 and float64 on the CPU; while torch traces, it is C as an operator that
-    torch can record. It is eager elsewhere and, after a warning, where no compiler works. The
-    variable NAS_BACKEND overrides it.
+    torch can record. On a GPU it is the first of `ON_GPUS` that can run the layer. It is eager
+    elsewhere and, after a warning, where no compiler works. The variable NAS_BACKEND overrides it.
 
     Raises:
-        CellError: if the backend is "c" and cannot run the layer.
+        CellError: if the backend is another than "eager" and cannot run the layer.
     """
     if backend == "auto":
         backend = usual()
-    if backend == "eager" or (isinstance(rows, Rows) and not rows.batch):
-        return eager.run_layer
+    if backend not in IN_C or (isinstance(rows, Rows) and not rows.batch):
+        return _on_gpu(backend, layer, x, states, rows)
     is_plain, reason = _looked_at(layer, x, states)
     is_plain = is_plain and isinstance(rows, Rows)
     if not is_plain and backend == "auto" and not reason:
@@ -96,7 +111,7 @@ def choose(
     if reason:
         if backend == "c":
             raise CellError(f"backend c cannot run cell {layer.cell.name}: {reason}.")
-        return eager.run_layer
+        return _on_gpu(backend, layer, x, states, rows)
     try:
         loop.compiled(layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
     except CompilerError as error:
@@ -105,6 +120,57 @@ def choose(
         _warn(str(error))
         return eager.run_layer
     return loop.run_layer if is_plain else operator.run_layer
+
+
+def _on_gpu(
+    backend: Backend,
+    layer: EagerCell | StackedCell,
+    x: Tensor | Tokens,
+    states: Sequence[Tensor],
+    rows: Rows | TracedRows,
+) -> RunLayer:
+    """The backend of that name; of "auto" the first that can run the layer, eager if none can."""
+    if isinstance(rows, Rows) and not rows.batch:
+        return eager.run_layer
+    for name, (obstacle, run_layer) in ON_GPUS.items():
+        if backend != name and (backend != "auto" or x.device.type != "cuda"):
+            continue
+        about = (name, layer.cell, layer.sizes[0], layer.hidden_size, x.dtype)
+        try:
+            reason = _unusual(layer, x, states) or _broken.get(about, "")
+            reason = reason or obstacle(layer, x, states, rows)
+        except Exception as error:  # of a compiler: another backend gives the same result
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            _broken[about] = reason
+            _warn(f"{reason} (backend {name})", "a slower backend of the GPU")
+        if not reason:
+            return run_layer
+        if backend == name:
+            raise CellError(f"backend {name} cannot run cell {layer.cell.name}: {reason}.")
+        logger.debug("backend %s does not run cell %s: %s", name, layer.cell.name, reason)
+    return eager.run_layer
+
+
+def _unusual(layer: EagerCell | StackedCell, x: Tensor | Tokens, states: Sequence[Tensor]) -> str:
+    """Why nothing but torch's own operations can take tensors on a GPU."""
+    given = x.table if isinstance(x, Tokens) else x
+    is_plain = not is_recorded(given)
+    for tensor in (*layer._parameters.values(), *states):
+        if tensor is None:
+            continue
+        if tensor.dtype is not given.dtype or tensor.device != given.device:
+            return _mixed(given, tensor)
+        is_plain = is_plain and type(tensor) in PLAIN
+    if not is_plain:
+        return "torch records operations, which a launch as a whole is not"
+    return TRANSFORMED if is_transformed() else ""
+
+
+def _mixed(given: Tensor, tensor: Tensor) -> str:
+    return (
+        f"input, weights and states must have one dtype and device, got input of {given.dtype} "
+        f"and {tensor.dtype} on {tensor.device}"
+    )
 
 
 def _looked_at(
@@ -122,29 +188,11 @@ def _looked_at(
         if tensor is None:
             continue
         if tensor.dtype is not dtype or not tensor.is_cpu:
-            return True, (
-                f"input, weights and states must have one dtype and device, got input of {dtype} "
-                f"and {tensor.dtype} on {tensor.device}"
-            )
+            return True, _mixed(given, tensor)
         is_plain = is_plain and type(tensor) in PLAIN
     if is_transformed():
-        return True, "function transforms (vmap, jvp, dual numbers) need backend eager"
+        return True, TRANSFORMED
     return is_plain, ""
-
-
-def is_transformed() -> bool:
-    """Whether a transform of torch.func or forward-mode differentiation is at work."""
-    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
-
-
-def is_recorded(x: Tensor) -> bool:
-    """Whether torch records operations: compiling, exporting, make_fx, fake tensors, tracing."""
-    return (
-        type(x) not in PLAIN
-        or _python_dispatch.is_in_torch_dispatch_mode()
-        or torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-    )
 
 
 def _unrolled(layer: EagerCell | StackedCell, rows: Rows | TracedRows) -> str:
@@ -164,9 +212,13 @@ def _unrolled(layer: EagerCell | StackedCell, rows: Rows | TracedRows) -> str:
 
 
 def described(backend: Backend, parameter: Tensor) -> str:
-    """What runs a layer with parameters of this device and precision: C or eager."""
+    """What runs a layer with parameters of this device and precision: C, a backend of GPUs if the
+    input allows it, or eager."""
+    named = usual() if backend == "auto" else backend
+    if parameter.is_cuda and named != "eager":
+        return next(iter(ON_GPUS)) if named == "auto" else named
     runs_in_c = parameter.is_cpu and parameter.dtype in loop.LANES
-    if not runs_in_c or "eager" in (backend, usual()):
+    if not runs_in_c or named not in IN_C:
         return "eager"
     try:
         compiler()
@@ -176,6 +228,6 @@ def described(backend: Backend, parameter: Tensor) -> str:
 
 
 @cache
-def _warn(reason: str) -> None:
+def _warn(reason: str, on: str = "the slow eager backend") -> None:
     """Log, once in a process, why cells run slowly."""
-    logger.warning("cells run on the slow eager backend: %s", reason)
+    logger.warning("cells run on %s: %s", on, reason)

@@ -78,7 +78,8 @@ class Layout:
             ],
             dtype=np.int64,
         )
-        self._address = self._call.ctypes.data
+        self.address = self._call.ctypes.data
+        """Of the numbers that C is told."""
         self._spare: tuple[list[Table], list[Table]] = ([], [])
 
     def _cut(
@@ -113,7 +114,7 @@ class Layout:
     def run(self, function: CFunction, table: Table, tokens: Tensor | None) -> None:
         """Call C."""
         if tokens is None:
-            function(table.address, self._address)
+            function(table.address, self.address)
             return
         call = self._call.copy()
         call[TOKENS] = tokens.data_ptr()

@@ -2,7 +2,7 @@
 
     NAS_DEBUG=passes    what each pass did
     NAS_DEBUG=plan      stages, products, regions, and what a step costs
-    NAS_DEBUG=source    the generated C
+    NAS_DEBUG=source    the generated C, or the kernels for a GPU
     NAS_DEBUG=passes,plan,source
 
 A value has its name in the cell's text, or the number of its node: %7.

@@ -1,6 +1,6 @@
 """The eager backend: a Python loop over time around `EagerCell`, the oracle of all others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -31,7 +31,33 @@ def run_layer(
     inputs = Inputs(x, None, rows.concrete(), verticals, reverse)
     if isinstance(layer, EagerCell):
         return _run(layer, inputs, states)
-    return (_in_turn if x.device.type == "cpu" else _at_once)(layer, inputs, states)
+    if x.device.type == "cpu":
+        return _in_turn(layer, inputs, states)
+    return run_at_once(layer.template, dict(layer.named_parameters()), inputs, states)
+
+
+def run_alone(
+    layer: EagerCell, parameters: Mapping[str, Tensor], inputs: Inputs, states: Sequence[Tensor]
+) -> LayerOutput:
+    """All steps of a layer that has these tensors as its parameters."""
+    return _run(layer.with_parameters(parameters), inputs, states)
+
+
+def run_at_once(
+    template: EagerCell, parameters: Mapping[str, Tensor], inputs: Inputs, states: Sequence[Tensor]
+) -> LayerOutput:
+    """All steps of all members of a stacked layer, whose parameters these are, in one operation
+    each."""
+
+    def run_member(
+        parameters: dict[str, Tensor], x: Tensor, verticals: list[Tensor], states: list[Tensor]
+    ) -> LayerOutput:
+        part = inputs._replace(x=x, verticals=verticals)
+        return _run(template.with_parameters(parameters), part, states)
+
+    own, verticals = dict(parameters), list(inputs.verticals)
+    result: LayerOutput = torch.vmap(run_member)(own, inputs.x, verticals, list(states))
+    return result
 
 
 def _run(layer: EagerCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
@@ -63,19 +89,6 @@ def _in_turn(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> La
     members = zip(layer.alone(aligned), inputs.alone(aligned), starts, strict=True)
     y, finals, above = zip(*(_run(*member) for member in members), strict=True)
     return torch.stack(y), _stacked(finals), _stacked(above)
-
-
-def _at_once(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
-    def run_member(
-        parameters: dict[str, Tensor], x: Tensor, verticals: list[Tensor], states: list[Tensor]
-    ) -> LayerOutput:
-        part = inputs._replace(x=x, verticals=verticals)
-        return _run(layer.member(parameters), part, states)
-
-    parameters: dict[str, Tensor] = {**dict(layer.named_parameters())}
-    verticals = list(inputs.verticals)
-    result: LayerOutput = torch.vmap(run_member)(parameters, inputs.x, verticals, list(states))
-    return result
 
 
 def _stacked(members: Sequence[list[Tensor]]) -> list[Tensor]:

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from nas.cell.cell import Cell
-from nas.compile.backend import Backend, choose, is_transformed, usual
+from nas.compile.backend import IN_C, Backend, choose, usual
 from nas.compile.loop import LANES, Ready, ready, run_at_once
 from nas.compile.native import CompilerError
 from nas.compile.operator import cell_of, text_of
+from nas.compile.recording import is_transformed
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens, TracedRows
 from nas.compile.stacked import StackedCell
@@ -56,10 +57,11 @@ class Layer(EagerCell):
         if torch.compiler.is_dynamo_compiling():
             run = self._recorded
         else:
-            if isinstance(rows, Rows) and isinstance(x, Tensor) and backend != "eager":
-                ready = self._ready(x, rows)
-                if ready and (output := run_at_once(ready, self, x, rows, states, reverse)):
-                    return output
+            if isinstance(rows, Rows) and isinstance(x, Tensor) and backend in IN_C:
+                ready = self.ready_for(x, rows)
+                if ready and not ready.loop.padded:
+                    if output := run_at_once(ready, self, x, rows, states, reverse):
+                        return output
             run = self._run
         starts = [state.flatten(0, -2) for state in states]
         if isinstance(x, Tokens) or x.dim() < 3:
@@ -70,12 +72,16 @@ class Layer(EagerCell):
         above = [vertical.view(*x.shape[:-1], vertical.shape[-1]) for vertical in above]
         return y.view(*x.shape[:-1], y.shape[-1]), finals, above
 
-    def _ready(self, x: Tensor, rows: Rows) -> Ready | None:
-        """The loop for `run_at_once`, if nothing speaks against it."""
-        is_plain = x.is_cpu and x.is_contiguous() and x.dtype in LANES
-        if not is_plain or not rows.batch or is_transformed() or usual() == "eager":
+    def ready_for(self, x: Tensor, rows: Rows) -> Ready | None:
+        """The loop for `run_at_once` and prepared steps, if nothing speaks against it."""
+        if self.runs_eager_on(x, rows):
             return None
         return _ready_loop(self.definition, x.dtype, torch.get_float32_matmul_precision())
+
+    def runs_eager_on(self, x: Tensor, rows: Rows) -> bool:
+        """Whether something speaks against the C for an x, whatever the cell."""
+        is_plain = x.is_cpu and x.is_contiguous() and x.dtype in LANES
+        return not is_plain or not rows.batch or is_transformed() or usual() not in IN_C
 
     def _run(
         self,

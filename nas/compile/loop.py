@@ -182,9 +182,9 @@ class Ready(NamedTuple):
 
 
 def ready(layer: EagerCell, dtype: torch.dtype) -> Ready | None:
-    """The loop of a layer if `run_at_once` can run it."""
+    """The loop of a layer if it reads nothing that must be computed first."""
     loop = compiled(layer.cell, layer.sizes[0], layer.hidden_size, dtype)
-    if loop.parameters is None or loop.padded:
+    if loop.parameters is None:
         return None
     return Ready(loop, [(name, layer.shapes.get(name)) for name in loop.parameters])
 

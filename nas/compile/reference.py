@@ -6,7 +6,7 @@ so that a state_dict does not depend on the backend that runs it.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import count
 
 import numpy as np
@@ -28,7 +28,10 @@ def _tensor(a: Operand, like: Operand | None = None) -> Tensor:
     if isinstance(a, Tensor):
         return a
     if isinstance(like, Tensor):
-        return like.new_tensor(a)
+        if like.is_cpu:
+            return like.new_tensor(a)
+        # Made where it is used: a CUDA graph cannot hold a copy from the CPU.
+        return torch.full((), a, dtype=like.dtype, device=like.device)
     return torch.tensor(a, dtype=torch.float64)
 
 
@@ -222,7 +225,9 @@ class EagerCell(nn.Module):
     def square(self, i: int, n: Node, x: Tensor) -> Tensor:
         """The matrix of a square map, made of its weight if it has one."""
         if n.op in FIXED:
-            return x.new_tensor(fixed_matrix(n, self.sizes[i]))
+            if x.is_cpu:
+                return x.new_tensor(fixed_matrix(n, self.sizes[i]))
+            return _copied(n, self.sizes[i], x.dtype, x.device)
         weight = self.weight_at(i)
         if n.op == "masked":
             return weight * block_mask(n, weight)
@@ -294,6 +299,12 @@ def fixed_matrix(n: Node, width: int) -> NDArray[np.float64]:
     below = np.where((row - column) % 2 == 0, -1.0, 1.0)
     flow = (2 * row + 1) * np.where(row < column, -1.0, below)
     return np.asarray(expm(flow / n.number("window")))
+
+
+@lru_cache(maxsize=64)
+def _copied(n: Node, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`fixed_matrix` on a GPU, copied there once."""
+    return torch.as_tensor(fixed_matrix(n, width), dtype=dtype, device=device)
 
 
 def parameter_labels(cell: Cell) -> dict[int, str]:

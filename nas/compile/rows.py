@@ -67,6 +67,10 @@ class Rows:
 
     def steps(self, like: Tensor, reverse: bool) -> Tensor:
         """The index of each row's step in the order in which its sequence is read, as a column."""
+        if self.dense:  # no number is copied to a GPU: a CUDA graph cannot hold that
+            index = torch.arange(self.n_steps, device=like.device).repeat_interleave(self.batch)
+            index = self.n_steps - 1 - index if reverse else index
+            return (index + self.first).to(like.dtype).unsqueeze(-1)
         return _steps(torch.tensor(self.counts, device=like.device), self, like, reverse)
 
     def concrete(self) -> "Rows":

@@ -80,6 +80,14 @@ class StackedCell(nn.Module):
         bias: Tensor | None = getattr(self, f"{self.labels[i]}_bias", None)
         return bias
 
+    def with_parameters(self, parameters: Mapping[str, Tensor]) -> "StackedCell":
+        """A layer with these tensors, (members, …), which may have a history, in place of its
+        parameters."""
+        layer = StackedCell.__new__(StackedCell)
+        members = len(next(iter(parameters.values())))
+        layer.__dict__ = {**self.__dict__, "_parameters": dict(parameters), "members": members}
+        return layer
+
     def member(self, parameters: Mapping[str, Tensor]) -> EagerCell:
         """A layer with these parameters."""
         return self.template.with_parameters(parameters)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class CurvesFields(RunFields, total=False):
     """Fields of `nas.CurvesConfig`, which explains each; `--help` of the command shows all."""
 
+    devices: str | Sequence[str]
     out: str | Path
     seeds: int
     epochs: int

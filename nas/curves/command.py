@@ -18,7 +18,7 @@ from nas.command_line import (
 )
 from nas.command_line.help import offer, parser_of
 from nas.curves.config import CurvesConfig
-from nas.errors import UserError
+from nas.errors import UserError, joined
 from nas.resources import curves, find, is_curves
 from nas.tasks import TASKS
 from nas.tasks.config import TasksConfig
@@ -135,15 +135,25 @@ def _file(source: str) -> Path:
 
 
 def _all(tasks: TasksConfig, say: Callable[[str], object]) -> TasksConfig:
-    """The tasks whose data are here or can be fetched; say why others are left out."""
-    use = []
+    """The tasks whose data are here or can be fetched; say why others are left out, once for all
+    that lack the same file."""
+    use: list[str] = []
+    reasons: dict[str, tuple[UserError, list[str]]] = {}
     for name in TASKS:
         if name in OWN_DATA:
             continue
+        task = tasks.task(name)
+        lacking = task.missing() or name
+        if lacking in reasons:
+            reasons[lacking][1].append(name)
+            continue
         try:
-            tasks.task(name).check()
+            task.check()
         except UserError as error:
-            say(f"left out: {error}")
+            reasons[lacking] = error, []
         else:
             use.append(name)
+    for reason, others in reasons.values():
+        also = f" So {'is' if len(others) == 1 else 'are'} {joined(others)}." if others else ""
+        say(f"left out: {reason}{also}")
     return dataclasses.replace(tasks, use=tuple(use))

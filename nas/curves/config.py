@@ -7,6 +7,7 @@ from nas.errors import UserError
 from nas.protocol.settings import SettingsGrid
 from nas.study.config import RunConfig
 from nas.tasks.base import Task
+from nas.workers.config import check_devices
 
 MOST_SETTINGS = 20
 """Settings of a run that are few: more are a search."""
@@ -31,6 +32,9 @@ class CurvesConfig(RunConfig):
     settings: SettingsGrid = field(default_factory=_few_settings)
     workers: Annotated[int, "at least 0"] = 0
     """Worker processes of one thread each; 0: as many as there are cores."""
+    devices: tuple[str, ...] = ()
+    """Devices to train on, such as cuda:0 cuda:1, at most four workers each unless `workers` says
+    more; the CPU if empty."""
     cells: tuple[str, ...] = ("lstm",)
     """Zoo names, .cell or .json files, a winner's folder, studies/STUDY/NAME; "zoo" is all
     known cells."""
@@ -49,6 +53,7 @@ class CurvesConfig(RunConfig):
 
     def check(self) -> None:
         super().check()
+        check_devices(self.devices)
         if not self.cells:
             raise UserError("cells needs at least one cell, or zoo for all known ones, got none.")
         if not self.out:

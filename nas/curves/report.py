@@ -37,7 +37,7 @@ HEADINGS = (
     "s",
     "setting",
 )
-LOOPS = {"c": "compiled", "eager": "eager", "": "-"}
+LOOPS = {"c": "compiled", "eager": "eager", "gpu": "on a GPU", "": "-"}
 
 
 def sentence(on: OnTask) -> str:

@@ -36,7 +36,7 @@ class Row:
     trouble: tuple[str, ...]
     """Of the seeds that are left out, how their first setting ended."""
     backend: str
-    """"c" or "eager"; empty if nothing was trained."""
+    """"c", "eager" or "gpu"; empty if nothing was trained."""
     seconds: float
     """Of training, all seeds and settings."""
 

@@ -27,8 +27,9 @@ from nas.session.progress import clock
 from nas.study.config import seconds
 from nas.study.visit import Visit
 from nas.workers.config import ClusterConfig
+from nas.workers.devices import workers_on
 from nas.workers.local import n_cores
-from nas.workers.start import start_workers
+from nas.workers.start import check_available, start_workers
 from nas.zoo.lookup import cell as look_up
 
 
@@ -59,14 +60,16 @@ def run(config: CurvesConfig, cells: Sequence[Cell], command: str, manner: Manne
     `command` says how to go on.
 
     Raises:
-        UserError: if the folder cannot be written or read, or `contrast` names other cells.
+        UserError: if a device cannot be used, the folder cannot be written or read, or `contrast`
+            names other cells.
         SearchError: if the machine runs no evaluations.
     """
     chosen_of(cells, [look_up(source) for source in config.contrast])  # an error before training
+    check_available(config.workers, config.devices)
     made, folder = plan(config, cells), Path(config.out)
     assert isinstance(made.protocol, Learning)
     asked = made.protocol.asked
-    with open_store(folder) as store:
+    with open_store(folder, on_gpu=any(name != "cpu" for name in config.devices)) as store:
         _note_configuration(config, folder)
         todo = [evaluation for evaluation in asked if evaluation.digest() not in store.kept]
         manner.say(_description(config, asked, todo))
@@ -138,11 +141,12 @@ def _train(
     """Train all of it; the budget that was used up first, or "stopped"; empty if none was."""
     config, began = plan.config, time.monotonic()
     workers = start_workers(
-        min(config.workers or n_cores(), len(todo)),
+        min(config.workers or workers_on(config.devices, n_cores()), len(todo)),
         seconds("evaluation_time_limit", config.evaluation_time_limit),
         config.evaluation_memory_limit_gb,
         ClusterConfig(),
         config.drawn,
+        config.devices,
     )
     with ExitStack() as stack:
         ends_process = manner.is_command

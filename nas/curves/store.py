@@ -31,20 +31,24 @@ class Finished:
     cell: str
     """Its text."""
     backend: str
-    """What its time loop ran on, "c" or "eager"; empty if it was not trained."""
+    """What its time loop ran on, "c", "eager" or "gpu"; empty if it was not trained."""
     evaluated: Evaluated
 
 
 class Store:
     """The file of a folder, made by `open_store`; a `Ledger` of the coordinator."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.parent.name
+    def __init__(self, path: Path, *, on_gpu: bool = False) -> None:
+        self.path, self.name, self.on_gpu = path, path.parent.name, on_gpu
         self.visits: list[Visit | None] = []
         self.kept: dict[str, Finished] = {}
         """By digest of the evaluation."""
         self.cache: dict[str, Evaluated] = {}
         self._read()
+
+    def _backend(self, evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> str:
+        backend = backend_of(evaluation, outcomes)
+        return "gpu" if backend and self.on_gpu else backend
 
     def finished(self) -> list[Visit]:
         return [visit for visit in self.visits if visit and visit.judgement]
@@ -69,7 +73,7 @@ class Store:
             SearchError: if the file cannot be written.
         """
         evaluated = Evaluated.of(evaluation, outcomes, key="")  # a line says all of itself
-        finished = Finished(evaluation.cell, backend_of(evaluation, outcomes), evaluated)
+        finished = Finished(evaluation.cell, self._backend(evaluation, outcomes), evaluated)
         line = {"digest": evaluation.digest(), **asdict(finished)}
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -114,15 +118,16 @@ class Store:
 
 
 @contextmanager
-def open_store(folder: Path) -> Iterator[Store]:
-    """The store of a folder, made if it is not there, for one process at a time.
+def open_store(folder: Path, *, on_gpu: bool = False) -> Iterator[Store]:
+    """The store of a folder, made if it is not there, for one process at a time, which may train
+    on a GPU.
 
     Raises:
         UserError: if the folder cannot be written, another process holds it, or a line is damaged.
     """
     what = f"folder {folder}"
     with held(folder / LOCK, what, "--out folder", what, "--out"):
-        yield Store(folder / FILE)
+        yield Store(folder / FILE, on_gpu=on_gpu)
 
 
 def backend_of(evaluation: Evaluation, outcomes: tuple[Outcome, ...]) -> str:

@@ -1,6 +1,8 @@
 """The machine: a C compiler that works, cores, memory, GPUs."""
 
 import ctypes
+import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -8,21 +10,30 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from nas.compile.gpu import CAPABILITY
 from nas.compile.native import ADVICE, FLAGS, CompilerError, compiler
 from nas.doctor.finding import Finding
+from nas.protocol.device import planned_bytes
+from nas.workers.devices import workers_on
 from nas.workers.local import n_cores
 
 LIMIT_S = 60.0
 SOURCE = "int nas_doctor(int a, int b) { return a * b; }\n"
 EAGER = "without it cells run on torch alone, several times slower"
 TORCH = """
-import torch
+import json, torch
 print(torch.__version__)
 for n in range(torch.cuda.device_count()):
-    about = torch.cuda.get_device_properties(n)
-    torch.zeros(1, device=n)
-    print(f"cuda:{n} {about.name} ({about.total_memory / 2**30:.0f} GiB)")
+    try:
+        free, total = torch.cuda.mem_get_info(n)
+        torch.zeros(1, device=n)
+        about = torch.cuda.get_device_properties(n)
+        found = {"name": about.name, "free": free, "total": total}
+        print(json.dumps(found | {"capability": 10 * about.major + about.minor}))
+    except Exception as error:  # of a driver: the other GPUs are looked at all the same
+        print(json.dumps({"name": "?", "error": " ".join(str(error).split())}))
 """
 """Another process imports torch, as workers do: what it breaks does not break this one."""
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -105,11 +116,37 @@ def check_torch() -> Iterator[Finding]:
         advice = 'pip install "torch>=2.11,<2.14"'
         yield Finding("torch", "broken", _reason(error), advice, needed=True)
         return
-    version, *devices = done.stdout.splitlines()
+    version, *gpus = done.stdout.splitlines()
     yield Finding("torch", "there", version, needed=True)
-    if devices:
-        names = " ".join(device.partition(" ")[0] for device in devices)
-        yield Finding("GPU", "there", f"{'; '.join(devices)}: --devices {names} trains on it")
-    else:
+    if not gpus:
         advice = "torch for CUDA, where there is such a GPU; without one cells train on the CPU"
         yield Finding("GPU", "missing", "torch sees none", advice)
+        return
+    for n, gpu in enumerate(map(json.loads, gpus)):
+        yield _of_gpu(f"cuda:{n}", gpu)
+
+
+def _of_gpu(name: str, gpu: dict[str, Any]) -> Finding:
+    """What a search with this GPU would do, or why it cannot."""
+    if reason := gpu.get("error"):
+        advice = f"leave it out of --devices; CUDA's driver must fit torch, and {name} be free"
+        return Finding("GPU", "broken", f"{name}: {reason}", advice)
+    free, total, at_once = gpu["free"], gpu["total"], workers_on([name], n_cores())
+    stack = planned_bytes(free, total, at_once)
+    cells = "1 cell" if at_once == 1 else f"{at_once} cells"
+    return Finding(
+        "GPU",
+        "there",
+        f"{name} {gpu['name']} ({free / 2**30:.0f} of {total / 2**30:.0f} GiB are free): --devices "
+        f"{name} trains {cells} at a time, and as many settings of each as fit into "
+        f"{stack / 2**30:.1f} GiB in one operation; {_loops(gpu['capability'])}",
+    )
+
+
+def _loops(capability: int) -> str:
+    """What runs time loops on a GPU of this compute capability."""
+    if capability < CAPABILITY:
+        return f"cells run as CUDA graphs: kernels need compute capability {CAPABILITY / 10}"
+    if importlib.util.find_spec("triton") is None:
+        return "cells run as CUDA graphs: pip install triton, and they run as kernels of their own"
+    return "cells run as kernels of their own where they fit, else as CUDA graphs"

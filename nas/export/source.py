@@ -13,10 +13,9 @@ from torch import Tensor
 from nas.cell.cell import Cell
 from nas.errors import SearchError, UserError
 from nas.export.trained import SHOWN, Trained, buffers_of, example
-from nas.nn.attention import AttentionModel
 from nas.nn.loading import RECORDED, Loaded, described_layers, read, whole
 from nas.nn.meaning import SERVES, SERVES_DATA
-from nas.nn.model import SequenceModel
+from nas.nn.model import Network, SequenceModel
 from nas.nn.rnn import RNN
 from nas.nn.trained import TrainedModel
 from nas.protocol.measured import Measured
@@ -54,16 +53,13 @@ def find(named: str, task: str = "") -> Source:
     if task and is_cell_of_study(named):
         loaded = read(named, task)
         winner = weights_of(named, task).parent.parent / "winner"  # beside it, its study is found
+        _check_kind(loaded, named)
         loaded = _with_vocabulary(loaded, winner)
         return Source(loaded.rnn.cell, loaded, winner, whole(loaded, named))
     is_plain = "\n" in named or named.lstrip().startswith("def ")
     if not is_plain and (_holds_weights(path) or named.startswith("models:/")):
         loaded = read(named, task)
-        if isinstance(loaded.module, AttentionModel):
-            raise UserError(
-                f"{named}: a model with attention has no plain file, graph or signature; "
-                "nas.nn.loading.load_model reads it, and its cell can be exported."
-            )
+        _check_kind(loaded, named)
         folder = path if path.is_dir() else path.parent
         place = None if named.startswith(RECORDED) else folder
         loaded = _with_vocabulary(loaded, place)
@@ -71,6 +67,14 @@ def find(named: str, task: str = "") -> Source:
     if task:
         raise UserError(f'--task {task}: "{named}" is a cell alone, without weights of a task.')
     return Source(look_up(named), None, None, None)
+
+
+def _check_kind(loaded: Loaded, named: str) -> None:
+    if not isinstance(loaded.module, RNN | SequenceModel):
+        raise UserError(
+            f"{named}: {loaded.module.TITLE} has no plain file, graph or signature; "
+            "nas.nn.loading.load_model reads it, and its cell can be exported."
+        )
 
 
 def _holds_weights(path: Path) -> bool:
@@ -136,6 +140,17 @@ def _task(folder: Path | None, name: str) -> Task | None:
     return task
 
 
+def task_of(source: Source) -> Task | None:
+    """The task of a winner as its study configured it, if its data are those of the training."""
+    if source.loaded is None:
+        return None
+    described = source.loaded.described
+    task = _task(source.folder, str(described.get("task", "")))
+    if task is None or task.version != described.get("task_version"):
+        return None
+    return task.in_folds()[0]
+
+
 def results_of(source: Source) -> tuple[dict[str, float], dict[str, str]]:
     """Metrics and tags of a winner, read from its study; empty where there is none."""
     described = source.loaded.described if source.loaded else {}
@@ -178,7 +193,7 @@ def registration(
 
 
 def weights(
-    network: RNN | SequenceModel | AttentionModel,
+    network: RNN | Network,
     described: dict[str, Any],
     buffers: Mapping[str, Tensor] | None = None,
 ) -> bytes:

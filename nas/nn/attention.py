@@ -19,9 +19,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nas.compile.rows import Rows
 from nas.errors import UserError
+from nas.nn.layers import States
 from nas.nn.model import Network
-from nas.nn.rnn import RNN, States
-from nas.tasks.base import Attention
+from nas.nn.rnn import RNN
+from nas.tasks.base import Attention, AttentionForm
 
 
 @dataclass(frozen=True)
@@ -151,15 +152,21 @@ class AttentionModel(Network):
     layer reads the output of the cell and its context.
     """
 
-    RNNS: ClassVar[tuple[str, ...]] = ("rnn", "backward_rnn", "decoder")
+    TITLE: ClassVar[str] = "a model with attention"
     backward_rnn: RNN
     decoder: RNN
 
     @property
-    def attention(self) -> Attention:
-        """The attention of the interface."""
-        assert self.interface.attention is not None, "a model without attention is a SequenceModel"
-        return self.interface.attention
+    def form(self) -> AttentionForm:
+        """The form of attention of the interface."""
+        attention = self.interface.attention
+        assert attention is not None, "a model without attention is a SequenceModel"
+        return attention.form
+
+    @property
+    def writer(self) -> RNN:
+        """The layers that write."""
+        return self.decoder
 
     def _map(self, name: str) -> Tensor:
         return self.get_parameter(f"{name}.weight")
@@ -170,7 +177,8 @@ class AttentionModel(Network):
         Raises:
             UserError: if a state is given, since examples are whole, or if there are no sources.
         """
-        y, _, state = self._written(inputs, sources(inputs, self.attention), state)
+        refuse_state(state)
+        y, _, state = self._written(inputs)
         return self.head(y), state
 
     def weights(self, inputs: Tensor) -> Tensor:
@@ -178,22 +186,20 @@ class AttentionModel(Network):
 
         Sources end at the last of their steps; their padding has the weight 0.
         """
-        return self._written(inputs, sources(inputs, self.attention), None)[1]
+        return self._written(inputs)[1]
 
-    def _written(
-        self, inputs: Tensor, places: Sources, state: States | None
-    ) -> tuple[Tensor, Tensor, States]:
+    def _written(self, inputs: Tensor) -> tuple[Tensor, Tensor, States]:
         """Return the output layer's inputs, zeros where nothing is written; weights; states."""
-        refuse_state(state)
+        attention = self.interface.attention
+        assert attention is not None, "regions are read by a RegionModel"
+        places = sources(inputs, attention)
         flat = self.embedding(inputs.flatten())
         forward, _ = self._read(self.rnn, flat, places, places.forward)
         backward, start = self._read(self.backward_rnn, flat, places, places.backward)
         annotations = torch.cat([forward, backward], -1).view(inputs.shape[1], places.n_steps, -1)
         embedded = flat.view(*inputs.shape, -1)[places.written]
-        write = self._additive if self.attention.form == "additive" else self._general
-        y, weights, state = write(
-            embedded, annotations, places.padded, backward[places.begins], start
-        )
+        first = backward[places.begins]
+        y, weights, state = self._write(embedded, annotations, places.padded, first, start)
         after = len(inputs) - places.written.stop
         return F.pad(self.dropout(y), (0, 0, 0, 0, places.written.start, after)), weights, state
 
@@ -203,8 +209,16 @@ class AttentionModel(Network):
         outputs = flat.new_zeros(places.padded.numel(), rnn.output_size)
         return outputs.index_copy(0, way.slots, packed.data), states
 
+    def _write(
+        self, embedded: Tensor, annotations: Tensor, padded: Tensor, y: Tensor, state: States | None
+    ) -> tuple[Tensor, Tensor, States]:
+        """Write from the output and the states before the first step on: the output layer's inputs,
+        weights and states."""
+        write = self._additive if self.form == "additive" else self._general
+        return write(embedded, annotations, padded, y, state)
+
     def _additive(
-        self, embedded: Tensor, annotations: Tensor, padded: Tensor, y: Tensor, state: States
+        self, embedded: Tensor, annotations: Tensor, padded: Tensor, y: Tensor, state: States | None
     ) -> tuple[Tensor, Tensor, States]:
         keys = F.linear(annotations, self._map("key"))
         outputs, weights = [], []
@@ -212,14 +226,15 @@ class AttentionModel(Network):
             query = F.linear(y, self._map("query"))
             weights.append(additive(query, keys, self._map("score"), padded))
             context = read(weights[-1], annotations)
-            y, state = self.decoder.step(x + F.linear(context, self._map("context")), state, i)
+            y, state = self.writer.step(x + F.linear(context, self._map("context")), state, i)
             outputs.append(torch.cat([y, context], -1))
+        assert state is not None, "a text has at least one step"
         return torch.stack(outputs), torch.stack(weights), state
 
     def _general(
-        self, embedded: Tensor, annotations: Tensor, padded: Tensor, _: Tensor, state: States
+        self, embedded: Tensor, annotations: Tensor, padded: Tensor, _: Tensor, state: States | None
     ) -> tuple[Tensor, Tensor, States]:
-        y, state = self.decoder(embedded, state)
+        y, state = self.writer(embedded, state)
         outputs = y.transpose(0, 1)
         weights = general(outputs, annotations, self._map("score"), padded)
         both = torch.cat([outputs, weights @ annotations], -1)

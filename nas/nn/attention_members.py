@@ -24,14 +24,18 @@ from nas.nn.attention import (
     refuse_state,
     sources,
 )
-from nas.nn.members import Members, MemberStates, RNNMembers
+from nas.nn.members import MemberStates, RNNMembers, ScoringMembers
 from nas.nn.model import Network
+from nas.tasks.base import AttentionForm
 
+Written = tuple[Tensor, MemberStates, Tensor]
+"""The output layer's inputs, (K, written * B, width); the states at the end; and weights, (K,
+written * B, places), without places unless `keeps_weights`."""
 Parts = list[Tensor] | Tensor
 """A tensor of each member: a list on the CPU, stacked elsewhere."""
 
 
-class AttentionMembers(Members):
+class AttentionMembers(ScoringMembers):
     """Members that are `AttentionModel`s."""
 
     NETWORK: ClassVar[type[Network]] = AttentionModel
@@ -46,18 +50,15 @@ class AttentionMembers(Members):
         """
         refuse_state(state)
         attention = self.interface.attention
-        assert attention is not None, "members without attention are SequenceMembers"
+        assert attention is not None, "regions are read by RegionMembers"
         places = sources(inputs, attention)
         flat, batch = inputs.flatten(), inputs.shape[1]
         forward, _ = self._read(self.rnn, flat, places, places.forward)
         backward, start = self._read(self.backward_rnn, flat, places, places.backward)
         annotations = torch.cat([forward, backward], -1).unflatten(1, (batch, places.n_steps))
         written = Tokens(self.embedding, inputs[places.written].flatten())
-        if attention.form == "additive":
-            first = backward.index_select(1, places.begins)
-            y, state = self._additive(written, annotations, places.padded, first, start)
-        else:
-            y, state = self._general(written, annotations, places.padded, start)
+        first = backward.index_select(1, places.begins)
+        y, state, _ = self._write(written, annotations, places.padded, first, start)
         before, after = places.written.start, len(inputs) - places.written.stop
         return F.pad(self.dropped(y), (0, 0, before * batch, after * batch)), state
 
@@ -73,63 +74,107 @@ class AttentionMembers(Members):
         states = [[state.index_select(1, unsorted) for state in layer] for layer in finals]
         return outputs.index_copy(1, way.slots, y), states
 
-    def _additive(
+    @property
+    def form(self) -> AttentionForm:
+        """The form of attention."""
+        assert self.interface.attention is not None, "members without it are SequenceMembers"
+        return self.interface.attention.form
+
+    @property
+    def writer(self) -> RNNMembers:
+        """The layers that write."""
+        return self.decoder
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether `_write` returns how much each step attends to each place."""
+        return False
+
+    def _write(
         self,
-        written: Tokens,
+        written: Tokens | Tensor,
         annotations: Tensor,
         padded: Tensor,
         y: Tensor,
-        state: MemberStates,
-    ) -> tuple[Tensor, MemberStates]:
+        state: MemberStates | None,
+    ) -> Written:
+        """Write rows of all steps, embedded or to be embedded, from the output and the states
+        before the first step on."""
+        if self.form == "general":
+            return self._general(written, annotations, padded, state)
+        rows = written.rows() if isinstance(written, Tokens) else written
+        return self._additive(rows, annotations, padded, y, state)
+
+    def _additive(
+        self,
+        written: Tensor,
+        annotations: Tensor,
+        padded: Tensor,
+        y: Tensor,
+        state: MemberStates | None,
+    ) -> Written:
         """Return outputs with their contexts, step by step: a context is an input of the cell."""
-        batch, width = len(padded), annotations.shape[-1]
+        batch, keeps = len(padded), self.keeps_weights
+        sizes = [annotations.shape[-1], self.hidden_size, padded.shape[1] if keeps else 0]
 
         def look(
             y: Tensor, query: Tensor, keys: Tensor, score: Tensor, annotations: Tensor, to_x: Tensor
         ) -> Tensor:
             weights = additive(F.linear(y, query), keys, score, padded)
             context = read(weights, annotations)
-            return torch.cat([context, F.linear(context, to_x)], -1)
+            looked = [context, F.linear(context, to_x), weights]
+            return torch.cat(looked if keeps else looked[:2], -1)
 
-        query, key, score, to_x = map(self._parts, self._matrices())
-        annotated = self._parts(annotations)
-        parts = (query, _each(F.linear, annotated, key), score, annotated, to_x)
-        outputs = []
-        for i, x in enumerate(written.rows().unflatten(1, (-1, batch)).unbind(1)):
-            looked = _whole(_each(look, self._parts(y), *parts))
-            context, added = looked.split([width, self.hidden_size], -1)
-            y, state = self.decoder.run(x + added, Rows((batch,), i), state, self.dropped)
+        query, key, score, to_x = map(self.parts, self._matrices())
+        annotated = self.parts(annotations)
+        parts = (query, each(F.linear, annotated, key), score, annotated, to_x)
+        outputs, every = [], []
+        for i, x in enumerate(written.unflatten(1, (-1, batch)).unbind(1)):
+            looked = whole(each(look, self.parts(y), *parts))
+            context, added, weights = looked.split(sizes, -1)
+            y, state = self.writer.run(x + added, Rows((batch,), i), state, self.dropped)
             outputs.append(torch.cat([y, context], -1))
-        return torch.cat(outputs, 1), state
+            every.append(weights)
+        assert state is not None, "a text has at least one step"
+        return torch.cat(outputs, 1), state, torch.cat(every, 1)
 
     def _general(
-        self, written: Tokens, annotations: Tensor, padded: Tensor, state: MemberStates
-    ) -> tuple[Tensor, MemberStates]:
+        self,
+        written: Tokens | Tensor,
+        annotations: Tensor,
+        padded: Tensor,
+        state: MemberStates | None,
+    ) -> Written:
         """Return outputs combined with their contexts, for all steps at once."""
-        batch = len(padded)
+        batch, keeps = len(padded), self.keeps_weights
 
         def combine(y: Tensor, annotations: Tensor, score: Tensor, combined: Tensor) -> Tensor:
             outputs = y.unflatten(0, (-1, batch)).transpose(0, 1)
-            context = general(outputs, annotations, score, padded) @ annotations
-            both = torch.cat([outputs, context], -1)
-            return torch.tanh(F.linear(both, combined)).transpose(0, 1).flatten(0, 1)
+            weights = general(outputs, annotations, score, padded)
+            both = torch.cat([outputs, weights @ annotations], -1)
+            y = torch.tanh(F.linear(both, combined))
+            y = torch.cat([y, weights], -1) if keeps else y
+            return y.transpose(0, 1).flatten(0, 1)
 
-        rows = Rows.equal(len(written.index) // batch, batch)
-        y, state = self.decoder.run(written, rows, state, self.dropped)
-        parts = map(self._parts, (y, annotations, *self._matrices()))
-        return _whole(_each(combine, *parts)), state
+        n_rows = len(written.index) if isinstance(written, Tokens) else written.shape[1]
+        rows = Rows.equal(n_rows // batch, batch)
+        y, state = self.writer.run(written, rows, state, self.dropped)
+        parts = map(self.parts, (y, annotations, *self._matrices()))
+        both = whole(each(combine, *parts))
+        return both[..., : self.hidden_size], state, both[..., self.hidden_size :]
 
     def _matrices(self) -> list[Tensor]:
-        return [self.get_parameter(name) for name in self.maps]
+        """Return the stacked matrices that each written step uses, as the layout orders them."""
+        return [self.get_parameter(name) for name in self.layout.maps if name != "start"]
 
-    def _parts(self, tensor: Tensor) -> Parts:
-        """Return a stacked tensor as `_each` takes it."""
+    def parts(self, tensor: Tensor) -> Parts:
+        """Return a stacked tensor as `each` takes it."""
         if tensor.device.type != "cpu":
             return tensor
         return [traced_aligned(part) for part in tensor.unbind()]
 
 
-def _each(function: Callable[..., Tensor], *parts: Parts) -> Parts:
+def each(function: Callable[..., Tensor], *parts: Parts) -> Parts:
     """Apply a function of one member's tensors to each member."""
     if isinstance(parts[0], list):
         return [function(*member) for member in zip(*parts, strict=True)]
@@ -137,5 +182,5 @@ def _each(function: Callable[..., Tensor], *parts: Parts) -> Parts:
     return result
 
 
-def _whole(parts: Parts) -> Tensor:
+def whole(parts: Parts) -> Tensor:
     return stacked(parts) if isinstance(parts, list) else parts

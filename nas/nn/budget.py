@@ -1,51 +1,20 @@
 """The width that meets a parameter budget, so that cells are compared at equal size."""
 
 from nas.cell.cell import Cell
-from nas.cell.count import n_params, width_unit
+from nas.cell.count import macs, n_params, size, width_unit
 from nas.errors import UserError
+from nas.nn.layout import Layout, layout
 from nas.nn.settings import Settings
-from nas.tasks.base import Attention, Interface, interface_of
-
-
-def map_sizes(
-    attention: Attention | None, hidden_size: int, output_size: int
-) -> dict[str, tuple[int, int]]:
-    """Return the inputs and outputs of the matrices of attention, in the order of their drawing.
-
-    Annotations are twice as wide as an output of the cell, since sources are read both ways; the
-    vectors that energies are computed from are as wide as a state.
-    """
-    annotation = 2 * output_size
-    if attention is None:
-        return {}
-    if attention.form == "general":
-        return {
-            "score": (annotation, output_size),
-            "combined": (output_size + annotation, hidden_size),
-        }
-    return {
-        "query": (output_size, hidden_size),
-        "key": (annotation, hidden_size),
-        "score": (hidden_size, 1),
-        "context": (annotation, hidden_size),
-    }
-
-
-def head_size(attention: Attention | None, hidden_size: int, output_size: int) -> int:
-    """Return the width that the output layer reads: an output, with its context if there is one,
-    or both combined."""
-    if attention is None:
-        return output_size
-    return hidden_size if attention.form == "general" else 3 * output_size
+from nas.tasks.base import Interface, interface_of
 
 
 def count_params(cell: Cell, interface: Interface | int, hidden_size: int, num_layers: int) -> int:
-    """Count the learned values of a `SequenceModel` of these sizes, or of an `AttentionModel`."""
+    """Count the learned values of a model of these sizes, of the kind that the interface names."""
     ends = interface_of(interface)
-    output, maps, head = _widths(cell, ends, hidden_size)
+    output, parts = _layout(cell, ends, hidden_size)
     layers = n_params(cell, hidden_size, hidden_size)
     layers += (num_layers - 1) * n_params(cell, output, hidden_size)
-    return ends.inputs * hidden_size + _stacks(ends) * layers + maps + (head + 1) * ends.outputs
+    return parts.embedded * hidden_size + len(parts.stacks) * layers + parts.n_params
 
 
 def forward_flops(
@@ -58,24 +27,42 @@ def forward_flops(
     not counted.
     """
     ends = interface_of(interface)
-    output, maps, head = _widths(cell, ends, hidden_size)
-    embedding = 0 if ends.tokens else 2 * ends.inputs * hidden_size
+    output, parts = _layout(cell, ends, hidden_size)
+    embedding = 0 if ends.tokens else 2 * parts.embedded * hidden_size
     layers = cell.flops(hidden_size, hidden_size)
     layers += (num_layers - 1) * cell.flops(output, hidden_size)
-    return embedding + _stacks(ends) * layers + 2 * (maps + head * ends.outputs)
+    return parts.times * (embedding + len(parts.stacks) * layers + 2 * parts.products)
 
 
-def _stacks(interface: Interface) -> int:
-    """Count the stacks of the cell in a model: with attention two read and one writes."""
-    return 1 if interface.attention is None else 3
+def count_macs(cell: Cell, interface: Interface | int, hidden_size: int, num_layers: int) -> int:
+    """Count the multiply-adds of such a model for one step of one sequence: embedding, layers and
+    output layer.
+
+    A symbol is looked up in its table, which multiplies nothing; elementwise operations are not
+    counted. With attention as in `forward_flops`.
+    """
+    ends = interface_of(interface)
+    output, parts = _layout(cell, ends, hidden_size)
+    embedding = 0 if ends.tokens else parts.embedded * hidden_size
+    layers = macs(cell, hidden_size, hidden_size)
+    layers += (num_layers - 1) * macs(cell, output, hidden_size)
+    return parts.times * (embedding + len(parts.stacks) * layers + parts.products)
 
 
-def _widths(cell: Cell, interface: Interface, hidden_size: int) -> tuple[int, int, int]:
-    """Return the width of an output, the values of all maps, and the width that the head reads."""
+def count_state_bytes(cell: Cell, hidden_size: int, num_layers: int) -> int:
+    """Count the bytes of the states that stay between two steps of one sequence, in float32.
+
+    With attention those of the layers that write.
+    """
+    widths = (size(state.width, hidden_size, hidden_size) for state in cell.states)
+    return 4 * num_layers * sum(widths)
+
+
+def _layout(cell: Cell, interface: Interface, hidden_size: int) -> tuple[int, Layout]:
+    """Return the width of an output of the cell, and the parts of the model around it."""
     width = cell.widths[cell.y]
-    sizes = (interface.attention, hidden_size, width if isinstance(width, int) else hidden_size)
-    maps = sum(inputs * outputs for inputs, outputs in map_sizes(*sizes).values())
-    return sizes[2], maps, head_size(*sizes)
+    output = width if isinstance(width, int) else hidden_size
+    return output, layout(interface, hidden_size, output)
 
 
 def solve_width(cell: Cell, interface: Interface | int, settings: Settings) -> int:

@@ -7,26 +7,25 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from nas.cell.cell import Cell
 from nas.cell.reader import loads
-from nas.errors import UserError
-from nas.nn.attention import AttentionModel
+from nas.errors import UserError, check_fields
 from nas.nn.budget import count_params
+from nas.nn.kinds import network_of
 from nas.nn.meaning import meaning_of
-from nas.nn.model import SequenceModel
+from nas.nn.model import Network
 from nas.nn.rnn import RNN
 from nas.nn.settings import described_stacking
 from nas.nn.trained import BUFFERS, TrainedModel
 from nas.tasks.base import Attention, AttentionForm, Head, Interface, interface_of
+from nas.tasks.kinds import KINDS, ModelKind
 from nas.zoo import studied
 
-Model = SequenceModel | AttentionModel
-"""The network that a task trains around the layers."""
 RECORDED = ("models:/", "runs:/")
 """The beginnings of names of models in MLflow."""
 
@@ -35,7 +34,7 @@ RECORDED = ("models:/", "runs:/")
 class Loaded:
     """The content of a file of weights."""
 
-    module: RNN | Model
+    module: RNN | Network
     described: dict[str, Any]
     """Its cell, key, sizes and, if it was trained on one, task."""
 
@@ -79,7 +78,7 @@ def whole(loaded: Loaded, named: str) -> TrainedModel | RNN:
     return TrainedModel(loaded.module, meaning, loaded.described.get("measured"))
 
 
-def load_model(source: str | Path, task: str = "") -> Model:
+def load_model(source: str | Path, task: str = "") -> Network:
     """Do as `load`, and return the network alone, whose features and numbers are normalised."""
     loaded = read(source, task)
     if isinstance(loaded.module, RNN):
@@ -123,7 +122,7 @@ def described_layers(rnn: RNN) -> dict[str, Any]:
     }
 
 
-def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -> RNN | Model:
+def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -> RNN | Network:
     # A description larger than the file is refused before anything of its size is made.
     stored = sum(tensor.numel() for tensor in tensors.values())
     try:
@@ -140,14 +139,13 @@ def _filled(path: Path, described: dict[str, Any], tensors: dict[str, Tensor]) -
     return module.eval()
 
 
-def _model(cell: Cell, described: dict[str, Any], stored: int) -> Model:
+def _model(cell: Cell, described: dict[str, Any], stored: int) -> Network:
     interface = _interface(described)
     width = _size(described, "hidden_size")
     layers = _size(described, "num_layers")
     _check_stored(count_params(cell, interface, width, layers), stored)
-    make = SequenceModel if interface.attention is None else AttentionModel
     stacking = described.get("stacking", "plain")  # the first searches had no other
-    return make(cell, interface, width, layers, dropout=0.0, stacking=stacking)
+    return network_of(interface)(cell, interface, width, layers, dropout=0.0, stacking=stacking)
 
 
 def _interface(described: dict[str, Any]) -> Interface:
@@ -157,8 +155,8 @@ def _interface(described: dict[str, Any]) -> Interface:
     if not isinstance(ends, dict) or ends.get("head") not in get_args(Head):
         raise UserError(f"interface must name a head of {', '.join(get_args(Head))}, got {ends!r}")
     inputs, outputs = _size(ends, "inputs"), _size(ends, "outputs")
-    tokens, attention = ends.get("tokens") is True, _attention(ends)
-    return Interface(inputs, outputs, ends["head"], tokens, attention)
+    tokens = ends.get("tokens") is True
+    return Interface(inputs, outputs, ends["head"], tokens, _attention(ends), _kind(ends))
 
 
 def _attention(ends: dict[str, Any]) -> Attention | None:
@@ -171,6 +169,27 @@ def _attention(ends: dict[str, Any]) -> Attention | None:
             return Attention(known, *symbols)
     forms = ", ".join(get_args(AttentionForm))
     raise UserError(f"attention must have a form of {forms}, got {parts!r}")
+
+
+def _kind(ends: dict[str, Any]) -> ModelKind | None:
+    if (parts := ends.get("kind")) is None:
+        return None
+    name = parts.get("name") if isinstance(parts, dict) else None
+    if not isinstance(name, str) or name not in KINDS:
+        raise UserError(f"a kind of model must be one of {', '.join(KINDS)}, got {parts!r}")
+    given = {field: value for field, value in parts.items() if field != "name"}
+    # Files of weights may come from anywhere; texts of a Literal are checked by `check_fields`.
+    for field, hint in get_type_hints(KINDS[name]).items():
+        wanted = hint if isinstance(hint, type) else str
+        fits = (float, int) if wanted is float else (wanted,)
+        if field in given and type(given[field]) not in fits:
+            raise UserError(f"{name}.{field} must be of the type {wanted.__name__}, got {parts!r}")
+    try:
+        kind = KINDS[name](**given)
+    except TypeError as error:
+        raise UserError(f"the kind of model {name} has other fields: {error}") from None
+    check_fields(kind, f"{name}.")
+    return kind
 
 
 def _layers(cell: Cell, described: dict[str, Any], stored: int) -> RNN:

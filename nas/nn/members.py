@@ -15,8 +15,9 @@ from nas.compile.layer import StackedLayer
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell, aligned, stacked, traced_aligned
+from nas.nn.layers import Layers
 from nas.nn.model import Network, SequenceModel
-from nas.nn.rnn import RNN, Layers
+from nas.nn.rnn import RNN
 from nas.nn.settings import Stacking
 from nas.tasks.base import Interface
 
@@ -33,6 +34,7 @@ class RNNMembers(Layers):
 
     def __init__(self, rnn: RNN, members: int, backend: Backend) -> None:
         super().__init__(rnn.cell, rnn.hidden_size, backend, rnn.stacking)
+        self.output_size = rnn.output_size
         self.layers = nn.ModuleList()
         for layer in rnn.layers:
             assert isinstance(layer, EagerCell)
@@ -60,12 +62,10 @@ class RNNMembers(Layers):
         ]
 
 
-class Members(nn.Module, ABC):
+class Members(nn.Module):
     """Networks that share a cell, sizes and inputs, and differ in weights and dropout.
 
-    With K members, time T, batch B, and V outputs: tokens (T, B), or features (T, B, inputs), to
-    scores (K, T, B, V). On the CPU a member's values do not depend, by a single bit, on the other
-    members.
+    On the CPU a member's values do not depend, by a single bit, on the other members.
 
     Args:
         dropouts: probability of each member, below 1, of dropping a value after a layer.
@@ -96,13 +96,13 @@ class Members(nn.Module, ABC):
             network = self.NETWORK(cell, interface, *sizes, dropout=0.0, stacking=stacking)
         self._template = (network,)  # in a tuple, so that its parameters are not this module's
         self.interface = network.interface
-        self.hidden_size, self.maps = hidden_size, tuple(network.maps)
+        self.hidden_size, self.layout = hidden_size, network.layout
         self.dropouts = list(dropouts)
         for name, parameter in network.named_parameters():
-            if name.split(".")[0] not in network.RNNS:
+            if name.split(".")[0] not in network.layout.stacks:
                 zeros = torch.zeros(members, *parameter.shape)
                 self.register_parameter(_own(name), nn.Parameter(zeros))
-        for name in network.RNNS:
+        for name in network.layout.stacks:
             rnn = network.get_submodule(name)
             assert isinstance(rnn, RNN)
             self.add_module(name, RNNMembers(rnn, members, backend))
@@ -112,16 +112,6 @@ class Members(nn.Module, ABC):
     def members(self) -> int:
         """The number of members, K."""
         return len(self.dropouts)
-
-    @abstractmethod
-    def outputs(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
-        """Return the output layer's inputs, (K, T * B, width), and the states at the end."""
-
-    def forward(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
-        y, state = self.outputs(inputs, state)
-        members = zip(y, self.head_weight, self.head_bias, strict=True)
-        scores = torch.stack([head(*member) for member in members])
-        return scores.view(self.members, *inputs.shape[:2], -1), state
 
     def run_layers(
         self, x: Tensor | Tokens, n_steps: int, batch: int, state: MemberStates | None
@@ -133,12 +123,13 @@ class Members(nn.Module, ABC):
     def reset_parameters(self, init_scales: Sequence[float], seeds: Sequence[int]) -> None:
         """Draw member k as its `reset_parameters` does with a generator of seeds[k].
 
-        Its dropout then draws from a generator of the same seed.
+        Its dropout then draws from a generator of the same seed. Weights are drawn on the CPU, so
+        that they are the same on every device, whose generators differ.
         """
         device = self.embedding.device
-        member = copy.deepcopy(self._template[0]).to_empty(device=device)
+        member = copy.deepcopy(self._template[0]).to_empty(device="cpu")
         for k, (init_scale, seed) in enumerate(zip(init_scales, seeds, strict=True)):
-            member.reset_parameters(init_scale, torch.Generator(device).manual_seed(seed))
+            member.reset_parameters(init_scale, torch.Generator().manual_seed(seed))
             drawn = member.state_dict()
             for name, view in self.member_state(k).items():
                 view.copy_(drawn[name])
@@ -174,21 +165,46 @@ class Members(nn.Module, ABC):
         self.generators = [self.generators[k] for k in indices]
 
 
-class SequenceMembers(Members):
+class ScoringMembers(Members, ABC):
+    """Members that give scores, of which the head of the interface makes a loss.
+
+    With K members, time T, batch B, and V outputs: tokens (T, B), or features (T, B, inputs), to
+    scores (K, T, B, V).
+    """
+
+    @abstractmethod
+    def outputs(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
+        """Return the output layer's inputs, (K, T * B, width), and the states at the end."""
+
+    def embedded(self, rows: Tensor) -> Tensor | Tokens:
+        """Return tokens (rows,) with their tables; features (rows, inputs) as (K, rows, width)."""
+        if self.interface.tokens:
+            return Tokens(self.embedding, rows)
+        if not rows.is_cpu:  # one product: sums there depend on the number of members anyway
+            return torch.matmul(rows, self.embedding.mT)
+        maps = (traced_aligned(matrix) for matrix in self.embedding.unbind())
+        return stacked(nn.functional.linear(rows, matrix) for matrix in maps)
+
+    def added_loss(self) -> Tensor | None:
+        """Return what training adds to the head's loss of the last `outputs`, (K,), if anything."""
+        return None
+
+    def forward(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
+        y, state = self.outputs(inputs, state)
+        members = zip(y, self.head_weight, self.head_bias, strict=True)
+        scores = torch.stack([head(*member) for member in members])
+        return scores.view(self.members, *inputs.shape[:2], -1), state
+
+
+class SequenceMembers(ScoringMembers):
     """Members that are `SequenceModel`s."""
 
     NETWORK: ClassVar[type[Network]] = SequenceModel
 
     def outputs(self, inputs: Tensor, state: MemberStates | None) -> tuple[Tensor, MemberStates]:
         n_steps, batch = inputs.shape[:2]
-        y, state = self.run_layers(self._embedded(inputs.flatten(0, 1)), n_steps, batch, state)
+        y, state = self.run_layers(self.embedded(inputs.flatten(0, 1)), n_steps, batch, state)
         return self.dropped(y), state
-
-    def _embedded(self, rows: Tensor) -> Tensor | Tokens:
-        if self.interface.tokens:
-            return Tokens(self.embedding, rows)
-        maps = (traced_aligned(matrix) for matrix in self.embedding.unbind())
-        return stacked(nn.functional.linear(rows, matrix) for matrix in maps)
 
 
 def head(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -198,7 +214,8 @@ def head(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _own(name: str) -> str:
     """Return the name here of a parameter that stands beside the layers."""
-    return name.replace(".", "_") if name.startswith("head.") else name.removesuffix(".weight")
+    plain = name if name.startswith("head.") else name.removesuffix(".weight")
+    return plain.replace(".", "_")
 
 
 @lru_cache(maxsize=64)

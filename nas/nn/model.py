@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nas.cell.cell import Cell
-from nas.nn.budget import head_size, map_sizes
-from nas.nn.rnn import RNN, States
+from nas.nn.layers import States
+from nas.nn.layout import layout
+from nas.nn.rnn import RNN
 from nas.nn.settings import Stacking
 from nas.tasks.base import Interface, interface_of
 
@@ -22,11 +23,15 @@ def described_interface(interface: Interface) -> dict[str, Any]:
     ends = dataclasses.asdict(interface)
     if interface.attention is None:
         del ends["attention"]
+    if interface.kind is None:
+        del ends["kind"]
+    else:
+        ends["kind"] = {"name": interface.kind.kind, **ends["kind"]}
     return {"interface": ends}
 
 
 class Network(nn.Module):
-    """Embedding, stacks of a cell's layers, matrices of attention if it has any, and output layer.
+    """Embedding, stacks of a cell's layers, further maps if its kind has any, and output layer.
 
     Inputs are embedded to the hidden width, so that inside a cell x is as wide as a state
     (Jozefowicz et al. 2015): tokens by a table, features by a matrix without a bias. A vocabulary
@@ -34,8 +39,8 @@ class Network(nn.Module):
     outputs); the head of the interface gives them a meaning.
     """
 
-    RNNS: ClassVar[tuple[str, ...]] = ("rnn",)
-    """The names of the stacks, in the order in which they are drawn."""
+    TITLE: ClassVar[str]
+    """What a message calls such a model."""
     rnn: RNN
 
     def __init__(
@@ -49,21 +54,22 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.interface = ends = interface_of(interface)
+        width = cell.widths[cell.y]
+        output = width if isinstance(width, int) else hidden_size
+        self.layout = parts = layout(ends, hidden_size, output)
         self.embedding: nn.Embedding | nn.Linear = (
-            nn.Embedding(ends.inputs, hidden_size)
+            nn.Embedding(parts.embedded, hidden_size)
             if ends.tokens
-            else nn.Linear(ends.inputs, hidden_size, bias=False)
+            else nn.Linear(parts.embedded, hidden_size, bias=False)
         )
-        for name in self.RNNS:
+        for name in parts.stacks:
             sizes = (hidden_size, hidden_size, num_layers)
             between = dropout if num_layers > 1 else 0.0
             self.add_module(name, RNN(cell, *sizes, dropout=between, stacking=stacking))
-        about = (ends.attention, hidden_size, self.rnn.output_size)
-        self.maps = map_sizes(*about)
-        for name, (inputs, outputs) in self.maps.items():
-            self.add_module(name, nn.Linear(inputs, outputs, bias=False))
+        for name, one in parts.maps.items():
+            self.add_module(name, nn.Linear(*one))
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(head_size(*about), ends.outputs)
+        self.head = nn.Linear(*parts.head)
 
     @torch.no_grad()
     def reset_parameters(self, init_scale: float, generator: torch.Generator) -> None:
@@ -74,11 +80,14 @@ class Network(nn.Module):
                 module.reset_parameters(init_scale, generator)
             elif name != "dropout":
                 self.get_parameter(f"{name}.weight").uniform_(-bound, bound, generator=generator)
-        self.head.bias.zero_()
+                if getattr(module, "bias", None) is not None:
+                    self.get_parameter(f"{name}.bias").zero_()
 
 
 class SequenceModel(Network):
     """Predictor at each step: reads tokens (time, batch) or features (time, batch, inputs)."""
+
+    TITLE: ClassVar[str] = "a model that reads step by step"
 
     def forward(
         self, inputs: Tensor, state: States | None = None, lengths: Tensor | None = None

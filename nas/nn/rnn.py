@@ -1,7 +1,7 @@
 """`nas.RNN`: any cell as a stack of layers with the signature and behaviour of torch.nn.LSTM."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,75 +10,15 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nas.cell.cell import Cell
 from nas.cell.count import size
-from nas.compile.backend import Backend, check_backend, described, is_recorded
+from nas.compile.backend import Backend, check_backend, described
 from nas.compile.layer import Layer
+from nas.compile.recording import is_recorded
 from nas.compile.rows import Rows, Tokens, TracedRows
 from nas.errors import CellError
 from nas.nn.convert import cell_name, copy_weights
+from nas.nn.layers import Layers, States
 from nas.nn.settings import Stacking, check_stacking
-
-States = Tensor | tuple[Tensor, ...]
-
-
-class Layers(nn.Module):
-    """The layers of one network, or of K members of it, and how a sequence runs through them."""
-
-    layers: nn.ModuleList
-    """The directions of the first layer, then those of the second, and so on."""
-
-    def __init__(
-        self,
-        cell: Cell,
-        hidden_size: int,
-        backend: Backend,
-        stacking: Stacking,
-        *,
-        bidirectional: bool = False,
-    ) -> None:
-        super().__init__()
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.backend: Backend = backend
-        self.stacking: Stacking = stacking
-        self.bidirectional = bidirectional
-
-    def run_layers(
-        self,
-        x: Tensor | Tokens,
-        rows: Rows | TracedRows,
-        starts: Sequence[Sequence[Tensor]],
-        dropped: Callable[[Tensor], Tensor],
-    ) -> tuple[Tensor, list[list[Tensor]]]:
-        """Run all steps of all layers, joined as `stacking` says; `dropped` is applied in between.
-
-        x and y are (steps, batch, width), packed (rows of all steps, width), of members (K, rows,
-        width). `starts` are the states of each layer and direction before the first step; those
-        after the last step are returned.
-        """
-        first, directions = starts[0][0], 2 if self.bidirectional else 1
-        shape = (*(x.leading(rows) if isinstance(x, Tokens) else x.shape[:-1]), self.hidden_size)
-        below = [[first.new_zeros(shape) for _ in self.cell.verticals]] * directions
-        layers, finals = list(self.layers), []
-        for place in range(0, len(layers), directions):
-            if place:
-                assert isinstance(x, Tensor), "tokens are read by the first layer alone"
-                x = dropped(x)
-            under = x
-            if place and isinstance(x, Tensor) and "norm" in self.stacking:
-                x = nn.functional.layer_norm(x, x.shape[-1:])
-            outputs = []
-            for direction in range(directions):
-                layer, states = layers[place + direction], starts[place + direction]
-                y, final, below[direction] = layer(
-                    x, rows, states, below[direction], direction == 1, self.backend
-                )
-                outputs.append(y)
-                finals.append(final)
-            y = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
-            is_added = place and "residual" in self.stacking
-            x = y + under if is_added and isinstance(under, Tensor) else y
-        assert isinstance(x, Tensor), "there is a layer"
-        return x, finals
+from nas.nn.stream import Stream
 
 
 class RNN(Layers):
@@ -99,8 +39,9 @@ class RNN(Layers):
         batch_first: whether batched input and output are (B, T, …).
         dropout: probability in [0, 1] of dropping an output of any layer but the last, in training.
         bidirectional: whether each layer also runs from the end to the start.
-        backend: "c" runs the time loop as compiled C on the CPU, "eager" one torch operation after
-            another (any device, gradients of gradients); "auto" is c where it can be had.
+        backend: "c" runs the time loop as compiled C on the CPU, "triton" as one kernel on a GPU,
+            "graph" replays it there as a CUDA graph, "eager" runs one torch operation after another
+            (any device, gradients of gradients); "auto" is the first of them that can be had.
         stacking: how layers are joined, see `nas.nn.settings.Stacking`.
         proj_size: 0, for code written for nn.LSTM: the cell `lstm_projected` has a projection.
 
@@ -273,6 +214,23 @@ class RNN(Layers):
         starts, steps = self._starts(hx, x, batched=True), x.unsqueeze(0)
         y, finals = self._run(steps, _equal(steps, index), starts)
         return y.squeeze(0), self._final(finals)
+
+    def stream(self, hx: States | None = None, *, batch_size: int = 1) -> Stream:
+        """Make what runs single steps of `batch_size` sequences at the speed of the C, without
+        gradients: see `nas.nn.stream.Stream`.
+
+        Raises:
+            CellError: if a state has the wrong shape, or the layers run in both directions.
+        """
+        if self.bidirectional:
+            raise CellError("a stream runs forward in time, so bidirectional must be False.")
+        if type(batch_size) is not int or batch_size < 1:
+            raise CellError(f"batch_size must be a positive whole number, got {batch_size!r}.")
+        like = next(self.parameters(), torch.empty(0)).new_empty(batch_size, self.input_size)
+        return Stream(self, like.detach(), self._starts_of, hx)
+
+    def _starts_of(self, hx: States | None, first: Tensor) -> list[list[Tensor]]:
+        return self._starts(hx, first, batched=True)
 
     def _forward_packed(
         self, packed: PackedSequence, hx: States | None

@@ -6,15 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.cell.cell import Cell
 from nas.errors import UserError
 from nas.nn.asking import Asked, Values, asked, given_back
 from nas.nn.attention import AttentionModel
+from nas.nn.latent import importance_weighted
+from nas.nn.latent_model import LatentModel
+from nas.nn.layers import States
 from nas.nn.meaning import TEXTS, Meaning, Scale
-from nas.nn.model import SequenceModel
-from nas.nn.rnn import RNN, States
+from nas.nn.model import Network
+from nas.nn.rnn import RNN
+from nas.tasks.kinds import LatentKind
 
 BUFFERS = ("input_means", "input_scales", "target_means", "target_scales")
 """The names of the buffers that a whole model has besides its network."""
@@ -27,7 +32,8 @@ class TrainedModel(nn.Module):
     units, or tokens (time, batch), go in, and scores (time, batch, outputs) and the states after
     the last step come out. Scores are numbers in the data's units for a Gaussian head, else logits.
     A model that answers at the last step gives the scores (batch, outputs) of the last real step of
-    each sequence. `predict` takes data as people have them.
+    each sequence. `predict` takes data as people have them. A model with latent variables scores no
+    next step: it answers `bound` and `sample`.
 
     `state` is optional everywhere: a tensor (layers, batch, width) if the cell has one state, else
     a tuple of such in the order of `model.cell.states`.
@@ -44,7 +50,7 @@ class TrainedModel(nn.Module):
 
     def __init__(
         self,
-        network: SequenceModel | AttentionModel,
+        network: Network,
         meaning: Meaning,
         measured: Mapping[str, Any] | None = None,
     ) -> None:
@@ -227,6 +233,57 @@ class TrainedModel(nn.Module):
             tokens = torch.tensor([[written[-1]]])
         return self.meaning.text_of(written) if isinstance(prompt, str) else written
 
+    @torch.no_grad()
+    def bound(self, sequences: Sequence[Any], draws: int = 64) -> NDArray[np.float64]:
+        """Return the importance-weighted bound on -ln p(x) of each sequence in nats, of a model
+        with latent variables.
+
+        `sequences` are arrays of 0 and 1, (time, bits) each. The bound is of so many draws of the
+        latent variables, always the same; more draws make it tighter, and with one its mean is the
+        bound of training.
+
+        Raises:
+            UserError: if the model is of another kind, or naming what it cannot read.
+        """
+        network = self._latent("bound")
+        if draws < 1:
+            raise UserError(f"bound needs at least 1 draw, got {draws}.")
+        read = asked(list(sequences), self.meaning)
+        found = []
+        for one in read.sequences:
+            x = torch.from_numpy(one).to(network.head.weight).unsqueeze(1)
+            before = torch.cat([torch.zeros_like(x[:1]), x[:-1]])
+            scored = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+            found.append(importance_weighted(network.weights_of(before, x, scored, draws)))
+        return np.asarray(torch.cat(found).cpu().numpy(), dtype=np.float64)
+
+    def sample(self, n: int = 1, length: int | None = None, *, seed: int = 0) -> NDArray[np.uint8]:
+        """Return n sequences that a model with latent variables makes up, (n, length, bits), of 0
+        and 1. The same seed gives the same.
+
+        A position is a frame of music, 100 unless `length` says otherwise, or an image of `draw`,
+        of which there is one; it is drawn in as many glimpses as in training.
+
+        Raises:
+            UserError: if the model is of another kind, or a number is below 1.
+        """
+        network = self._latent("sample")
+        if length is None:
+            assert isinstance(network.interface.kind, LatentKind)
+            length = network.interface.kind.n_sampled
+        if n < 1 or length < 1:
+            raise UserError(f"sample needs n and length of at least 1, got {n} and {length}.")
+        made = network.samples(n, length, seed).transpose(0, 1)
+        return np.asarray(made.cpu().numpy(), dtype=np.uint8)
+
+    def _latent(self, asked_for: str) -> LatentModel:
+        if not isinstance(self.network, LatentModel):
+            raise UserError(
+                f"{asked_for} is of models with latent variables; one of the task "
+                f"{self.meaning.task} has none."
+            )
+        return self.network
+
     @property
     def _each_step(self) -> bool:
         return self.meaning.answers == "each step"
@@ -234,10 +291,15 @@ class TrainedModel(nn.Module):
     @torch.no_grad()
     def _scores(self, read: Asked, state: States | None) -> tuple[list[Values], States]:
         """Return the scores of each sequence, (time, outputs) or (outputs,), and the states."""
+        if isinstance(self.network, LatentModel):
+            raise UserError(
+                "a model with latent variables predicts no next step: model.bound(rolls) gives the "
+                "bound on -ln p of sequences, and model.sample(n) new ones."
+            )
         if isinstance(self.network, AttentionModel):
             raise UserError(
-                "a model with attention reads whole examples as tensors: call it with tokens "
-                "(time, batch), as its task lays them out."
+                "a model with attention reads whole examples as tensors: call it with the inputs "
+                "of a window, (time, batch) or (time, batch, features), as its task lays them out."
             )
         if self.meaning.lacks and self.meaning.task not in TEXTS:
             warnings.warn(self.meaning.lacks, stacklevel=3)

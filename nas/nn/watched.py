@@ -17,7 +17,6 @@ from nas.cell.cell import Cell
 from nas.compile.reference import EagerCell
 from nas.errors import UserError
 from nas.nn.asking import Values
-from nas.nn.attention import AttentionModel
 from nas.nn.budget import count_params, solve_width
 from nas.nn.model import SequenceModel
 from nas.nn.rnn import RNN
@@ -33,11 +32,11 @@ def inputs_of(model: TrainedModel, read: Values) -> Tensor:
     """Return what the first layer reads, (steps, width), of a sequence as `asked` reads it.
 
     Raises:
-        UserError: if the model has attention, whose layers read whole examples.
+        UserError: if the model has attention, or is of another kind that reads whole examples.
     """
     network = model.network
-    if isinstance(network, AttentionModel):
-        raise UserError("a model with attention reads whole examples, not one sequence.")
+    if not isinstance(network, SequenceModel):
+        raise UserError(f"{network.TITLE} reads whole examples, not one sequence.")
     return embedded(network, normalised(model, read))
 
 

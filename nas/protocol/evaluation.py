@@ -22,9 +22,6 @@ its evaluation died each time."""
 
 Veto = Literal["off", "end", "note"]
 
-DEVICE = "NAS_DEVICE"
-"""The environment variable of a worker that names the device it trains on; the CPU without it."""
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -36,6 +33,9 @@ class Cost:
     wall_s: float = dataclasses.field(default=0.0, compare=False)
     saved_flops: float = 0.0
     """Operations, at most, that a run which was cut or vetoed did not do up to its last epoch."""
+    step_s: float = dataclasses.field(default=0.0, compare=False)
+    """Seconds of one step of one sequence with the layers of this run's model, if that was measured
+    (`nas/training/step_time.py`); else 0."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Outcome:
     test: float | None = None
     """The metric on the test split with the weights of the best epoch, if it was measured."""
     test_marks: dict[str, float] = dataclasses.field(default_factory=dict)
-    """`Epoch.marks` on the test split."""
+    """`Epoch.marks` on the test split, and the tighter bound of a model with latent variables."""
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Outcome":
@@ -121,6 +121,9 @@ class Evaluation:
     repeat: int = 0
     """1 for the second measurement of what was measured with another seed. It only says why: the
     seed tells the two apart."""
+    time_step: bool = False
+    """Whether a step of the best setting's model is timed after training. It is no part of the
+    digest, as no time is."""
 
     def digest(self) -> str:
         """Return the index of the cache of outcomes: it has the cell's key, not its text."""

@@ -32,7 +32,7 @@ class Judgement:
     """The result of judging a cell."""
 
     stage: str
-    """"scored", or the task at which it was rejected."""
+    """"scored", or the task at which it was rejected; "constraints" if it was not trained."""
     best: dict[str, float | None]
     """The best metric on each tried task; None if no setting gave one."""
     ratios: dict[str, float] = field(default_factory=dict)
@@ -59,6 +59,17 @@ class Judgement:
     """Its ratios to what `ratios` are relative to."""
     rungs: tuple[Rung, ...] = ()
     """On a ladder: the result at the rung of the visit, for a given cell at all rungs."""
+    broken: dict[str, float] = field(default_factory=dict)
+    """The size with which the cell breaks each constraint that it does, by the constraint's text.
+    Such a candidate is not trained; a given cell is, and cannot win."""
+    sizes: dict[str, float] = field(default_factory=dict)
+    """With several objectives: those beside the score, by name, and multiply-adds in any case;
+    step_time in seconds, where it was measured."""
+
+    @staticmethod
+    def untrained(broken: dict[str, float]) -> "Judgement":
+        """Return the judgement of a candidate that breaks constraints."""
+        return Judgement(CONSTRAINTS, {}, broken=broken)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Judgement":
@@ -78,13 +89,19 @@ class Judgement:
     def to_json(self) -> dict[str, Any]:
         """Return the judgement as it is stored, without unused fields of later studies."""
         plain = asdict(self)
-        unused = ("looks", "cut", "set_aside", "compared", "repeated", "repeated_ratios", "rungs")
-        for name in unused:
+        for name in UNUSED:
             if not plain[name]:
                 del plain[name]
         return plain
 
 
+CONSTRAINTS = "constraints"
+"""The stage of a candidate that breaks a constraint."""
+UNUSED = (
+    "looks", "cut", "set_aside", "compared", "repeated", "repeated_ratios", "rungs", "broken",
+    "sizes",
+)  # fmt: skip
+"""Fields that the first studies did not have."""
 Score = Literal["smallest", "geometric"]
 
 

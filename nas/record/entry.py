@@ -20,13 +20,16 @@ from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
-from nas.protocol.judgement import Judgement, best_outcome
+from nas.protocol.judgement import CONSTRAINTS, Judgement, best_outcome
+from nas.protocol.objectives import STEP_TIME
 from nas.protocol.statistic import FAST, FINAL, highest_drawn, planned_epochs, value_of
 from nas.record import page
 from nas.spaces.gates import Gates
 from nas.study.leaderboard import kind_of
+from nas.study.rejections import broken_by
 from nas.study.visit import Evaluated, Visit
 from nas.tasks.base import Task
+from nas.tasks.kinds import LatentKind
 
 RunStatus = Literal["FINISHED", "FAILED"]
 """MLflow marks a failed run with a red cross, which is for crashes: a rejected cell is finished."""
@@ -128,12 +131,12 @@ def entry(
     assert judgement is not None, "only judged visits are recorded"
     results = [_result(visit, judgement, task) for task in tasks if task.name in judgement.best]
     outcomes = [outcome for e in visit.evaluated.values() for outcome in e.outcomes]
-    kind = kind_of(visit, baselines)
+    kind, untrained = kind_of(visit, baselines), judgement.stage == CONSTRAINTS
     tags = {
         "nas.key": visit.key,
         "nas.kind": kind,
         "nas.family": family(visit),
-        "nas.stage": judgement.stage,
+        "nas.stage": ", ".join(judgement.broken) if untrained else judgement.stage,
         "nas.status": _status(judgement, outcomes),
         "nas.study": study,
         "nas.trial": str(visit.number),
@@ -244,6 +247,7 @@ def _metrics(
     judgement: Judgement, results: Sequence[_OnTask], outcomes: Sequence[Outcome]
 ) -> dict[str, float]:
     metrics: dict[str, float | None] = {"score": judgement.score}
+    metrics |= {size_name(name): size(name, value) for name, value in judgement.sizes.items()}
     for result in results:
         metrics[legal(f"ratio.{result.task.name}")] = result.ratio
         metrics[legal(f"{result.task.name}.{result.task.metric.name}")] = result.value
@@ -255,6 +259,16 @@ def _metrics(
     metrics["n_diverged"] = sum(outcome.status == "diverged" for outcome in outcomes)
     metrics["n_failed"] = sum(outcome.status in BROKEN for outcome in outcomes)
     return finite(metrics)
+
+
+def size_name(name: str) -> str:
+    """The name of an objective beside the score as a metric."""
+    return "step_us" if name == STEP_TIME else name
+
+
+def size(name: str, value: float) -> float:
+    """Its value, a step time in microseconds."""
+    return 1e6 * value if name == STEP_TIME else value
 
 
 def _params(results: Sequence[_OnTask]) -> dict[str, str]:
@@ -284,7 +298,8 @@ def _curves(result: _OnTask) -> Iterator[Point]:
             "learning rate": epoch.learning_rate,
             **{f"validation accuracy of {mark}": value for mark, value in epoch.marks.items()},
         }
-        if result.task.interface.head != "gaussian":
+        ends = result.task.interface
+        if ends.head != "gaussian" and not isinstance(ends.kind, LatentKind):
             values["validation accuracy"] = epoch.accuracy
         for name, value in values.items():
             if math.isfinite(value):
@@ -339,6 +354,8 @@ def _standing(judgement: Judgement, results: Sequence[_OnTask], *, is_reference:
             f"**At {judgement.stage}**: {judgement.rungs[-1].mean:.3f} of the GRU there, the "
             "geometric mean of its ratios over the tasks."
         )
+    if judgement.stage == CONSTRAINTS:
+        return f"**Not trained**: {broken_by(judgement.broken)}."
     if judgement.score is None:
         last = next(result for result in results if result.task.name == judgement.stage)
         metric = last.task.metric.name

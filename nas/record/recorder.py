@@ -15,7 +15,8 @@ from pathlib import Path
 
 from nas.errors import hidden
 from nas.protocol.evaluation import Evaluation, Result
-from nas.record.entry import Entry, entry
+from nas.protocol.objectives import SCORE
+from nas.record.entry import Entry, entry, size_name
 from nas.record.store import Store, open_store
 from nas.record.view import view_of_search, where_to_look
 from nas.study.leaderboard import kind_of
@@ -53,6 +54,7 @@ class Recorder:
         baselines: Sequence[str],
         *,
         directory: Path = Path(),
+        objectives: Sequence[str] = (SCORE,),
     ) -> None:
         """`baselines` are keys, the reference's first; an empty URI points into `directory`."""
         check_tracking_uri(tracking_uri)
@@ -61,7 +63,8 @@ class Recorder:
         first = [] if filter is None or filter.name in {t.name for t in tasks} else [filter]
         self._tasks = (*first, *tasks)
         metrics = [task.metric.name for task in tasks]
-        view = view_of_search([task.name for task in tasks], metrics)
+        sizes = [size_name(name) for name in objectives[1:]]
+        view = view_of_search([task.name for task in tasks], metrics, sizes)
         self._experiment = (self._place, study, description, view)
         self._baselines = tuple(baselines)
         self._evaluated: dict[str, dict[int, Mapping[str, Evaluated]]] = {}

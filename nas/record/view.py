@@ -47,13 +47,16 @@ class Column:
         return max(NARROWEST, min(WIDEST, A_LETTER * len(self.name) + 40))
 
 
-def view_of_search(tasks: Sequence[str], metrics: Sequence[str]) -> str:
+def view_of_search(tasks: Sequence[str], metrics: Sequence[str], sizes: Sequence[str] = ()) -> str:
     """The value of `VIEW_TAG` for a search: the best cells first, with what people compare.
 
-    `tasks` are those of the score, `metrics` the name of each one's metric.
+    `tasks` are those of the score, `metrics` the name of each one's metric, `sizes` the metrics of
+    further objectives.
     """
     columns = [
         Column("score"),
+        *([Column("nas.front", is_tag=True)] if sizes else []),
+        *(Column(name) for name in sizes),
         Column("nas.interval", is_tag=True),
         Column("nas.place", is_tag=True),
         *(Column(f"ratio.{task}") for task in tasks),
@@ -62,7 +65,7 @@ def view_of_search(tasks: Sequence[str], metrics: Sequence[str]) -> str:
         Column("n_params"),
         Column("nas.family", is_tag=True),
     ]
-    return _view(columns, is_ascending=False, charts=list(_charts_of_search(tasks, metrics)))
+    return _view(columns, is_ascending=False, charts=list(_charts_of_search(tasks, metrics, sizes)))
 
 
 def view_of_comparison(task: str, columns: Sequence[str], *, is_ascending: bool) -> str:
@@ -100,12 +103,15 @@ def unpacked(view: str) -> dict[str, Any]:
     return state
 
 
-def _charts_of_search(tasks: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _charts_of_search(
+    tasks: Sequence[str], metrics: Sequence[str], sizes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """Scores and ratios, the score against parameters and time, then each task's curves."""
     yield _bar("Scores", "score", "score")
     for task in tasks:
         yield _bar("Scores", f"ratio.{task}", f"ratio to the GRU on {task}")
-    yield _scatter("Scores", "n_params", "score")
+    for name in ("n_params", *sizes):
+        yield _scatter("Scores", name, "score")
     yield _scatter("Scores", "seconds", "score")
     for task, metric in zip(tasks, metrics, strict=True):
         names = ["validation accuracy"] if metric == "accuracy" else []

@@ -189,9 +189,13 @@ def _report(
     from nas.replay import report
     from nas.replay.bench import make_bench
     from nas.replay.compare import compare
+    from nas.report.files import make_folder
 
     fields.setdefault("n_shuffled", N_SHUFFLED)
-    comparison = compare(make_bench(table), samplers, seeds, config, note=_note, **fields)
+    bench = make_bench(table)
+    if out:
+        make_folder(Path(out), f"--out {out}")
+    comparison = compare(bench, samplers, seeds, config, note=_note, **fields)
     print(report.show(comparison))
     for path in report.write(comparison, Path(out)) if out else ():
         print(path)

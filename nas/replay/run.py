@@ -25,6 +25,7 @@ from nas.samplers.point import PointSampler
 from nas.samplers.propose import Proposer
 from nas.samplers.registry import Repeatable, find_sampler
 from nas.spaces.base import Params, Space
+from nas.study.opening import quiet
 
 REDRAWS = 50
 """A sampler draws again up to so many times the number of cells until it finds an unseen one."""
@@ -52,7 +53,6 @@ def make_replay(name: str, bench: Bench, config: ReplayConfig) -> Replay:
     Raises:
         UserError: if there is none, or if it needs a space that the table does not hold.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     unseen = RecordedSpace(bench, frozenset())
     if isinstance(find_sampler(name, unseen)(0), Proposer):
         return lambda bench, seed: _WholeCells(name, bench, config, seed).run()
@@ -72,7 +72,8 @@ class _Run(ABC):
 
     def __init__(self, bench: Bench, config: ReplayConfig, seed: int) -> None:
         self.bench, self.config, self.seed = bench, config, seed
-        self.study = optuna.create_study(direction="maximize")
+        with quiet():
+            self.study = optuna.create_study(direction="maximize")
         self.seen: set[int] = set()
 
     @abstractmethod

@@ -4,6 +4,7 @@ After Lindauer & Hutter 2020 (JMLR 21(243)), Li & Talwalkar 2019, Sciuto et al. 
 al. 2018. An answer is "yes", "no" or "in part", with its reason.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -45,7 +46,8 @@ def _recorded(facts: Facts, _: Facts | None) -> Check:
     missing = [name for name in NEEDED if not kept.get(name)]
     missing += [] if attrs.get("definition") else ["definition"]
     versions = sorted({run.task_version for run in facts.runs})
-    reason = f"data: {', '.join(versions)}; revision {kept.get('revision', 'unknown')}"
+    revision = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28}\b", r"\1", kept.get("revision", "unknown"))
+    reason = f"data: {', '.join(versions)}; revision {revision}"
     if missing:
         return Check(rule, "in part", f"not recorded: {', '.join(missing)}; {reason}")
     return Check(rule, "yes", reason)

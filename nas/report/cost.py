@@ -228,22 +228,29 @@ def _trade_off_figure(cells: Sequence[Measured], caption: str) -> Figure:
         left, right = canvas.subplots(1, 2, sharey=True)
         timed = [(cell.step_ms, cell) for cell in cells if cell.step_ms is not None]
         sized = [(float(cell.n_params), cell) for cell in cells]
-        names = [_scatter(left, sized), _scatter(right, timed)]
+        names = [scatter(left, sized), scatter(right, timed)]
         left.set_xlabel("parameters of the largest model")
         left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.tick_params(axis="x", labelrotation=20)
         right.set_xlabel("ms of training a minibatch")
         left.set_ylabel("score")
-        handles, kinds = left.get_legend_handles_labels()
-        if handles:
-            canvas.legend(handles, kinds, loc="outside lower center", ncols=4, fontsize="small")
-        for panel, texts in zip((left, right), names, strict=True):
-            labels(panel, texts)
+        labelled(canvas, (left, right), names)
 
     return figure("trade_off", caption, (9.5, 4.4), draw)
 
 
-def _scatter(
+def labelled(
+    canvas: "Canvas", panels: "Sequence[Axes]", names: Sequence[list[tuple[str, float, float]]]
+) -> None:
+    """Write the legend of panels that `scatter` drew, and what it returned for each."""
+    handles, kinds = panels[0].get_legend_handles_labels()
+    if handles:
+        canvas.legend(handles, kinds, loc="outside lower center", ncols=4, fontsize="small")
+    for panel, texts in zip(panels, names, strict=True):
+        labels(panel, texts)
+
+
+def scatter(
     panel: "Axes", points: Sequence[tuple[float, Measured]]
 ) -> list[tuple[str, float, float]]:
     """Draw the cells and the front; return the names to be written, the best first."""

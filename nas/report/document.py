@@ -82,7 +82,7 @@ class Figure:
     svg: str = ""
     """An element for HTML."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """The drawing as vector files, by suffix: svg and pdf, for papers."""
+    """The drawing as vector files by suffix: svg and pdf, for papers; mid of music to listen to."""
 
 
 @dataclass(frozen=True)

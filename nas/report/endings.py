@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.errors import counted
+from nas.protocol.constraints import read
+from nas.protocol.judgement import CONSTRAINTS
 from nas.report import forecast
 from nas.report.document import Figure, Items, Part, Section, Table, Text
 from nas.report.facts import Facts, number
@@ -49,11 +51,12 @@ def funnel(facts: Facts) -> list[Stage]:
     """The stages in order, of judged candidates at their first visits; the last is "scored"."""
     judged = [v.judgement for v in facts.drawn if v.judgement and not v.turn]
     left, stages = len(judged), []
-    for task in facts.tasks:
-        ended = [judgement for judgement in judged if judgement.stage == task.name]
+    limited = [CONSTRAINTS] if facts.config.constraint else []
+    for name in (*limited, *(task.name for task in facts.tasks)):
+        ended = [judgement for judgement in judged if judgement.stage == name]
         cut = sum(judgement.cut for judgement in ended)
         aside = sum(bool(judgement.set_aside) for judgement in ended)
-        stages.append(Stage(task.name, left, len(ended), cut, aside))
+        stages.append(Stage(name, left, len(ended), cut, aside))
         left -= len(ended)
     return [*stages, Stage("scored", left, 0, 0, 0)]
 
@@ -72,7 +75,24 @@ def stages(facts: Facts, against: Facts | None) -> Section:
     ]
     head = ("stage", "reached", "rejected", "of these at a first look", "set aside")
     table = Table(f"The same in numbers, n = {n:,}.", head, rows)
-    return Section("Stages", (_figure(steps, caption), table))
+    return Section("Stages", (_figure(steps, caption), table, *_constraints(facts)))
+
+
+def _constraints(facts: Facts) -> list[Part]:
+    """How many candidates break each constraint."""
+    if not facts.config.constraint:
+        return []
+    judged = [visit.judgement for visit in facts.drawn if visit.judgement and not visit.turn]
+    broken = Counter(text for judgement in judged for text in judgement.broken)
+    rows = [
+        (text, f"{broken[text]:,}", f"{len(judged):,}")
+        for text in map(str, read(facts.config.constraint))
+    ]
+    caption = (
+        "Candidates that break a constraint and so were not trained; one that breaks several is "
+        "counted with each."
+    )
+    return [Table(caption, ("constraint", "broken by", "of"), rows)]
 
 
 def _figure(steps: Sequence[Stage], caption: str) -> Figure:

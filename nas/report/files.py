@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,19 @@ def write_file(path: Path, data: str | bytes, name: str = "") -> None:
         path.write_bytes(_bytes(data))
     except OSError as error:
         raise UserError(f"{name or path} cannot be written: {error.strerror}.") from None
+
+
+def make_folder(folder: Path, name: str = "") -> None:
+    """Make the folder for files that take long to compute, so that nothing is computed in vain.
+
+    Raises:
+        UserError: if it cannot be made, or nothing be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"{name or folder} cannot be written: {error.strerror}.") from None
 
 
 def write_files(folder: Path, files: Mapping[str, str | bytes], name: str = "") -> list[Path]:

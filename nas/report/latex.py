@@ -1,4 +1,7 @@
-"""The tables of a document in LaTeX, for a paper: booktabs, a caption and a label each."""
+"""The tables of a document in LaTeX, for a paper: booktabs, a caption and a label each.
+
+Long texts are broken into lines, and a table that is still wider than the page is made smaller.
+"""
 
 import re
 from collections import Counter
@@ -6,7 +9,12 @@ from collections.abc import Sequence
 
 from nas.report.document import Document, Table
 
-HEAD = "% Needs \\usepackage{booktabs} and \\usepackage[utf8]{inputenc}."
+HEAD = "% Needs \\usepackage{array,booktabs,graphicx} and \\usepackage[utf8]{inputenc}."
+PAGE = 72
+"""Letters of a line of the page, about."""
+SHORT = 12
+"""Letters that are not broken into lines."""
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -41,23 +49,40 @@ def latex(document: Document) -> str:
 
 
 def _table(table: Table, caption: str, label: str) -> str:
-    columns = "".join("r" if numeric else "l" for numeric in table.is_numeric)
+    columns = "".join(_columns(table))
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escaped(caption)}}}",
             rf"\label{{{label}}}",
+            FITTED,
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             _row(table.head),
             r"\midrule",
             *map(_row, table.rows),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             r"\end{table}",
         ]
     )
+
+
+def _columns(table: Table) -> list[str]:
+    """How each column is set: numbers to the right; texts in lines, if the page is too narrow."""
+    lengths = [max(map(len, column)) for column in zip(table.head, *table.rows, strict=True)]
+    columns = list(zip(lengths, table.is_numeric, strict=True))
+    broken = [length for length, is_numeric in columns if length > SHORT and not is_numeric]
+    room = PAGE - sum(lengths) - 2 * len(lengths)
+    if room >= 0 or not broken:
+        return ["r" if is_numeric else "l" for _, is_numeric in columns]
+    share = max(room + sum(broken), SHORT * len(broken)) / sum(broken) / PAGE
+    return [
+        "r" if is_numeric else "l" if length <= SHORT else
+        rf">{{\raggedright\arraybackslash}}p{{{length * share:.2f}\linewidth}}"
+        for length, is_numeric in columns
+    ]  # fmt: skip
 
 
 def _row(texts: Sequence[str]) -> str:
@@ -69,4 +94,5 @@ def _row(texts: Sequence[str]) -> str:
 def escaped(text: str) -> str:
     """The text on one line, without any meaning to LaTeX."""
     pattern = "|".join(map(re.escape, SPECIAL))
-    return re.sub(pattern, lambda found: SPECIAL[found[0]], " ".join(text.split()))
+    plain = re.sub(pattern, lambda found: SPECIAL[found[0]], " ".join(text.split()))
+    return re.sub("-(?=-)", "-{}", plain)  # two of them would be a dash

@@ -1,10 +1,11 @@
-"""What the winner answers on data of a user's own: forecasts, classes, text.
+"""What the winner answers on data of a user's own: forecasts, classes, text; and what it makes up.
 
 The weights are those of the winner's folder, the data those of the validation split. A report of a
 study of other tasks does not import torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import UserError, counted
+from nas.report import looked
 from nas.report.document import Code, Figure, Part, Section, Text
 from nas.report.facts import Facts
 from nas.report.figures import BLUE, INK, figure
 from nas.tasks.base import Task
+from nas.tasks.captions import Captions
 from nas.tasks.corpus import SharesOfText
+from nas.tasks.draw import Draw
+from nas.tasks.kinds import LatentKind
+from nas.tasks.midi import LOWEST, midi
+from nas.tasks.music import Rolls
 from nas.tasks.sequences import SequenceTask
 
 if TYPE_CHECKING:
@@ -29,6 +36,8 @@ MOST_STEPS = 200
 MOST_NUMBERS = 3
 """Numbers of a forecast that are drawn, a panel each."""
 MOST_CLASSES = 30
+MOST_FRAMES, N_SAMPLES = 100, 3
+"""Frames of music that are drawn, and how many samples."""
 PROMPT, N_SYMBOLS = 60, 240
 """Characters of validation that a text goes on from, and symbols that are written."""
 
@@ -39,20 +48,40 @@ def own_data(facts: Facts, against: Facts | None) -> Section:
     return Section("What the winner answers", parts)
 
 
+def pictures(folder: Path, tasks: Sequence[Task], name: str) -> Iterator[Figure]:
+    """Draw what models with more around the cell look at and make up, from the weights in a folder;
+    nothing of other tasks, or where the data are not here."""
+    for task in tasks:
+        if task.interface.kind is not None:
+            found = _answered(folder / f"{task.name}.safetensors", task, name)
+            yield from (part for part in found if isinstance(part, Figure))
+
+
 def _parts(facts: Facts, task: Task) -> Iterator[Part]:
-    weights = facts.seen.folder / "winner" / f"{task.name}.safetensors"
-    is_text = isinstance(task, SharesOfText)
-    if not is_text and not isinstance(task, SequenceTask):
+    if facts.winner is not None:
+        folder = facts.seen.folder / "winner"
+        yield from _answered(folder / f"{task.name}.safetensors", task, facts.winner.name)
+
+
+def _answered(weights: Path, task: Task, name: str) -> Iterator[Part]:
+    if not isinstance(task, SharesOfText | SequenceTask | Captions | Draw):
         return
-    if facts.winner is None or not weights.is_file():
+    if not weights.is_file():
         return
     try:
         if why := task.missing():
             yield Text(f"{task.name}: {why}")
         elif isinstance(task, SharesOfText):
             yield from _text(weights, task)
-        elif isinstance(task, SequenceTask):
-            yield from _answers(weights, task, facts.winner.name)
+        elif isinstance(task, Draw):
+            yield from looked.drawing(weights, task, name)
+        elif isinstance(task, Captions):
+            if task.attention != "none":
+                yield looked.captions(weights, task, name)
+        elif isinstance(task, Rolls) and isinstance(task.interface.kind, LatentKind):
+            yield music_samples(weights, task, name)
+        elif isinstance(task, SequenceTask) and task.interface.kind is None:
+            yield from _answers(weights, task, name)
     except UserError as error:
         yield Text(f"{task.name}: the winner's answers are not shown: {error}")
 
@@ -140,6 +169,45 @@ def confusion(task: SequenceTask, pair: "Pair", name: str) -> Figure:
 
     side = max(3.2, min(8.0, 1.6 + 0.5 * n))
     return figure(f"confusion_{task.name}", caption, (side + 0.6, side), draw)
+
+
+def music_samples(weights: Path, task: Task, name: str) -> Figure:
+    """Rolls that the winner makes up, beside one of the data; the first is a MIDI file too."""
+    from nas.nn.loading import load  # torch
+    from nas.nn.trained import TrainedModel
+
+    model = load(weights)
+    assert isinstance(model, TrainedModel), "a search writes whole models"
+    window = next(iter(task.windows("validation", seed=0)))
+    true = window.targets[window.scored[:, 0], 0][:MOST_FRAMES]
+    made = [model.sample(1, MOST_FRAMES, seed=seed)[0] for seed in range(N_SAMPLES)]
+    return rolls(task, name, true, made)
+
+
+def rolls(
+    task: Task, name: str, true: NDArray[np.generic], made: Sequence[NDArray[np.generic]]
+) -> Figure:
+    """Draw a roll of the data and those that were made up, (frames, keys) each."""
+    caption = (
+        f"{task.name}: the first {len(true)} frames of the validation split, and what {name} makes "
+        f"up, drawn with the seeds 0 to {len(made) - 1}; a mark is a key that sounds. "
+        f"samples_{task.name}.mid beside the picture is the sample of seed 0 as a MIDI file."
+    )
+    titles = ["validation", *(f"sample {seed}" for seed in range(len(made)))]
+
+    def draw(canvas: "Canvas") -> None:
+        panels = canvas.subplots(len(titles), 1, sharex=True, sharey=True)
+        for panel, title, roll in zip(panels, titles, (true, *made), strict=True):
+            frames, keys = np.nonzero(roll)
+            colour = INK if title == "validation" else BLUE
+            panel.hlines(keys + LOWEST, frames, frames + 1, color=colour, linewidth=2)
+            panel.set_title(title, loc="left", fontsize="small")
+            panel.set_ylabel("MIDI note")
+        panels[-1].set_xlabel("frame")
+        panels[-1].set_xlim(0, max(len(roll) for roll in (true, *made)))
+
+    drawn = figure(f"samples_{task.name}", caption, (9.5, 1.7 * len(titles)), draw)
+    return replace(drawn, files={**drawn.files, "mid": midi(made[0])})
 
 
 def _text(weights: Path, task: SharesOfText) -> Iterator[Part]:

@@ -6,6 +6,7 @@ Runs that are recorded already stay as they are, so that the same command again 
 import argparse
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from nas.record.entry import DIGITS, Entry, as_csv, finite, legal
 from nas.record.recorder import Recorder, described
 from nas.report.endpoints import columns
 from nas.report.facts import Facts, number, read_facts
+from nas.report.front import hypervolume
 from nas.report.reliability import Reliability, beside_leaderboard, open_places
 from nas.report.write import files_in, report
+from nas.study.front import front_of, sizes
 from nas.study.leaderboard import Row, shown_ratio
 from nas.study.location import OpenedStudy, add_study_arguments, find_study
 from nas.zoo.tracking import DEFAULT_URI, check_tracking_uri, place
@@ -106,6 +109,7 @@ def write(facts: Facts, uri: str, files: dict[str, bytes], *, cells: bool) -> li
         facts.protocol.tasks,
         facts.protocol.filter,
         facts.baselines,
+        objectives=facts.config.objectives,
     )
     if cells:
         recorder.sync(facts.visits)
@@ -148,8 +152,19 @@ def summary(facts: Facts, files: Mapping[str, bytes]) -> Entry:
         _note(facts, tasks),
         {"leaderboard.csv": as_csv(leaderboard_rows(facts)), **files},
         step=sum(visit.judgement is not None for visit in facts.visits),
-        beside=_intervals(facts),
+        beside=_beside(facts),
     )
+
+
+def _beside(facts: Facts) -> dict[str, dict[str, str]]:
+    """Tags of cells that only the whole study knows: intervals, and who is on the front."""
+    tags = _intervals(facts)
+    names = facts.config.objectives
+    on_front = {row.key for row in front_of(facts.rows, names)}
+    for row in facts.rows if len(names) > 1 else ():
+        place = "on the front" if row.key in on_front else ""
+        tags[row.key] = {**tags.get(row.key, {}), "nas.front": place}
+    return tags
 
 
 def _intervals(facts: Facts) -> dict[str, dict[str, str]]:
@@ -174,6 +189,7 @@ def _metrics(facts: Facts) -> dict[str, float]:
     drawn = [visit for visit in facts.drawn if visit.judgement]
     costs = [cost for visit in facts.visits for cost in visit.all_summaries()]
     ratios = best.ratios if best else {}
+    broken = Counter(t for visit in drawn if visit.judgement for t in visit.judgement.broken)
     return finite(
         {
             "best_score": best.score if best else None,
@@ -183,7 +199,9 @@ def _metrics(facts: Facts) -> dict[str, float]:
             "n_runs": sum(cost.n_runs for cost in costs),
             "flops": sum(cost.flops for cost in costs),
             "seconds": round(sum(cost.wall_s for cost in costs), 3),
+            **{f"broken.{legal(text)}": count for text, count in broken.items()},
             **{f"best.ratio.{legal(task)}": ratio for task, ratio in ratios.items()},
+            "hypervolume": hypervolume(facts),
             **_of_reliability(facts.reliability),
         }
     )
@@ -209,6 +227,7 @@ def _of_reliability(reliability: Reliability) -> dict[str, float | None]:
 def leaderboard_rows(facts: Facts) -> list[dict[str, Any]]:
     """The long form of the leaderboard: all cells, with both endpoints and second measurements."""
     open_to = open_places(facts.reliability, facts.rows)
+    on_front = {row.key for row in front_of(facts.rows, facts.config.objectives)}
     tasks = [task.name for task in facts.protocol.tasks]
     return [
         {
@@ -216,6 +235,7 @@ def leaderboard_rows(facts: Facts) -> list[dict[str, Any]]:
             "cell": row.name,
             "kind": row.kind,
             "score": row.score,
+            **_objectives(facts, row, on_front),
             "place from": open_to.get(row.key, (None, None))[0],
             "place to": open_to.get(row.key, (None, None))[1],
             **{f"ratio {task}": row.ratios.get(task) for task in tasks},
@@ -229,6 +249,13 @@ def leaderboard_rows(facts: Facts) -> list[dict[str, Any]]:
         }
         for rank, row in enumerate(facts.rows, start=1)
     ]
+
+
+def _objectives(facts: Facts, row: Row, on_front: set[str]) -> dict[str, Any]:
+    """Further objectives of a cell, step_time in microseconds, and whether it is on the front, of
+    whose cells the keys are given."""
+    names = facts.config.objectives
+    return {**sizes(row, names), "front": row.key in on_front} if len(names) > 1 else {}
 
 
 def _again(row: Row) -> dict[str, float]:

@@ -120,13 +120,13 @@ def importances(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+    from nas.study.opening import quiet
+
     spaces: dict[str, BaseDistribution] = {
         name: CategoricalDistribution(sorted({getattr(run.settings, name) for run in runs}))
         for name in names
     }
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study()
         for run in runs:
@@ -135,7 +135,6 @@ def importances(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
             study.add_trial(optuna.create_trial(params=params, distributions=spaces, value=value))
         evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=N_TREES, seed=0)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    optuna.logging.set_verbosity(verbosity)
     return {name: float(share) for name, share in shares.items()}
 
 

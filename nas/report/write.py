@@ -13,6 +13,7 @@ from nas.report import (
     cost,
     endings,
     endpoints,
+    front,
     learning,
     own_data,
     results,
@@ -21,7 +22,7 @@ from nas.report import (
 )
 from nas.report.document import Card, Document, Figure, Section
 from nas.report.facts import Facts
-from nas.report.files import write_files
+from nas.report.files import make_folder, write_files
 from nas.report.html import html
 from nas.report.latex import latex
 from nas.report.text import markdown
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[Facts, Facts | None], Section], ...] = (
     learning.learning,
     own_data.own_data,
     results.cells,
+    front.front,
     cost.race,
     cost.trade_offs,
     endings.stages,
@@ -69,6 +71,9 @@ def report(facts: Facts, against: Facts | None = None, folder: Path | None = Non
     Raises:
         UserError: if a file cannot be written.
     """
+    folder = folder or facts.seen.folder / "report"
+    name = f"report {folder}"
+    make_folder(folder / FIGURES, name)
     made = document(facts, against)
     files: dict[str, str | bytes] = {
         "report.html": html(made),
@@ -82,11 +87,10 @@ def report(facts: Facts, against: Facts | None = None, folder: Path | None = Non
                 files[f"{FIGURES}/{part.name}.{suffix}"] = data
         elif isinstance(part, Card) and part.svg:
             files[f"{FIGURES}/{part.name}.svg"] = part.svg
-    folder = folder or facts.seen.folder / "report"
-    paths = write_files(folder, files, f"report {folder}")
+    paths = write_files(folder, files, name)
     # Pictures of an earlier report that are not in this one go.
     for path in {*(folder / FIGURES).iterdir()} - {*paths}:
-        if path.suffix in (".png", ".svg", ".pdf"):
+        if path.suffix in (".png", ".svg", ".pdf", ".mid"):
             path.unlink()
     return paths
 

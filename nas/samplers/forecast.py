@@ -38,7 +38,7 @@ def result_of(trial: FrozenTrial) -> float | None:
     if trial.state != TrialState.COMPLETE or not judgement or trial.user_attrs.get("turn", 0):
         return None
     rungs = judgement.get("rungs", ())
-    return geometric_mean(rungs[0]["ratios"]) if rungs else trial.value
+    return geometric_mean(rungs[0]["ratios"]) if rungs else trial.values[0]
 
 
 def forecaster(trials: Sequence[FrozenTrial]) -> "Forecaster | None":

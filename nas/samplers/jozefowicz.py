@@ -29,7 +29,7 @@ class Jozefowicz(Proposer):
         return past.mutant(rng.choice(parents), rng) if parents else past.drawn(rng)
 
     def returning(self, past: Past, last: FrozenTrial) -> bool:
-        """A rejected candidate may; one that was set aside because it ends its workers may not."""
+        """A rejected candidate may; not one that ends its workers, or breaks a constraint."""
         judgement = last.user_attrs.get("judgement")
         return (
             self.config.reexamine
@@ -37,6 +37,7 @@ class Jozefowicz(Proposer):
             and judgement is not None
             and judgement["score"] is None
             and not judgement.get("set_aside")
+            and not judgement.get("broken")
             and self._has_fresh_settings(last, _turns(past))
         )
 

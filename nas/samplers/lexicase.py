@@ -25,7 +25,7 @@ class Lexicase(Proposer):
     """Mutates and crosses parents that are drawn by epsilon-lexicase."""
 
     def proposal(self, past: Past, rng: Random) -> Proposal:
-        ratios = ratios_by_rung(past.trials)
+        ratios = with_sizes(past.trials, ratios_by_rung(past.trials))
         living = population(past, ratios, self.config.lexicase_population)
         if not living:
             return past.drawn(rng)
@@ -36,6 +36,19 @@ class Lexicase(Proposer):
             if crossed is not None:
                 return crossed
         return past.mutant(parent, rng, 2 if rng.random() < self.config.twice else 1)
+
+
+def with_sizes(trials: Sequence[FrozenTrial], ratios: Known) -> Known:
+    """The ratios, and with several objectives what the sampler was told of the others, negated, so
+    that parents are drawn by them as by tasks."""
+    told = {t.user_attrs.get("key"): t.values[1:] for t in trials if t.values}
+    return {
+        key: {
+            rung: {**own, **{f"objective {k}": -v for k, v in enumerate(told[key])}}
+            for rung, own in rungs.items()
+        }
+        for key, rungs in ratios.items()
+    }
 
 
 def population(past: Past, ratios: Known, size: int) -> list[FrozenTrial]:

@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from nas.cell.cell import Cell
+from nas.protocol.objectives import front
 from nas.protocol.rungs import LadderConfig
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.forecast import forecaster
@@ -289,8 +290,30 @@ def _drawn(name: str, distribution: BaseDistribution, rng: Random) -> Any:
 def score_of(trial: FrozenTrial) -> float | None:
     """The score in a trial's judgement, None if it was rejected; without a judgement its value."""
     judgement = trial.user_attrs.get("judgement")
-    score = trial.value if judgement is None else judgement["score"]
+    score = trial.values[0] if judgement is None else judgement["score"]
     return None if score is None else float(score)
+
+
+def merit(trial: FrozenTrial) -> tuple[float, float, int]:
+    """What trials are ordered by: one that breaks no constraint is above all others, which are the
+    better the less they break; then come the value and the number."""
+    excess = sum(excess for excess in trial.constraints.values() if excess > 0)
+    return (-excess, trial.values[0], trial.number)
+
+
+def best_of(trials: Sequence[FrozenTrial], rng: Random) -> FrozenTrial:
+    """The best of some trials by `merit`; with several objectives, one of those that no other
+    dominates and that break their constraints least."""
+    best = max(trials, key=merit)
+    if len(best.values) == 1:
+        return best
+    equal = [trial for trial in trials if merit(trial)[0] == merit(best)[0]]
+    return rng.choice(front(equal, losses))
+
+
+def losses(trial: FrozenTrial) -> tuple[float, ...]:
+    """What a sampler was told of a trial, all to be minimised."""
+    return (-trial.values[0], *trial.values[1:])
 
 
 def latest(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

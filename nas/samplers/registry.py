@@ -127,6 +127,20 @@ def _check_climbs(name: str, ladder: LadderConfig | None) -> None:
         )
 
 
+def check_front(name: str, n_objectives: int) -> None:
+    """Refuse a sampler that knows one number of a cell where there are several objectives.
+
+    Raises:
+        UserError: naming the others.
+    """
+    if n_objectives > 1 and name == "jozefowicz":
+        known = ", ".join(other for other in NAMES if other != name)
+        raise UserError(
+            f"sampler {name} keeps a list of cells by one score and knows no front: choose one of "
+            f"{known}, or --objectives score."
+        )
+
+
 def sampler_seed(*parts: object) -> int:
     """A seed from the study's seed, the candidate's number and, for one choice, its name."""
     digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()

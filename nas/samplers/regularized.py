@@ -7,11 +7,14 @@ the defaults here suit searches of hundreds.
 
 from random import Random
 
-from nas.samplers.propose import Past, Proposal, Proposer
+from nas.samplers.propose import Past, Proposal, Proposer, best_of
 
 
 class Regularized(Proposer):
-    """Mutates the best of a few of the youngest cells; rejected ones take part with their value."""
+    """Mutates the best of a few of the youngest cells; rejected ones take part with their value.
+
+    With several objectives it is one of those that no other of the few dominates.
+    """
 
     def proposal(self, past: Past, rng: Random) -> Proposal:
         living = past.complete[-self.config.population :]
@@ -19,4 +22,4 @@ class Regularized(Proposer):
             return past.drawn(rng)
         # With replacement, as in the paper's algorithm.
         drawn = rng.choices(living, k=self.config.tournament)
-        return past.mutant(max(drawn, key=lambda t: (t.value or 0.0, t.number)), rng)
+        return past.mutant(best_of(drawn, rng), rng)

@@ -17,6 +17,9 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.protocol.objectives import front
+from nas.samplers.propose import losses, merit
+
 N_BEST = 25
 """Most trials of Optuna's model of good ones (`optuna.samplers._tpe.default_gamma`)."""
 N_LATEST = 250
@@ -103,10 +106,16 @@ class _Bounded:
 
 
 def kept(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that TPE sees, in order; it maximises values, of equal ones the earlier first."""
+    """The trials that TPE sees, in order; it maximises values, of equal ones the earlier first.
+
+    With several objectives it sees the front as well.
+    """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if len(complete) <= N_LATEST:
         return list(trials)
-    best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[:N_BEST]
+    best = sorted(complete, key=lambda trial: -trial.values[0])[:N_BEST]
+    if len(best[0].values) > 1:
+        scored = [trial for trial in complete if merit(trial)[0] == 0]
+        best += front(scored, losses)
     shown = {trial.number for trial in (*best, *complete[-N_LATEST:])}
     return [t for t in trials if t.state != TrialState.COMPLETE or t.number in shown]

@@ -25,6 +25,8 @@ class SearchFields(StudyFields, total=False):
     n_candidates: int
     run_budget: int
     include: str | Sequence[str | Path | Cell]
+    constraint: Names
+    objectives: Names
     protocol: str | Group
     evolution: Group
     table: str | Path

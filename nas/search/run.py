@@ -4,6 +4,7 @@ from nas.command_line import EXIT_INTERRUPTED
 from nas.errors import counted
 from nas.session.conclude import command, conclude, interrupted, recording
 from nas.session.few_examples import warnings
+from nas.session.limits import told
 from nas.session.manner import COMMAND, Manner
 from nas.session.plan import plan
 from nas.session.session import Session, open_session
@@ -31,7 +32,7 @@ def search(config: SearchConfig, manner: Manner = COMMAND) -> int:
     warned = list(warnings(made.protocol))  # before the time budget begins
     with open_session(made, manner) as session:
         session.say(description(session))
-        for warning in warned:
+        for warning in (*told(made), *warned):
             session.say(warning)
         try:
             _carry_out(session)

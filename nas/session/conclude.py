@@ -18,6 +18,7 @@ from nas.session.progress import counts, table_of, wide
 from nas.session.session import Session
 from nas.session.winner import WeightStore, write_winner
 from nas.study.config import SearchConfig
+from nas.study.front import sentence
 from nas.study.leaderboard import Row, leaderboard, verdict, winner
 from nas.study.location import OpenedStudy
 from nas.study.rejections import set_aside, standings
@@ -49,6 +50,7 @@ def recording(session: Session[SearchConfig]) -> Iterator[Recorder | None]:
         plan.protocol.tasks,
         plan.protocol.filter,
         plan.baselines,
+        objectives=plan.objectives,
     )
     recorder.sync(session.study.finished())
     wait_s = INTERRUPTED_RECORDS_S
@@ -77,7 +79,8 @@ def conclude(
         trust = reliability_of(plan.protocol, rows, study.finished())
         known, open_to = resolutions(plan.protocol), open_places(trust, rows)
         tasks = [task.name for task in plan.protocol.tasks]
-        table = table_of(rows, tasks, resolutions=known, places=open_to)
+        objectives = plan.objectives
+        table = table_of(rows, tasks, resolutions=known, places=open_to, objectives=objectives)
         wide(session.console).print(table)
         session.say(f"Every command takes each of these cells as {study.folder}/NAME.")
         for line in _lines(session, rows, trust):
@@ -128,6 +131,8 @@ def _lines(
     yield f"{counts(drawn)}: {standings(drawn)}."
     tried = plan.protocol.tried(best.visit.turn if best else 0)
     yield verdict(rows, tried, resolutions(plan.protocol), trust.noise)
+    if front := sentence(rows, plan.objectives):
+        yield front
     yield beside_leaderboard(trust, rows)
     for task in plan.protocol.tasks:
         yield levels(task, rows, plan.config.seed)
@@ -173,7 +178,7 @@ def levels(task: Task, rows: Sequence[Row], seed: int) -> str:
 def _reached(task: Task, rows: Sequence[Row]) -> dict[str, float]:
     """The metrics of the best cell and of the baselines on a task, by their names."""
     scored = [row for row in rows if not row.rejected]
-    best = next((row for row in scored if row.kind != "baseline"), None)
+    best = next((row for row in scored if row.may_win), None)
     reached = {
         row.name: row.visit.judgement.best.get(task.name)
         for row in scored

@@ -9,7 +9,7 @@ import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import optuna
@@ -26,6 +26,7 @@ from nas.samplers.point import PointSampler
 from nas.samplers.registry import Repeatable
 from nas.session.judging import inherited, judging_of
 from nas.session.plan import Plan
+from nas.session.sizes import sizes_of, timed
 from nas.session.spending import Spending
 from nas.study.config import RunConfig
 from nas.study.visit import Evaluated, Kind, Visit
@@ -243,7 +244,7 @@ class Coordinator:
             assert plan.sampler is not None, "and a sampler"
             sampler = Repeatable(plan.sampler, plan.config.seed, number)
             settings = self._inherited if plan.protocol.config.draws == "inherited" else None
-            return self.study.ask(number, sampler, space.propose, "drawn", settings)
+            return self.study.ask(number, sampler, self._noted(space.propose), "drawn", settings)
         cell = missing[0]
         params = space.params_of(cell) if space else None
 
@@ -254,7 +255,22 @@ class Coordinator:
                 space.propose(trial)
             return cell
 
-        return self.study.ask(number, PointSampler(params or {}), propose, "given")
+        return self.study.ask(number, PointSampler(params or {}), self._noted(propose), "given")
+
+    def _noted(self, propose: Callable[[optuna.Trial], Cell]) -> Callable[[optuna.Trial], Cell]:
+        """A proposal that notes with its trial how far its cell is off each constraint, where
+        Optuna's samplers and `best_trials` look for it."""
+        limits = self.plan.limits
+        if limits is None:
+            return propose
+
+        def noted(trial: optuna.Trial) -> Cell:
+            cell = propose(trial)
+            for constraint, excess in limits.excesses(str(cell)).items():
+                trial.set_constraint(constraint, excess)
+            return cell
+
+        return noted
 
     def _inherited(self, visit: Visit) -> dict[str, list[int]]:
         return inherited(visit, self.study.visits, self.plan.protocol, self.plan.baselines)
@@ -263,7 +279,15 @@ class Coordinator:
         return judging_of(visit, self.study.visits, self.plan.protocol, self._reference_key)
 
     def _asks_first(self, visit: Visit) -> Request:
-        return () if self._set_aside_before(visit) else next(self._judging(visit))
+        return () if self._judged_before(visit) else next(self._judging(visit))
+
+    def _judged_before(self, visit: Visit) -> Judgement | None:
+        """The judgement of a candidate that is not trained."""
+        broken = self._broken(visit) if visit.kind == "drawn" else {}
+        return Judgement.untrained(broken) if broken else self._set_aside_before(visit)
+
+    def _broken(self, visit: Visit) -> dict[str, float]:
+        return self.plan.limits.broken(visit.cell) if self.plan.limits else {}
 
     def _set_aside_before(self, visit: Visit) -> Judgement | None:
         """The judgement that set the same cell aside, if the sampler could know of it by now."""
@@ -276,7 +300,7 @@ class Coordinator:
         judging = self._judging(visit)
         running = _Running(visit, judging)
         self.running[visit.number] = running
-        if before := self._set_aside_before(visit):
+        if before := self._judged_before(visit):
             self._finish(running, before)
         else:
             self._handle(running, next(judging))
@@ -292,7 +316,7 @@ class Coordinator:
             self.busy[digest] = (running.visit, evaluation)
             for observer in self._observers:
                 observer.started(running.visit, evaluation)
-            future = self.workers.submit(evaluation)
+            future = self.workers.submit(timed(evaluation, self.plan))
             future.add_done_callback(self._arrival_of(digest))
         self._advance(running)
 
@@ -325,6 +349,10 @@ class Coordinator:
 
     def _finish(self, running: _Running, judgement: Judgement) -> None:
         visit = running.visit
+        if broken := self._broken(visit):
+            judgement = replace(judgement, broken=broken)
+        if sizes := sizes_of(visit, judgement, self.plan):
+            judgement = replace(judgement, sizes=sizes)
         self.study.judge(visit, judgement)
         del self.running[visit.number]
         for observer in self._observers:

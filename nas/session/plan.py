@@ -9,8 +9,10 @@ from optuna.samplers import BaseSampler
 
 from nas.cell.cell import Cell
 from nas.nn.budget import solve_width
+from nas.protocol.constraints import Limits, read
+from nas.protocol.objectives import SCORE
 from nas.protocol.staged import Staged
-from nas.samplers.registry import find_sampler
+from nas.samplers.registry import check_front, find_sampler
 from nas.spaces import load_space
 from nas.spaces.base import Space
 from nas.study.config import RunConfig, SearchConfig, StudyConfig, definition, protocol_of
@@ -41,6 +43,10 @@ class Plan(Generic[Config]):
     """Candidate n is drawn from the results of candidates 0 … n - in_flight."""
     run_budget: int = 0
     """No candidate is begun once so many training runs are spent; 0: no limit."""
+    objectives: tuple[str, ...] = (SCORE,)
+    """What is searched for, the score first."""
+    limits: Limits | None = None
+    """Constraints, of which a candidate that breaks one is not trained; None if there are none."""
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -57,6 +63,8 @@ def plan(config: SearchConfig) -> Plan[SearchConfig]:
     check_machine(config)
     space, protocol = load_space(config.space), protocol_of(config)
     ladder = config.protocol.ladder if config.protocol.kind == "ladder" else None
+    check_front(config.sampler, len(config.objectives))
+    constraints = read(config.constraint)
     made = Plan(
         config,
         unique_cells([look_up(source) for source in (*BASELINES, *config.include)]),
@@ -67,6 +75,8 @@ def plan(config: SearchConfig) -> Plan[SearchConfig]:
         config.n_candidates,
         config.in_flight,
         config.run_budget,
+        config.objectives,
+        Limits(constraints, protocol) if constraints else None,
     )
     check_widths(made.cells, protocol)
     return made

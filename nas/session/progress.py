@@ -15,11 +15,13 @@ from rich.table import Table
 
 from nas.errors import counted, joined
 from nas.protocol.evaluation import Evaluation, Result
+from nas.protocol.objectives import SCORE
 from nas.protocol.requests import REFERENCE
 from nas.report.text import WIDEST
 from nas.session.coordinator import Coordinator, Observer
 from nas.session.now import Yardstick, trained_now
 from nas.session.pace import Pace, given_left_s, left_s
+from nas.study.front import front_of, short, shown, sizes
 from nas.study.leaderboard import ALL_FINE, NO_PLACES, Places, Resolutions, Row, ranks, shown_ratio
 from nas.study.rejections import describe, standings
 from nas.study.storage_errors import storage_faults
@@ -267,6 +269,7 @@ def table_of(
     most: int = 15,
     resolutions: Resolutions = ALL_FINE,
     places: Places = NO_PLACES,
+    objectives: Sequence[str] = (SCORE,),
 ) -> Table:
     """The leaderboard; baselines are always shown. Where it is too wide, names and numbers are
     folded and never cut: they are what the next command is given."""
@@ -275,19 +278,26 @@ def table_of(
         title += "; brackets: apart by so many of the validation examples; =: tied ranks"
     if places:
         title += "; brackets at a rank: its 95 % interval"
+    on_front = {row.key for row in front_of(rows, objectives)}
+    sized = list(sizes(rows[0], objectives)) if rows else []
+    title += "; *: on the front" if len(objectives) > 1 else ""
     waits = any(row.visit.judgement and row.visit.judgement.waits for row in rows)
     ended = "stands at" if waits else "rejected at"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("", "cell", "score", *tasks, "params", "seconds", ended):
+    heads = ("", "cell", "score", *map(short, sized), *tasks, "params", "seconds", ended)
+    for name in heads:
         side: Literal["left", "right"] = "left" if name in ("cell", ended) else "right"
         head = re.sub("[_ ]", lambda gap: f"{gap[0].strip()}\n", name)
         table.add_column(head, justify=side, overflow="fold")
     for place, (rank, row) in enumerate(zip(ranks(rows, resolutions, places), rows, strict=True)):
-        if place >= most and row.kind == "candidate":
+        if place >= most and row.kind == "candidate" and row.key not in on_front:
             continue
         score = "-" if row.score is None else f"{row.score:.3f}"
         ratios = [shown_ratio(row, task, resolutions, narrow=True) for task in tasks]
         name = row.name if row.kind == "candidate" else f"{row.name} ({row.kind})"
+        name += " *" if row.key in on_front else ""
+        numbers = [shown(name, value) for name, value in sizes(row, objectives).items()]
         cost = (f"{row.n_params:,}", f"{row.seconds:.0f}")
-        table.add_row(rank, name, score, *ratios, *cost, row.stage if row.rejected else "")
+        stage = row.stage if row.rejected else ""
+        table.add_row(rank, name, score, *numbers, *ratios, *cost, stage)
     return table

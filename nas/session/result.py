@@ -132,7 +132,7 @@ class SearchResult:
         tasks = [f"ratio {task.name}" for task in facts.protocol.tasks]
         columns = ["rank", "cell", "kind", "score", *tasks, "n_params", "seconds", "stage"]
         rows = self.leaderboard
-        shown = [row for row in facts.rows if row.kind != "baseline" and not row.rejected]
+        shown = [row for row in facts.rows if row.may_win]
         pictures = [
             (f"{row.name}, score {row.score:.4g}", loads(row.visit.cell))
             for row in shown[:MOST_PICTURES]

@@ -12,19 +12,27 @@ from nas.cell.reader import loads
 from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Reference, best_outcome
 from nas.protocol.measured import FILE, Measured
+from nas.protocol.objectives import SCORE
 from nas.protocol.staged import Staged
+from nas.report.own_data import pictures
 from nas.session.coordinator import Observer
 from nas.session.few_examples import resolutions
 from nas.session.judging import evaluations_of, judging_of
 from nas.study.cells import weights_file
+from nas.study.front import front_of, short, shown, sizes
 from nas.study.leaderboard import Resolutions, Row, leaderboard, shown_ratio, winner
 from nas.study.study import Study
 from nas.study.visit import Visit
 from nas.tasks.base import Task
+from nas.tasks.kinds import LatentKind
 from nas.tasks.sequences import SequenceTask
 from nas.workers.local import Workers
 from nas.zoo.usage import call_of, twin_of
 
+VECTORS = {"svg", "pdf"}
+"""The forms of a picture that are in the report alone."""
+FRONT = "front"
+"""The folder of the cells of the front, in that of the winner."""
 KEPT = 3
 """How many of the best cells keep their weights during a search, so that the disk stays small."""
 
@@ -51,7 +59,7 @@ class WeightStore(Observer):
         # A cell that is rejected at once leads nothing; of 10,000 cells a ranking takes 90 ms.
         if self._leading is None or visit.turn or (visit.judgement and visit.judgement.score):
             rows = leaderboard(self.study.finished(), self.baselines)
-            best = (row.key for row in rows if row.kind != "baseline" and not row.rejected)
+            best = (row.key for row in rows if row.may_win)
             self._leading = list(islice(best, KEPT))
         leading = self._leading
         visits = [v for v in self.study.visits if v and (v.key in leading or not v.judgement)]
@@ -71,7 +79,8 @@ def write_winner(
 
     Weights that a crash lost are trained again: the same evaluation gives the same weights.
     """
-    best = winner(leaderboard(study.finished(), store.baselines))
+    rows = leaderboard(study.finished(), store.baselines)
+    best = winner(rows)
     if best is None:
         return None
     asked = _asked(best, protocol, store)
@@ -89,16 +98,56 @@ def write_winner(
     for task, data in weights.items():
         if data is not None:
             (fresh / f"{task}.safetensors").write_bytes(data)
-    trained = [task for task, data in weights.items() if data is not None]
+    trained = [task for task in protocol.tasks if weights[task.name] is not None]
     known = resolutions(protocol)
-    measured = _measured(fresh, [task for task in protocol.tasks if task.name in trained])
-    (fresh / "README.md").write_text(
-        _readme(best, study, folder, trained, known, measured), encoding="utf-8"
-    )
+    measured = _measured(fresh, trained)
+    text = _readme(best, study, folder, trained, known, measured)
+    text += write_pictures(fresh, trained, best.name)
+    text += _write_front(fresh, folder, rows, study)
+    (fresh / "README.md").write_text(text, encoding="utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)
     return best
+
+
+def write_pictures(fresh: Path, tasks: Sequence[Task], name: str) -> str:
+    """Write what models with more around the cell look at and make up, and MIDI files of music,
+    into a fresh folder of the winner, and return what its README says of them."""
+    lines = []
+    for drawn in pictures(fresh, tasks, name):
+        (fresh / f"{drawn.name}.png").write_bytes(drawn.png)
+        lines += ["", f"![{drawn.name}]({drawn.name}.png)", "", drawn.caption]
+        for suffix in sorted(drawn.files.keys() - VECTORS):
+            (fresh / f"{drawn.name}.{suffix}").write_bytes(drawn.files[suffix])
+            lines += ["", f"[{drawn.name}.{suffix}]({drawn.name}.{suffix})"]
+    return "\n".join(["", "## What it looks at and makes up", *lines, ""]) if lines else ""
+
+
+def _write_front(fresh: Path, folder: Path, rows: Sequence[Row], study: Study) -> str:
+    """Write the cells of the front, each as equations and as a plain file, below a fresh folder of
+    the winner, and return what its README says of them; nothing with one objective."""
+    names = study.objectives
+    found = front_of(rows, names)
+    if not found:
+        return ""
+    from nas.export.plain import plain_file  # torch, which other searches do not need
+
+    heads = [SCORE, *map(short, sizes(found[0], names))]
+    lines = ["", "## The front", "", f"The cells that no other beats in all of {', '.join(names)}.",
+             "", f"| cell | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]  # fmt: skip
+    (fresh / FRONT).mkdir()
+    for row in found:
+        cell = loads(row.visit.cell)
+        path = f"{folder / FRONT / row.name}.cell"
+        (fresh / FRONT / f"{row.name}.cell").write_text(str(cell), encoding="utf-8")
+        text = plain_file(cell, f"python -m nas.export {path} {row.name}.py")
+        (fresh / FRONT / f"{row.name}.py").write_text(text, encoding="utf-8")
+        values = [f"{row.score:.3f}", *(shown(*size) for size in sizes(row, names).items())]
+        lines.append(f"| [{row.name}]({FRONT}/{row.name}.cell) | {' | '.join(values)} |")
+    lines += ["", f'`nas.RNN("{folder / FRONT}/NAME.cell", …)` reads each of them; the .py files '
+              "need torch alone."]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def _asked(row: Row, protocol: Staged, store: WeightStore) -> list[Evaluation]:
@@ -144,14 +193,23 @@ def _measured(folder: Path, tasks: Sequence[Task]) -> list[Measured]:
     return measured
 
 
+def _loading(folder: Path, task: Task) -> str:
+    line = f'model = nas.load("{folder}", task="{task.name}")'
+    if isinstance(task.interface.kind, LatentKind):
+        line += "  # model.sample(n) and model.bound(data) in place of predict"
+    elif task.interface.kind is not None or task.interface.attention is not None:
+        line += "  # model(inputs) of a window of the task, in place of predict"
+    return line
+
+
 def _readme(
-    row: Row, study: Study, folder: Path, trained: list[str], known: Resolutions,
+    row: Row, study: Study, folder: Path, trained: Sequence[Task], known: Resolutions,
     measured: Sequence[Measured],
 ) -> str:  # fmt: skip
     ratios = "\n".join(f"| {task} | {shown_ratio(row, task, known)} |" for task in row.ratios)
     cell = loads(row.visit.cell)
     told = "".join(f"\n{one.sentences}\n" for one in measured)
-    loads_each = "\n".join(f'model = nas.load("{folder}", task="{task}")' for task in trained)
+    loads_each = "\n".join(_loading(folder, task) for task in trained)
     return f"""# {row.name}
 
 The best cell of study {study.name}, GRU and LSTM aside: score {row.score:.3f}, of its ratios

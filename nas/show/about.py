@@ -53,7 +53,7 @@ def known(cell: Cell) -> str:
 
 def n_stages(cell: Cell, input_size: int, hidden_size: int) -> int:
     """How many matrix products of a step wait for one another."""
-    from nas.compile.passes import make_plan  # torch takes seconds
+    from nas.compile.passes import make_plan
 
     return make_plan(cell, input_size, hidden_size, lanes=1).dependent_stages
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nas.cell.cell import Cell
 from nas.cell.count import formula
-from nas.report.files import write_files
+from nas.report.files import make_folder, write_files
 from nas.show.about import known, n_stages
 from nas.zoo import ZOO
 
@@ -37,6 +37,7 @@ def write_gallery(folder: Path) -> None:
         UserError: if they cannot be written.
     """
     name = f"--gallery {folder}"
+    make_folder(folder, name)
     write_files(folder, {f"{key}.svg": cell.svg() for key, cell in ZOO.items()}, name)
     page = folder.with_suffix(".md")
     write_files(page.parent, {page.name: gallery_page(folder.name)}, name)

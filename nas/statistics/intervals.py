@@ -174,7 +174,7 @@ def verdict(difference: Difference, task: str, metric: str) -> str:
     seeds = f"n = {counted(difference.n, 'seed')}"
     if gain is None or difference.n < FEWEST:
         return f"{first} and {other} on {task}: no claim from fewer than {FEWEST} seeds ({seeds})."
-    test = f"{seeds}, corrected p = {shown_p(difference.corrected)}"
+    test = f"{seeds}, corrected {compared_p(difference.corrected)}"
     if gain.low == gain.high == 0:
         return f"{first} and {other} on {task}: a tie, {metric} is the same ({test})."
     if not difference.is_claimed:
@@ -193,3 +193,9 @@ def verdict(difference: Difference, task: str, metric: str) -> str:
 def shown_p(p: float) -> str:
     """A p value with two digits."""
     return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+
+
+def compared_p(p: float) -> str:
+    """A p value in a sentence: "p = 0.03", or "p < 0.0001"."""
+    shown = shown_p(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"

@@ -11,7 +11,10 @@ from typing import Annotated, Any
 
 from nas.errors import UserError, check_fields, refuse_credentials
 from nas.protocol.config import ProtocolConfig
+from nas.protocol.constraints import read as read_constraints
 from nas.protocol.ladder import Ladder
+from nas.protocol.objectives import SCORE
+from nas.protocol.objectives import check as check_objectives
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
 from nas.resources import UNPACKED
@@ -74,8 +77,8 @@ class StudyConfig(RunConfig):
     """URI of MLflow's tracking store; if empty, that of the environment variable
     MLFLOW_TRACKING_URI, else the SQLite file mlflow.db here; "off": none."""
     devices: tuple[str, ...] = ()
-    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn, and there is
-    one worker a device unless `workers` says more; the CPU if empty."""
+    """Devices to train on, such as cuda:0 cuda:1: worker n has the device n, in turn. There are as
+    many workers as cores, at most four a GPU, unless `workers` says more; the CPU if empty."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     @property
@@ -130,6 +133,15 @@ class SearchConfig(StudyConfig):
     include: tuple[str, ...] = ()
     """Cells to measure on every task beside GRU and LSTM: zoo names, .cell files,
     studies/STUDY/NAME."""
+    constraint: tuple[str, ...] = ()
+    """Limits such as "macs <= 40000" "state_bytes <= 2048": of params, macs (multiply-adds of one
+    step), state_bytes (states between steps, float32) and stages (matrix products that wait for one
+    another). They hold for the largest model that a cell is trained as; a candidate that breaks one
+    is not trained."""
+    objectives: tuple[str, ...] = (SCORE,)
+    """What is searched for: score, and then any of step_time (of one sequence in compiled C),
+    params, macs, state_bytes and stages, which are minimised. With several, the result is a
+    front."""
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     table: str = ""
@@ -161,6 +173,13 @@ class SearchConfig(StudyConfig):
         if self.table and self.protocol.kind != "replay":
             kind = self.protocol.kind
             raise UserError(f"table {self.table} is read by --protocol replay alone, got {kind}.")
+        if read_constraints(self.constraint) and self.protocol.kind == "replay":
+            raise UserError(
+                "constraint is for searches that train: leave it out with --protocol replay."
+            )
+        check_objectives(self.objectives)
+        if len(self.objectives) > 1 and self.protocol.kind == "replay":
+            raise UserError("objectives must be score alone with --protocol replay.")
         self.protocol.check()
         self.evolution.check()
         if self.protocol.filters:
@@ -186,6 +205,7 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         tasks["filter"] = config.tasks.memorization
     from nas.samplers.registry import SAMPLERS  # it imports Optuna
 
+    constraints = [str(constraint) for constraint in read_constraints(config.constraint)]
     evolves = {} if config.sampler in SAMPLERS else {"evolution": described(config.evolution)}
     return {
         "space": space.version,
@@ -199,6 +219,8 @@ def definition(config: SearchConfig, space: Space) -> dict[str, Any]:
         },
         "protocol": described(config.protocol),
         "settings": described(config.settings),
+        **({"constraint": constraints} if constraints else {}),
+        **({"objectives": list(config.objectives)} if config.objectives != (SCORE,) else {}),
         **device_kind(config.devices, config.cluster),
     }
 

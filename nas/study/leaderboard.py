@@ -46,6 +46,13 @@ class Row:
     def rejected(self) -> bool:
         return self.score is None
 
+    @property
+    def may_win(self) -> bool:
+        """Whether it has a score, is no baseline, and breaks no constraint."""
+        judgement = self.visit.judgement
+        is_broken = judgement is not None and bool(judgement.broken)
+        return self.kind != "baseline" and not self.rejected and not is_broken
+
 
 def leaderboard(visits: "Sequence[Visit]", baselines: Sequence[str]) -> list[Row]:
     """A row for each cell that was judged: scored ones by score, then rejected ones by how far they
@@ -97,8 +104,8 @@ def _row(visit: "Visit", baselines: Sequence[str], n_params: int, wall_s: float)
 
 
 def winner(rows: Sequence[Row]) -> Row | None:
-    """The best scored cell that is no baseline."""
-    return next((row for row in rows if row.kind != "baseline" and not row.rejected), None)
+    """The best scored cell that is no baseline and breaks no constraint."""
+    return next((row for row in rows if row.may_win), None)
 
 
 def shown_ratio(

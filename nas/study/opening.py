@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
 from nas.errors import SearchError, UserError, hidden, unknown
 from nas.study.postgres import CONNECT, is_postgres, watch
@@ -24,14 +25,34 @@ from nas.study.storage_errors import (
     unanswering,
 )
 
+MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 
-def load_or_create(name: str, url: str, retrying: Retrying | None = None) -> optuna.Study:
-    """A study to be written; by default, a database server is waited for `LIMIT_S` seconds."""
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from telling each study and trial, for as long as the block takes."""
+    before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _foreign_tables_explained(url, read_only=False):
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def load_or_create(
+    name: str, url: str, retrying: Retrying | None = None, n_objectives: int = 1
+) -> optuna.Study:
+    """A study to be written; by default, a database server is waited for `LIMIT_S` seconds.
+
+    A study that is begun maximises the first of its objectives and minimises the others.
+    """
+    with quiet(), _foreign_tables_explained(url, read_only=False):
         storage = open_storage(url, retrying=retrying)
         return optuna.create_study(
-            study_name=name, storage=storage, direction="maximize", load_if_exists=True
+            study_name=name,
+            storage=storage,
+            directions=[MAXIMIZE, *[MINIMIZE] * (n_objectives - 1)],
+            load_if_exists=True,
         )
 
 
@@ -41,8 +62,7 @@ def load(name: str, url: str) -> optuna.Study:
     Raises:
         UserError: if it is not there, with the nearest name that is.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _foreign_tables_explained(url, read_only=True):
+    with quiet(), _foreign_tables_explained(url, read_only=True):
         storage = open_storage(url, read_only=True)
         names = optuna.get_all_study_names(storage)
         if not names:

@@ -5,9 +5,11 @@
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from nas.protocol.judgement import CONSTRAINTS
 
 if TYPE_CHECKING:  # it imports Optuna, and a wrong name is to be told at once
     from nas.study.visit import Visit
@@ -27,6 +29,8 @@ def describe(visit: "Visit") -> str:
     ratios = ", ".join(f"{task} {ratio:.3f}" for task, ratio in judgement.ratios.items())
     is_again = visit.turn > 0 and not judgement.rungs
     name = f"{visit.name} on fresh settings" if is_again else visit.name
+    if judgement.broken and judgement.score is None:
+        return f"{name}: not trained, {broken_by(judgement.broken)}"
     if judgement.set_aside:
         return f"{name}: set aside at {judgement.stage} ({judgement.set_aside})"
     if judgement.score is not None:
@@ -49,7 +53,7 @@ def standings(visits: "Sequence[Visit]") -> str:
     now = {visit.key: visit for visit in drawn}.values()
     counted = now if is_ladder else [visit for visit in drawn if not visit.turn]
     judgements = [visit.judgement for visit in counted if visit.judgement]
-    kept = [judgement for judgement in judgements if not judgement.set_aside]
+    kept = [j for j in judgements if not j.set_aside and j.stage != CONSTRAINTS]
     scored = sum(judgement.stage == "scored" for judgement in kept)
     waiting = Counter(judgement.stage for judgement in kept if judgement.waits)
     rejected = Counter(
@@ -58,9 +62,20 @@ def standings(visits: "Sequence[Visit]") -> str:
     parts = [f"{scored:,} scored"]
     parts += [f"{waiting[stage]:,} at {stage}" for stage in sorted(waiting, reverse=True)]
     parts += [f"{count:,} rejected at {stage}" for stage, count in rejected.items()]
-    if aside := len(judgements) - len(kept):
+    if aside := sum(bool(judgement.set_aside) for judgement in judgements):
         parts.append(f"{aside:,} set aside")
+    broken = Counter(text for judgement in judgements for text in judgement.broken)
+    if broken:
+        each = ", ".join(f"{count:,} {text}" for text, count in broken.items())
+        untrained = sum(judgement.stage == CONSTRAINTS for judgement in judgements)
+        parts.append(f"{untrained:,} not trained, which break constraints ({each})")
     return ", ".join(parts)
+
+
+def broken_by(broken: Mapping[str, float]) -> str:
+    """The constraints that a cell breaks, with its sizes."""
+    each = (f"{text} (it has {value:,.15g})" for text, value in broken.items())
+    return f"it breaks {', '.join(each)}"
 
 
 def shortened(text: str) -> str:
@@ -99,12 +114,16 @@ class Reason:
 
 def reasons(drawn: "Sequence[Visit]") -> list[Reason]:
     """The reasons for which judged candidates were rejected, with the message of one of them where
-    a run failed; worst first, and of equals the most frequent."""
+    a run failed; worst first, and of equals the most frequent. One that breaks several constraints
+    is counted with each."""
     found: dict[tuple[int, str], list[Visit]] = defaultdict(list)
     for visit in drawn:
         judgement = visit.judgement
         if judgement is not None and judgement.score is None and not judgement.waits:
-            found[_reason(visit)].append(visit)
+            for constraint in judgement.broken:
+                found[len(FAILURES) + 1, f"breaks {constraint}"].append(visit)
+            if not judgement.broken:
+                found[_reason(visit)].append(visit)
     order = sorted(found, key=lambda key: (key[0], -len(found[key]), key))
     return [
         Reason(text + _message(rank, found[rank, text][-1]), found[rank, text])

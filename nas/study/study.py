@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nas.cell.cell import Cell
 from nas.errors import UserError, hidden
 from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import Judgement
+from nas.protocol.objectives import SCORE, shortfall, values_of
 from nas.samplers.propose import PROPOSED
 from nas.study.config import other_definition, url_of
 from nas.study.opening import load, load_or_create
@@ -29,6 +31,9 @@ from nas.study.storage import StudyStorage, storage_of
 from nas.study.storage_errors import Retrying, damaged, storage_errors_explained
 from nas.study.visit import SUMMARY, Archive, Evaluated, Kind, Shelf, Summary, Visit, stored_as
 
+CONSTRAINT = "constraints:"
+"""Prefix of a trial's system attributes in which Optuna keeps how far it is off a constraint, as
+`Trial.set_constraint` does, of which a trial that has its judgement has no more."""
 CONFIGURATION = "configuration"
 """Attribute of a study that holds the text of its config.yaml."""
 
@@ -62,6 +67,11 @@ class Study:
     def attrs(self) -> dict[str, Any]:
         """Attributes of the study as a whole: configuration, versions, time spent."""
         return self._study.user_attrs
+
+    @cached_property
+    def objectives(self) -> tuple[str, ...]:
+        """What is searched for, the score first."""
+        return tuple(self.attrs.get("definition", {}).get("objectives", (SCORE,)))
 
     def set_attr(self, name: str, value: Any) -> None:
         self._study.set_user_attr(name, value)
@@ -160,8 +170,13 @@ class Study:
 
     def tell(self, visit: Visit) -> None:
         """Let the sampler see the result."""
-        assert visit.judgement is not None
-        self._study.tell(visit.number, visit.judgement.value)
+        judgement, names = visit.judgement, self.objectives
+        assert judgement is not None
+        if len(names) > 1:
+            self._storage.set_trial_system_attr(
+                visit.trial_id, f"{CONSTRAINT}{SCORE}", shortfall(judgement)
+            )
+        self._study.tell(visit.number, values_of(judgement, names))
         visit.told = True
 
     def _set_attr(self, visit: Visit, name: str, value: Any) -> None:
@@ -241,7 +256,8 @@ def open_study(
     """
     if not storage and _is_emptied(folder):
         raise damaged(url_of(folder, storage), "not a database: it is empty, the study was begun")
-    study = load_or_create(name, url_of(folder, storage), retrying)
+    n_objectives = len(definition.get("objectives", (SCORE,)))
+    study = load_or_create(name, url_of(folder, storage), retrying, n_objectives)
     # Through JSON, so that the stored definition compares equal with the given one.
     plain = json.loads(json.dumps(definition))
     stored = study.user_attrs.get("definition")

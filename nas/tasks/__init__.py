@@ -9,10 +9,12 @@ from nas.tasks.arithmetic import Arithmetic as Arithmetic
 from nas.tasks.arithmetic_attention import ArithmeticAttention as ArithmeticAttention
 from nas.tasks.arrays import Arrays as Arrays
 from nas.tasks.base import Task as Task
+from nas.tasks.captions import Captions as Captions
 from nas.tasks.copy_attention import CopyAttention as CopyAttention
 from nas.tasks.copy_memory import CopyMemory as CopyMemory
 from nas.tasks.csv import Csv as Csv
 from nas.tasks.digits import Digits as Digits
+from nas.tasks.draw import Draw as Draw
 from nas.tasks.dyck import Dyck as Dyck
 from nas.tasks.groups import A5 as A5
 from nas.tasks.groups import S3 as S3
@@ -27,7 +29,9 @@ from nas.tasks.regular import EvenPairs as EvenPairs
 from nas.tasks.regular import ModularArithmetic as ModularArithmetic
 from nas.tasks.regular import Parity as Parity
 from nas.tasks.selective_copying import SelectiveCopying as SelectiveCopying
+from nas.tasks.storn import Storn as Storn
 from nas.tasks.text import Text as Text
+from nas.tasks.vrnn import Vrnn as Vrnn
 from nas.tasks.words import Words as Words
 from nas.tasks.xml import Xml as Xml
 
@@ -42,6 +46,8 @@ TASKS: dict[str, type[Task]] = {
     "arrays": Arrays,
     "module": Module,
     "music": Music,
+    "storn": Storn,
+    "vrnn": Vrnn,
     "digits": Digits,
     "parity": Parity,
     "even_pairs": EvenPairs,
@@ -57,4 +63,6 @@ TASKS: dict[str, type[Task]] = {
     "recall": Recall,
     "copy_attention": CopyAttention,
     "arithmetic_attention": ArithmeticAttention,
+    "captions": Captions,
+    "draw": Draw,
 }

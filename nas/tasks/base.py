@@ -13,6 +13,8 @@ reads and writes, and its windows say which positions count:
 - a number at the last step: `Interface(F, 1, "gaussian", tokens=False)`, only the last step scored;
 - a text written with attention to a source: `attention=Attention("additive", divider, padding)`,
   only the steps from the divider on scored;
+- 88 keys of each frame, by a model with latent variables: as above with `kind=StornKind(16)`, whose
+  loss is the model's own (`nas.tasks.kinds`);
 - all positions trained on, but the accuracy of some compared: a mark of the windows, and
   `replace(ACCURACY, mark="recall")` as the metric.
 """
@@ -31,6 +33,8 @@ from numpy.typing import NDArray
 
 from nas.errors import UserError, check_fields
 from nas.tasks.fields import described
+from nas.tasks.kinds import AttentionForm as AttentionForm
+from nas.tasks.kinds import ModelKind
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -40,11 +44,6 @@ each 0 or 1; means of numbers. The loss is -ln of the probability; for a Gaussia
 squared error, averaged over the numbers."""
 WORD_LOSS = "nats a word"
 """The unit of losses that are shown with their perplexity."""
-
-AttentionForm = Literal["additive", "general"]
-"""How a written step attends: with "additive" its context is computed from the output of the step
-before and is an input of the cell (Bahdanau et al. 2015); with "general" it is computed from the
-step's own output, and the cell does not see it (Luong et al. 2015)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,9 @@ class Interface:
     """Whether inputs are symbols; else they are vectors of features."""
     attention: Attention | None = None
     """None: a model reads each step once, in order."""
+    kind: ModelKind | None = None
+    """A model that has more around the cell, such as a latent variable and a loss of its own; None
+    for the usual one and for attention."""
 
     @property
     def predicts_next(self) -> bool:

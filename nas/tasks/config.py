@@ -39,6 +39,10 @@ class TasksConfig:
     """Sequences of a LightningDataModule."""
     music: tasks.Music = field(default_factory=tasks.Music)
     """Predict the next frame of polyphonic music."""
+    storn: tasks.Storn = field(default_factory=tasks.Storn)
+    """Model music with a latent variable at each frame."""
+    vrnn: tasks.Vrnn = field(default_factory=tasks.Vrnn)
+    """Model music with a latent variable that depends on the state."""
     digits: tasks.Digits = field(default_factory=tasks.Digits)
     """Say which digit an image shows, after its pixels."""
     parity: tasks.Parity = field(default_factory=tasks.Parity)
@@ -71,6 +75,10 @@ class TasksConfig:
         default_factory=tasks.ArithmeticAttention
     )
     """Write the value of a sum or difference, attending to it."""
+    captions: tasks.Captions = field(default_factory=tasks.Captions)
+    """Write the names of the digits of an image, attending to its regions."""
+    draw: tasks.Draw = field(default_factory=tasks.Draw)
+    """Look at an image and draw it in several glimpses."""
 
     def check(self) -> None:
         """Raise UserError if a task is unknown, named twice, or wrongly configured."""

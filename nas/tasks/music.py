@@ -1,8 +1,10 @@
 """Music: predict the next frame of a piano roll, 88 keys at a time."""
 
+import dataclasses
 import functools
 import io
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -38,33 +40,35 @@ INTERFACE = Interface(N_KEYS, N_KEYS, "bernoulli", tokens=False)
 
 
 @dataclass(frozen=True)
-class Music(SequenceTask):
+class Rolls(SequenceTask):
     """Polyphonic music of Boulanger-Lewandowski, Bengio & Vincent 2012, in that paper's splits.
 
-    A frame says which of 88 keys sound; each is predicted from those before it, the first from a
-    frame of zeros. The loss is the negative log-likelihood a frame, summed over the keys, which
-    are independent given the past. Validation and test read whole tunes, in their order; training
-    cuts tunes into pieces of at most `window` frames, each of which begins with states of zero and
-    the frame before it. `batches_per_epoch` pieces x `batch_size` make an epoch; 12 x 20 are the
+    A frame says which of 88 keys sound; inputs are the frames before, the first a frame of zeros,
+    and targets the frames. Validation and test read whole tunes, in their order; training cuts
+    tunes into pieces of at most `window` frames, each of which begins with states of zero and the
+    frame before it. `batches_per_epoch` pieces x `batch_size` make an epoch; 12 x 20 are the
     229 chorales about once.
     """
 
-    name: ClassVar[str] = "music"
     metric = Metric("loss", "nats a frame", higher_is_better=False)
-    interface = INTERFACE  # known without the file
 
     path: Literal["jsb", "nottingham", "piano_midi"] = "jsb"
     """Bach's chorales, folk tunes, or piano pieces; found in the folder that the environment
     variable NAS_DATA_DIR names, else fetched."""
-    epochs: int = field(default=100, kw_only=True)
-    batches_per_epoch: int = field(default=12, kw_only=True)
-    validation_batches: int = field(default=1000, kw_only=True)
-    window: int = field(default=200, kw_only=True)
+    epochs: int = dataclasses.field(default=100, kw_only=True)
+    batches_per_epoch: int = dataclasses.field(default=12, kw_only=True)
+    validation_batches: int = dataclasses.field(default=1000, kw_only=True)
+    window: int = dataclasses.field(default=200, kw_only=True)
+
+    @property
+    @abstractmethod
+    def interface(self) -> Interface:
+        """Frames in and out, known without the file; a subclass says by which kind of model."""
 
     @property
     def data(self) -> Data:
         """The frames of all tunes; they are read once in a process."""
-        return _data(self.path, files.folder(), self.window)
+        return _data(self.path, files.folder(), self.window, f"tasks.{self.name}.path")
 
     def missing(self) -> str:
         return files.missing(PINNED[self.path], files.folder())
@@ -77,20 +81,32 @@ class Music(SequenceTask):
         _ = self.data
 
 
+@dataclass(frozen=True)
+class Music(Rolls):
+    """Prediction of each frame from those before it.
+
+    The loss is the negative log-likelihood a frame, summed over the keys, which are independent
+    given the past.
+    """
+
+    name: ClassVar[str] = "music"
+    interface = INTERFACE  # known without the file
+
+
 @functools.lru_cache(maxsize=4)
-def _data(path: str, folder: str, window: int) -> Data:
-    rolls = _rolls(path, folder)
+def _data(path: str, folder: str, window: int, field: str) -> Data:
+    rolls = _rolls(path, folder, field)
     parts = {
         split: _pieces(tunes, window if split == "train" else 0) for split, tunes in rolls.items()
     }
     return Data(INTERFACE, parts, PINNED[path].sha256, {"keys": "MIDI notes 21 to 108"})
 
 
-def _rolls(path: str, folder: str) -> dict[Split, list[NDArray[np.float32]]]:
+def _rolls(path: str, folder: str, field: str) -> dict[Split, list[NDArray[np.float32]]]:
     """Read the tunes of each split, (frames, keys) of 0 and 1."""
     from scipy.io import loadmat
 
-    stored = loadmat(io.BytesIO(files.content(PINNED[path], path, folder, "tasks.music.path")))
+    stored = loadmat(io.BytesIO(files.content(PINNED[path], path, folder, field)))
     return {
         split: [tune.astype(np.float32) for tune in stored[name][0]]
         for split, name in NAMES.items()

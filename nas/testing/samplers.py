@@ -15,7 +15,7 @@ from nas.cell import Cell
 from nas.samplers.evolution import EvolutionConfig
 from nas.samplers.registry import Repeatable, find_sampler
 from nas.spaces.base import Params, Space
-from nas.testing.spaces import quiet
+from nas.study.opening import quiet
 
 N_TRIALS = 60
 N_LEARNING = 100

@@ -3,7 +3,6 @@
 import itertools
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from random import Random
 
 import optuna
@@ -13,6 +12,7 @@ from optuna.trial import FixedTrial
 from nas.cell import Cell, dumps, loads, verify
 from nas.samplers.propose import FilledTrial
 from nas.spaces.base import Params, Space
+from nas.study.opening import quiet
 
 SEED = 0
 N_DRAWS = 100
@@ -187,14 +187,3 @@ def _trials(space: Space, sampler: BaseSampler) -> Drawn:
 
     optuna.create_study(sampler=sampler).optimize(objective, n_trials=N_TRIALS)
     return drawn
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Optuna from reporting each trial."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

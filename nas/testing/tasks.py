@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 
 from nas.tasks.base import Split, Task, Window
+from nas.tasks.kinds import LatentKind, RegionsKind
 
 SEED, OTHER_SEED = 0, 1
 N_GUESSES = 400_000
@@ -123,6 +124,10 @@ def _in_windows(task: Task, split: Split) -> Iterator[str]:
 
 
 def _in_sources(task: Task, window: Window) -> Iterator[str]:
+    if isinstance(task.interface.kind, RegionsKind):
+        yield from _in_regions(task.interface.kind, window)
+    if isinstance(task.interface.kind, LatentKind) and not window.fresh:
+        yield "a model with latent variables reads whole examples: windows must be fresh."
     if (attention := task.interface.attention) is None:
         return
     divider = int((window.inputs[:, 0] == attention.divider).argmax())
@@ -134,6 +139,18 @@ def _in_sources(task: Task, window: Window) -> Iterator[str]:
         yield (
             "with attention, windows must be fresh, with sources padded at their start alone, then "
             "a divider at one step, and nothing before it scored."
+        )
+
+
+def _in_regions(regions: RegionsKind, window: Window) -> Iterator[str]:
+    n, symbols = regions.regions, window.inputs[..., : regions.symbols]
+    before, read = symbols[n:], np.asarray(symbols[n:].any(-1))
+    holds = bool(window.fresh and not symbols[:n].any() and not window.scored[:n].any())
+    holds &= bool(np.isin(before, (0, 1)).all() and (before.sum(-1) == read).all())
+    if not holds or not np.array_equal(window.scored[n:], read):
+        yield (
+            "with regions, windows must be fresh, with features of symbols that are 0 at the "
+            "regions, where nothing is scored, and one-hot at the steps after them that are scored."
         )
 
 

@@ -97,7 +97,7 @@ def _findings(
 
 def _inputs(model: Members, generators: Sequence[torch.Generator], n_steps: int) -> Tensor:
     """Draw and embed inputs, (members, steps * streams, width), to take gradients by."""
-    count, device, n = n_steps * N_STREAMS, model.embedding.device, model.interface.inputs
+    count, device, n = n_steps * N_STREAMS, model.embedding.device, model.layout.embedded
     if model.interface.tokens:
         drawn = [torch.randint(n, (count,), generator=random).to(device) for random in generators]
         rows = [table[tokens] for table, tokens in zip(model.embedding, drawn, strict=True)]

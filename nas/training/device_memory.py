@@ -1,14 +1,19 @@
 """How many runs train as one stack: a device's free memory, and the sizes that it did not hold.
 
 A process trains on one device after another, and keeps what it learns of a device to its end.
+Several processes may share a GPU: each plans with its part of it.
 """
+
+import errno
+import os
 
 import torch
 
+from nas.compile.graphs import forget
+from nas.protocol.device import SHARING, planned_bytes
+
 STACK_BYTES = 1 << 28
 """The largest stack on a CPU, about: many wide members are no faster than few."""
-SHARE = 0.4
-"""The share of a device's free memory that a stack is planned for: caches take some too."""
 
 
 class StackMemory:
@@ -22,13 +27,6 @@ class StackMemory:
         limit = min(_planned(device), self._most.get(device, _planned(device)))
         return max(1, limit // member_bytes)
 
-    def must_hold(self, device: str, member_bytes: int) -> bool:
-        """Whether a single run is so small that memory ran out by the machine's fault.
-
-        A GPU is one's own; on a CPU, every machine has the memory of a stack to spare.
-        """
-        return torch.device(device).type == "cpu" and member_bytes <= STACK_BYTES
-
     def too_many(self, device: str, n_members: int, member_bytes: int) -> None:
         """Note that memory ran out: on a GPU there are half as many at most from now on.
 
@@ -40,14 +38,42 @@ class StackMemory:
         self._most[device] = min(half, self._most.get(device, half))
 
 
+def must_hold(member_bytes: int) -> bool:
+    """Whether a single run is so small that memory ran out by the machine's fault: every device
+    has the memory of a stack on a CPU to spare, if nothing else fills it."""
+    return member_bytes <= STACK_BYTES
+
+
 def _planned(device: str) -> int:
-    return STACK_BYTES if torch.device(device).type == "cpu" else int(SHARE * free_bytes(device))
+    if torch.device(device).type == "cpu":
+        return STACK_BYTES
+    free, total = free_bytes(device)
+    return planned_bytes(free, total, int(os.environ.get(SHARING, "1")))
 
 
-def free_bytes(device: str) -> int:
-    """Return what a GPU has free for this process, unused memory that torch holds included."""
-    free = int(torch.cuda.mem_get_info(device)[0])
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+def free_bytes(device: str) -> tuple[int, int]:
+    """Return what a GPU has free for this process, unused memory that torch holds included, and
+    what it has in all."""
+    free, total = torch.cuda.mem_get_info(device)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(free) + unused, int(total)
+
+
+def begin(device: str) -> None:
+    """Give a GPU's memory back that earlier evaluations left with this process, for other workers
+    may need it, and see that the GPU answers.
+
+    Raises:
+        OSError: with the number ENODEV, if it does not.
+    """
+    if torch.device(device).type == "cpu":
+        return
+    forget()
+    try:
+        torch.cuda.empty_cache()
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OSError(errno.ENODEV, f"{device}: {' '.join(str(error).split())}") from error
 
 
 OF_PROCESS = StackMemory()

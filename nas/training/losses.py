@@ -1,8 +1,9 @@
 """The output layer and the loss of all members in one autograd function.
 
-Members run in turn on operands that lie in memory as those of a member alone do, so that a member's
-loss and gradients do not depend on the others. The gradient of the output layer's scores is found
-with the loss and goes through the layer at once: no scores are kept.
+On the CPU members run in turn on operands that lie in memory as those of a member alone do, so that
+a member's loss and gradients do not depend on the others; on a GPU `losses_at_once.py` does it. The
+gradient of the output layer's scores is found with the loss and goes through the layer at once: no
+scores are kept.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from torch.autograd.function import once_differentiable
 from nas.compile.stacked import aligned, is_aligned
 from nas.nn.members import head as layer_of
 from nas.training.heads import AnyHead, HeadFunctions, functions_of
+from nas.training.losses_at_once import (
+    differentiated_at_once,
+    losses_of,
+    rights_of,
+    scores_at_once,
+)
 from nas.training.window_tensors import TensorWindow
 
 Layer = tuple[Tensor, Tensor, Tensor]
@@ -39,6 +46,10 @@ def measure(
 ) -> tuple[Tensor, Tensor]:
     """Return the same losses, and whether each guess is right: (members, scored positions)."""
     functions, losses, rights = functions_of(head), [], []
+    if not y.is_cpu:
+        scores = scores_at_once(y, weight, bias, window)
+        found, _ = losses_of(scores, window, functions)
+        return found / window.n_streams, rights_of(scores, window, functions)
     for scores in scores_of(y, weight, bias, window):
         rights.append(functions.right(scores, window.targets))
         losses.append(functions.loss(scores, window.targets)[0] / window.n_streams)
@@ -61,6 +72,10 @@ class _Losses(torch.autograd.Function):
     def forward(
         ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: HeadFunctions
     ) -> Tensor:
+        if not y.is_cpu:
+            found, gradients = differentiated_at_once(y, weight, bias, window, head)
+            ctx.save_for_backward(*gradients)
+            return found
         gradients = [torch.empty_like(tensor) for tensor in (y, weight, bias)]
         members = zip(zip(y, weight, bias, strict=True), zip(*gradients, strict=True), strict=True)
         losses = [_differentiate(window, head, *member) for member in members]
@@ -71,7 +86,8 @@ class _Losses(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         of_y, of_weight, of_bias = ctx.saved_tensors
-        if (gradient == 1).all():  # of the sum of the losses: a pass over all of y less
+        # Of the sum of the losses: a pass over all of y less. A GPU would be waited for.
+        if gradient.is_cpu and (gradient == 1).all():
             return of_y, of_weight, of_bias, None, None
         each = gradient.view(-1, 1, 1)
         return of_y * each, of_weight * each, of_bias * each[:, 0], None, None

@@ -8,18 +8,17 @@ loss summed over the steps of a window and averaged over the minibatch.
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from nas.nn.members import Members, MemberStates
 from nas.protocol.evaluation import Epoch
 from nas.tasks.base import Task
 from nas.training.heads import head_of
-from nas.training.losses import losses, measure
+from nas.training.objective import HeldOut, training_losses
 from nas.training.optimizer import StackedOptimizer
-from nas.training.own_metric import OwnMetric
 from nas.training.schedule import advance
 from nas.training.training_run import Run
 from nas.training.window_tensors import Batch, TensorWindow, Totals
@@ -44,12 +43,17 @@ class Training(pl.LightningModule):
         settings = [run.settings for run in runs]
         self.optimizer = StackedOptimizer(list(model.parameters()), settings)
         self.state: MemberStates | None = None
-        self.train_state: MemberStates | None = None
         self.train_total = Totals(len(self.runs))
+        self.held_out: HeldOut | None = None
         self.clock_s = 0.0
 
     def configure_optimizers(self) -> None:
         """Return nothing: `StackedOptimizer` takes a step for all members at once."""
+
+    def cpu(self) -> Self:
+        """Stay on the device, which Lightning would leave after each `fit`: the parameters are
+        views of the optimizer's memory, and the next `fit` goes on with them."""
+        return self
 
     def training_step(self, batch: Batch, _: int) -> None:
         for window in batch:
@@ -58,9 +62,8 @@ class Training(pl.LightningModule):
         self.watch()
 
     def _update(self, window: TensorWindow) -> None:
-        y, state = self._outputs(window)
-        layer = (self.model.head_weight, self.model.head_bias)
-        found = losses(y, *layer, window, self.head)
+        state = None if window.fresh else self.state
+        found, state = training_losses(self.model, window, state, self.head, self.runs[0].steps)
         self.train_total.add(found, window)
         self.manual_backward(found.sum())
         self.state = [[tensor.detach() for tensor in layer] for layer in state]
@@ -79,28 +82,19 @@ class Training(pl.LightningModule):
         if self.runs:
             self.optimizer.step(norms)
 
-    def _outputs(self, window: TensorWindow) -> tuple[Tensor, MemberStates]:
-        return self.model.outputs(window.inputs, None if window.fresh else self.state)
-
     def on_validation_epoch_start(self) -> None:
-        self.train_state, self.state = self.state, None
-        self.validation_total, self.own_metric = Totals(len(self.runs)), OwnMetric(self.task)
+        self.held_out = HeldOut(self.model, self.task)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         for window in batch:
-            if self.runs:
-                y, self.state = self._outputs(window)
-                layer = (self.model.head_weight, self.model.head_bias)
-                found = measure(y, *layer, window, self.head)
-                self.own_metric.add(y, *layer, window)
-                self.validation_total.add(found[0], window, found[1])
+            if self.runs and self.held_out is not None:
+                self.held_out.add(window)
 
     def on_validation_epoch_end(self) -> None:
-        self.state = self.train_state
-        if not self.runs:
+        if not self.runs or self.held_out is None:
             return
-        total, rates = self.validation_total, [run.schedule.rate for run in self.runs]
-        marks = self.own_metric.into(total.marks)
+        total, rates = self.held_out.total, [run.schedule.rate for run in self.runs]
+        marks = self.held_out.marks
         parts = (self.train_total.losses, total.losses, total.accuracies, rates, marks)
         for place, (run, *epoch) in enumerate(zip(self.runs, *parts, strict=True)):
             self._follow(place, run, Epoch(*epoch))
@@ -152,4 +146,4 @@ class Training(pl.LightningModule):
     def release(self) -> None:
         """Drop all tensors: Lightning's objects refer to one another and to this module."""
         del self.model, self.optimizer
-        self.state = self.train_state = None
+        self.state = self.held_out = None

@@ -16,12 +16,15 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from nas.cell.cell import Cell
 from nas.cell.count import size
-from nas.nn.attention_members import AttentionMembers
-from nas.nn.members import Members, SequenceMembers
+from nas.compile.graphs import forget
+from nas.nn.kinds import members_of
+from nas.nn.layout import layout
+from nas.nn.members import Members
 from nas.protocol.evaluation import Bar, Veto
 from nas.tasks.base import Metric, Task
+from nas.tasks.kinds import LatentKind, RegionsKind
 from nas.training.dead_or_exploding import vetoes
-from nas.training.device_memory import OF_PROCESS
+from nas.training.device_memory import OF_PROCESS, must_hold
 from nas.training.module import Training
 from nas.training.successive_halving import rungs, survivors
 from nas.training.training_run import Run
@@ -137,13 +140,19 @@ def _member_bytes(work: Work, run: Run) -> int:
     """Estimate the bytes of a member: each node's value and gradient, parameters, their moments.
 
     With attention come three values for each unit of each step of a source at each written step,
-    of which each has at most half of all steps.
+    of which each has at most half of all steps, and likewise for regions. With latent variables
+    each stack counts, and what each map gives.
     """
     width, task = run.hidden_size, work.task
     values = run.settings.num_layers * sum(size(w, width, width) for w in work.cell.widths)
     rows = task.window * task.batch_size
-    pairs = 0
-    if task.interface.attention is not None:
+    pairs, kind = 0, task.interface.kind
+    if isinstance(kind, LatentKind):
+        output = size(work.cell.widths[work.cell.y], width, width)
+        parts = layout(task.interface, width, output)
+        maps = sum(one.outputs for one in parts.maps.values())
+        values = parts.times * (len(parts.stacks) * values + maps)
+    if task.interface.attention is not None or isinstance(kind, RegionsKind):
         pairs = task.batch_size * (extent(task, work.seed).n_steps // 2) ** 2
     return 4 * (2 * rows * values + 2 * rows * width + 3 * pairs * width + 6 * run.n_params)
 
@@ -163,10 +172,11 @@ def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) ->
             raise
         message = str(error).split("\n")[0] or "memory ran out"
     group.release()
+    forget()
     left = [run for run in group.runs if not run.ended]
     member_bytes = _member_bytes(work, left[0])
     if len(left) == 1:
-        if OF_PROCESS.must_hold(work.device, member_bytes):
+        if must_hold(member_bytes):
             raise MemoryError(message)
         left[0].end("out of memory", message)
         return []
@@ -179,8 +189,8 @@ def _advanced(work: Work, group: _Group, epoch: int, *, is_end: bool = False) ->
 
 
 def _is_full(error: BaseException) -> bool:
-    # On the CPU torch has no exception of its own for this.
-    known = ("allocate memory", "out of memory")
+    # On the CPU torch has no exception of its own for this, and cuBLAS says it in its own way.
+    known = ("allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError) or any(text in str(error) for text in known)
 
 
@@ -219,7 +229,7 @@ def _veto(work: Work, runs: list[Run], veto: Veto) -> None:
 def model_of(work: Work, runs: Sequence[Run], dropouts: Sequence[float]) -> Members:
     """Make a model of the size of these runs."""
     settings, interface = runs[0].settings, work.task.interface
-    kind = SequenceMembers if interface.attention is None else AttentionMembers
+    kind = members_of(interface)
     sizes = (runs[0].hidden_size, settings.num_layers)
     with torch.device(work.device):  # from the start: the optimizer's parameters are views
         return kind(work.cell, interface, *sizes, dropouts, stacking=settings.stacking)

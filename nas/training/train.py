@@ -13,29 +13,28 @@ from dataclasses import dataclass, replace
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from nas.cell.cell import Cell
 from nas.cell.reader import loads
 from nas.errors import UserError
 from nas.nn.budget import count_params, forward_flops, solve_width
-from nas.nn.members import Members, MemberStates
 from nas.nn.model import described_interface
 from nas.nn.settings import Settings, described_stacking
-from nas.protocol.evaluation import DEVICE, Bar, Epoch, Evaluation, Outcome, Result, Veto
+from nas.protocol.device import DEVICE
+from nas.protocol.evaluation import Bar, Epoch, Evaluation, Outcome, Result, Veto
 from nas.protocol.judgement import best_outcome
 from nas.protocol.statistic import planned_epochs
 from nas.tasks.base import Task
 from nas.tasks.fields import described
 from nas.tasks.resolution import scored_steps
+from nas.training.device_memory import begin
 from nas.training.folds import pooled
-from nas.training.heads import head_of
-from nas.training.losses import measure
-from nas.training.own_metric import OwnMetric
+from nas.training.objective import HeldOut
 from nas.training.run_groups import Work, model_of, train_runs
+from nas.training.step_time import step_time
 from nas.training.training_run import Run
 from nas.training.watcher import Watcher
-from nas.training.window_tensors import Totals, windows_of
+from nas.training.window_tensors import windows_of
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,23 @@ class Member:
 def run(evaluation: Evaluation) -> Result:
     """Train all settings of an evaluation on the worker's device; keep the best one's weights."""
     torch.set_num_threads(1)
-    members = train_members(evaluation, os.environ.get(DEVICE, "cpu"))
-    outcomes = tuple(member.outcome for member in members)
+    device = os.environ.get(DEVICE, "cpu")
+    begin(device)
+    members = train_members(evaluation, device)
+    outcomes = [member.outcome for member in members]
     best = best_outcome(evaluation.task, outcomes)
-    return Result(outcomes, next((m.weights for m in members if m.outcome is best), None))
+    weights = next((m.weights for m in members if m.outcome is best), None)
+    if evaluation.time_step and best is not None:
+        place = next(k for k, outcome in enumerate(outcomes) if outcome is best)
+        outcomes[place] = _timed(evaluation, place, best)
+    return Result(tuple(outcomes), weights)
+
+
+def _timed(evaluation: Evaluation, place: int, outcome: Outcome) -> Outcome:
+    """The outcome with the time of a step of its model, measured when training has ended."""
+    num_layers = evaluation.settings[place].num_layers
+    seconds = step_time(loads(evaluation.cell), outcome.hidden_size, num_layers)
+    return replace(outcome, cost=replace(outcome.cost, step_s=seconds))
 
 
 def train(
@@ -155,30 +167,17 @@ def measure_test(work: Work, run: Run) -> None:
         return
     began = time.perf_counter()
     model = model_of(work, [run], [0.0]).eval()
-    total, own_metric = _test_totals(work, run.best_weights, model)
-    (marks,) = own_metric.into(total.marks)
+    with torch.no_grad():
+        for name, view in model.member_state(0).items():
+            view.copy_(run.best_weights[name])
+    held_out = HeldOut(model, work.task, is_test=True)
+    for window in windows_of(work.task, "test", work.seed, 0):
+        held_out.add(window.to(torch.device(work.device)))
+    total, (marks,) = held_out.total, held_out.marks
     measured = Epoch(0.0, total.losses[0], total.accuracies[0], 0.0, marks)
     run.test = measured.value(work.task.metric)
     run.test_marks = measured.marks
     run.wall_s += time.perf_counter() - began
-
-
-@torch.no_grad()
-def _test_totals(
-    work: Work, weights: dict[str, Tensor], model: Members
-) -> tuple[Totals, OwnMetric]:
-    for name, view in model.member_state(0).items():
-        view.copy_(weights[name])
-    total, own_metric, head = Totals(1), OwnMetric(work.task), head_of(work.task)
-    state: MemberStates | None = None
-    for window in windows_of(work.task, "test", work.seed, 0):
-        here = window.to(torch.device(work.device))
-        y, state = model.outputs(here.inputs, None if here.fresh else state)
-        layer = (model.head_weight, model.head_bias)
-        losses, right = measure(y, *layer, here, head)
-        total.add(losses, here, right)
-        own_metric.add(y, *layer, here)
-    return total, own_metric
 
 
 def _weights(run: Run, work: Work, key: str) -> bytes | None:

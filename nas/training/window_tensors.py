@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from cachetools import LRUCache, cached
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -40,6 +41,23 @@ class TensorWindow:
         """Steps of all sequences."""
         return self.inputs.shape[0] * self.inputs.shape[1]
 
+    @property
+    def scored(self) -> Tensor:
+        """Which positions are scored, (time, batch)."""
+        if self.places is None:
+            return self.inputs.new_ones(self.inputs.shape[:2], dtype=torch.bool)
+        flat = self.inputs.new_zeros(self.n_tokens, dtype=torch.bool)
+        return flat.index_fill(0, self.places, True).view(self.inputs.shape[:2])
+
+    @property
+    def laid_out(self) -> Tensor:
+        """The targets at their positions, (time, batch) or (time, batch, outputs); else 0."""
+        shape = (*self.inputs.shape[:2], *self.targets.shape[1:])
+        if self.places is None:
+            return self.targets.view(shape)
+        flat = self.targets.new_zeros(self.n_tokens, *self.targets.shape[1:])
+        return flat.index_copy(0, self.places, self.targets).view(shape)
+
     def to(self, device: torch.device, non_blocking: bool = False) -> "TensorWindow":
         """The window on another device; Lightning calls it on every batch."""
         if self.inputs.device == device:
@@ -69,7 +87,16 @@ def to_tensors(window: Window) -> TensorWindow:
     )
 
 
-@lru_cache(maxsize=64)
+KEPT_BYTES = 2**29
+"""The windows that a worker keeps. An epoch of xml takes 1 MB, one of `storn` 120."""
+
+
+def _bytes(windows: Sequence[TensorWindow]) -> int:
+    held = (t for w in windows for t in (w.inputs, w.targets, w.places) if t is not None)
+    return sum(tensor.nbytes for tensor in held)
+
+
+@cached(LRUCache(KEPT_BYTES, _bytes))
 def windows_of(task: Task, split: Split, seed: int, epoch: int) -> tuple[TensorWindow, ...]:
     """Make an epoch once in a worker: all candidates of a study read the same windows."""
     return tuple(to_tensors(window) for window in task.windows(split, seed, epoch))

@@ -22,8 +22,10 @@ from typing import Any, Self, cast
 from pebble import ProcessExpired, ProcessPool
 
 from nas.errors import SearchError, UserError
+from nas.protocol.device import DEVICE, SHARING
 from nas.protocol.evaluation import Cost, Evaluation, Outcome, Result
 from nas.protocol.look import N_NUMBERS, Look, clear, read
+from nas.workers.devices import dealt
 from nas.workers.worker import MEMORY_EXIT_CODE, STATM, Fault, one_line, prepare, work
 
 logger = logging.getLogger(__name__)
@@ -106,8 +108,9 @@ class LocalWorkers(Workers):
     `memory_limit_bytes` for one worker, imports included (0.3 GB for Lightning). An evaluation
     whose worker dies (killed, segmentation fault) runs up to `max_tries` times, and then its
     outcomes are "crashed". A worker is replaced after `max_served` evaluations (0: never), in case
-    memory leaks. Worker n trains on `devices[n % len(devices)]`, the CPU if there are none. Other
-    than spawned processes in general, a worker does not import the main script, which so needs no
+    memory leaks. Worker n trains on `devices[n % len(devices)]`, the CPU if there are none; at
+    least `sharing` processes share the memory of each GPU, others than these included. Other than
+    spawned processes in general, a worker does not import the main script, which so needs no
     `if __name__ == "__main__":`, and may be a notebook's cell.
     """
 
@@ -121,6 +124,7 @@ class LocalWorkers(Workers):
         max_tries: int = 3,
         max_served: int = 200,
         devices: Sequence[str] = (),
+        sharing: int = 1,
     ) -> None:
         for name, value in {"n": n, "time_limit_s": time_limit_s, "max_tries": max_tries}.items():
             if value <= 0:
@@ -134,8 +138,10 @@ class LocalWorkers(Workers):
         self._run, self._max_tries, self._max_served = run, max_tries, max_served
         self._lock = threading.Lock()  # of _abandoned and of each worker's future
         self._abandoned = False
-        each = [devices[place % len(devices)] if devices else "" for place in range(n)]
-        self._workers = [_Worker(run, memory_limit_bytes, device) for device in each]
+        self._workers = [
+            _Worker(run, memory_limit_bytes, device, max(ours, sharing))
+            for device, ours in dealt(devices, n)
+        ]
         self._idle = list(self._workers)
         self._threads = ThreadPoolExecutor(n, thread_name_prefix="nas-worker")
 
@@ -227,7 +233,8 @@ class LocalWorkers(Workers):
             fault = Fault("failed", message, retry=True, machine=True)
         else:
             worker.n_served += 1
-            if worker.n_served == self._max_served:
+            is_spoilt = isinstance(answer, Fault) and answer.retry
+            if is_spoilt or worker.n_served == self._max_served:
                 worker.replace()
             return answer
         worker.replace()
@@ -327,11 +334,12 @@ def shared_board() -> MutableSequence[float]:
 class _Worker:
     """A worker process, started at once, that can be replaced by a fresh one."""
 
-    def __init__(self, run: str, memory_limit_bytes: int | None, device: str) -> None:
+    def __init__(self, run: str, memory_limit_bytes: int | None, device: str, sharing: int) -> None:
         self.board = shared_board()
         self.evaluation: Evaluation | None = None
         """What it runs at this moment."""
-        self._arguments = (run, os.getpid(), memory_limit_bytes, device, self.board)
+        place = {DEVICE: device or "cpu", SHARING: str(sharing)}
+        self._arguments = (run, os.getpid(), memory_limit_bytes, place, self.board)
         self.busy = Stopwatch()
         self.future: Future[Result | Fault] = Future()
         self._start()

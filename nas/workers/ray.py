@@ -255,6 +255,11 @@ def _name(node: Mapping[str, Any]) -> str:
     return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
 
 
+def sharing_of(cluster: ClusterConfig) -> int:
+    """How many evaluations share a GPU of a node."""
+    return int(1 / cluster.gpus + 1e-9) if 0 < cluster.gpus < 1 else 1
+
+
 class RayWorkers(Workers):
     """Slots of a cluster, each with `cluster.cpus` CPUs and `cluster.gpus` GPUs.
 
@@ -286,6 +291,7 @@ class RayWorkers(Workers):
             "memory_limit_bytes": memory_limit_bytes,
             "max_tries": max_tries,
             "devices": ("cuda:0",) if cluster.gpus else (),  # Ray shows a process its own alone
+            "sharing": sharing_of(cluster),
         }
         answer_limit_s = max_tries * (time_limit_s + START_LIMIT_S)
         self._slots = Slots(arguments, cluster, answer_limit_s, self._when_done)

@@ -1,14 +1,13 @@
 """Workers are started as a configuration says: processes of this machine, or slots of a cluster."""
 
 import importlib.util
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from nas.errors import UserError, hidden
 from nas.tasks.base import Task
 from nas.workers.config import ClusterConfig, address_of, travelling
+from nas.workers.devices import check_backend_of, check_device, workers_on
 from nas.workers.local import Workers
 
 
@@ -20,7 +19,7 @@ def start_workers(
     tasks: Sequence[Task],
     devices: Sequence[str] = (),
 ) -> Workers:
-    """The workers that a configuration means: a number, 0 for as many as devices or cores, or an
+    """The workers that a configuration means: a number, 0 for as many as `workers_on` says, or an
     address.
 
     Raises:
@@ -33,7 +32,8 @@ def start_workers(
         "memory_limit_bytes": int(memory_limit_gb * 2**30) if memory_limit_gb else None,
     }
     if isinstance(workers, int):
-        return LocalWorkers(workers or len(devices) or n_cores(), devices=devices, **limits)
+        n = workers or workers_on(devices, n_cores())
+        return LocalWorkers(n, devices=devices, **limits)
     from nas.workers.ray import RayWorkers
 
     carried = travelling(cluster, tasks)
@@ -41,26 +41,18 @@ def start_workers(
 
 
 def check_available(workers: int | str, devices: Sequence[str] = ()) -> None:
-    """Raise UserError if what the workers need is not installed, or a device is not there."""
+    """Raise UserError if what the workers need is not installed, or a device is not there, or the
+    variable NAS_BACKEND, which they inherit, names a backend of other devices."""
     if isinstance(workers, str) and devices:
         raise UserError(
             "devices are those of this machine; on a cluster, cluster.gpus says how many GPUs an "
             f"evaluation has: leave out --devices {' '.join(devices)}."
         )
-    for device in sorted({name for name in devices if name != "cpu"}):
-        _check_device(device)
+    if isinstance(workers, int):
+        check_backend_of(devices)
+    for device in sorted(set(devices)):
+        check_device(device)
     if isinstance(workers, str) and importlib.util.find_spec("ray") is None:
         raise UserError(
             f"--workers {hidden(workers)} needs Ray: pip install -c constraints.txt -e '.[cluster]'"
         )
-
-
-def _check_device(device: str) -> None:
-    """Try a device in another process, since a coordinator does not import torch."""
-    try_it = f"import torch; torch.zeros(1, device={device!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", try_it], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no reason was given"]
-        raise UserError(f"--devices {device} cannot be used: {hidden(reason[0]).rstrip('.')}.")

@@ -14,11 +14,11 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Iterator, Mapping, MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.protocol.evaluation import DEVICE, Evaluation, Result, Status
+from nas.protocol.evaluation import Evaluation, Result, Status
 from nas.protocol.look import OF_PROCESS
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,12 @@ MACHINE = {
     errno.ENFILE: "too many files are open",
     errno.EMFILE: "too many files are open",
     errno.ENOMEM: "memory ran out, so free some or use fewer workers",
+    errno.ENODEV: "the GPU does not answer",
 }
 """Errors of the machine, by their numbers."""
+OF_GPU = r"(CUDA|HIP) error|CU(BLAS|DNN|SOLVER)_STATUS|cuDNN error|Triton Error"
+"""A pattern in messages of a GPU's libraries. After most of them the process cannot use the GPU any
+more, whatever it evaluates next."""
 FULL = "t allocate memory|t start new thread|failed to map segment"
 """A pattern in messages about memory that ran out."""
 
@@ -49,6 +53,7 @@ class Fault:
     status: Status
     message: str
     retry: bool = False
+    """Whether another worker process is to try it again."""
     traceback: str = ""
     machine: bool = False
     """Whether any other evaluation would have met it."""
@@ -58,13 +63,13 @@ def prepare(
     run: str,
     coordinator: int,
     memory_limit_bytes: int | None,
-    device: str,
+    place: Mapping[str, str],
     board: MutableSequence[float],
 ) -> None:
     """Make a worker process ready, which shows on a board how far it is; importing `run` takes
-    seconds."""
+    seconds. `place` are environment variables: the device, and how many share it."""
     OF_PROCESS.board = board
-    os.environ[DEVICE] = device or "cpu"
+    os.environ.update(place)
     with contextlib.suppress(OSError):  # not Linux
         KILLED_FIRST.write_text("500")  # before the coordinator and what else the user runs
     threading.Thread(target=_watch, args=(coordinator, memory_limit_bytes), daemon=True).start()
@@ -118,7 +123,10 @@ def _fault(error: BaseException) -> Fault:
             message = f"{message} ({one_line(error)})"
             return Fault("failed", message, traceback=text, machine=True)
     is_full = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # of a GPU
-    return Fault("out of memory" if is_full else "failed", one_line(error), traceback=text)
+    is_spoilt = any(re.search(OF_GPU, str(cause)) for cause in _causes(error))
+    status: Status = "out of memory" if is_full else "crashed" if is_spoilt else "failed"
+    # What other evaluations hold of a GPU's memory may be free again.
+    return Fault(status, one_line(error), retry=is_full or is_spoilt, traceback=text)
 
 
 def _number(error: BaseException) -> int:

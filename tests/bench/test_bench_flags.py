@@ -99,8 +99,10 @@ def test_commands_of_documents_are_accepted(
     lines = "\n".join(texts).replace("\\\n", "").splitlines()
     commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.bench ")]
     configs = [parse(shlex.split(command)[3:]) for command in commands]
-    assert [config.mutants for config in configs] == [0, 0, 50, 0]
-    assert [config.search for config in configs] == [0, 0, 2, 4]
+    assert [config.exported for config in configs] == [False, False, True, False, False, False]
+    assert [config.devices for config in configs] == [(), (), (), ("cuda:0",), (), ()]
+    assert [config.mutants for config in configs] == [0, 0, 0, 0, 50, 0]
+    assert [config.search for config in configs] == [0, 0, 0, 0, 2, 4]
 
 
 @pytest.mark.process

@@ -302,3 +302,15 @@ def test_every_part_has_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     searches = found["The quickstart's search"]
     assert [row[-1] for row in searches.rows] == ["10.0", "30.0"]
     assert searches.note.endswith("Ratio: 3.00.")
+
+
+@pytest.mark.process
+def test_a_step_in_c_is_measured_against_others(tmp_path: Path) -> None:
+    flags = [*ONE_ROW, "--exported", "--cells", "gru", "--hidden", "8"]
+    (part,) = run(flags, tmp_path / "bench.json")["exported"]
+    ours = part["median_s"]["C float32"]
+    assert part["torch"] == "nn.LSTM", "torch has another GRU"
+    for arm in ("onnxruntime", "onnxruntime's LSTM", "nn.LSTM", "nas.RNN.step", "C int16x8"):
+        assert part["ratios"][arm]["ratio"] == pytest.approx(part["median_s"][arm] / ours, rel=1e-5)
+    assert part["flash_bytes"]["int8"] < part["flash_bytes"]["float32"]
+    assert part["ram_bytes"]["int16x8"] < part["ram_bytes"]["float32"]

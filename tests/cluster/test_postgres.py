@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from optuna.trial import TrialState
 from nas.errors import SearchError, UserError
 from nas.study.lock import is_locked, lock
 from nas.study.opening import load_or_create, open_storage
-from nas.study.postgres import AdvisoryLock
+from nas.study.postgres import PAUSE_S, TAKE_WAIT_S, AdvisoryLock
 from nas.study.storage import storage_of
 from nas.study.storage_errors import Retrying
 from tests.cluster.postgres import Postgres
@@ -175,6 +176,9 @@ def test_one_coordinator_holds_a_study_from_whatever_folder(url: str, tmp_path: 
             pass
         with lock(second, "other", url):
             pass
+    until = time.monotonic() + TAKE_WAIT_S  # the server has to notice that the connection ended
+    while is_locked(first, "small", url) and time.monotonic() < until:
+        time.sleep(PAUSE_S)
     assert not is_locked(first, "small", url)
     with lock(second, "small", url):
         pass

@@ -33,6 +33,8 @@ from tests.inline import finished_here
 from tests.studies import compared, finished, launched, stored
 from tests.tolerances import FOREST_SHARE
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FAKE = "tests.fake_comparing"
 CONFIG = """\
 cells: [lstm_peephole, mut1, rnn]

@@ -92,7 +92,7 @@ class MadeUp:
 
 
 @pytest.mark.parametrize(
-    "n_simulations", [200, pytest.param(N_SIMULATIONS, marks=pytest.mark.process)]
+    "n_simulations", [100, pytest.param(N_SIMULATIONS, marks=pytest.mark.process)]
 )
 @pytest.mark.parametrize("skewed", [False, True], ids=["normal", "skewed"])
 def test_coverage_and_false_alarms_over_simulated_comparisons(

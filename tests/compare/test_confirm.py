@@ -17,6 +17,8 @@ from tests.compare.test_compare import CONFIG
 from tests.inline import finished_here
 from tests.studies import stored
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SEARCH = [sys.executable, "-m", "tests.fake_comparing", "search", "small.yaml", "--workers", "2"]
 CONFIRM = ["--confirm", "2", "--confirm-seeds", "6", "--confirm-tasks", "xml", "text"]
 KEYS = tuple(ZOO[name].key for name in BASELINES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from nas.compare.ranking import rankings
+from nas.compare.ranking import across, across_table, rankings
 from nas.compare.report import lines, plain, rows_of_runs
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Epoch, Evaluation, Outcome
@@ -46,6 +46,20 @@ def test_one_run_ranks_as_seeds_agree_and_more_seeds_rank_better(metric: object)
 def test_one_cell_or_one_seed_ranks_nothing() -> None:
     assert not rankings({"test": [[0.1, 0.2]]}, ACCURACY)
     assert not rankings({"test": [[0.1], [0.2]]}, ACCURACY)
+
+
+def test_an_order_carries_over_as_scipy_says_whatever_is_better() -> None:
+    random = np.random.default_rng(0)
+    good, other = random.normal(size=(2, 9))
+    loss = -(good + 0.5 * other)
+    found = across({"a": (ACCURACY, good.tolist()), "b": (LOSS, loss.tolist())})
+    assert list(found) == ["a, b"]
+    tau = found["a, b"]
+    assert tau.mean == pytest.approx(kendalltau(good, -loss).statistic)
+    assert tau.low < tau.mean < tau.high
+    assert not across({"a": (ACCURACY, good[:7].tolist()), "b": (LOSS, loss[:7].tolist())})
+    (row,) = across_table(found).rows
+    assert row[:2] == ("a", "b")
 
 
 TASK = Xml(n_params=(9000,), epochs=4)

@@ -174,7 +174,8 @@ def at_once(
 ) -> LayerOutput:
     """The eager form for devices other than the CPU."""
     x = x.table.index_select(1, x.index) if isinstance(x, Tokens) else x
-    return eager._at_once(layer, Inputs(x, None, rows, verticals, reverse), states)
+    inputs = Inputs(x, None, rows, verticals, reverse)
+    return eager.run_at_once(layer.template, dict(layer.named_parameters()), inputs, states)
 
 
 RUNS = {"eager": eager.run_layer, "eager at once": at_once, "chosen": chosen}

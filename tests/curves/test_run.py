@@ -62,6 +62,30 @@ def test_curves_are_those_of_training(
     assert "1/1 lstm on memorization, seed 3: accuracy" in capsys.readouterr().out
 
 
+def test_a_table_says_what_was_trained_on_a_gpu(
+    tmp_path: Path,
+    workers: list[Inline],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = [*GIVEN, "--out", str(tmp_path / "out"), "--devices", "cuda:0"]
+
+    def refuse(device: str) -> None:
+        raise UserError(f"--devices {device} cannot be used: torch sees no GPU here.")
+
+    monkeypatch.setattr("nas.workers.start.check_device", refuse)
+    assert main(asked) == 2
+    said = "nas.curves: --devices cuda:0 cannot be used: torch sees no GPU here.\n"
+    assert capsys.readouterr().err == said
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("nas.workers.start.check_device", lambda device: None)
+    assert main(asked) == 0
+    found = numbers(tmp_path / "out")
+    assert {cell["loop"] for task in found.values() for cell in task["cells"].values()} == {
+        "on a GPU"
+    }
+
+
 def test_what_is_finished_is_not_trained_again(
     tmp_path: Path, workers: list[Inline], capsys: pytest.CaptureFixture[str]
 ) -> None:

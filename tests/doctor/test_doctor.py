@@ -65,10 +65,19 @@ def test_no_search_runs_without_torch_or_a_package(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.process
 def test_gpus_are_told_from_what_torch_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "TORCH", "print('2.13\\ncuda:0 H200 (139 GiB)')")
-    torch, gpu = machine.check_torch()
+    monkeypatch.setattr(machine, "n_cores", lambda: 16)
+    h200 = {"name": "H200", "free": 120 << 30, "total": 140 << 30, "capability": 90}
+    gpus = [h200, {"name": "?", "error": "busy"}]
+    lines = ["2.13", *map(json.dumps, gpus)]
+    monkeypatch.setattr(machine, "TORCH", f"print({chr(10).join(lines)!r})")
+    torch, gpu, other = machine.check_torch()
     assert (torch.detail, gpu.state) == ("2.13", "there")
-    assert "--devices cuda:0" in gpu.detail
+    assert "cuda:0 H200 (120 of 140 GiB are free): --devices cuda:0 trains 4 cells" in gpu.detail
+    assert "14.0 GiB" in gpu.detail, "0.4 of a quarter of 140"
+    assert "kernels of their own where they fit" in gpu.detail
+    assert "kernels need compute capability 8.0" in machine._loops(75)
+    assert (other.state, other.prevents_searches) == ("broken", False), "the CPU is there"
+    assert "cuda:1: busy" in other.detail
     monkeypatch.setattr(machine, "TORCH", "print('2.13')")
     assert [found.state for found in machine.check_torch()] == ["there", "missing"]
 

@@ -123,10 +123,10 @@ def test_the_commands_of_the_guide_are_accepted() -> None:
     root = Path(nas.__file__).parent.parent
     lines = (root / "docs" / "export.md").read_text(encoding="utf-8").splitlines()
     commands = [line.split("#")[0] for line in lines if line.startswith("python -m nas.export")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         given = parser().parse_args(command.split()[3:])
-        assert given.out or given.onnx or given.register
+        assert given.out or given.onnx or given.c or given.register
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_commands_of_the_guide_are_accepted() -> None:
         (["gru", "no/out.py"], "no/out.py: there is no folder no"),
         (["grx", "out.py"], 'no cell "grx". Did you mean "gru"?'),
         (["gru", "out.py", "--task", "xml"], 'xml: "gru" is a cell alone'),
-        (["gru", "out.py", "--hidden-size", "4"], "--hidden-size is for --onnx and --register"),
+        (["gru", "out.py", "--hidden-size", "4"], "--hidden-size is for --onnx, --c and"),
         (["winner", "out.py"], "weights for several tasks"),
         (["winner", "out.py", "--task", "text"], 'no weights for task "text"'),
         (["winner", "--task", "xml", "--onnx", "o.onnx", "--seed", "1"], "--seed is for cells"),

@@ -87,7 +87,7 @@ def assert_same(kind: str, theirs: nn.RNNBase, ours: RNN, x: Any, state: Any) ->
 @pytest.mark.parametrize("given", [False, True], ids=["zeros", "given states"])
 @pytest.mark.parametrize("form", ["batch", "batch_first", "sorted", "unsorted", "unbatched"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("num_layers", [1, 2, pytest.param(3, marks=pytest.mark.process)])
 @pytest.mark.parametrize("kind", MODULES)
 @pytest.mark.parametrize("backend", ["eager", "auto"])
 def test_equals_torch(backend, kind, num_layers, bidirectional, form, given):

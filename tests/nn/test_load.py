@@ -23,10 +23,10 @@ from nas.protocol.evaluation import Evaluation, Result
 from nas.protocol.judgement import Judgement
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import Staged
-from nas.session.winner import WeightStore, write_winner
+from nas.session.winner import WeightStore, _loading, write_winner
 from nas.study.study import Study
 from nas.study.visit import Evaluated, Visit
-from nas.tasks import Memorization, Xml
+from nas.tasks import Captions, CopyAttention, Draw, Memorization, Storn, Xml
 from nas.tasks.base import Interface
 from nas.training.train import run
 from nas.workers.local import Workers
@@ -97,6 +97,7 @@ def finished_study(folder: Path, known: dict[Evaluation, Result]) -> tuple[Study
             cache=evaluated,
             visits=[reference, visit],
             finished=lambda: [visit],
+            objectives=("score",),
         ),
     )
     store = WeightStore(study, (gru.key,))
@@ -154,6 +155,16 @@ def test_the_lines_of_the_readme_work(winner: Path) -> None:
         assert not rnn.training
     assert "score 1.100" in text
     assert "| xml | 1.100 |" in text
+
+
+def test_the_readme_says_how_models_that_predict_nothing_are_asked() -> None:
+    folder = Path("studies/tiny/winner")
+    for task in (Draw(), Storn()):
+        assert "model.sample(n) and model.bound(data) in place of predict" in _loading(folder, task)
+    for attending in (Captions(), CopyAttention()):
+        assert "model(inputs) of a window of the task, in place of" in _loading(folder, attending)
+    for usual in (Captions(attention="none"), Xml()):
+        assert _loading(folder, usual).endswith(f'task="{usual.name}")')
 
 
 def test_the_cell_is_there_as_text_and_as_json(winner: Path) -> None:
@@ -260,13 +271,13 @@ def test_a_description_that_does_not_fit_is_refused_before_it_takes_memory(
     with safe_open(path, "pt") as stored:
         described = json.loads(stored.metadata()["nas"])
     asked: list[tuple[int, ...]] = []
-    original = nas.nn.loading.SequenceModel
+    original = nas.nn.loading.network_of
 
     def watched(cell: Cell, ends: Interface, *sizes: int, **options: Any) -> Any:
         asked.append((ends.inputs, ends.outputs, *sizes))
-        return original(cell, ends, *sizes, **options)
+        return original(ends)(cell, ends, *sizes, **options)
 
-    monkeypatch.setattr(nas.nn.loading, "SequenceModel", watched)
+    monkeypatch.setattr(nas.nn.loading, "network_of", lambda _: watched)
     target = rewritten(path, {"nas": json.dumps(described | changed)})
     with pytest.raises(UserError, match=rf"changed\.safetensors do not fit .*{message}"):
         nas.load(target)

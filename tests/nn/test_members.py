@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from nas.cell import Cell, loads
 from nas.compile.backend import Backend
+from nas.nn.layers import States
 from nas.nn.members import MemberStates, SequenceMembers
 from nas.nn.model import SequenceModel
-from nas.nn.rnn import States
 from nas.zoo import ZOO
 from tests.compile.test_reference import EVERYTHING
 from tests.tensors import seeded

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.nn.layers import States
 from nas.nn.model import SequenceModel
-from nas.nn.rnn import States
 from nas.zoo import ZOO
 from tests.tolerances import OTHER_KERNEL_32, OTHER_KERNEL_64
 

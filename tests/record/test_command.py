@@ -11,11 +11,12 @@ import pytest
 
 from nas.report.command import main as report
 from nas.report.recording import main
+from tests.inline import run_here
 from tests.record.visits import SQLALCHEMY
 from tests.report.made_up import make, reopened, scored, visit
 from tests.studies import run, write_config
 
-pytestmark = SQLALCHEMY
+pytestmark = [SQLALCHEMY, pytest.mark.usefixtures("undrawn")]
 
 
 @pytest.fixture
@@ -139,7 +140,8 @@ def test_a_complete_search_leaves_its_report_and_its_summary(folder: Path) -> No
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     client = MlflowClient(tracking_uri=uri)
     for n in (3, 5):
-        done = run("tests.fake_training", folder, "--n-candidates", f"{n}", "--tracking-uri", uri)
+        given = ("--n-candidates", f"{n}", "--tracking-uri", uri)
+        done = run_here("tests.fake_training", folder, *given)
         assert done.returncode == 0, done.stderr
         assert "Report: studies/small/report/report.html" in done.stdout
         [experiment] = client.search_experiments(filter_string="name = 'small'")

@@ -98,7 +98,7 @@ def test_the_verdict_says_which_is_better() -> None:
 
 
 REPETITIONS = pytest.mark.parametrize(
-    "n_repetitions", [8, pytest.param(40, marks=pytest.mark.process)]
+    "n_repetitions", [4, pytest.param(40, marks=pytest.mark.process)]
 )
 
 

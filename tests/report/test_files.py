@@ -138,6 +138,7 @@ def test_the_same_study_gives_the_same_bytes_and_is_not_touched(root: Path) -> N
     assert {path: path.read_bytes() for path in files} == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_random_arm_is_drawn_or_missed(root: Path, tmp_path: Path) -> None:
     assert "The random arm is missing" in written(root, "report.html")
     study, other = (str(root / "studies" / name) for name in ("known", "chance"))
@@ -156,6 +157,7 @@ def test_nothing_claims_more_than_a_search_can(page: Page) -> None:
     assert "significant" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_without_a_winner_has_a_report(tmp_path: Path) -> None:
     from nas.protocol.judgement import Judgement
     from nas.zoo import ZOO
@@ -178,7 +180,6 @@ def test_a_study_without_a_winner_has_a_report(tmp_path: Path) -> None:
         (["knwn"], 'no study "knwn". Did you mean "known"?'),
         (["known", "--against", "chnce"], 'no study "chnce". Did you mean "chance"?'),
         (["empty"], "study empty has no judged cell yet, so there is nothing to report."),
-        (["known", "--out", "file"], "report file cannot be written: "),
         (["known", "--tracking-uri", "sqlite://x"], "tracking_uri is sqlite:///PATH"),
     ],
     ids=str,
@@ -202,3 +203,14 @@ def test_a_wrong_argument_is_one_sentence(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_nothing_is_drawn_for_a_folder_that_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("nas.report.write.document", lambda *_: pytest.fail("it was made"))
+    (root / "file").touch()
+    assert main(["known", "--out", "file", "--tracking-uri", "off"]) == 2
+    error = capsys.readouterr().err
+    assert error == "nas.report: report file cannot be written: Not a directory.\n"

@@ -97,6 +97,7 @@ def test_a_picture_of_a_metric_keeps_its_scale() -> None:
     assert svg.count("stroke-dasharray") == plain.count("stroke-dasharray") + 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_is_written_without_the_data_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -273,6 +273,7 @@ def test_the_line_of_the_winner_has_its_gains_and_changes(known: Facts) -> None:
     assert come == set(after[2:]) - set(before[2:])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_on_a_ladder_gains_are_those_at_the_lowest_rung(tmp_path: Path) -> None:
     known = facts(make(tmp_path))
     ratios = {"gru": (1.0, 1.0), "mgu": (0.5, 2.0), "hostile": (2.0, 2.0)}
@@ -317,6 +318,8 @@ def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) ->
     assert checklist(known, other)[2].reason == "chance differs in tasks.use, seed"
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_missing_names_the_command_that_gives_it(tmp_path: Path) -> None:
     folder = make(tmp_path / "with a space")
     (folder / "winner").mkdir()

@@ -14,7 +14,8 @@ from tests.studies import write_config
 def row(name: str, kind: str, value: float | None, *, rejected: bool = False) -> Any:
     judgement = SimpleNamespace(best={"memorization": value})
     visit = SimpleNamespace(judgement=judgement)
-    return SimpleNamespace(name=name, kind=kind, rejected=rejected, visit=visit)
+    may_win = kind == "candidate" and not rejected
+    return SimpleNamespace(name=name, kind=kind, rejected=rejected, visit=visit, may_win=may_win)
 
 
 def test_levels_are_of_the_best_cell_the_baselines_and_no_network() -> None:

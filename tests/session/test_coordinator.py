@@ -28,6 +28,7 @@ from nas.workers.local import Workers
 from nas.zoo import ZOO
 from tests.fake_training import outcome
 from tests.plans import plan_of
+from tests.shares import every_eighth
 from tests.studies import essences
 
 GRID = SettingsGrid(init_scale=(1.0,), learning_rate=(0.5, 1.0), clip_norm=(5.0,), num_layers=(1,))
@@ -164,7 +165,7 @@ def run_through_crashes(
         return
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", every_eighth(range(3)))
 def test_crashes_at_random_events_lose_nothing(
     tmp_path: Path, expected: list[dict[str, object]], seed: int
 ) -> None:

@@ -26,6 +26,7 @@ from tests.fake_training import outcome
 from tests.plans import plan_of
 from tests.protocol.test_protocol import candidate, drive
 from tests.session.test_coordinator import CrashAfter, Shuffled, run_through_crashes, study
+from tests.shares import every_eighth
 from tests.studies import essences
 
 GRID = SettingsGrid(
@@ -199,7 +200,7 @@ def test_order_of_answers_changes_nothing(tmp_path: Path, undisturbed: Study, se
     assert max(workers.counts.values()) == 1
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", every_eighth(range(2)))
 def test_crashes_at_random_events_lose_nothing(
     tmp_path: Path, undisturbed: Study, seed: int
 ) -> None:

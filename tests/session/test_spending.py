@@ -24,6 +24,8 @@ from tests.session.test_coordinator import (
 )
 from tests.studies import essences, stored, write_config
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 N_CANDIDATES = 12
 N_GIVEN_RUNS = len(GIVEN) * 5
 """Of each the filter, and two tasks with two settings."""

@@ -20,7 +20,7 @@ from nas.spaces import Graph, Params, load_space
 from nas.testing.spaces import check_space
 from nas.zoo import ZOO
 from tests.inline import run_here
-from tests.studies import run, stored, write_config
+from tests.studies import stored, write_config
 
 SPACE = Graph()
 SHORT = Graph(max_generation=6)
@@ -224,7 +224,7 @@ def test_a_search_runs_in_the_space(tmp_path: Path, sampler: str) -> None:
 @pytest.mark.process
 def test_cells_of_the_space_are_trained(tmp_path: Path) -> None:
     write_config(tmp_path, n_candidates=4, filter_accuracy=0.01)
-    done = run("nas.search", tmp_path, "--space", "graph", "--sampler", "random")
+    done = run_here("nas.search", tmp_path, "--space", "graph", "--sampler", "random")
     assert done.returncode == 0, done.stderr
     visits = [v for v in stored(tmp_path).visits if v and v.kind == "drawn"]
     outcomes = [o for v in visits for e in v.evaluated.values() for o in e.outcomes]

@@ -30,7 +30,8 @@ from nas.spaces.recipe_generator import (
     possible,
     random_bits,
 )
-from nas.testing.spaces import check_recurrent, check_space, quiet
+from nas.study.opening import quiet
+from nas.testing.spaces import check_recurrent, check_space
 from nas.zoo import ZOO
 from nas.zoo.imports.recipe import Made, Recipe, cell_of, recipe_of
 from tests.zoo.imports.recipes import given as published
@@ -140,12 +141,13 @@ MEASURES: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def test_a_thousand_cells_have_the_generators_distribution() -> None:
-    """Operations and sizes, a line of changes or not, against 2,000 recipes of the oracle."""
-    cells = cells_of(AS_PUBLISHED, 1000)
+@pytest.mark.parametrize("n_cells", [300, pytest.param(1000, marks=pytest.mark.process)])
+def test_cells_have_the_generators_distribution(n_cells: int) -> None:
+    """Operations and sizes, a line of changes or not, against twice as many of the oracle."""
+    cells = cells_of(AS_PUBLISHED, n_cells)
     recipes = [recipe_of(cell) for cell in cells]
     found = [[made.op for made in recipe.values()] for recipe in recipes if recipe is not None]
-    expected = expected_recipes(2000)
+    expected = expected_recipes(2 * n_cells)
     values = {
         name: p_of_counts([measure(ops) for ops in found], [measure(ops) for ops in expected])
         for name, measure in MEASURES.items()

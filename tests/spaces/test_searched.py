@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from nas.resources import names
-from tests.studies import finished, stored
+from tests.inline import finished_here
+from tests.shares import every_eighth
+from tests.studies import stored
 
 CONFIG = """\
 sampler: random
@@ -21,12 +23,11 @@ settings: {init_scale: [1.0], learning_rate: [0.5], clip_norm: [5.0], num_layers
 """
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("name", names("search_spaces"))
+@pytest.mark.parametrize("name", every_eighth(names("search_spaces")))
 def test_two_candidates_of_each_space_are_judged(name: str, tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(CONFIG, encoding="utf-8")
-    done = finished([sys.executable, "-m", "nas.search", str(path), "--space", name], tmp_path)
+    done = finished_here([sys.executable, "-m", "nas.search", str(path), "--space", name], tmp_path)
     assert done.returncode == 0, done.stderr
     visits = [visit for visit in stored(tmp_path).visits if visit and visit.kind == "drawn"]
     assert len(visits) == 2

@@ -20,6 +20,8 @@ from nas.study.config import SearchConfig
 from nas.study.location import find_study
 from nas.zoo import ZOO
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DATA = Path(__file__).parent.parent / "data"
 
 

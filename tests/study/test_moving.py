@@ -26,6 +26,8 @@ from tests.moved import searched as searched
 from tests.studies import essences, finished, stored, write_config
 from tests.study.test_storage import study as study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # --- rows ---
 
 

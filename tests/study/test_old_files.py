@@ -26,6 +26,8 @@ from tests.inline import Inline, finished_here
 from tests.studies import command, compared, essences, stored
 from tests.tolerances import OTHER_KERNEL_32, SEVEN_DIGITS
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 DATA = Path(__file__).parent.parent / "data"
 DIGEST = "a32627d2fd4fb8bca49eaf8e4d038b6ecce80de400c867695ae84ed22c4c7912"
 SCORES = {"lstm": "1.077", "rnn": "1.012", "gru": "1.000"}

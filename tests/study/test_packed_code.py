@@ -19,6 +19,8 @@ from tests.moved import searched as searched
 from tests.study.test_packing import listed, rewritten
 from tests.study.test_storage import study as study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EVIL = """
 from pathlib import Path
 Path("ran").write_text("code of a pack")

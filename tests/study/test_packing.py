@@ -18,6 +18,8 @@ from tests.report.made_up import make
 from tests.studies import essences, stored
 from tests.study.test_storage import study as study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def packed(searched: Path) -> Path:

@@ -16,6 +16,8 @@ from tests.moved import folder as folder
 from tests.moved import searched as searched
 from tests.studies import write_config
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_files_that_the_configuration_names_come_along(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

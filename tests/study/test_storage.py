@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError
-from nas.study.opening import load_or_create, open_storage
+from nas.study.opening import load, load_or_create, open_storage
 from nas.study.storage import StudyStorage, storage_of
 from nas.study.visit import (
     EVALUATION,
@@ -36,6 +36,20 @@ from tests.record.visits import evaluated, outcome
 
 def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'study.db'}"
+
+
+def test_optuna_tells_a_caller_as_much_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    try:
+        load_or_create("study", url(tmp_path))
+        load("study", url(tmp_path))
+        assert capsys.readouterr().err == ""
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 @pytest.fixture

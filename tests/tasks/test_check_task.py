@@ -17,7 +17,8 @@ import pytest
 import nas.tasks
 from nas.tasks import TASKS
 from nas.tasks.arithmetic import Arithmetic
-from nas.tasks.base import Baseline, Split, Task, Window, generator
+from nas.tasks.base import Baseline, Interface, Split, Task, Window, generator
+from nas.tasks.kinds import StornKind
 from nas.tasks.memorization import Memorization
 from nas.tasks.named import Named
 from nas.testing import check_task
@@ -189,9 +190,18 @@ class Torn(Arithmetic):
             yield Window(*(array[1:] for array in arrays), fresh=window.fresh)
 
 
+class Streams(Arithmetic):
+    """A model of whole examples is asked for, and gets streams."""
+
+    @property
+    def interface(self) -> Interface:
+        return dataclasses.replace(super().interface, kind=StornKind(2))
+
+
 @pytest.mark.parametrize(
     ("task", "message"),
     [
+        (Streams(), "train window 1: a model with latent variables reads whole examples"),
         (WrongChance(), r"chance\(\) must be the accuracy of blind guesses, .* got 0.0395"),
         (WorseBaseline(), 'baseline "always go" must not be worse than chance, .* 0.0000 against'),
         (NoSplits(n_symbols=3), "no example may be in two splits"),

@@ -1,52 +1,36 @@
 """Piano rolls: splits, shapes and the losses that others measured."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from nas.errors import UserError
-from nas.tasks import Music, music
+from nas.tasks import Music, Storn, Vrnn, music
 from nas.tasks.base import Split, Window
-from nas.tasks.files import Pinned
-from nas.tasks.music import N_KEYS
+from nas.tasks.music import N_KEYS, Rolls
 from nas.testing import check_task
+from tests.tasks.rolls import LENGTHS, made_up
 
 CHORALES = Path(os.environ.get("NAS_DATA_DIR", "")) / "JSB_Chorales.mat"
 needs_chorales = pytest.mark.skipif(
     not CHORALES.is_file(), reason="NAS_DATA_DIR names no folder with JSB_Chorales.mat"
 )
 SMALL = {"batch_size": 4, "batches_per_epoch": 3, "validation_batches": 2}
-LENGTHS = {"traindata": [9, 4, 30, 12, 7], "validdata": [5, 11, 8], "testdata": [6, 3]}
 
 
 @pytest.fixture
 def tunes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[np.ndarray]]:
     """A file like those of the network, in place of the chorales."""
-    draw = np.random.default_rng(0)
-    made = {
-        name: [(draw.random((n, N_KEYS)) < 0.1).astype(np.uint8) for n in lengths]
-        for name, lengths in LENGTHS.items()
-    }
-    cells = {name: np.empty((1, len(of)), dtype=object) for name, of in made.items()}
-    for name, of in made.items():
-        for place, tune in enumerate(of):
-            cells[name][0, place] = tune
-    savemat(tmp_path / "made_up.mat", cells)
-    sha256 = hashlib.sha256((tmp_path / "made_up.mat").read_bytes()).hexdigest()
-    monkeypatch.setitem(music.PINNED, "jsb", Pinned("made_up.mat", "https://h/x", sha256))
-    monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path))
-    music._data.cache_clear()
-    return made
+    return made_up(tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("tunes")
-def test_it_conforms() -> None:
-    check_task(Music(**SMALL))
+@pytest.mark.parametrize("kind", [Music, Storn, Vrnn])
+def test_it_conforms(kind: type[Rolls]) -> None:
+    check_task(kind(**SMALL))
 
 
 def test_validation_and_test_read_whole_tunes_in_order(tunes: dict[str, list[np.ndarray]]) -> None:

@@ -22,13 +22,12 @@ MIXED = Mixed(graph=GRAPH)
 LEARN = ("tpe", "jozefowicz", "regularized")
 
 
-QUICK = [(name, GATES) for name in NAMES] + [("regularized", GRAPH)]
 CASES = [
     pytest.param(
         name,
         space,
         id=f"{name}-{space.name}",
-        marks=() if (name, space) in QUICK else pytest.mark.process,
+        marks=() if space is GATES else pytest.mark.process,
     )
     for name in NAMES
     for space in (GATES, GRAPH, MIXED)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nas.cell.reader import loads
 from nas.nn.attention import AttentionModel
-from nas.nn.rnn import States
+from nas.nn.layers import States
 from nas.tasks.base import Attention, AttentionForm, Interface
 from nas.zoo import ZOO
 from tests.tensors import seeded

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from nas.compile.backend import Backend
 from nas.nn.attention import AttentionModel
-from nas.nn.rnn import RNN, States
+from nas.nn.layers import States
+from nas.nn.rnn import RNN
 from nas.tasks.base import AttentionForm
 from nas.zoo import ZOO
 from tests.tensors import seeded
@@ -86,7 +87,7 @@ class Written:
         cells = self.cells(self.modules[2])
         scores, every = [], []
         for symbol in inputs:
-            if self.of.attention.form == "additive":
+            if self.of.form == "additive":
                 W, U, C = (self.maps[f"{n}.weight"] for n in ("query", "key", "context"))
                 v = self.maps["score.weight"][0]
                 e = torch.stack([v @ torch.tanh(W @ s + U @ h_j) for h_j in annotations])

@@ -87,7 +87,7 @@ def check_members(form: AttentionForm, name: str, backend: Backend) -> None:
         "head_weight": "head.weight",
         "head_bias": "head.bias",
     }
-    plain |= {label: f"{label}.weight" for label in members.maps}
+    plain |= {label: f"{label}.weight" for label in members.layout.maps}
     ours = dict(zip([plain.get(label, label) for label in names], found, strict=True))
     for k in range(3):
         one = model(name, form, 2, k)
@@ -137,7 +137,7 @@ def test_all_members_in_one_operation_give_what_each_gives_in_turn(
     members = stacked("gru", form)
     in_turn, _ = members(window(), None)
     expected = gradients(list(in_turn), members)
-    monkeypatch.setattr(AttentionMembers, "_parts", lambda _, tensor: tensor)
+    monkeypatch.setattr(AttentionMembers, "parts", lambda _, tensor: tensor)
     at_once, _ = members(window(), None)
     close(at_once, in_turn)
     for ours, theirs in zip(gradients(list(at_once), members), expected, strict=True):

@@ -145,7 +145,7 @@ def test_a_stack_is_freed_before_the_next_begins(
 ) -> None:
     """Without waiting for the garbage collector; after memory ran out, too."""
     stacks: list[weakref.ref[Any]] = []
-    original, update = nas.training.run_groups.SequenceMembers, Training._update
+    original, update = SequenceMembers, Training._update
 
     def watched(*given: Any, **options: Any) -> SequenceMembers:
         assert not [stack for stack in stacks if stack()], "at most one at a time"
@@ -160,7 +160,7 @@ def test_a_stack_is_freed_before_the_next_begins(
             raise RuntimeError(FULL[0])
         update(self, window)
 
-    monkeypatch.setattr(nas.training.run_groups, "SequenceMembers", watched)
+    monkeypatch.setattr(nas.training.run_groups, "members_of", lambda _: watched)
     monkeypatch.setattr(Training, "_update", limited)
     gc.disable()
     try:

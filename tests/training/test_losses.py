@@ -1,6 +1,7 @@
 """The output layer's loss and gradients against torch's cross entropy and autograd."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.tasks.base import Window
+from nas.training.heads import HeadFunctions, functions_of
 from nas.training.losses import losses, measure
+from nas.training.losses_at_once import (
+    differentiated_at_once,
+    losses_of,
+    rights_of,
+    scores_at_once,
+)
 from nas.training.window_tensors import TensorWindow, Totals, to_tensors
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA
@@ -141,3 +149,38 @@ def test_totals_are_means_over_all_scored_positions() -> None:
         assert totals.accuracies[k] == pytest.approx(hits / count)
         inside = sum(int(right[t.marks["some"]].sum()) for _, right, t in parts[k])
         assert totals.marks[k] == {"some": pytest.approx(inside / marked)}
+
+
+HEADED = {
+    "categorical": (torch.randint(6, (15,), generator=seeded()), 6),
+    "bernoulli": (torch.randint(2, (15, 3), generator=seeded()).float(), 3),
+    "gaussian": (torch.randn(15, 3, generator=seeded()), 3),
+}
+
+
+@pytest.mark.parametrize("is_own", [False, True], ids=["head", "own"])
+@pytest.mark.parametrize("places", [None, torch.tensor([0, 4, 5, 11])], ids=["all", "some"])
+@pytest.mark.parametrize("name", HEADED)
+def test_all_members_at_once_lose_what_they_lose_in_turn(
+    name: Any, places: Tensor | None, is_own: bool
+) -> None:
+    """The form for GPUs, run on the CPU."""
+    targets, outputs = HEADED[name]
+    targets = targets if places is None else targets[places]
+    given = TensorWindow(torch.zeros(STEPS, BATCH), targets, places, True, {})
+    head = functions_of(name)
+    if is_own:
+        head = HeadFunctions(lambda *a: functions_of(name).loss(*a), head.right)
+    values = drawn(3, 4, outputs, torch.float64)
+    expected = losses(*values, given, head)
+    of = torch.autograd.grad(expected.sum(), values)
+    with torch.no_grad():
+        found, gradients = differentiated_at_once(*values, given, head)
+        torch.testing.assert_close(found, expected.detach(), **SAME_FORMULA)
+        for one, other in zip(gradients, of, strict=True):
+            torch.testing.assert_close(one, other, **SAME_FORMULA)
+        measured, right = measure(*values, given, head)
+        scores = scores_at_once(*values, given)
+        assert torch.equal(rights_of(scores, given, head), right)
+        at_once = losses_of(scores, given, head)[0] / given.n_streams
+        torch.testing.assert_close(at_once, measured, **SAME_FORMULA)

@@ -191,6 +191,18 @@ def test_on_another_device_members_learn_as_on_the_cpu(device: str) -> None:
         assert other.curve[0].loss == pytest.approx(one.curve[0].loss, rel=1e-3)
 
 
+def test_a_stack_stays_where_it_is_between_two_parts_of_its_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lightning moves a module to the CPU after each `fit`: on a GPU its parameters would no longer
+    be those that the optimizer changes."""
+    moved: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "cpu", lambda self: moved.append(self) or self)
+    settings = [Settings(n_params=5000, learning_rate=rate) for rate in (0.1, 0.2)]
+    train(LSTM, TASK, settings, SEED, halving=2)
+    assert not moved
+
+
 def test_a_device_is_asked_for_by_name() -> None:
     settings = [Settings(n_params=5000)]
     one, other = (train(LSTM, TASK, settings, SEED, **on) for on in ({}, {"device": "cpu"}))

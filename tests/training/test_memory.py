@@ -4,14 +4,17 @@ import dataclasses
 from typing import Any
 
 import pytest
+import torch
 
 import nas.training.device_memory
 import nas.training.run_groups
 from nas.nn.settings import Settings
+from nas.protocol.device import SHARE
 from nas.tasks import Xml
-from nas.training.device_memory import SHARE, STACK_BYTES, StackMemory
+from nas.training.device_memory import STACK_BYTES, StackMemory
 from nas.training.module import Training
 from nas.training.train import train
+from nas.training.window_tensors import KEPT_BYTES, TensorWindow, windows_of
 from nas.zoo import ZOO
 
 MEMBER_BYTES = 1 << 20
@@ -22,7 +25,8 @@ GIB = 1 << 30
 def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """GPUs with so much free memory, which are not here."""
     found = {"cuda:0": 8 * GIB, "cuda:1": 2 * GIB}
-    monkeypatch.setattr(nas.training.device_memory, "free_bytes", lambda device: found[device])
+    both = lambda device: (found[device], 10 * GIB)  # noqa: E731
+    monkeypatch.setattr(nas.training.device_memory, "free_bytes", both)
     return found
 
 
@@ -71,7 +75,7 @@ def test_training_remembers_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) ->
         def too_many(self, device: str, n_members: int, member_bytes: int) -> None:
             super().too_many("cuda:0", n_members, member_bytes)
 
-    monkeypatch.setattr(nas.training.device_memory, "free_bytes", lambda device: GIB)
+    monkeypatch.setattr(nas.training.device_memory, "free_bytes", lambda device: (GIB, GIB))
     task = Xml(epochs=1, batches_per_epoch=2, validation_batches=1, n_params=(4000,))
     four = [Settings(4000, learning_rate=0.1 * (1 + n)) for n in range(4)]
     expected = train(ZOO["gru"], task, four, seed=0)
@@ -83,3 +87,15 @@ def test_training_remembers_what_did_not_fit(monkeypatch: pytest.MonkeyPatch) ->
     other = [dataclasses.replace(one, clip_norm=1.0) for one in four]
     assert {outcome.status for outcome in train(ZOO["gru"], task, other, seed=0)} == {"ok"}
     assert max(sizes) == 2
+
+
+def test_a_worker_keeps_windows_up_to_so_many_bytes() -> None:
+    """And not so many epochs, of which one of `storn` is 100 times one of xml. Memory that is not
+    written takes none."""
+    windows_of.cache_clear()
+    large = (TensorWindow(torch.empty(KEPT_BYTES // 12), torch.empty(0), None, True, {}),)
+    for epoch in range(4):
+        windows_of.cache[epoch] = large
+        assert windows_of.cache.currsize <= KEPT_BYTES
+    assert list(windows_of.cache) == [1, 2, 3]
+    windows_of.cache_clear()

@@ -51,7 +51,21 @@ def test_other_errors_and_those_of_a_gpu_are_the_cells(monkeypatch: pytest.Monke
     fault = raised(ValueError("no luck"), monkeypatch)
     assert (fault.status, fault.machine) == ("failed", False)
     fault = raised(kind("CUDA out of memory"), monkeypatch)
-    assert (fault.status, fault.machine) == ("out of memory", False)
+    assert (fault.status, fault.machine, fault.retry) == ("out of memory", False, True)
+    for said in ("CUDA error: device-side assert triggered", "CUBLAS_STATUS_NOT_INITIALIZED when"):
+        fault = raised(RuntimeError(said), monkeypatch)
+        assert (fault.status, fault.machine, fault.retry) == ("crashed", False, True)
+
+
+def test_a_gpu_that_does_not_answer_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas.training.device_memory import begin
+
+    with pytest.raises(OSError, match="cuda:0: ") as caught:
+        begin("cuda:0")  # torch without CUDA
+    fault = raised(caught.value, monkeypatch)
+    assert fault.machine
+    assert fault.message.startswith("the GPU does not answer (OSError: ")
+    begin("cpu")
 
 
 def test_code_that_cannot_be_imported_is_the_machines_fault(

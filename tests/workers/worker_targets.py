@@ -16,7 +16,8 @@ import numpy as np
 
 import nas
 from nas.nn.settings import Settings
-from nas.protocol.evaluation import DEVICE, Evaluation, Outcome, Result
+from nas.protocol.device import DEVICE
+from nas.protocol.evaluation import Evaluation, Outcome, Result
 from nas.protocol.look import OF_PROCESS, Look
 from nas.tasks.base import ACCURACY, Baseline, Interface, Metric, Split, Task, Window
 from nas.workers.local import THREADS, LocalWorkers
@@ -151,16 +152,42 @@ def code(task: Stub) -> str:
     return str(nas.__file__)
 
 
+def lose_gpu(task: Stub) -> str:
+    """Fail as CUDA does in the first `amount` tries; say whether this process ever failed so."""
+    with Path(task.path).open("a") as file:
+        file.write("x")
+    if Path(task.path).stat().st_size <= task.amount:
+        LEAK.append(np.ones(1))
+        raise RuntimeError("CUDA error: an illegal memory access")
+    return "used" if LEAK else "fresh"
+
+
 def device(task: Stub) -> str:
     """The device of this worker, after a while."""
     time.sleep(task.amount)
     return os.environ.get(DEVICE, "")
 
 
-ACTIONS = {
-    action.__name__: action
-    for action in (echo, sleep, stop, die, fill, leak, deny, fill_disk, fail, leave, environment)
-} | {"miscount": echo, "end_slot": end_slot, "code": code, "device": device, "show": show}
+ACTIONS = (
+    {
+        action.__name__: action
+        for action in (
+            echo,
+            sleep,
+            stop,
+            die,
+            fill,
+            leak,
+            deny,
+            fill_disk,
+            fail,
+            leave,
+            environment,
+        )
+    }
+    | {"miscount": echo, "end_slot": end_slot, "code": code, "device": device, "show": show}
+    | {"lose_gpu": lose_gpu}
+)
 
 
 def coordinate(directory: Path, seconds: float) -> None:

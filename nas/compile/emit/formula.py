@@ -25,13 +25,14 @@ def derivatives(op: str) -> tuple[str, ...]:
 @functools.cache
 def names(formula: str) -> frozenset[str]:
     """The values that a formula reads: g, y, a, b, c and attributes."""
-    nodes = list(ast.walk(_tree(formula)))
+    nodes = list(ast.walk(tree(formula)))
     called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     return frozenset(n.id for n in nodes if isinstance(n, ast.Name)) - called
 
 
 @functools.cache
-def _tree(formula: str) -> ast.expr:
+def tree(formula: str) -> ast.expr:
+    """A formula as Python parses it."""
     return ast.parse(formula, mode="eval").body
 
 
@@ -48,7 +49,7 @@ class Printer:
     reduced: dict[str, str] = field(default_factory=dict)
 
     def print(self, formula: str) -> str:
-        return self._print(_tree(formula))
+        return self._print(tree(formula))
 
     def _print(self, n: ast.expr) -> str:
         if isinstance(n, ast.Name):

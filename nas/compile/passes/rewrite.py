@@ -11,7 +11,6 @@ from dataclasses import replace
 from nas.cell.graph import Node, is_learned, node
 from nas.cell.ops import INPUTS, OPS
 from nas.compile.plan import Plan
-from nas.compile.reference import of_numbers
 
 Rule = Callable[[Sequence[Node], int], Node | int]
 """From all nodes and a node's number: a new operation for it, or the number of an equal node."""
@@ -45,6 +44,9 @@ def folded(nodes: Sequence[Node], i: int) -> Node | None:
     args = [nodes[arg] for arg in nodes[i].args]
     if OPS[nodes[i].op].kind != "elementwise" or any(arg.op != "constant" for arg in args):
         return None
+    # Late, for searches that count the stages of a cell and do without torch.
+    from nas.compile.reference import of_numbers
+
     value = of_numbers(nodes[i], [arg.number("value") for arg in args])
     return None if math.isnan(value) else node("constant", value=value)
 
