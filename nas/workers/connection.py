@@ -5,20 +5,27 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
 from nas.errors import UserError, hidden
 from nas.resources import PACKAGE
 
+T = TypeVar("T")
+
 STAYS = ("NAS_CACHE_DIR", "NAS_DATA_DIR")
 """Variables that name folders of this machine, and do not travel."""
 ANSWER_S = 10.0
 """Seconds to wait for an answer before Ray is asked, which would try for minutes."""
+CHECK_S = 1.0
+"""Seconds between two checks of the head while it has not answered."""
 AWAY_S = 30.0
 """Seconds until a head that cannot be reached is lost; after 60 s Ray would end this process."""
 TRIES, PAUSE_S = 3, 2.0
@@ -81,28 +88,60 @@ def _reason(error: Exception) -> str:
     return hidden(" ".join(text.split()).rstrip("."))[:300]
 
 
-def head_of(address: str) -> tuple[str, int]:
-    """Host and port of the head of the cluster to which this process is connected by `address`."""
+@dataclass(frozen=True)
+class Head:
+    """The head of the cluster to which this process is connected."""
+
+    host: str
+    port: int
+
+    def check(self) -> None:
+        """Make sure that somebody listens there.
+
+        Raises:
+            OSError: at once if nobody does, after `AWAY_S` if the machine cannot be reached.
+        """
+        place = f"{self.host}:{self.port}"
+        try:
+            socket.create_connection((self.host, self.port), timeout=AWAY_S).close()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConnectionError(f"its head, {place}, does not answer: {reason}") from None
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """What a function of Ray returns that waits for the head, or raises.
+
+        Ray 2.60 ends a process whose head is dead or is a new one, in C++ and with a stack of
+        calls (rpc_client.h:204 after 60 s, global_state_accessor.cc:111 at once). So the head is
+        checked before, and while the function, which has a thread of its own, has not returned.
+
+        Raises:
+            OSError: as `check`; the function is left alone then.
+        """
+        self.check()
+        answer: Future[T] = Future()
+        thread = threading.Thread(
+            target=_answer, args=(answer, question), name="nas-asks-ray", daemon=True
+        )
+        thread.start()
+        while not wait([answer], CHECK_S).done:
+            self.check()
+        return answer.result()
+
+
+def head_of(address: str) -> Head:
+    """The head of the cluster to which this process is connected by `address`."""
     if not address.startswith("ray://"):
         address = ray.get_runtime_context().gcs_address
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    return host.strip("[]"), int(port)
+    return Head(host.strip("[]"), int(port))
 
 
-def check_head(head: tuple[str, int]) -> None:
-    """Make sure that somebody listens at the cluster's head; to be called before Ray's functions.
-
-    Ray 2.60 ends a process whose head is dead or is a new one, in C++ and with a
-    stack of calls (rpc_client.h:204 after 60 s, global_state_accessor.cc:111 at once).
-
-    Raises:
-        OSError: at once if nobody does, after `AWAY_S` if its machine cannot be reached.
-    """
+def _answer(answer: "Future[T]", question: Callable[[], T]) -> None:
     try:
-        socket.create_connection(head, timeout=AWAY_S).close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConnectionError(f"its head, {head[0]}:{head[1]}, does not answer: {reason}") from None
+        answer.set_result(question())
+    except BaseException as error:
+        answer.set_exception(error)
 
 
 def _check_listening(address: str) -> None:

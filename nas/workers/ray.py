@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from nas.errors import SearchError, hidden
 from nas.protocol.evaluation import Cost, Evaluation, Outcome, Result
 from nas.workers.config import ClusterConfig, room
-from nas.workers.connection import check_head, connect, head_of
+from nas.workers.connection import Head, connect, head_of
 from nas.workers.local import START_LIMIT_S, Stopwatch, Workers
 from nas.workers.slot import Slot, versions
 from nas.workers.worker import one_line
@@ -101,18 +101,21 @@ class RemoteSlot:
 class Slots:
     """All slots there are: made where nodes have room, dropped when their node leaves.
 
-    `arguments` are those of each `Slot`; one that does not answer for `answer_limit_s` is dropped.
-    `when_done` calls a function, in the thread that owns the slots, with the end of a call.
+    `head` is asked for nodes and for slots. `arguments` are those of each `Slot`; one that does not
+    answer for `answer_limit_s` is dropped. `when_done` calls a function, in the thread that owns
+    the slots, with the end of a call.
     """
 
     def __init__(
         self,
+        head: Head,
         arguments: Mapping[str, Any],
         cluster: ClusterConfig,
         answer_limit_s: float,
         when_done: Callable[[Any, Done], None],
     ) -> None:
-        self._arguments, self._cluster, self._when_done = arguments, cluster, when_done
+        self._head, self._arguments, self._cluster = head, arguments, cluster
+        self._when_done = when_done
         self._answer_limit_s = answer_limit_s
         self._versions = versions()
         self._all: list[RemoteSlot] = []
@@ -147,7 +150,7 @@ class Slots:
 
     def refresh(self) -> None:
         """Make slots where there is room, drop those whose node has left or that hang."""
-        alive = _alive()
+        alive = self._head.ask(_alive)
         if not alive.keys() <= self._names.keys():
             self._n_useless = 0
         self._names |= {key: _name(node) for key, node in alive.items()}
@@ -185,7 +188,7 @@ class Slots:
         if node is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         made: Any = ray.remote(Slot)  # its methods are typed as those of a local object
-        actor = made.options(**options).remote(**self._arguments)
+        actor = self._head.ask(lambda: made.options(**options).remote(**self._arguments))
         slot = RemoteSlot(actor, node, anywhere=node is None)
         self._all.append(slot)
         self._when_done(actor.greet.remote(), lambda done: self._greeted(slot, done))
@@ -195,7 +198,7 @@ class Slots:
             return
         if error := done.exception():
             self._drop(slot)
-            if slot.node is not None and slot.node in _alive():
+            if slot.node is not None and slot.node in self._head.ask(_alive):
                 self.refuse(slot.node, f"no slot starts on it: {one_line(error)}")
             return
         slot.node, there = done.result()
@@ -284,7 +287,6 @@ class RayWorkers(Workers):
     ) -> None:
         self._address, self.n_slots = address, 0
         self._owns_connection = connect(address, carried)
-        self._head = head_of(address)
         arguments = {
             "run": run,
             "time_limit_s": time_limit_s,
@@ -294,7 +296,7 @@ class RayWorkers(Workers):
             "sharing": sharing_of(cluster),
         }
         answer_limit_s = max_tries * (time_limit_s + START_LIMIT_S)
-        self._slots = Slots(arguments, cluster, answer_limit_s, self._when_done)
+        self._slots = Slots(head_of(address), arguments, cluster, answer_limit_s, self._when_done)
         self._waiting: deque[Task] = deque()
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = self._abandoned = False
@@ -340,7 +342,6 @@ class RayWorkers(Workers):
             next_refresh = 0.0
             while not self._is_over():
                 if (now := time.monotonic()) >= next_refresh:
-                    check_head(self._head)
                     self._slots.refresh()
                     next_refresh = now + REFRESH_S
                 self._take_back()

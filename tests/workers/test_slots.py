@@ -76,6 +76,11 @@ class _MadeUpActor:
         return future
 
 
+class _MadeUpHead:
+    def ask(self, question: Callable[[], Any]) -> Any:
+        return question()
+
+
 def slots_of(ray: MadeUpRay, patch: pytest.MonkeyPatch, n_slots: int) -> Any:
     """The slots, whose events are handled at once."""
     pytest.importorskip("ray")
@@ -87,7 +92,7 @@ def slots_of(ray: MadeUpRay, patch: pytest.MonkeyPatch, n_slots: int) -> Any:
     patch.setattr(nas.workers.ray, "ray", ray)
     patch.setattr(nas.workers.ray, "versions", lambda: {"torch": "2.0"})
     cluster = ClusterConfig(slots=n_slots)
-    return nas.workers.ray.Slots({"run": "run"}, cluster, 60.0, when_done)
+    return nas.workers.ray.Slots(_MadeUpHead(), {"run": "run"}, cluster, 60.0, when_done)
 
 
 def test_a_refused_node_takes_no_slot_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +183,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Any]]:
     import nas.workers.ray as there
 
     monkeypatch.setattr(there, "connect", lambda address, carried: False)
-    monkeypatch.setattr(there, "head_of", lambda address: ("127.0.0.1", 1))
-    monkeypatch.setattr(there, "check_head", lambda head: None)
+    monkeypatch.setattr(there, "head_of", lambda address: None)
     monkeypatch.setattr(there.Slots, "refresh", lambda slots: None)
     monkeypatch.setattr(there.ray, "kill", lambda actor: None)
     begun: list[Any] = []
