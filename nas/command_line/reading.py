@@ -196,7 +196,10 @@ def _field_flag(owner: type, flag: str, name: str, values: Sequence[str]) -> str
     if is_list:
         return f"--{name}={_listed(owner, name, values)}"
     if len(values) > 1:
-        raise UserError(f"{flag} takes one value, got {len(values)}: {' '.join(values)}.")
+        raise UserError(
+            f"{flag} takes one value, got {len(values)}: {' '.join(values)}; what has no flag, "
+            "such as the name of a cell, comes before all flags."
+        )
     if name == "config":
         check_file(owner, Path(values[0]))
     elif is_group(owner, name):

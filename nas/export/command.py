@@ -28,7 +28,12 @@ SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "seed")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return guarded("nas.export", lambda: export(parser().parse_args(arguments_of(arguments))))
+    return guarded("nas.export", lambda: export(_parsed(arguments)))
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, where OUT.py may come after flags."""
+    return parser().parse_intermixed_args(arguments_of(arguments))
 
 
 def parser() -> argparse.ArgumentParser:

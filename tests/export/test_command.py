@@ -110,6 +110,14 @@ def test_the_file_says_how_it_was_made(winner: Path) -> None:
     assert ZOO["gru"].doc in text
 
 
+def test_the_file_may_be_named_after_flags(winner: Path) -> None:
+    assert main(["gru", "first.py", "--c", "c", "--name", "cell"]) == 0
+    assert main(["gru", "--c", "again", "--name", "cell", "second.py"]) == 0
+    first, second = (Path(name).read_text().splitlines() for name in ("first.py", "second.py"))
+    assert {line for line in {*first} ^ {*second} if "nas.export" not in line} == set()
+    assert Path("again/cell.c").exists()
+
+
 @pytest.mark.process
 def test_the_readme_of_the_command_runs_as_a_module(winner: Path) -> None:
     root = Path(nas.__file__).parent.parent
