@@ -11,9 +11,8 @@ from torch import Tensor
 from nas.compile.buffers import CFunction, Layout, Shape, Table, block_of
 from nas.compile.emit import Source
 from nas.compile.emit.code import Buffer, Role
-from nas.compile.hoist import SQUARE
 from nas.compile.hoist import padded as padded_to
-from nas.compile.plan import Plan
+from nas.compile.plan import SQUARE, Plan
 from nas.compile.reference import parameter_labels
 from nas.compile.rows import Rows
 from nas.errors import CellError

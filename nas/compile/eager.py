@@ -85,10 +85,14 @@ def _run(layer: EagerCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOut
 
 
 def _in_turn(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> LayerOutput:
-    starts = parts_of(states, layer.members, aligned)
-    members = zip(layer.alone(aligned), inputs.alone(aligned), starts, strict=True)
+    starts = parts_of(states, layer.members, _apart)
+    members = zip(layer.alone(_apart), inputs.alone(_apart), starts, strict=True)
     y, finals, above = zip(*(_run(*member) for member in members), strict=True)
     return torch.stack(y), _stacked(finals), _stacked(above)
+
+
+def _apart(tensor: Tensor) -> list[Tensor]:
+    return [aligned(part) for part in tensor.unbind()]
 
 
 def _stacked(members: Sequence[list[Tensor]]) -> list[Tensor]:

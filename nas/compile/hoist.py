@@ -2,18 +2,15 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.cell.ops import FIXED
-from nas.compile.plan import Plan
+from nas.compile.plan import SQUARE, Plan
 from nas.compile.reference import EagerCell, Operand
-from nas.compile.stacked import Inputs, StackedCell, stacked, traced_aligned
-
-SQUARE = ("block_diagonal", "masked", "skew", *FIXED)
-"""Maps whose matrix is made of their weight, or of none."""
+from nas.compile.stacked import Inputs, StackedCell, aligned, stacked, taken_apart
 
 
 def padded(value: Tensor, width: int) -> Tensor:
@@ -40,7 +37,12 @@ class Hoist:
 
     def operand(self, i: int) -> Tensor:
         """A value as the loop reads it: padded, and a single row if it is the same for all."""
-        return self._each(_Values.operand, i)
+        if self._alone is not None or i in self.plan.vectors:
+            return self._each(_Values.operand, i)
+        function: Any = _Operands  # torch declares no types of `apply`
+        values = [member.row(i) for member in self._members]
+        result: Tensor = function.apply(self.inputs.tokens, self.plan.padded(i), *values)
+        return result
 
     def rows_of(self, i: int) -> Tensor:
         """A value with one row for every row of the sequence."""
@@ -60,7 +62,8 @@ class Hoist:
     @functools.cached_property
     def _members(self) -> "list[_Values]":
         assert isinstance(self.layer, StackedCell)
-        layers, inputs = self.layer.alone(traced_aligned), self.inputs.alone(traced_aligned)
+        layers = self.layer.alone(taken_apart, self.plan.outside)
+        inputs = self.inputs.alone(taken_apart)
         return [_Values(self.plan, *member) for member in zip(layers, inputs, strict=True)]
 
 
@@ -83,10 +86,14 @@ class _Values:
         return self.values[i]
 
     def matrix_input(self, i: int) -> Tensor:
-        return self.layer.row(self.value(i), i, self.x).contiguous()
+        return self.row(i).contiguous()
 
     def rows_of(self, i: int) -> Tensor:
-        return self._gathered(self.layer.row(self.value(i), i, self.x))
+        return self._gathered(self.row(i))
+
+    def row(self, i: int) -> Tensor:
+        """A value with one row for every row of x, or symbol of its table."""
+        return self.layer.row(self.value(i), i, self.x)
 
     def square(self, i: int) -> Tensor:
         n = self.plan.node(i)
@@ -96,14 +103,40 @@ class _Values:
         return self.layer.square(i, n, self.x)
 
     def operand(self, i: int) -> Tensor:
-        value = self.value(i)
         if i in self.plan.vectors:
+            value = self.value(i)
             row = value if isinstance(value, Tensor) else self.x.new_tensor(value)
             row = row[0] if row.dim() == 2 else row  # a linear map of parameters has equal rows
             return padded(row.expand(self.plan.sizes[i]), self.plan.padded(i)).contiguous()
-        whole = padded(self.layer.row(value, i, self.x), self.plan.padded(i))
+        whole = padded(self.row(i), self.plan.padded(i))
         return self._gathered(whole).contiguous()
 
     def _gathered(self, value: Tensor) -> Tensor:
         tokens = self.inputs.tokens
         return value if tokens is None else F.embedding(tokens, value)
+
+
+class _Operands(torch.autograd.Function):
+    """The members' values as the loop reads them, in one tensor: `_Values.operand` of each, with
+    the gradient that each has alone."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor | None, width: int, *values: Tensor) -> Tensor:
+        n_rows, own = values[0].shape
+        ctx.shape = n_rows, own
+        ctx.save_for_backward(tokens)
+        every = n_rows if tokens is None else len(tokens)
+        result = values[0].new_zeros((len(values), every, width))
+        for place, value in zip(result[..., :own].unbind(), values, strict=True):
+            place.copy_(value if tokens is None else value.index_select(0, tokens))
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        n_rows, own = ctx.shape
+        (tokens,) = ctx.saved_tensors
+        parts = gradient[..., :own].unbind()
+        if tokens is None:
+            return (None, None, *(aligned(part.contiguous()) for part in parts))
+        back = torch.ops.aten.embedding_dense_backward
+        return (None, None, *(back(part.contiguous(), tokens, n_rows, -1, False) for part in parts))

@@ -12,7 +12,9 @@ from nas.cell.cell import Cell
 from nas.cell.graph import Node
 from nas.cell.ops import FIXED
 
-MATRIX_OPS = ("linear", "block_diagonal", "masked", "skew", *FIXED)
+SQUARE = ("block_diagonal", "masked", "skew", *FIXED)
+"""Maps whose matrix is made of their weight, or of none."""
+MATRIX_OPS = ("linear", *SQUARE)
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,13 @@ class Plan:
             if not by_row and vectors.issuperset(self.args(i)):
                 vectors.add(i)
         return frozenset(vectors)
+
+    @cached_property
+    def outside(self) -> frozenset[int]:
+        """Nodes whose weights are read outside of the loop: hoisted ones, and maps whose matrix
+        must be made."""
+        nodes = self.live - self.depth.keys()
+        return nodes | {i for i in self.depth if self.node(i).op in SQUARE}
 
     @cached_property
     def read_in_loop(self) -> frozenset[int]:

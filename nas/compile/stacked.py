@@ -5,7 +5,7 @@ autograd and the optimizer once. What a member gives is, to the bit, what it giv
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -96,12 +96,18 @@ class StackedCell(nn.Module):
         """This layer: members have no hooks and no parametrizations."""
         return self
 
-    def alone(self, through: Callable[[Tensor], Tensor]) -> list[EagerCell]:
-        """The members as layers of their own, whose parameters lead back to the stacked ones
-        `through` a function."""
-        parts = parts_of(self.parameters(), self.members, through)
-        names = [name for name, _ in self.named_parameters()]
-        return [self.member(dict(zip(names, part, strict=True))) for part in parts]
+    def alone(
+        self, apart: Callable[[Tensor], Sequence[Tensor]], nodes: Container[int] | None = None
+    ) -> list[EagerCell]:
+        """The members as layers of their own, with the parameters of all nodes or of these ones;
+        `apart` takes a stacked tensor apart."""
+        named = dict(self.named_parameters(recurse=False))
+        if nodes is not None:
+            owners = [label for i, label in self.labels.items() if i in nodes]
+            wanted = {f"{label}_{kind}" for label in owners for kind in ("weight", "bias")}
+            named = {name: tensor for name, tensor in named.items() if name in wanted}
+        parts = parts_of(named.values(), self.members, apart)
+        return [self.member(dict(zip(named, part, strict=True))) for part in parts]
 
     def member_state(self, k: int) -> dict[str, Tensor]:
         """The state_dict of member k alone, as views."""
@@ -118,14 +124,11 @@ class StackedCell(nn.Module):
 
 
 def parts_of(
-    tensors: Iterable[Tensor], members: int, through: Callable[[Tensor], Tensor]
+    tensors: Iterable[Tensor], members: int, apart: Callable[[Tensor], Sequence[Tensor]]
 ) -> list[list[Tensor]]:
-    """Each member's part of each tensor, `through` a function.
-
-    Tensors are unbound, since the gradient of `x[k]` would be zeros for all other members.
-    """
-    unbound = [[through(part) for part in tensor.unbind()] for tensor in tensors]
-    return [[parts[k] for parts in unbound] for k in range(members)]
+    """Each member's part of each tensor, which `apart` takes apart."""
+    of_tensors = [apart(tensor) for tensor in tensors]
+    return [[parts[k] for parts in of_tensors] for k in range(members)]
 
 
 class Inputs(NamedTuple):
@@ -139,9 +142,9 @@ class Inputs(NamedTuple):
     verticals: Sequence[Tensor]
     reverse: bool
 
-    def alone(self, through: Callable[[Tensor], Tensor]) -> "list[Inputs]":
-        """What each member reads, `through` a function."""
-        parts = parts_of((self.x, *self.verticals), len(self.x), through)
+    def alone(self, apart: Callable[[Tensor], Sequence[Tensor]]) -> "list[Inputs]":
+        """What each member reads; `apart` takes a stacked tensor apart."""
+        parts = parts_of((self.x, *self.verticals), len(self.x), apart)
         return [self._replace(x=x, verticals=verticals) for x, *verticals in parts]
 
 
@@ -158,25 +161,39 @@ def aligned(tensor: Tensor) -> Tensor:
     return tensor if is_aligned(tensor) else tensor.clone()
 
 
-class _Aligned(torch.autograd.Function):
-    """The same tensor at the start of a cache line, and its gradient too."""
+class _Apart(torch.autograd.Function):
+    """The parts of a stacked tensor. One function for all of them, as each costs microseconds."""
 
     @staticmethod
-    def forward(_: Any, tensor: Tensor) -> Tensor:
-        return tensor.view_as(tensor) if is_aligned(tensor) else tensor.clone()
+    def forward(_: Any, tensor: Tensor) -> tuple[Tensor, ...]:
+        return tuple(map(aligned, tensor.unbind()))
 
     @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        return aligned(gradient)
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return torch.stack(gradients)
 
 
-def traced_aligned(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy at the start of a cache line; its gradient likewise."""
-    function: Any = _Aligned  # torch declares no types of `apply`
-    result: Tensor = function.apply(tensor)
-    return result
+class _Together(torch.autograd.Function):
+    """Parts as one tensor; each has its gradient at the start of a cache line."""
+
+    @staticmethod
+    def forward(_: Any, *parts: Tensor) -> Tensor:
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return tuple(map(aligned, gradient.unbind()))
+
+
+def taken_apart(tensor: Tensor) -> list[Tensor]:
+    """The members' parts of a stacked tensor, each at the start of a cache line, as the tensor of a
+    member alone is."""
+    function: Any = _Apart  # torch declares no types of `apply`
+    return list(function.apply(tensor))
 
 
 def stacked(parts: Iterable[Tensor]) -> Tensor:
     """What members give, as one tensor that goes back to each as if it were alone."""
-    return torch.stack([traced_aligned(part) for part in parts])
+    function: Any = _Together
+    result: Tensor = function.apply(*parts)
+    return result

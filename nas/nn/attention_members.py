@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.compile.rows import Rows, Tokens
-from nas.compile.stacked import stacked, traced_aligned
+from nas.compile.stacked import stacked, taken_apart
 from nas.nn.attention import (
     AttentionModel,
     Sources,
@@ -171,7 +171,7 @@ class AttentionMembers(ScoringMembers):
         """Return a stacked tensor as `each` takes it."""
         if tensor.device.type != "cpu":
             return tensor
-        return [traced_aligned(part) for part in tensor.unbind()]
+        return taken_apart(tensor)
 
 
 def each(function: Callable[..., Tensor], *parts: Parts) -> Parts:

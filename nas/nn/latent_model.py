@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows
-from nas.compile.stacked import StackedCell, stacked, traced_aligned
+from nas.compile.stacked import StackedCell, stacked, taken_apart
 from nas.errors import UserError
 from nas.nn.draw import draw, draw_samples
 from nas.nn.latent import Draw, Noise, Parts, Side, Terms, bound, importance_weighted, log_weights
@@ -217,7 +217,7 @@ class LatentMembers(Members):
     def mapped(self, name: str, x: Parts) -> Parts:
         if name not in self._unbound:  # once a pass: each part of a gradient would be stacked anew
             weight, bias = self._parameters_of(name)
-            parts = [traced_aligned(part) for part in weight.unbind()]
+            parts = taken_apart(weight)
             biases = [None] * self.members if bias is None else list(bias.unbind())
             self._unbound[name] = parts, biases
         # x is a tensor of its own of each member, aligned as that of a member alone.
@@ -233,7 +233,7 @@ class LatentMembers(Members):
         n_steps, batch = x[0].shape[:2]
         joined = stacked(one.flatten(0, 1) for one in x)
         y, _ = self._stack(stack).run(joined, Rows.equal(n_steps, batch), None, self.dropped)
-        return [traced_aligned(one.unflatten(0, (n_steps, batch))) for one in y.unbind()]
+        return [one.unflatten(0, (n_steps, batch)) for one in taken_apart(y)]
 
     def started(self, stack: str, x: Parts) -> tuple[Parts, object]:
         width = self._stack(stack).output_size
@@ -243,7 +243,7 @@ class LatentMembers(Members):
         assert state is None or isinstance(state, list)
         rows = Rows((len(x[0]),), index)
         y, after = self._stack(stack).run(stacked(x), rows, state, self.dropped)
-        return [traced_aligned(one) for one in y.unbind()], after
+        return taken_apart(y), after
 
     def layer_of(self, loop: Loop, input_size: int) -> StackedCell:
         def of_map(name: str, kind: str) -> Tensor | None:
@@ -259,12 +259,12 @@ class LatentMembers(Members):
         return stacked(parts)
 
     def apart(self, joined: Tensor) -> Parts:
-        return [traced_aligned(one) for one in joined.unbind()]
+        return taken_apart(joined)
 
     def thinned(self, y: Parts) -> Parts:
         if not self.training or not any(self.dropouts):
             return y
-        return [traced_aligned(one) for one in self.dropped(stacked(y)).unbind()]
+        return taken_apart(self.dropped(stacked(y)))
 
     def stack(self, name: str) -> Layers:
         return self._stack(name)

@@ -14,7 +14,7 @@ from nas.compile.backend import Backend
 from nas.compile.layer import StackedLayer
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
-from nas.compile.stacked import StackedCell, aligned, stacked, traced_aligned
+from nas.compile.stacked import StackedCell, aligned, stacked, taken_apart
 from nas.nn.layers import Layers
 from nas.nn.model import Network, SequenceModel
 from nas.nn.rnn import RNN
@@ -182,7 +182,7 @@ class ScoringMembers(Members, ABC):
             return Tokens(self.embedding, rows)
         if not rows.is_cpu:  # one product: sums there depend on the number of members anyway
             return torch.matmul(rows, self.embedding.mT)
-        maps = (traced_aligned(matrix) for matrix in self.embedding.unbind())
+        maps = taken_apart(self.embedding)
         return stacked(nn.functional.linear(rows, matrix) for matrix in maps)
 
     def added_loss(self) -> Tensor | None:

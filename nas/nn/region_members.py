@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.compile.rows import Rows
-from nas.compile.stacked import traced_aligned
+from nas.compile.stacked import taken_apart
 from nas.nn.attention import refuse_state
 from nas.nn.attention_members import AttentionMembers, each, whole
 from nas.nn.members import MemberStates, RNNMembers
@@ -45,7 +45,7 @@ class RegionMembers(AttentionMembers):
         al. 2015, equation 14); `weights` are (K, written * B, regions).
         """
         scale = regions_of(self.interface).penalty / batch
-        parts = map(traced_aligned, weights.unbind())
+        parts = taken_apart(weights)
         sums = [part.unflatten(0, (-1, batch)).sum(0) for part in parts]
         return torch.stack([scale * (1 - one).square().sum() for one in sums])
 
