@@ -58,15 +58,23 @@ def doctor(*, as_json: bool = False) -> int:
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:
-    """Print a row for each finding, with what to do about it, and whether a search can run."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(3):
-        table.add_column(overflow="fold")
+    """Print a row for each finding, with what to do about it, and whether a search can run.
+
+    Addresses, which the advice has on lines of their own, are not cut, so that they can be copied.
+    """
+    name_width = max((len(finding.name) for finding in findings), default=0)
     for finding in findings:
-        detail = finding.detail + (f"\n-> {finding.advice}" if finding.advice else "")
+        advice, *addresses = finding.advice.splitlines() or [""]
+        detail = finding.detail + (f"\n-> {advice}" if advice else "")
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=min(name_width, console.width // 3), overflow="fold")
+        row.add_column(width=len("missing"))
+        row.add_column(overflow="fold")
         state = f"[{COLOURS[finding.state]}]{finding.state}[/]"
-        table.add_row(finding.name, state, detail.replace("[", r"\["))
-    console.print(table, highlight=False)
+        row.add_row(finding.name, state, detail.replace("[", r"\["))
+        console.print(row, highlight=False)
+        for address in addresses:
+            console.print(f"  {address}", soft_wrap=True, highlight=False, markup=False)
     prevented = [finding.name for finding in findings if finding.prevents_searches]
     verdict = "A search can run here." if not prevented else "No search can run here: see "
     console.print(f"\n{verdict}{', '.join(prevented)}", highlight=False)

@@ -35,8 +35,8 @@ def _of(name: str, files: tuple[Pinned, ...]) -> Finding:
             name,
             "missing",
             f"{names}: fetched when it is first needed",
-            f"without a network: put it into a folder, and set {DATA_FOLDER} to that; it is at "
-            f"{lacking[0].url}",
+            f"without a network: put {'it' if len(lacking) == 1 else 'them'} into a folder, and "
+            f"set {DATA_FOLDER} to that; from\n" + "\n".join(file.url for file in lacking),
         )
     for file in files:
         path = places[file.file_name]

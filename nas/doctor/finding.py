@@ -15,7 +15,7 @@ class Finding:
     detail: str
     """What is there, or what is wrong."""
     advice: str = ""
-    """What to install or set, if it is not there."""
+    """What to install or set, if it is not there; addresses are lines of their own, at the end."""
     needed: bool = False
     """Whether no search can run without it."""
 
