@@ -4,6 +4,7 @@ A slot is a Ray actor (`slot.py`) with its share of CPUs and GPUs, made once, so
 paid once. One thread owns all that changes; Ray and callers send it events.
 """
 
+import functools
 import logging
 import pickle
 import queue
@@ -21,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import SearchError, hidden
 from nas.protocol.evaluation import Cost, Evaluation, Outcome, Result
+from nas.protocol.look import Look
 from nas.workers.config import ClusterConfig, room
 from nas.workers.connection import Head, connect, head_of
 from nas.workers.local import START_LIMIT_S, Stopwatch, Workers
@@ -34,6 +36,8 @@ REFRESH_S = 1.0
 AHEAD = 2
 """Evaluations in flight per slot: one that runs and one that waits there, so that a slot does not
 wait for the coordinator between two."""
+WATCHED_S = 5.0
+"""After a look, slots are asked how far they are for so long."""
 MOST_LOSSES = 5
 """An evaluation whose slot is lost so often, with its node or without, is crashed."""
 DEFAULT_CLUSTER = ClusterConfig()
@@ -48,6 +52,8 @@ class Task:
     evaluation: Evaluation
     future: "Future[Result]" = field(default_factory=Future)
     n_lost: int = 0
+    number: int = 0
+    """Of its call to the slot that has it."""
     submitted: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -75,6 +81,10 @@ class RemoteSlot:
     """Tasks that it was ever given: the number of the last one's call."""
     asked_back: bool = False
     """Whether the task that waits was asked back, for an idle slot."""
+    answered: tuple[int, Look | None] = (0, None)
+    """What the slot said last of the call that runs: its number, and how far it has come."""
+    asked: bool = False
+    """Whether it is asked that, and has not answered."""
     ready: Stopwatch = field(default_factory=Stopwatch)
     busy: Stopwatch = field(default_factory=Stopwatch)
 
@@ -86,8 +96,15 @@ class RemoteSlot:
         """Put a task behind those in flight."""
         self.tasks.append(task)
         self.n_given += 1
+        task.number = self.n_given
         if len(self.tasks) == 1:
             self.busy.run(True)
+
+    @property
+    def look(self) -> Look | None:
+        """How far the task that runs has come, if it is known."""
+        number, look = self.answered
+        return look if self.tasks and self.tasks[0].number == number else None
 
     def finish(self, task: Task) -> None:
         """Take away a task that was answered or withdrawn; the one behind it runs from now on."""
@@ -183,7 +200,7 @@ class Slots:
         options: dict[str, Any] = {
             "num_cpus": self._cluster.cpus,
             "num_gpus": self._cluster.gpus,
-            "max_concurrency": AHEAD + 1,  # `withdraw` must not wait behind evaluations
+            "max_concurrency": AHEAD + 2,  # `withdraw` and `look` do not wait behind evaluations
         }
         if node is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
@@ -249,6 +266,12 @@ class Slots:
             logger.debug("a slot could not be ended", exc_info=True)
 
 
+def _looked(slot: RemoteSlot, done: "Future[tuple[int, Look | None]]") -> None:
+    slot.asked = False
+    if not done.exception():  # a slot that is lost is noticed by what it was to evaluate
+        slot.answered = done.result()
+
+
 def _alive() -> dict[str, dict[str, Any]]:
     """The nodes of the cluster that are there, by their ids."""
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
@@ -300,6 +323,9 @@ class RayWorkers(Workers):
         self._waiting: deque[Task] = deque()
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = self._abandoned = False
+        self._running: list[tuple[Evaluation, float, Look | None]] = []
+        """What runs, since when, and how far it has come."""
+        self._watched_until = 0.0
         self._lock = threading.Lock()  # of _closing: nothing is submitted after the last event
         self._thread = threading.Thread(target=self._serve, name="nas-worker-ray", daemon=True)
         self._thread.start()
@@ -310,6 +336,11 @@ class RayWorkers(Workers):
 
     def slot_s(self, elapsed_s: float) -> float:
         return self._slots.ready_s
+
+    def looks(self) -> list[tuple[Evaluation, float, Look | None]]:
+        now = time.monotonic()
+        self._watched_until = now + WATCHED_S
+        return [(evaluation, now - since, look) for evaluation, since, look in self._running]
 
     def submit(self, evaluation: Evaluation) -> "Future[Result]":
         task = Task(evaluation)
@@ -344,6 +375,7 @@ class RayWorkers(Workers):
                 if (now := time.monotonic()) >= next_refresh:
                     self._slots.refresh()
                     next_refresh = now + REFRESH_S
+                    self._watch()
                 self._take_back()
                 self._hand_out()
                 self.n_slots = self._slots.n_ready
@@ -360,6 +392,22 @@ class RayWorkers(Workers):
             )
         finally:
             self._end(cause)
+
+    def _watch(self) -> None:
+        """Note what runs, and ask how far it is, while somebody looks."""
+        if time.monotonic() > self._watched_until:
+            self._running = []
+            return
+        busy = [slot for slot in self._slots if slot.tasks]
+        self._running = [
+            (slot.tasks[0].evaluation, slot.busy.since, slot.look)
+            for slot in busy
+            if slot.busy.since is not None
+        ]
+        for slot in busy:
+            if not slot.asked:
+                slot.asked = True
+                self._when_done(slot.actor.look.remote(), functools.partial(_looked, slot))
 
     def _is_over(self) -> bool:
         if self._abandoned:

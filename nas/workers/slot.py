@@ -15,6 +15,7 @@ from typing import Any
 
 from nas.errors import SearchError, UserError
 from nas.protocol.evaluation import Evaluation, Result
+from nas.protocol.look import Look
 from nas.workers.local import LocalWorkers
 from nas.workers.worker import one_line
 
@@ -49,6 +50,7 @@ class Slot:
         self._turn = threading.Condition()
         self._n_read = 0
         self._futures: dict[int, Future[Result]] = {}
+        self._evaluations: dict[int, Evaluation] = {}
         self._withdrawn: set[int] = set()
 
     def greet(self) -> tuple[str, dict[str, str]]:
@@ -70,6 +72,15 @@ class Slot:
             return SearchError(str(error).partition(". Once that is mended")[0])
         finally:
             self._futures.pop(number, None)
+            self._evaluations.pop(number, None)
+
+    def look(self) -> tuple[int, Look | None]:
+        """The number of the call that runs, 0 for none, and how far it has come."""
+        for running, _, look in self._workers.looks():
+            for number, evaluation in list(self._evaluations.items()):
+                if evaluation is running:
+                    return number, look
+        return 0, None
 
     def withdraw(self, number: int) -> None:
         """Give a call back that has not begun to run; it returns None."""
@@ -81,7 +92,7 @@ class Slot:
         with self._turn:
             self._turn.wait_for(lambda: self._n_read == number - 1)
             try:
-                evaluation = _read(pickled, task_version)
+                self._evaluations[number] = evaluation = _read(pickled, task_version)
                 self._futures[number] = future = self._workers.submit(evaluation)
             finally:
                 self._n_read = number

@@ -46,6 +46,25 @@ def test_nothing_waits_behind_a_long_evaluation(connected: Cluster, tmp_path: Pa
     workers.close(wait=False)
 
 
+def test_what_runs_is_seen_with_how_far_it_is(connected: Cluster, tmp_path: Path) -> None:
+    workers = made(60)
+    shares = {0: 0.25, 1: 0.5, 2: 0.75}
+    given = [evaluation("show", tmp_path / f"{n}", share, n) for n, share in shares.items()]
+    futures = [workers.submit(one) for one in given]
+
+    def seen() -> dict[int, float | None]:
+        return {running.seed: look and look.share for running, _, look in workers.looks()}
+
+    assert eventually(lambda: seen() == {0: 0.25, 1: 0.5}, 20), "and not what waits"
+    (tmp_path / "0").touch()
+    assert eventually(lambda: seen() == {2: 0.75, 1: 0.5}, 20)
+    for n in shares:
+        (tmp_path / f"{n}").touch()
+    assert [only(future).status for future in futures] == ["ok"] * 3
+    assert eventually(lambda: workers.looks() == [], 20)
+    workers.close(wait=True)
+
+
 def test_what_a_lost_slot_ran_is_tried_elsewhere(connected: Cluster, tmp_path: Path) -> None:
     with made() as workers:
         outcome = only(workers.submit(evaluation("end_slot", tmp_path / "x", amount=1, seed=7)))

@@ -3,6 +3,7 @@ greets whom; and what each slot is given. Slots of a real one are in tests/clust
 
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from worker_targets import evaluation, eventually
 
 from nas.protocol.evaluation import Evaluation, Outcome, Result
+from nas.protocol.look import Look
 from nas.workers.config import ClusterConfig
 
 OLD, GOOD = "01" * 28, "02" * 28
@@ -149,10 +151,18 @@ class _Slot:
         self.withdrawn: list[int] = []
         self.evaluate = _Method(self._evaluate)
         self.withdraw = _Method(self.withdrawn.append)
+        self.n_looks, self.said = 0, (0, None)  # type: int, tuple[int, Look | None]
+        self.look = _Method(self._look)
 
     def _evaluate(self, number: int, pickled: bytes, version: str) -> "_Call":
         call = _Call()
         self.calls[number] = call.ended, pickle.loads(pickled).seed
+        return call
+
+    def _look(self) -> "_Call":
+        self.n_looks += 1
+        call = _Call()
+        call.ended.set_result(self.said)
         return call
 
     def end(self, number: int, answer: Result | None) -> None:
@@ -310,3 +320,34 @@ def test_calls_go_on_after_one_that_cannot_be_read(slot: Any) -> None:
     one = pickle.dumps(evaluation())
     assert "(version" in str(slot.evaluate(1, one, "another version"))
     assert slot.evaluate(2, one, evaluation().task.version) == DONE
+
+
+def test_slots_are_asked_how_far_they_are_while_somebody_looks(
+    made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nas.workers.ray as there
+
+    monkeypatch.setattr(there, "REFRESH_S", 0.01)
+    monkeypatch.setattr(there, "WATCHED_S", 0.2)
+    workers, (busy, idle) = made(2)
+    workers.submit(evaluation(seed=1))
+    assert eventually(lambda: busy.seeds == [1], 10)
+    time.sleep(0.1)
+    assert busy.n_looks == 0, "nobody looks"
+    busy.said = (1, Look(0.25, 3))
+
+    def seen() -> list[tuple[int, Look | None]]:
+        return [(running.seed, look) for running, _, look in workers.looks()]
+
+    assert eventually(lambda: seen() == [(1, Look(0.25, 3))], 10)
+    assert idle.n_looks == 0
+    workers.submit(evaluation(seed=2))
+    assert eventually(lambda: idle.seeds == [2], 10)
+    idle.said = (7, Look(0.75, 4))  # of a call before this one
+    assert eventually(lambda: seen() == [(1, Look(0.25, 3)), (2, None)], 10)
+    busy.end(1, DONE)
+    assert eventually(lambda: seen() == [(2, None)], 10)
+    time.sleep(0.4)
+    n_before = idle.n_looks
+    time.sleep(0.1)
+    assert idle.n_looks == n_before, "nobody looks any more"
