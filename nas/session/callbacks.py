@@ -42,8 +42,8 @@ class Callback:
         """
 
     def on_epoch_end(self, cell: str, task: str, epoch: int, best: float | None) -> None:
-        """A worker of this machine has finished an epoch, counted from 1; `best` is the best metric
-        on validation so far, of all settings. It is looked at twice a second: of epochs that end
+        """A worker has finished an epoch, counted from 1; `best` is the best metric on validation so
+        far, of all settings. It is looked at twice a second, on a cluster once: of epochs that end
         between two looks the last is told."""
 
     def on_trial_end(self, study: optuna.Study, trial: FrozenTrial) -> None:
