@@ -42,9 +42,9 @@ class Callback:
         """
 
     def on_epoch_end(self, cell: str, task: str, epoch: int, best: float | None) -> None:
-        """A worker has finished an epoch, counted from 1; `best` is the best metric on validation so
-        far, of all settings. It is looked at twice a second, on a cluster once: of epochs that end
-        between two looks the last is told."""
+        """A worker has finished an epoch, counted from 1; `best` is the best metric on validation
+        so far, of all settings. It is looked at twice a second, on a cluster once: of epochs that
+        end between two looks the last is told."""
 
     def on_trial_end(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """The sampler has the result of a cell; as Optuna calls the functions of `optimize`."""
