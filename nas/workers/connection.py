@@ -111,9 +111,10 @@ class Head:
     def ask(self, question: Callable[[], T]) -> T:
         """What a function of Ray returns that waits for the head, or raises.
 
-        Ray 2.60 ends a process whose head is dead or is a new one, in C++ and with a stack of
-        calls (rpc_client.h:204 after 60 s, global_state_accessor.cc:111 at once). So the head is
-        checked before, and while the function, which has a thread of its own, has not returned.
+        Ray 2.60 waits for a head that is dead, and ends the process in the end (rpc_client.h:204,
+        `RECONNECTS` of `start.py`) or at once if it is a new one (global_state_accessor.cc:111), in
+        C++ and with a stack of calls. So the head is checked before, and while the function, which
+        has a thread of its own, has not returned.
 
         Raises:
             OSError: as `check`; the function is left alone then.

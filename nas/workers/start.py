@@ -1,6 +1,7 @@
 """Workers are started as a configuration says: processes of this machine, or slots of a cluster."""
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,11 @@ from nas.tasks.base import Task
 from nas.workers.config import ClusterConfig, address_of, travelling
 from nas.workers.devices import check_backend_of, check_device, workers_on
 from nas.workers.local import Workers
+
+RECONNECTS = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Seconds after which Ray ends a process that asked a head which died: a notebook's too, long after
+the search has said so. Ray reads it when it is imported; here a lost head is noticed without it, by
+`Head` of `connection.py`."""
 
 
 def start_workers(
@@ -34,6 +40,7 @@ def start_workers(
     if isinstance(workers, int):
         n = workers or workers_on(devices, n_cores())
         return LocalWorkers(n, devices=devices, **limits)
+    os.environ.setdefault(RECONNECTS, str(10**6))
     from nas.workers.ray import RayWorkers
 
     carried = travelling(cluster, tasks)
