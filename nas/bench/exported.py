@@ -97,7 +97,9 @@ def _of_c(compiled: Compiled, x: np.ndarray) -> Call:
     state, y = compiled.fresh(), np.empty(compiled.written.model.network.n_outputs, np.float32)
     pointers = (ctypes.addressof(state), x.ctypes.data, y.ctypes.data)
     call = partial(compiled.step, *pointers)
-    call.keeps = state, x, y  # type: ignore[attr-defined]  # as long as the call
+    # C has their addresses alone: they must live as long as the call, whose class declares no such
+    # attribute.
+    call.keeps = state, x, y  # type: ignore[attr-defined]
     return call
 
 

@@ -92,6 +92,7 @@ def _in_turn(layer: StackedCell, inputs: Inputs, states: Sequence[Tensor]) -> La
 
 
 def _apart(tensor: Tensor) -> list[Tensor]:
+    """The members' parts, unbound: the gradient of `x[k]` would be zeros for all other members."""
     return [aligned(part) for part in tensor.unbind()]
 
 

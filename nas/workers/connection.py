@@ -141,7 +141,7 @@ def head_of(address: str) -> Head:
 def _answer(answer: "Future[T]", question: Callable[[], T]) -> None:
     try:
         answer.set_result(question())
-    except BaseException as error:
+    except BaseException as error:  # whatever it is: who asked would wait for ever
         answer.set_exception(error)
 
 
