@@ -147,6 +147,19 @@ def test_files_of_data_are_looked_for_and_their_content_is_compared(
     assert [found.name for found in check_data()] == ["NAS_DATA_DIR", "x"]
 
 
+def test_the_addresses_of_all_missing_files_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tuple(Pinned(f"{name}.txt", f"http://{name}", "0" * 64) for name in ("x", "y", "z"))
+    monkeypatch.setattr("nas.tasks.files._cache", lambda: tmp_path / "none")
+    monkeypatch.setattr("nas.doctor.data.KNOWN", {"three": files})
+    monkeypatch.setenv("NAS_DATA_DIR", str(tmp_path))
+    (tmp_path / "y.txt").write_text("here")
+    found = only(check_data())
+    assert found.detail.startswith("x.txt, z.txt: ")
+    assert found.advice.splitlines()[1:] == ["http://x", "http://z"]
+
+
 def test_every_pinned_file_is_looked_for() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "nas" / "tasks").glob("*.py"))
     assert sum(map(len, KNOWN.values())) == sources.count(": Pinned(")
