@@ -21,13 +21,13 @@ SHELVES: tuple[tuple[str, dict[str, float]], ...] = (
         },
     ),
     ("the loop, files", {"session": 3, "export": 7}),
-    ("results", {"statistics": 0, "study": 4.8, "record": 5.9, "report": 7}),
+    ("results", {"study": 4.8, "record": 5.9, "report": 7}),
     (
         "drawing, judging, running",
         {"samplers": 0, "spaces": 1.7, "protocol": 2.9, "workers": 4.1, "training": 6.2},
     ),
     ("models", {"compile": 4.1, "nn": 5.6}),
-    ("data", {"cell": 1.7, "zoo": 2.9, "calls": 0, "tasks": 7}),
+    ("data", {"cell": 1.7, "zoo": 2.9, "tasks": 7}),
     ("base", {"errors": 0, "resources": 1.7, "command_line": 2.9}),
 )
 """Rooms with their columns, from the top shelf to the bottom one; imports run downward or within a

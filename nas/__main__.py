@@ -20,13 +20,13 @@ COMMANDS = {
     "report": ("nas.report.command", "the report of a study: one page, tables, pictures"),
     "compare": ("nas.compare.command", "chosen cells against GRU and LSTM, tuned alike, on test"),
     "curves": ("nas.curves.command", "how cells learn tasks: curves and a table"),
-    "show": ("nas.show.command", "a cell: its equations, cost, picture and nearest known cell"),
+    "show": ("nas.show", "a cell: its equations, cost, picture and nearest known cell"),
     "export": ("nas.export.command", "a cell as plain PyTorch, ONNX, C, or a registered model"),
     "bench": ("nas.bench.command", "how fast cells are, against torch's own modules"),
     "replay": ("nas.replay.command", "samplers compared on the recorded results of a study"),
     "study": ("nas.study.command", "copy or move a study, or make one file of it"),
     "record": ("nas.report.recording", "write a study into MLflow"),
-    "doctor": ("nas.doctor.command", "what is here, what is missing, and what to install"),
+    "doctor": ("nas.doctor", "what is here, what is missing, and what to install"),
     "completion": ("nas.command_line.completion", "a script that completes all this in a shell"),
 }
 """The module of each command, and what it does."""

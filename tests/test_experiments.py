@@ -9,10 +9,10 @@ import pytest
 from nas.compare.command import parse as parse_comparison
 from nas.compare.config import cells_of
 from nas.errors import UserError
+from nas.report.statistics.reliability import FEWEST
 from nas.resources import curves, names, searches
 from nas.spaces import load_space
 from nas.spaces.listed import Listed
-from nas.statistics.reliability import FEWEST
 from nas.study.config import definition, protocol_of
 from nas.study.parse import parse
 from nas.zoo import ZOO

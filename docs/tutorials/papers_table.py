@@ -10,8 +10,8 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from nas.report.statistics.intervals import differences, interval
 from nas.resources import folder
-from nas.statistics.intervals import differences, interval
 
 runs = pd.read_csv(folder("experiments") / "table1" / "comparison.csv")
 runs.head(3)

@@ -7,7 +7,7 @@
       -> a study like a search's: Optuna storage, lock, cache, the same coordinator and workers, a
          trial a cell; so a comparison that was stopped goes on (run.py)
       -> values by task, cell and seed; differences paired by seed, interval, rank test, Holm's
-         correction over the cells, a verdict a pair (result.py, nas/statistics/intervals.py)
+         correction over the cells, a verdict a pair (result.py, nas/report/statistics/intervals.py)
       -> table, comparison.json, .csv, .md, .tex, .png, .svg, .pdf (report.py, picture.py), MLflow
          (record.py)
 
@@ -17,6 +17,6 @@ nothing: neither the epoch nor the setting. `nas.search --confirm N` compares it
 (confirm.py).
 """
 
-from nas.calls import make_callable
+from nas.session.calls import make_callable
 
 make_callable(__name__, "nas.compare.call:compare")

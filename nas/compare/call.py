@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import optuna
 
-from nas.calls import Names, StudyFields, as_flags, explained
 from nas.cell.cell import Cell
 from nas.cell.reader import loads
 from nas.command_line import EXIT_INTERRUPTED
@@ -20,6 +19,7 @@ from nas.compare.run import comparison_of, plan, run
 from nas.errors import UserError, counted
 from nas.report import notebook
 from nas.session.callbacks import AnyCallback
+from nas.session.calls import Names, StudyFields, as_flags, explained
 from nas.session.manner import of_call
 from nas.session.plan import Plan
 from nas.study.config import SearchConfig, url_of

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from nas.compare.drawn import Axis
 from nas.compare.result import Comparison, Measured, OnTask, limited
-from nas.statistics.anova import Marginal
-from nas.statistics.intervals import Interval
+from nas.report.statistics.anova import Marginal
+from nas.report.statistics.intervals import Interval
 from nas.tasks.levels import Levels
 
 CLAIMED, UNCLAIMED, SEED, LEVEL = "C0", "0.55", "0.75", "0.45"

@@ -13,8 +13,8 @@ import numpy as np
 
 from nas.report.document import Table
 from nas.report.reliability import shown
-from nas.statistics.intervals import Interval
-from nas.statistics.reliability import FEWEST, Agreement, agreement, agreement_of_runs
+from nas.report.statistics.intervals import Interval
+from nas.report.statistics.reliability import FEWEST, Agreement, agreement, agreement_of_runs
 from nas.tasks.base import Metric
 
 TEST = "test"

@@ -13,10 +13,10 @@ from nas.errors import joined
 from nas.report.document import Code, Document, Figure, Items, Part, Section, Table, Text
 from nas.report.files import csv_text, json_text, png_of, vector_files, write_files
 from nas.report.latex import latex
+from nas.report.statistics.anova import N_TREES
+from nas.report.statistics.intervals import Interval, interval, shown_p
 from nas.report.text import lines as lines_of
 from nas.report.text import markdown as markdown_of
-from nas.statistics.anova import N_TREES
-from nas.statistics.intervals import Interval, interval, shown_p
 from nas.tasks.kinds import LatentKind
 from nas.tasks.levels import below
 from nas.tasks.resolution import ENOUGH, Resolution, resolution_of

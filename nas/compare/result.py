@@ -22,8 +22,8 @@ from nas.nn.settings import Settings
 from nas.protocol.evaluation import Outcome
 from nas.protocol.judgement import best_value
 from nas.protocol.statistic import Of, Statistic, blind, of_run, planned_epochs
-from nas.statistics.anova import Shares, shares
-from nas.statistics.intervals import (
+from nas.report.statistics.anova import Shares, shares
+from nas.report.statistics.intervals import (
     LEVEL,
     Difference,
     Interval,

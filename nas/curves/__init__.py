@@ -9,6 +9,6 @@
 One seed is enough for a curve, but not to claim a difference between cells, as `nas.compare` does.
 """
 
-from nas.calls import make_callable
+from nas.session.calls import make_callable
 
 make_callable(__name__, "nas.curves.call:curves")

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from nas.calls import RunFields, as_flags, explained
 from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED
 from nas.curves.command import ALIASES, cells_of, parse
@@ -18,6 +17,7 @@ from nas.curves.store import open_store
 from nas.errors import UserError, counted
 from nas.report import notebook
 from nas.session.callbacks import AnyCallback
+from nas.session.calls import RunFields, as_flags, explained
 from nas.session.manner import of_call
 
 if TYPE_CHECKING:

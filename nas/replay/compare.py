@@ -13,7 +13,7 @@ import numpy as np
 from nas.errors import UserError
 from nas.replay.bench import Bench
 from nas.replay.run import Replay, ReplayConfig, make_replay
-from nas.statistics.intervals import Array, Interval, intervals
+from nas.report.statistics.intervals import Array, Interval, intervals
 
 BASELINE = "random"
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75)

@@ -8,8 +8,8 @@ from typing import Any
 from nas.replay.compare import AXES, BASELINE, SHARES, Comparison, Result, verdict
 from nas.report.document import Document, Items, Section, Table, Text
 from nas.report.files import csv_text, json_text, png_of, rounded, write_files
+from nas.report.statistics.intervals import Interval
 from nas.report.text import lines, markdown
-from nas.statistics.intervals import Interval
 
 NOTE = "Brackets are bootstrap 95 % intervals of the mean over seeds, on this one table."
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
-from nas.statistics.reliability import Agreement, agreement
+from nas.report.statistics.reliability import Agreement, agreement
 
 if TYPE_CHECKING:
     from nas.study.visit import Visit

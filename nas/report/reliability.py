@@ -16,8 +16,8 @@ from nas.protocol.judgement import Judgement, score_of
 from nas.protocol.staged import Staged
 from nas.protocol.statistic import planned_epochs, value_of
 from nas.report.document import Part, Table, Text
-from nas.statistics.intervals import Interval
-from nas.statistics.reliability import FEWEST, FEWEST_PAIRS, Agreement, agreement, places
+from nas.report.statistics.intervals import Interval
+from nas.report.statistics.reliability import FEWEST, FEWEST_PAIRS, Agreement, agreement, places
 from nas.study.leaderboard import Places, Row
 from nas.study.visit import Visit
 

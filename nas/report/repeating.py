@@ -14,7 +14,7 @@ from nas.protocol.statistic import Of, Over, Statistic, blind
 from nas.report.document import Table
 from nas.report.facts import Facts, Run
 from nas.report.reliability import shown
-from nas.statistics.reliability import Agreement, agreement
+from nas.report.statistics.reliability import Agreement, agreement
 from nas.study.leaderboard import Row
 from nas.tasks.base import Task
 

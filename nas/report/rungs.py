@@ -17,7 +17,7 @@ from nas.protocol.rungs import LadderConfig
 from nas.report.document import Part, Section, Table, Text
 from nas.report.facts import Facts
 from nas.report.reliability import shown
-from nas.statistics.reliability import Agreement, agreement
+from nas.report.statistics.reliability import Agreement, agreement
 from nas.study.visit import Visit
 
 MEAN = "mean"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from nas.calls import Group, Names, StudyFields, as_flags, explained
 from nas.cell.cell import Cell
 from nas.command_line import EXIT_INTERRUPTED
 from nas.errors import UserError
 from nas.search.run import search as run
 from nas.session.callbacks import AnyCallback
+from nas.session.calls import Group, Names, StudyFields, as_flags, explained
 from nas.session.manner import of_call
 from nas.session.result import SearchResult
 from nas.study.config import SearchConfig

@@ -13,6 +13,7 @@
     pace.py           how long it will take, from what was measured
     progress.py       observers that print what happens and note the time spent
     winner.py         an observer that keeps the weights of the best cells; the winner's folder
+    calls.py          arguments of calls from Python as flags of the command
     manner.py         what a run prints to and who watches it: a command, or a call from Python
     callbacks.py      the callbacks of such a call
     result.py         what a call returns: leaderboard, best cell, weights, report, Optuna's study

@@ -18,7 +18,7 @@ from nas.protocol.evaluation import Evaluation, Outcome
 from nas.protocol.judgement import Judgement, Reference
 from nas.protocol.settings import SettingsGrid
 from nas.protocol.staged import NeedReference
-from nas.statistics.intervals import LEVEL
+from nas.report.statistics.intervals import LEVEL
 from nas.study.visit import Evaluated, Visit
 from nas.tasks import Text, Xml
 from nas.tasks.base import ACCURACY, LOSS, Task

@@ -10,7 +10,7 @@ from nas.compare.ranking import across, across_table, rankings
 from nas.compare.report import lines, plain, rows_of_runs
 from nas.nn.settings import Settings
 from nas.protocol.evaluation import Epoch, Evaluation, Outcome
-from nas.statistics.intervals import interval
+from nas.report.statistics.intervals import interval
 from nas.tasks import Xml
 from nas.tasks.base import ACCURACY, LOSS
 from nas.zoo import ZOO

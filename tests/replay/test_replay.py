@@ -18,9 +18,9 @@ from nas.replay.bench import make_bench
 from nas.replay.compare import BASELINE, Curves, compare, curves
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import Header, Recorded, Table
+from nas.report.statistics.intervals import intervals
 from nas.samplers.propose import FilledTrial
 from nas.spaces import load_space
-from nas.statistics.intervals import intervals
 from tests.replay.replay_tables import RUNS, independent, smooth
 from tests.tolerances import SAME_FORMULA
 

@@ -16,9 +16,9 @@ from nas.replay.command import main
 from nas.replay.compare import BASELINE, compare, curves, verdict
 from nas.replay.run import ReplayConfig, make_replay
 from nas.replay.table import write_table
+from nas.report.statistics.intervals import LEVEL, intervals
 from nas.samplers.evolution import EvolutionConfig
 from nas.search.search import main as search
-from nas.statistics.intervals import LEVEL, intervals
 from tests.replay.replay_tables import RUNS, independent, smooth, table, walked
 
 EVOLUTION = ("regularized", "jozefowicz")

@@ -11,7 +11,7 @@ import torch
 from nas.cell import Cell
 from nas.cell.count import width_unit
 from nas.cell.recurrence import recurrence
-from nas.show.about import n_stages
+from nas.show import n_stages
 from nas.zoo import ZOO
 from nas.zoo.missing import MISSING
 from tests.zoo import test_packages

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from nas.statistics.anova import Array, _Boxes, _parts, shares
+from nas.report.statistics.anova import Array, _Boxes, _parts, shares
 from tests.tolerances import FOREST_SHARE, GRID_SHARE
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas.statistics.intervals import (
+from nas.report.statistics.intervals import (
     LEVEL,
     Difference,
     Interval,

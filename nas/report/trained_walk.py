@@ -17,7 +17,7 @@ from nas.cell.walk.steps import steps_of
 from nas.cell.walk.words import Words
 from nas.errors import UserError
 from nas.report.figures import BLUE, GREEN, ORANGE, figure
-from nas.show.heat import heat_map, series, shown
+from nas.report.heat import heat_map, series, shown
 from nas.zoo import ZOO, studied
 
 if TYPE_CHECKING:  # torch takes seconds

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from nas.statistics.reliability import FEWEST, agreement, places
-from nas.statistics.reliability import _better_half as better_half
-from nas.statistics.reliability import _taus as taus
+from nas.report.statistics.reliability import FEWEST, agreement, places
+from nas.report.statistics.reliability import _better_half as better_half
+from nas.report.statistics.reliability import _taus as taus
 
 Pairs = NDArray[np.float64]
 

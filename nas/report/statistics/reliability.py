@@ -8,8 +8,8 @@ most 0.05 above that over the half that is truly better. (By the mean of both it
 where all is noise: of two cells with one mean, the one that is first here is last there.)
 
 The 95 % interval is the percentile bootstrap over cells, with the half chosen anew in each
-resample; a cell that is drawn twice is no pair with itself. `tests/statistics/test_reliability.py`
-measures how often it holds the truth.
+resample; a cell that is drawn twice is no pair with itself.
+`tests/report/statistics/test_reliability.py` measures how often it holds the truth.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.statistics.intervals import COVERAGE, Interval
+from nas.report.statistics.intervals import COVERAGE, Interval
 
 Array = NDArray[np.float64]
 RESAMPLES = 1000

@@ -9,7 +9,7 @@ import pytest
 from nas.cell import Cell, loads
 from nas.cell.count import formula
 from nas.cell.mutation.draft import n_operations
-from nas.show import gallery, main
+from nas.show import GALLERY_HEAD, gallery_section, main
 from nas.zoo import ZOO
 from tests.cell.test_draw import STRANGE
 from tests.shares import every_eighth
@@ -163,8 +163,8 @@ def test_the_pictures_of_the_gallery_are_up_to_date(name: str) -> None:
 def test_the_page_of_the_gallery_is_up_to_date(name: str) -> None:
     """If not: python -m nas.show --gallery docs/gallery"""
     text = PAGE.read_text(encoding="utf-8")
-    assert text.startswith(gallery.GALLERY_HEAD)
-    assert "".join(f"\n{part}\n" for part in gallery.gallery_section(name, "gallery")) in text
+    assert text.startswith(GALLERY_HEAD)
+    assert "".join(f"\n{part}\n" for part in gallery_section(name, "gallery")) in text
 
 
 def test_the_page_of_the_gallery_shows_every_cell() -> None:

@@ -15,9 +15,9 @@ from nas.nn.asking import asked
 from nas.nn.rnn import RNN
 from nas.nn.trained import TrainedModel
 from nas.nn.watched import inputs_of, memory, watch
+from nas.report.heat import BAND, GAP, TOP, heat_map
+from nas.report.trained_walk import tenth
 from nas.show import main
-from nas.show.heat import BAND, GAP, TOP, heat_map
-from nas.show.trained import tenth
 from nas.zoo import studied
 from tests.nn.winners import PROSE, winner
 
@@ -92,7 +92,7 @@ def test_memory_is_told_beside_gru_and_lstm(
 def test_a_series_is_shown_with_its_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.show.trained.REMEMBERED", 12)
+    monkeypatch.setattr("nas.report.trained_walk.REMEMBERED", 12)
     found = winner("forecast", tmp_path)
     page = page_of(tmp_path, found.path, str(tmp_path / "waves.csv"))
     assert re.search(r"Of [\d,]+ steps the first 400 are shown.", page)

@@ -5,7 +5,8 @@ Laplace, Student's t (5 and 3 degrees of freedom), Gumbel, gamma and exponential
 normal ones with outliers. A 95 % interval of 10 values holds the true mean in 87 to 91 % of the
 samples with the percentile bootstrap, 91 to 97 % with Student's t (least where values are skewed),
 92 to 97 % with the studentised bootstrap (least where tails are heavy), and 94 to 97 % with
-`interval`; with 5, 7 and 20 values 92 to 97 %. `tests/statistics/test_stats.py` measures it again.
+`interval`; with 5, 7 and 20 values 92 to 97 %. `tests/report/statistics/test_stats.py` measures it
+again.
 """
 
 from collections.abc import Mapping, Sequence

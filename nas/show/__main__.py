@@ -1,7 +1,0 @@
-"""`python -m nas.show`."""
-
-import sys
-
-from nas.show.command import main
-
-sys.exit(main())
