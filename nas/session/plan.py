@@ -101,6 +101,7 @@ def check_widths(cells: Sequence[Cell], protocol: Staged) -> None:
         UserError: naming the cell and the smallest budget.
     """
     for task in protocol.all_tasks:
-        for settings in protocol.grid.points(task.n_params):
+        points = protocol.grid.points(task.n_params)
+        for settings in {(each.n_params, each.num_layers): each for each in points}.values():
             for cell in cells:
                 solve_width(cell, task.interface, settings)

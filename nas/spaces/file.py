@@ -7,6 +7,7 @@ from typing import TypeVar
 import yaml
 
 from nas.cell import Cell
+from nas.command_line import yaml_loader
 from nas.errors import CellError, UserError, unknown
 from nas.resources import find
 from nas.spaces.base import Space
@@ -38,8 +39,8 @@ def read_space(source: str, kinds: Mapping[str, type[AnySpace]]) -> AnySpace:
 def _fields(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        given = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=yaml_loader(text))
+        given = yaml.load(text, yaml_loader(text))
     except UnicodeDecodeError:
         raise UserError("not UTF-8 text.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.command_line import yaml_loader
 from nas.errors import HIDDEN, UserError, hidden, refuse_credentials, unknown
 from nas.study.config import check_study_name, url_of
 
@@ -94,7 +95,8 @@ def config_of(folder: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        fields = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+        fields = yaml.load(text, yaml_loader(text))
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

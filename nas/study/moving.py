@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from sqlalchemy.exc import IntegrityError
 
+from nas.command_line import yaml_loader
 from nas.errors import SearchError, UserError
 from nas.resources import UNPACKED
 from nas.study.location import StudyLocation
@@ -199,7 +200,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
         UserError: if it is none; `where` names its origin.
     """
     try:
-        fields = yaml.safe_load(text) if text else {}
+        fields = yaml.load(text, yaml_loader(text)) if text else {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{where} is no configuration ({reason}): put back a copy of it.") from None
