@@ -31,13 +31,21 @@ QUICK = (
 )
 
 
-def compiled(names: Iterable[str]) -> list[object]:
+FEW = (
+    *("lstm", "gru", "mut1", "scrn", "fastgrnn_low_rank", "qrnn_fo", "rhn_2", "depth_gated_lstm"),
+    *("clockwork_rnn", "rwkv_4", "lstm_layer_norm", "on_lstm"),
+)
+"""Of `QUICK`, one of each kind of state, width and layer, for tests of how a loop is called, whose
+code for each op other tests of the default run compare with the reference."""
+
+
+def compiled(names: Iterable[str], quick: Iterable[str] = QUICK) -> list[object]:
     """Parameters by name; what is no known cell is in the default run."""
     return [
         pytest.param(
             name,
             id=name,
-            marks=[pytest.mark.process] if name in ZOO and name not in QUICK else [],
+            marks=[pytest.mark.process] if name in ZOO and name not in quick else [],
         )
         for name in names
     ]

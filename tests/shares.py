@@ -1,6 +1,6 @@
 """The share of many like cases that the default run takes; the others are marked `process`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -8,5 +8,13 @@ import pytest
 
 def every_eighth(cases: Iterable[Any]) -> list[Any]:
     """The cases as parameters of a test that takes long over all of them."""
-    marked = pytest.mark.process
-    return [pytest.param(case, marks=() if k % 8 == 0 else marked) for k, case in enumerate(cases)]
+    return [pytest.param(case, marks=_mark(k, 8)) for k, case in enumerate(cases)]
+
+
+def every(nth: int, cases: Iterable[Sequence[Any]]) -> list[Any]:
+    """Each n-th of the cases, which have several parameters."""
+    return [pytest.param(*case, marks=_mark(k, nth)) for k, case in enumerate(cases)]
+
+
+def _mark(k: int, nth: int) -> Any:
+    return () if k % nth == 0 else pytest.mark.process

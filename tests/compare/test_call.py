@@ -18,6 +18,8 @@ from tests import fake_comparing
 from tests.compare.test_compare import CONFIG
 from tests.inline import workers_here
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FEW: dict[str, Any] = {"seeds": 5, "tuning": 3, "tracking_uri": "off"}
 
 

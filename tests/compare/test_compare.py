@@ -25,6 +25,8 @@ from tests.fake_comparing import EFFECTS, outcome
 from tests.inline import finished_here
 from tests.studies import compared, essences, finished, launched, stored
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FAKE = "tests.fake_comparing"
 CONFIG = """\
 space: gates

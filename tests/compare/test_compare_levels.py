@@ -57,6 +57,7 @@ def test_the_table_ends_with_both() -> None:
     assert "| blind guess | 0.0625 |  |" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_hold_both(tmp_path: Path) -> None:
     found = compared(Known(n_params=(9000,)))
     report.write(found, tmp_path)
@@ -70,6 +71,7 @@ def test_numbers_hold_both(tmp_path: Path) -> None:
     assert summary.metrics["xml.best possible"] == levels["best"] == Known().best_possible
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_levels_that_cannot_be_computed_are_said_to_be_missing(tmp_path: Path) -> None:
     found = compared(Known(n_params=(9000,), lacks="tunes.mat is not here"))
     sentence = "xml: simple predictors are not computed: tunes.mat is not here."

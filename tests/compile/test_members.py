@@ -14,7 +14,7 @@ from nas.zoo import ZOO
 from tests.compile.backends import Problem, assert_exact, fitting, run
 from tests.compile.test_loop import COUNTS, HIDDEN, TRAITS, trait
 from tests.compile.test_reference import EVERYTHING
-from tests.known import compiled
+from tests.known import FEW, compiled
 from tests.tensors import seeded
 
 CELLS = {**ZOO, "everything": EVERYTHING, **{name: trait(text) for name, text in TRAITS.items()}}
@@ -79,7 +79,7 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
         assert torch.equal(one.nan_to_num(7), other.nan_to_num(7))
 
 
-@pytest.mark.parametrize("name", compiled(CELLS))
+@pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_a_member_gives_bit_for_bit_what_it_gives_alone(name: str) -> None:
     place = place_of(name)
     hidden = 36 if name == "everything" else HIDDEN[place % 3]
@@ -102,7 +102,7 @@ def test_twenty_members_give_bit_for_bit_what_each_gives_alone(hidden: int) -> N
 
 
 @pytest.mark.usefixtures("three_threads")
-@pytest.mark.parametrize("name", compiled(CELLS))
+@pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_threads_give_what_the_reference_gives(name: str) -> None:
     place = place_of(name)
     hidden = 36 if name == "everything" else HIDDEN[place % 3]
@@ -134,7 +134,7 @@ def test_a_call_asks_for_the_threads_that_it_gets(monkeypatch: pytest.MonkeyPatc
     assert seen == [3, 2], "a layout is made once for the forward and the backward pass"
 
 
-@pytest.mark.parametrize("name", compiled(CELLS))
+@pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_a_pass_without_a_gradient_gives_the_same(name: str) -> None:
     place = place_of(name)
     hidden = 36 if name == "everything" else HIDDEN[place % 3]

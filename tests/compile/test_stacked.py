@@ -17,7 +17,7 @@ from nas.compile.rows import LayerOutput, Rows, Tokens
 from nas.compile.stacked import Inputs, StackedCell
 from nas.zoo import ZOO
 from tests.compile.test_reference import EVERYTHING
-from tests.known import compiled
+from tests.known import FEW, compiled
 from tests.tensors import seeded
 from tests.tolerances import EXACT_ALGEBRA, SAME_FORMULA
 
@@ -182,7 +182,7 @@ RUNS = {"eager": eager.run_layer, "eager at once": at_once, "chosen": chosen}
 
 
 @pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("name", compiled(CELLS))
+@pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_members_give_what_layers_give(name: str, run: str) -> None:
     place = list(CELLS).index(name)  # so that sizes, counts and directions meet in all ways
     members, counts = (1, 3, 4)[place % 3], list(COUNTS.values())[place % 2]

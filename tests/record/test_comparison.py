@@ -15,7 +15,7 @@ from nas.zoo import ZOO
 from tests.compare.test_compare_statistics import MadeUp, comparison, protocol
 from tests.record.visits import SQLALCHEMY, client
 
-pytestmark = SQLALCHEMY
+pytestmark = [SQLALCHEMY, pytest.mark.usefixtures("undrawn")]
 EFFECTS = {ZOO["mut1"].key: 3.0}
 
 

@@ -66,6 +66,7 @@ def test_a_table_holds_the_metrics_themselves(known: Facts) -> None:
     assert "less is better" in text[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_captions_of_scores_and_tables_of_settings_name_them(known: Facts) -> None:
     for section in (cost.race, cost.trade_offs):
         captions = " ".join(part.caption for part in section(known, None).parts[:1])  # type: ignore[union-attr]

@@ -319,7 +319,6 @@ def test_the_checklist_is_answered_by_the_study(known: Facts, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.usefixtures("undrawn")
 def test_what_is_missing_names_the_command_that_gives_it(tmp_path: Path) -> None:
     folder = make(tmp_path / "with a space")
     (folder / "winner").mkdir()

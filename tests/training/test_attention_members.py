@@ -14,7 +14,7 @@ from nas.nn.budget import count_params, solve_width
 from nas.nn.settings import Settings
 from nas.tasks.base import AttentionForm
 from nas.zoo import ZOO
-from tests.known import compiled
+from tests.known import FEW, compiled
 from tests.tensors import seeded
 from tests.tolerances import OTHER_KERNEL_32
 from tests.training.attending import (
@@ -64,7 +64,7 @@ def test_members_are_drawn_as_models_are(form: AttentionForm) -> None:
 
 
 @pytest.mark.usefixtures("_float64")
-@pytest.mark.parametrize("name", compiled([*ZOO, "clocked"]))
+@pytest.mark.parametrize("name", compiled([*ZOO, "clocked"], FEW))
 @pytest.mark.parametrize("form", FORMS)
 def test_members_give_what_models_give(form: AttentionForm, name: str) -> None:
     """Every cell: scores, final states and gradients, two layers, padded sources."""

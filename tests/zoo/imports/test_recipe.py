@@ -16,6 +16,7 @@ from nas.cell import Cell, dumps, loads, verify
 from nas.compile.reference import EagerCell
 from nas.errors import CellError
 from nas.zoo.imports.recipe import OPERATIONS, cell_of, read_recipe, recipe_of
+from tests.shares import every_eighth
 from tests.tolerances import OTHER_KERNEL_64, SAME_FORMULA
 from tests.zoo.imports.recipes import (
     ALL_OPERATIONS,
@@ -69,7 +70,7 @@ def test_a_published_recipe_comes_back(entry):
 
 
 @needs_recipes
-@pytest.mark.parametrize("entry", ENTRIES, ids=id_of)
+@pytest.mark.parametrize("entry", every_eighth(ENTRIES), ids=id_of)
 def test_a_published_recipe_runs_compiled(entry):
     cell = read_recipe(entry["recipe"])
     rnn = nas.RNN(cell, 5, 4, num_layers=2).double()
