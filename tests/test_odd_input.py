@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
+from nas.command_line import yaml_loader
 from nas.compare.command import main as compare
 from nas.errors import UserError
 from nas.export.command import main as export
@@ -19,6 +21,8 @@ from nas.search.search import main as search
 from nas.show import main as show
 from nas.status import main as status
 from nas.study.command import main as study
+from nas.study.location import config_of
+from nas.study.moving import parsed
 from nas.tasks import Module
 
 DEEP, DIGITS, LONG = "[" * 100_000 + "]" * 100_000, "1" * 5000, "a" * 300
@@ -85,6 +89,21 @@ def test_depth_and_digits_elsewhere(kind: str, capsys: pytest.CaptureFixture[str
     assert "a table begins with" in refused(replay, [f"{kind}.json"], capsys)
     Path(FILE).write_text(TEXTS[kind])
     assert measured_in(Path()) == []
+
+
+@pytest.mark.parametrize("sign", ["- ", "? "])
+def test_yaml_that_libyaml_would_die_of(sign: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It reads all other YAML, of which each level needs some of its stack."""
+    Path("nested.yaml").write_text(f"kind: mixed\nseed:\n  {sign * 100_000}\n")
+    deep = "recursion depth exceeded"
+    assert deep in refused(search, ["nested.yaml"], capsys)
+    assert deep in refused(search, ["--space", "nested.yaml", "--tracking-uri", "off"], capsys)
+    text = Path("nested.yaml").rename("config.yaml").read_text()
+    assert config_of(Path()) == {}
+    with pytest.raises(UserError, match=deep):
+        parsed(text, "it")
+    assert yaml_loader(text) is yaml.SafeLoader
+    assert yaml_loader(sign * 50) is yaml.CSafeLoader
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,12 @@ def strange(x, h, c=1, x_old: input = 0, s: 1 = 0, *, below):
 """
 
 
-def walked() -> Iterator[Cell]:
+@functools.cache
+def walked() -> tuple[Cell, ...]:
+    """The largest cell of a walk from each of two."""
     rules = Mutations(min_operations=20)
-    for name in ("lstm", "gru"):
-        yield max((m.cell for m in random_walk(ZOO[name], 60, 1, rules)), key=lambda c: len(c.live))
+    walks = (random_walk(ZOO[name], 60, 1, rules) for name in ("lstm", "gru"))
+    return tuple(max((m.cell for m in walk), key=lambda c: len(c.live)) for walk in walks)
 
 
 each_cell = pytest.mark.parametrize(
