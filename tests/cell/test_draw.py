@@ -4,7 +4,6 @@ import functools
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 
