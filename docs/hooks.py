@@ -17,7 +17,7 @@ from nas.cell.mathml import mathml_lines
 from nas.zoo import ZOO
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "nas/*/README.md", "experiments/**/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "nas/**/README.md", "experiments/**/*.md")
 GALLERY = "gallery.md"
 EQUATIONS = re.compile(r"```math\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"(\]\()([^)#\s:]+)(#[^)\s]*)?(\))")
