@@ -236,7 +236,8 @@ def n_judged(url: str, folder: Path) -> int:
 
 SHORT = """
     quickstart --n-candidates 3 --protocol.n-settings 2 --tasks.selective_copying.epochs 2
-    --tasks.arithmetic.epochs 2 --workers 1
+    --tasks.arithmetic.epochs 2 --tasks.selective_copying.batches-per-epoch 25
+    --tasks.arithmetic.batches-per-epoch 25 --workers 1
 """.split()
 
 
