@@ -106,6 +106,9 @@ class Finding:
         return self.needed and self.state != "there"
 
 
+# --- packages ---
+
+
 def check_needed() -> Iterator[Finding]:
     """The packages that every search imports."""
     versions, lacking = [], []
@@ -137,6 +140,9 @@ def _version(name: str) -> str:
         return "unknown version"
 
 
+# --- the machine ---
+
+
 def check_compiler() -> Iterator[Finding]:
     """The C compiler, which compiles and runs a function of one line."""
     try:
@@ -155,8 +161,8 @@ def check_compiler() -> Iterator[Finding]:
 
 def _compile(command: tuple[str, ...]) -> None:
     """Compile a function as loops are, load it and call it."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, made = Path(folder) / "doctor.c", Path(folder) / "doctor.so"
+    with tempfile.TemporaryDirectory() as temporary:
+        source, made = Path(temporary) / "doctor.c", Path(temporary) / "doctor.so"
         source.write_text(SOURCE, encoding="utf-8")
         line = [*command, *FLAGS, str(source), "-o", str(made)]
         subprocess.run(line, capture_output=True, text=True, timeout=LIMIT_S, check=True)
@@ -249,11 +255,14 @@ def _loops(capability: int) -> str:
     return "cells run as kernels of their own where they fit, else as CUDA graphs"
 
 
+# --- where results are kept ---
+
+
 def check_folder() -> Iterator[Finding]:
     """Whether a SQLite database can be written here, as each search does in studies/."""
     try:
-        with tempfile.TemporaryDirectory(dir=".", prefix=".nas-doctor-") as folder:
-            with closing(sqlite3.connect(Path(folder) / "study.db")) as database:
+        with tempfile.TemporaryDirectory(dir=".", prefix=".nas-doctor-") as made:
+            with closing(sqlite3.connect(Path(made) / "study.db")) as database:
                 database.execute("CREATE TABLE cells (name TEXT)")
                 database.execute("INSERT INTO cells VALUES ('gru')")
                 database.commit()
@@ -315,6 +324,9 @@ def _answer(uri: str) -> Finding:
     return Finding("MLflow", "there", f"the server {hidden(uri)} answers")
 
 
+# --- data ---
+
+
 def check_data() -> Iterator[Finding]:
     """The folder of data, and whether each pinned file is here and whole."""
     named = os.environ.get(DATA_FOLDER, "")
@@ -343,6 +355,9 @@ def _of_data(name: str, files: tuple[Pinned, ...]) -> Finding:
             what = f"{path} is not the file that is pinned by its SHA-256"
             return Finding(name, "broken", what, "remove it, and it is fetched anew")
     return Finding(name, "there", ", ".join(str(path) for path in places.values()))
+
+
+# --- the command ---
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

@@ -22,6 +22,7 @@ from nas.zoo.usage import call_of, twin_of
 
 FILES = ("cell.svg", "cell.tex", "cell.png")
 WIDTH = 100
+"""Columns of the sentences that are printed."""
 SPEED_SHAPE = (20, 50)
 """Sequences and steps of a minibatch whose speed is measured."""
 ROUNDS = 20
@@ -30,7 +31,7 @@ STAGES = {0: "no matrix product reads a state", 1: "its matrix products wait for
 STAGES_MANY = "stages of matrix products, one after the other"
 """Words for the number of matrix products of a step that wait for one another."""
 SIZE = 64
-"""Features of x and of the states in the table."""
+"""Features of x and of the states in the table of the gallery."""
 GALLERY_HEAD = f"""# The known cells
 
 Written by `python -m nas.show --gallery docs/gallery`; `python -m nas.show CELL` says the same of

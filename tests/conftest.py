@@ -140,9 +140,9 @@ def _restored(_module_restored: None) -> Iterator[None]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of matplotlib are composed and neither laid out nor drawn, for tests that look at
-    none: that is three quarters of the time of a report. Module fixtures come before, so that in a
-    module with this mark theirs are drawn."""
+    """Pictures of matplotlib are composed and neither laid out nor drawn, which is most of the time
+    of a report, for tests that look at none. What fixtures of a module write is drawn all the same,
+    since they come first."""
     import matplotlib.figure
     import matplotlib.layout_engine
     from PIL import Image

@@ -33,10 +33,11 @@ QUICK = (
 
 FEW = (
     *("lstm", "gru", "mut1", "scrn", "fastgrnn_low_rank", "qrnn_fo", "rhn_2", "depth_gated_lstm"),
-    *("clockwork_rnn", "rwkv_4", "lstm_layer_norm", "on_lstm"),
+    *("clockwork_rnn", "rwkv_4", "lstm_layer_norm", "on_lstm", "lstm_fgr"),
 )
-"""Of `QUICK`, one of each kind of state, width and layer, for tests of how a loop is called, whose
-code for each op other tests of the default run compare with the reference."""
+"""Of `QUICK`, at least one of each number and width of states, width of values and kind of layer,
+for tests of how a loop is called; others of the default run compare the code of each op with the
+reference."""
 
 
 def compiled(names: Iterable[str], quick: Iterable[str] = QUICK) -> list[object]:

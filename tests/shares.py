@@ -7,12 +7,12 @@ import pytest
 
 
 def every_eighth(cases: Iterable[Any]) -> list[Any]:
-    """The cases as parameters of a test that takes long over all of them."""
+    """The cases, of one parameter each; all but each eighth are marked."""
     return [pytest.param(case, marks=_mark(k, 8)) for k, case in enumerate(cases)]
 
 
 def every(nth: int, cases: Iterable[Sequence[Any]]) -> list[Any]:
-    """Each n-th of the cases, which have several parameters."""
+    """The cases, of several parameters each; all but each n-th are marked."""
     return [pytest.param(*case, marks=_mark(k, nth)) for k, case in enumerate(cases)]
 
 

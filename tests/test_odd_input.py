@@ -92,8 +92,9 @@ def test_depth_and_digits_elsewhere(kind: str, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("sign", ["- ", "? "])
-def test_yaml_that_libyaml_would_die_of(sign: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It reads all other YAML, of which each level needs some of its stack."""
+def test_yaml_that_would_overflow_the_stack_of_libyaml_is_one_sentence(
+    sign: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("nested.yaml").write_text(f"kind: mixed\nseed:\n  {sign * 100_000}\n")
     deep = "recursion depth exceeded"
     assert deep in refused(search, ["nested.yaml"], capsys)
@@ -102,8 +103,19 @@ def test_yaml_that_libyaml_would_die_of(sign: str, capsys: pytest.CaptureFixture
     assert config_of(Path()) == {}
     with pytest.raises(UserError, match=deep):
         parsed(text, "it")
-    assert yaml_loader(text) is yaml.SafeLoader
-    assert yaml_loader(sign * 50) is yaml.CSafeLoader
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML has no libyaml here")
+def test_libyaml_reads_what_it_can_and_pythons_loader_the_rest() -> None:
+    assert yaml_loader("a: [1, 2]") is yaml_loader("- " * 100) is yaml.CSafeLoader
+    for text in ("- " * 101, "a: [1,\nb: 2", "a: *nowhere", "a: @b"):
+        assert yaml_loader(text) is yaml.SafeLoader
+    for text in ("a: {b: [1, 0.5, x, null, true]}\nc: 2026-01-01\n", "- - - x\n", ""):
+        assert yaml.load(text, yaml_loader(text)) == yaml.safe_load(text)
+    with pytest.raises(
+        UserError, match=r"\(line 1: found character '@' that cannot start any token\)"
+    ):
+        parsed("a: @b", "it")
 
 
 @pytest.mark.parametrize(

@@ -24,3 +24,4 @@ from nas.command_line.reading import parse_flags as parse_flags
 from nas.command_line.reading import read_config as read_config
 from nas.command_line.reading import split_config as split_config
 from nas.command_line.reading import yaml_loader as yaml_loader
+from nas.command_line.reading import yaml_reason as yaml_reason

@@ -119,7 +119,7 @@ def check_file(owner: type, path: Path) -> None:
     except OSError as error:
         raise UserError(f"configuration {path} cannot be read: {error.strerror}.") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"configuration {path} is not YAML: {_reason(error)}.") from None
+        raise UserError(f"configuration {path} is not YAML: {yaml_reason(error)}.") from None
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f'configuration {path} must be lines "field: value", such as "seed: 1".')
     try:
@@ -129,23 +129,27 @@ def check_file(owner: type, path: Path) -> None:
 
 
 DEEPEST = 100
-"""Levels of nesting that libyaml reads; far more of them overflow the stack of its process."""
+"""The most levels of nesting that libyaml is given: each needs some of the stack, and where that
+ends the process dies."""
 
 
 def yaml_loader(text: str) -> type[Any]:
-    """The loader of PyYAML for a text: libyaml's, seven times as fast; Python's own where that is
-    not installed or the text is nested so deep that libyaml would die, which is a RecursionError
-    then."""
+    """The loader of PyYAML for a text: libyaml's, several times as fast as Python's own.
+
+    Python's where libyaml is not installed, or refuses the text, since Python's messages say what
+    is wrong there; and for aliases and more than `DEEPEST` levels, of which Python's raises a
+    RecursionError if they are too many.
+    """
     fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     depth = 0
     try:
         for event in yaml.parse(text, Loader=fast):  # no recursion
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST:
+            if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
                 return yaml.SafeLoader
     except (yaml.YAMLError, ValueError):
-        pass  # whoever loads it gets the error
+        return yaml.SafeLoader
     return fast
 
 
@@ -158,7 +162,8 @@ def _check_depth(what: str, text: str) -> None:
         raise UserError(f"{what} must have at most {MOST_BRACKETS:,} brackets, got {n_brackets:,}.")
 
 
-def _reason(error: Exception) -> str:
+def yaml_reason(error: Exception) -> str:
+    """Why a text is no YAML, with the line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
     return " ".join(str(error).split())

@@ -100,7 +100,7 @@ def check_widths(cells: Sequence[Cell], protocol: Staged) -> None:
     Raises:
         UserError: naming the cell and the smallest budget.
     """
-    for task in protocol.all_tasks:
+    for task in protocol.all_tasks:  # a width depends on the budget and the depth alone
         points = protocol.grid.points(task.n_params)
         for settings in {(each.n_params, each.num_layers): each for each in points}.values():
             for cell in cells:

@@ -39,8 +39,8 @@ def read_space(source: str, kinds: Mapping[str, type[AnySpace]]) -> AnySpace:
 def _fields(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml_loader(text))
-        given = yaml.load(text, yaml_loader(text))
+        loader = yaml_loader(text)
+        root, given = yaml.compose(text, Loader=loader), yaml.load(text, loader)
     except UnicodeDecodeError:
         raise UserError("not UTF-8 text.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist

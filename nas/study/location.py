@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from nas.command_line import yaml_loader
 from nas.errors import HIDDEN, UserError, hidden, refuse_credentials, unknown
 from nas.study.config import check_study_name, url_of
@@ -92,8 +94,6 @@ def folder_of(name: str, studies: str, *, anywhere: bool) -> Path:
 
 def config_of(folder: Path) -> dict[str, Any]:
     """The fields of the configuration in a study's folder; none if they cannot be read."""
-    import yaml
-
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
         fields = yaml.load(text, yaml_loader(text))

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from sqlalchemy.exc import IntegrityError
 
-from nas.command_line import yaml_loader
+from nas.command_line import yaml_loader, yaml_reason
 from nas.errors import SearchError, UserError
 from nas.resources import UNPACKED
 from nas.study.location import StudyLocation
@@ -202,7 +202,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
     try:
         fields = yaml.load(text, yaml_loader(text)) if text else {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = yaml_reason(error)
         raise UserError(f"{where} is no configuration ({reason}): put back a copy of it.") from None
     if not isinstance(fields, dict):
         raise UserError(f"{where} is no configuration: it has no fields.")

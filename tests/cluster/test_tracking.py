@@ -245,7 +245,7 @@ SHORT = """
 def test_the_quickstart_has_one_leaderboard_on_servers_and_in_files(
     postgres: Postgres, gate: Gate, tmp_path: Path
 ) -> None:
-    """Cells that are trained, though for fewer epochs; only their times differ."""
+    """Cells that are trained, though for fewer epochs and minibatches; only their times differ."""
     url = postgres.fresh("quickstart")
     places = {
         "files": ("--tracking-uri", "sqlite:///mlflow.db"),
