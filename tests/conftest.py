@@ -59,8 +59,8 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)  # after -m has left some out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process begin with the tests of servers, and the next one with the documentation's
-    code, which takes minutes and should not come last.
+    """Let one process begin with the tests of Ray, the next one with all others of PostgreSQL, and
+    the third one with the documentation's code, which takes minutes and should not come last.
 
     Servers wait most of the time, so that others should run meanwhile, and start once.
     xdist's "worksteal" begins with equal shares of the list; what is not begun may change hands.
@@ -77,9 +77,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif item.path.name in ("test_site.py", "test_python_page.py"):
             kind = documentation
         kind.append(item)
-    servers = with_ray + with_postgresql
-    place = max(0, len(items) // n_processes - len(servers))
-    items[:] = [*servers, *others[:place], *documentation, *others[place:]]
+    share = len(items) // n_processes
+    place = max(0, share - len(with_ray))
+    next_place = max(place, 2 * share - len(with_ray) - len(with_postgresql))
+    items[:] = [*with_ray, *others[:place], *with_postgresql, *others[place:next_place]]
+    items += [*documentation, *others[next_place:]]
 
 
 def pytest_collection_finish() -> None:
