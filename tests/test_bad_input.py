@@ -252,6 +252,14 @@ def test_a_cell_for_which_the_budget_is_too_small(capsys: pytest.CaptureFixture[
     refused(capsys, budget, r"n_params must be at least \d+ for cell lstm_fgr, 1 layer and 30 symb")
 
 
+@pytest.mark.parametrize("depths", [("1", "3"), ("3", "1")])
+def test_a_depth_for_which_the_budget_is_too_small(
+    depths: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    budget = ["--tasks", "xml", "--tasks.xml.n_params", "120", "--settings.num-layers", *depths]
+    refused(capsys, budget, r"n_params must be at least \d+ for cell lstm, 3 layers and 30 symbols")
+
+
 # --- texts ---
 
 

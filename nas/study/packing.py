@@ -203,7 +203,7 @@ def _read(file: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
         with zipfile.ZipFile(file) as archive:
             yield archive, _manifest(archive, file)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        # NotImplementedError is zipfile's, for a compression that it does not know.
+        # zipfile raises each of these for a damaged file, the last for an unknown compression.
         raise UserError(f"{file} is no packed study, or is damaged ({error}).") from None
     except OSError as error:
         raise UserError(f"{error.filename or file} cannot be read: {error.strerror}.") from None
