@@ -1,14 +1,17 @@
 """The experiments that come with nas: each can be run, and says what it claims."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nas.compare.command import parse as parse_comparison
 from nas.compare.config import cells_of
 from nas.errors import UserError
+from nas.report.statistics.intervals import differences
 from nas.report.statistics.reliability import FEWEST
 from nas.resources import curves, names, searches
 from nas.spaces import load_space
@@ -77,6 +80,64 @@ def test_found_cells_are_compared_on_held_out_tasks(monkeypatch: pytest.MonkeyPa
     assert not {task.name for task in config.compared} & set(parse(["discover"]).tasks.use)
     with pytest.raises(UserError, match="compares cells and is no search"):
         parse([str(held_out)])
+
+
+KNOWN = {
+    **{"GRU": "gru", "LSTM": "lstm", "LSTM, bias 1": "lstm_b", "MUT1": "mut1"},
+    **{"multiplicative RNN": "mrnn", "multiplicative LSTM": "mlstm", "tau-GRU": "tau_gru"},
+}
+"""Names of cells in tables."""
+
+
+def held_out(file: str) -> pd.DataFrame:
+    """Runs on held-out tasks: accuracies and losses on test, and areas, more of all is better."""
+    runs = pd.read_csv(ROOT / "discover" / file).set_index(["task", "cell", "seed"])
+    assert not runs["missing"].notna().any()
+    sign = runs["metric"].map({"accuracy": 1.0, "loss": -1.0})
+    return runs[["test", "area"]].mul(sign, axis=0)
+
+
+@pytest.mark.parametrize("file", ["held_out_whole.csv", "held_out_first.csv"])
+def test_tables_of_held_out_tasks_are_those_of_their_runs(file: str) -> None:
+    """Each number is a mean over seeds."""
+    readme = (ROOT / "discover" / "README.md").read_text(encoding="utf-8")
+    means = held_out(file).groupby(["task", "cell"], sort=False).mean()
+    tasks, cells = (means.index.unique(level) for level in ("task", "cell"))
+    found = set()
+    for line in readme[: readme.index(f"`{file}` has every run")].splitlines():
+        name, *columns = (part.strip() for part in line.strip("| ").split("|"))
+        cell = KNOWN.get(name, name.strip("`"))
+        if cell not in cells or len(columns) != len(tasks):
+            continue
+        found.add(cell)
+        for task, column in zip(tasks, columns, strict=True):
+            shown = [float(part) for part in re.findall(r"[\d.]+", column)]
+            assert shown == pytest.approx(means.loc[task, cell].abs().tolist(), abs=0.00051)
+    assert found == set(cells)
+
+
+def test_the_found_cell_is_above_known_ones_where_that_is_said() -> None:
+    """On recall and music by both measures, on A5 but for the end of MUT1."""
+    runs = held_out("held_out_whole.csv")
+    above = {}
+    for task in runs.index.unique("task"):
+        for measure in ("test", "area"):
+            by_cell = runs.loc[task][measure].unstack("cell")
+            others = {cell: by_cell.drop(columns=cell) for cell in KNOWN.values()}
+            above[task, measure] = {
+                cell
+                for cell, rest in others.items()
+                for found in [differences(rest.sub(by_cell[cell], axis=0).to_dict("list"), cell)]
+                if found["mutant_5811e5"].is_claimed
+                and (gain := found["mutant_5811e5"].gain) is not None
+                and gain.mean > 0
+            }
+    four = {"gru", "lstm", "lstm_b", "mut1"}
+    both = {task for task, _ in above if four <= above[task, "test"] & above[task, "area"]}
+    assert both == {"recall", "music"}
+    assert four <= above["a5", "area"]
+    assert four & above["a5", "test"] == four - {"mut1"}
+    assert set(KNOWN.values()) == above["music", "test"] & above["music", "area"]
 
 
 def test_the_small_comparison_of_generative_models_is_the_large_one_in_small(
