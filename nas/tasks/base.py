@@ -25,6 +25,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -306,9 +307,13 @@ class Task(ABC):
     @property
     def version(self) -> str:
         """A digest of all that determines the data and the budget; outcomes are cached under it."""
-        parts: list[Any] = [self.name, self.revision, described(self), self.content()]
+        parts: list[Any] = [self.name, self.revision, self._fields, self.content()]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.name}-{digest}"
+
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return described(self)
 
 
 def bounds(n: int, validation: float, test: float) -> list[int]:

@@ -114,9 +114,11 @@ def rank_test(differences: Sequence[float]) -> float:
     if not len(nonzero):
         return 1.0
     ranks = np.rint(2 * rankdata(np.abs(nonzero))).astype(np.int64)  # doubled: shared are halves
-    chances = np.ones(1)
+    chances = np.zeros(int(ranks.sum()) + 1)
+    chances[0] = 1.0
     for rank in ranks:  # chances[s]: that the positive differences have the doubled rank sum s
-        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
+        chances[rank:] += chances[:-rank].copy()
+        chances /= 2
     from_middle = np.abs(2 * np.arange(len(chances)) - ranks.sum())
     observed = abs(2 * int(ranks[nonzero > 0].sum()) - int(ranks.sum()))
     return min(1.0, float(chances[from_middle >= observed].sum()))
