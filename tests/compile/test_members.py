@@ -1,18 +1,18 @@
 """Members, threads and passes without a gradient give what one member gives on one thread."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from nas.cell import Cell
 from nas.compile import call, loop
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell
 from nas.zoo import ZOO
-from tests.compile.backends import Problem, assert_exact, fitting, run
-from tests.compile.test_loop import COUNTS, HIDDEN, TRAITS, trait
+from tests.compile.backends import Problem, assert_exact, run
+from tests.compile.test_loop import COUNTS, TRAITS, shape, trait
 from tests.compile.test_reference import EVERYTHING
 from tests.known import FEW, compiled
 from tests.tensors import seeded
@@ -38,9 +38,17 @@ def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def members_of(cell: Cell, hidden: int, count: int) -> StackedCell:
+def problem_of(name: str, shift: int) -> Problem:
+    """Of the sizes whose loop tests/compile/test_loop.py compiles too: in double precision with a
+    shift of 0, in single precision with one of 3."""
+    place = place_of(name)
+    hidden = 36 if name == "everything" else shape(place + shift)[0]
+    return Problem(CELLS[name], hidden, list(COUNTS.values())[place % 6], place % 2 > 0)
+
+
+def members_of(problem: Problem, count: int) -> StackedCell:
     torch.manual_seed(0)
-    layer = StackedCell(cell, hidden, hidden, count)
+    layer = StackedCell(problem.cell, problem.input_width, problem.hidden, count)
     layer.reset_parameters([1.0] * count, [seeded(k) for k in range(count)])
     return layer
 
@@ -54,13 +62,13 @@ def results(
     def drawn(*shape: int) -> Tensor:
         return torch.randn(layer.members, *shape, generator=generator)[which].requires_grad_()
 
-    values = drawn(5 if tokens else rows.total, hidden)
+    values = drawn(5 if tokens else rows.total, layer.sizes[0])
     x: Tensor | Tokens = values
     if tokens:
         x = Tokens(values, torch.randint(5, (rows.total,), generator=generator))
     states = [drawn(rows.batch, layer.sizes[1 + k]) for k in range(len(layer.cell.states))]
     verticals = [drawn(rows.total, hidden) for _ in layer.cell.verticals]
-    some = StackedCell(layer.cell, hidden, hidden, len(which))
+    some = StackedCell(layer.cell, layer.sizes[0], hidden, len(which))
     some.load_state_dict({name: value[which] for name, value in layer.state_dict().items()})
     y, finals, above = loop.run_layer(some, x, rows, states, verticals, reverse)
     outputs = [y, *finals, *above]
@@ -81,20 +89,18 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
 
 @pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_a_member_gives_bit_for_bit_what_it_gives_alone(name: str) -> None:
-    place = place_of(name)
-    hidden = 36 if name == "everything" else HIDDEN[place % 3]
-    counts = list(COUNTS.values())[place % 6]
-    layer = members_of(CELLS[name], fitting(CELLS[name], hidden), 3)
+    problem = problem_of(name, 3)
+    layer = members_of(problem, 3)
     for tokens in (False, True):
-        whole = results(layer, [0, 1, 2], counts, place % 2 > 0, tokens)
+        whole = results(layer, [0, 1, 2], problem.counts, problem.reverse, tokens)
         for k in range(3):
-            alone = results(layer, [k], counts, place % 2 > 0, tokens)
+            alone = results(layer, [k], problem.counts, problem.reverse, tokens)
             assert_same([tensor[k : k + 1] for tensor in whole], alone)
 
 
 @pytest.mark.parametrize("hidden", [1, 32, 33])
 def test_twenty_members_give_bit_for_bit_what_each_gives_alone(hidden: int) -> None:
-    layer = members_of(ZOO["mut1"], hidden, K)
+    layer = members_of(Problem(ZOO["mut1"], hidden, ()), K)
     whole = results(layer, list(range(K)), (20,) * 5, False, tokens=True)
     for k in range(K):
         alone = results(layer, [k], (20,) * 5, False, tokens=True)
@@ -104,16 +110,14 @@ def test_twenty_members_give_bit_for_bit_what_each_gives_alone(hidden: int) -> N
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_threads_give_what_the_reference_gives(name: str) -> None:
-    place = place_of(name)
-    hidden = 36 if name == "everything" else HIDDEN[place % 3]
-    counts = list(COUNTS.values())[place % 6]
-    assert_exact(Problem(CELLS[name], hidden, counts, place % 2 > 0))
-    assert_exact(Problem(CELLS[name], hidden, COUNTS["packed"], place % 2 == 0))
+    problem = problem_of(name, 0)
+    assert_exact(problem)
+    assert_exact(replace(problem, counts=COUNTS["packed"], reverse=not problem.reverse))
 
 
 @pytest.mark.usefixtures("three_threads")
 def test_threads_share_members() -> None:
-    layer = members_of(ZOO["lstm_peephole"], 7, 5)
+    layer = members_of(Problem(ZOO["lstm_peephole"], 7, ()), 5)
     threaded = results(layer, [0, 1, 2, 3, 4], COUNTS["packed"], False, tokens=True)
     torch.set_num_threads(1)
     assert_same(threaded, results(layer, [0, 1, 2, 3, 4], COUNTS["packed"], False, tokens=True))
@@ -136,10 +140,9 @@ def test_a_call_asks_for_the_threads_that_it_gets(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", compiled(CELLS, FEW))
 def test_a_pass_without_a_gradient_gives_the_same(name: str) -> None:
-    place = place_of(name)
-    hidden = 36 if name == "everything" else HIDDEN[place % 3]
-    for counts, reverse in ((COUNTS["packed"], place % 2 > 0), ((2,) * 3, place % 2 == 0)):
-        problem = Problem(CELLS[name], hidden, counts, reverse)
+    given = problem_of(name, 3)
+    for counts, reverse in ((COUNTS["packed"], given.reverse), ((2,) * 3, not given.reverse)):
+        problem = replace(given, counts=counts, reverse=reverse)
         kept = run(problem, "c", torch.float32)
         layer = problem.layer(torch.float32)
         values = problem.values(layer, torch.float32)
