@@ -130,7 +130,8 @@ def test_false_alarms_are_as_rare_as_they_claim(n_repetitions: int) -> None:
     """Values that have nothing to do with the cells, another table for each seed: 5 % of the
     intervals leave out zero."""
     bench, n_seeds = independent(4, 5), 20
-    replays = {name: make_replay(name, bench, CONFIG) for name in (BASELINE, *EVOLUTION)}
+    config = ReplayConfig(EvolutionConfig(population=5, list_size=5), n_candidates=20)
+    replays = {name: make_replay(name, bench, config) for name in (BASELINE, *EVOLUTION)}
     alarms = dict.fromkeys(EVOLUTION, 0)
     for repetition in range(n_repetitions):
         areas: dict[str, list[float]] = {name: [] for name in replays}
