@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nas
+from tests.processes import on_one_core
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -45,6 +46,7 @@ def test_the_page_is_a_script_that_runs(tmp_path: Path) -> None:
         text=True,
         check=False,
         timeout=900,
+        preexec_fn=on_one_core,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "SearchResult first: 6 cells" in done.stdout

@@ -13,6 +13,7 @@ import pytest
 from nas.cell.latex import equations
 from nas.cell.mathml import mathml
 from nas.zoo import ZOO
+from tests.processes import on_one_core
 from tests.studies import ROOT
 
 # Building the site runs the tutorials, some minutes of work.
@@ -32,6 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         timeout=1100,
         check=False,
+        preexec_fn=on_one_core,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
