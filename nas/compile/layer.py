@@ -10,7 +10,7 @@ from nas.cell.cell import Cell
 from nas.compile.backend import IN_C, Backend, choose, usual
 from nas.compile.loop import LANES, Ready, ready, run_at_once
 from nas.compile.native import CompilerError
-from nas.compile.operator import cell_of, text_of
+from nas.compile.operator import template_of, text_of
 from nas.compile.recording import is_transformed
 from nas.compile.reference import EagerCell
 from nas.compile.rows import LayerOutput, Rows, Tokens, TracedRows
@@ -106,9 +106,13 @@ class Layer(EagerCell):
         backend: Backend,
     ) -> LayerOutput:
         """The same while torch.compile reads this code: a call that it records as a whole."""
+        from nas.compile.recorded import (
+            in_graph,  # here, as it imports torch's compiler, for a second
+        )
+
         assert isinstance(rows, TracedRows)
         inputs = [x.table, x.index] if isinstance(x, Tokens) else [x]
-        flat = _in_graph(
+        flat = in_graph(
             self.definition,
             backend,
             reverse,
@@ -145,39 +149,12 @@ class StackedLayer(StackedCell):
 
 
 @lru_cache(maxsize=256)
-def _template(definition: tuple[str, int, int, bool]) -> EagerCell:
-    text, input_size, hidden_size, bias = definition
-    return EagerCell(cell_of(text), input_size, hidden_size, bias, device="meta")
-
-
-@lru_cache(maxsize=256)
 def _ready_loop(
     definition: tuple[str, int, int, bool], dtype: torch.dtype, precision: str
 ) -> Ready | None:
     """The loop of a layer for `run_at_once`; None where there is none. Loops depend on torch's
     `precision` of products, which is therefore part of the key."""
     try:
-        return ready(_template(definition), dtype)
+        return ready(template_of(definition), dtype)
     except CompilerError:  # `choose` then says so
         return None
-
-
-@torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]  # torch declares no types of it
-def _in_graph(
-    definition: tuple[str, int, int, bool],
-    backend: Backend,
-    reverse: bool,
-    sizes: tuple[int, int, int, int],
-    tensors: tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], list[Tensor]],
-) -> list[Tensor]:
-    """Run a layer from what torch.compile can record: tensors, numbers and text."""
-    inputs, carried, parameters, states, below = tensors
-    template = _template(definition)
-    layer = template.with_parameters(dict(zip(template.shapes, parameters, strict=True)))
-    n_steps, batch, total, first = sizes
-    carrier, counts = carried if len(carried) > 1 else (carried[0], None)
-    rows = TracedRows(n_steps, batch, total, carrier, counts, first)
-    x = Tokens(*inputs) if len(inputs) > 1 else inputs[0]
-    run = choose(backend, layer, x, states, rows)
-    y, finals, above = run(layer, x, rows, states, below, reverse)
-    return [y, *finals, *above]

@@ -44,6 +44,13 @@ def cell_of(text: str) -> Cell:
     return from_json(json.loads(text))
 
 
+@lru_cache(maxsize=256)
+def template_of(definition: tuple[str, int, int, bool]) -> EagerCell:
+    """A layer without values, of a cell's text, its sizes, and whether it has biases."""
+    text, input_size, hidden_size, bias = definition
+    return EagerCell(cell_of(text), input_size, hidden_size, bias, device="meta")
+
+
 def run_layer(
     layer: EagerCell | StackedCell,
     x: Tensor | Tokens,

@@ -242,19 +242,15 @@ class RNN(Layers):
         elif (batch := _batch(packed, hx)) is not None:
             rows = TracedRows(counts.shape[0], batch, data.shape[0], data.detach(), counts)
         else:  # only the counts themselves tell it
-            y, final = self._forward_unrecorded(packed, hx)
+            from nas.compile.recorded import unread  # here, as it imports torch's compiler
+
+            y, final = unread(self._forward_packed, packed, hx)
             return y, final
         starts = self._starts(hx, data[: rows.batch], batched=True, order=order)
         y, finals = self._run(data, rows, starts)
         if places is not None:
             finals = [s.index_select(1, places) for s in finals]
         return PackedSequence(y, counts, order, places), self._final(finals)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch declares no types of it
-    def _forward_unrecorded(
-        self, packed: PackedSequence, hx: States | None
-    ) -> tuple[PackedSequence, States]:
-        return self._forward_packed(packed, hx)
 
     def _final(self, states: list[Tensor]) -> States:
         return states[0] if len(states) == 1 else tuple(states)

@@ -1,6 +1,8 @@
 """`nas.RNN` under torch's machinery gives what the eager backend gives outside of it."""
 
 import copy
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,6 +77,24 @@ def test_a_compiled_module_has_no_graph_break_and_is_the_same(name: str) -> None
     assert_all_close(gradients(compiled, rnn, x), gradients(eager, eager, x))
     with torch.no_grad():
         assert_all_close(compiled(x), eager(x))
+
+
+@pytest.mark.process
+def test_torchs_compiler_is_imported_where_it_is_used_alone() -> None:
+    """It takes as long to import as torch. Batches, packed ones, gradients and steps need none."""
+    code = """
+import sys, torch, nas
+from torch.nn.utils.rnn import pack_sequence
+rnn = nas.RNN("gru", 3, 4)
+y, h = rnn(pack_sequence([torch.zeros(2, 3), torch.zeros(1, 3)]))
+rnn(torch.zeros(2, 1, 3))[0].sum().backward()
+rnn.step(torch.zeros(2, 3), h)
+assert "torch._dynamo" not in sys.modules
+torch.compile(rnn, backend="eager", fullgraph=True)(torch.zeros(2, 1, 3))
+assert "torch._dynamo" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.process
