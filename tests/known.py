@@ -36,8 +36,8 @@ FEW = (
     *("clockwork_rnn", "rwkv_4", "lstm_layer_norm", "on_lstm", "lstm_fgr"),
 )
 """Of `QUICK`, at least one of each number and width of states, width of values and kind of layer,
-for tests of how a loop is called; others of the default run compare the code of each op with the
-reference."""
+for tests of how a loop is called, and of models made of loops, which run the other cells eagerly:
+tests/compile compares the code of every cell with the reference, alone and among members."""
 
 
 def compiled(names: Iterable[str], quick: Iterable[str] = QUICK) -> list[object]:

@@ -18,6 +18,7 @@ from nas.nn.settings import Settings
 from nas.tasks.base import Interface
 from nas.tasks.kinds import DrawKind
 from nas.zoo import ZOO
+from tests.known import FEW
 from tests.tensors import seeded
 from tests.training.attending import SCALES, SEEDS, WIDTH, close
 
@@ -309,8 +310,12 @@ def stacked(kind: DrawKind, name: str, layers: int, dropouts: Sequence[float]) -
         *(pytest.param(BOTH, name, marks=pytest.mark.process) for name in ZOO),
     ],
 )
-def test_members_give_what_models_give(kind: DrawKind, name: str) -> None:
+def test_members_give_what_models_give(
+    kind: DrawKind, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every cell; from a scale of 2.8 some without bounds overflow within three glimpses."""
+    if name not in FEW:
+        monkeypatch.setenv("NAS_BACKEND", "eager")
     members = stacked(kind, name, 2, (0.0, 0.0, 0.0))
     members.reset_parameters((0.5, 1.0, 1.4), SEEDS)
     x = images(kind)
