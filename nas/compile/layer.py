@@ -106,9 +106,7 @@ class Layer(EagerCell):
         backend: Backend,
     ) -> LayerOutput:
         """The same while torch.compile reads this code: a call that it records as a whole."""
-        from nas.compile.recorded import (
-            in_graph,  # here, as it imports torch's compiler, for a second
-        )
+        from nas.compile.recorded import in_graph  # here, as it imports torch's compiler
 
         assert isinstance(rows, TracedRows)
         inputs = [x.table, x.index] if isinstance(x, Tokens) else [x]

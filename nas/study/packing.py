@@ -202,8 +202,8 @@ def _read(file: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, Any]]]:
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive, _manifest(archive, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        # zipfile raises each of these for a damaged file, the last for an unknown compression.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:  # zipfile's
+        # It raises each of these for a damaged file, the last for an unknown compression.
         raise UserError(f"{file} is no packed study, or is damaged ({error}).") from None
     except OSError as error:
         raise UserError(f"{error.filename or file} cannot be read: {error.strerror}.") from None

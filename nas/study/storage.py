@@ -117,7 +117,7 @@ class StudyStorage(BaseStorage):
     # --- writing trials ---
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if template_trial is not None:
+        if template_trial is not None:  # by Optuna's copy_study, which nothing here calls
             raise NotImplementedError("trials of a study are asked for, not copied into it")
         number, start = len(self.trials(study_id)), datetime.datetime.now()
         trial_id = self._call(lambda: self.tables.add_trial(study_id, number, start), writes=True)

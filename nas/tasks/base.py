@@ -313,6 +313,7 @@ class Task(ABC):
 
     @cached_property
     def _fields(self) -> dict[str, Any]:
+        """They never change, and a comparison asks for the version of each of its evaluations."""
         return described(self)
 
 

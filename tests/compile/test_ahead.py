@@ -294,7 +294,7 @@ def test_maps_stay_bounded_over_ten_thousand_sources(fresh):
 def test_maps_stay_bounded_over_many_cells(fresh):
     fresh.setattr(loop, "_compiled", functools.lru_cache(maxsize=16)(loop._compiled.__wrapped__))
     cell = ZOO["rnn"]
-    sizes = [(i, h) for i in range(1, 13) for h in range(1, 17)]  # 12 times as many as are kept
+    sizes = [(i, h) for i in range(1, 21) for h in range(1, 17)]
     compile_ahead([(cell, *pair, torch.float32) for pair in sizes])
     output(cell, "c", sizes[0])
     before = maps()
@@ -306,3 +306,4 @@ def test_maps_stay_bounded_over_many_cells(fresh):
                 expected = output(cell, "eager", pair)
                 torch.testing.assert_close(ours, expected, **OTHER_KERNEL_32)
                 assert maps() <= before + 5 * 16 + 20
+    assert maps() <= before + 5, "forgotten loops are unloaded"

@@ -117,7 +117,7 @@ def rank_test(differences: Sequence[float]) -> float:
     chances = np.zeros(int(ranks.sum()) + 1)
     chances[0] = 1.0
     for rank in ranks:  # chances[s]: that the positive differences have the doubled rank sum s
-        chances[rank:] += chances[:-rank].copy()
+        chances[rank:] += chances[:-rank]
         chances /= 2
     from_middle = np.abs(2 * np.arange(len(chances)) - ranks.sum())
     observed = abs(2 * int(ranks[nonzero > 0].sum()) - int(ranks.sum()))
