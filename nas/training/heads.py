@@ -84,6 +84,11 @@ def functions_of(head: AnyHead) -> HeadFunctions:
     return head if isinstance(head, HeadFunctions) else HEADS[head]
 
 
+def name_of(functions: HeadFunctions) -> Head | None:
+    """The name of a head's functions; None for a loss of a user's own."""
+    return next((name for name, known in HEADS.items() if known is functions), None)
+
+
 def head_of(task: Task) -> HeadFunctions:
     """The functions of a task's head, with the loss of a user's own if it has one."""
     usual = HEADS[task.interface.head]

@@ -1,9 +1,10 @@
 """The output layer and the loss of all members in one autograd function.
 
-On the CPU members run in turn on operands that lie in memory as those of a member alone do, so that
-a member's loss and gradients do not depend on the others; on a GPU `losses_at_once.py` does it. The
-gradient of the output layer's scores is found with the loss and goes through the layer at once: no
-scores are kept.
+The gradient of the output layer's scores is found with the loss and goes through the layer at once:
+no scores are kept. On the CPU `losses_in_c.py` does it, on a GPU `losses_at_once.py`. A loss of a
+user's own is computed here on the CPU, and every loss without a C compiler: members run in turn on
+operands that lie in memory as those of a member alone do, so that a member's loss and gradients do
+not depend on the others.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ from torch.autograd.function import once_differentiable
 
 from nas.compile.stacked import aligned, is_aligned
 from nas.nn.members import head as layer_of
-from nas.training.heads import AnyHead, HeadFunctions, functions_of
+from nas.training.heads import AnyHead, HeadFunctions, functions_of, name_of
 from nas.training.losses_at_once import (
     differentiated_at_once,
     losses_of,
     rights_of,
     scores_at_once,
 )
+from nas.training.losses_in_c import differentiated_in_c, measured_in_c, runs_in_c
 from nas.training.window_tensors import TensorWindow
 
 Layer = tuple[Tensor, Tensor, Tensor]
@@ -50,6 +52,9 @@ def measure(
         scores = scores_at_once(y, weight, bias, window)
         found, _ = losses_of(scores, window, functions)
         return found / window.n_streams, rights_of(scores, window, functions)
+    name = name_of(functions)
+    if name and runs_in_c(y):
+        return measured_in_c(y, weight, bias, window, name)
     for scores in scores_of(y, weight, bias, window):
         rights.append(functions.right(scores, window.targets))
         losses.append(functions.loss(scores, window.targets)[0] / window.n_streams)
@@ -74,6 +79,11 @@ class _Losses(torch.autograd.Function):
     ) -> Tensor:
         if not y.is_cpu:
             found, gradients = differentiated_at_once(y, weight, bias, window, head)
+            ctx.save_for_backward(*gradients)
+            return found
+        name = name_of(head)
+        if name and runs_in_c(y):
+            found, gradients = differentiated_in_c(y, weight, bias, window, name)
             ctx.save_for_backward(*gradients)
             return found
         gradients = [torch.empty_like(tensor) for tensor in (y, weight, bias)]

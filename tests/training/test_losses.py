@@ -1,4 +1,4 @@
-"""The output layer's loss and gradients against torch's cross entropy and autograd."""
+"""The output layer's loss and gradients, in C and in torch, against torch's losses and autograd."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.tasks.base import Window
-from nas.training.heads import HeadFunctions, functions_of
+from nas.training.heads import HEADS, HeadFunctions, functions_of
 from nas.training.losses import losses, measure
 from nas.training.losses_at_once import (
     differentiated_at_once,
@@ -18,11 +18,18 @@ from nas.training.losses_at_once import (
     rights_of,
     scores_at_once,
 )
+from nas.training.losses_in_c import ORDER
 from nas.training.window_tensors import TensorWindow, Totals, to_tensors
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA
 
 STEPS, BATCH = 5, 3
+LONG = 140  # more rows than `outer` of gemm.c takes at a time
+
+
+@pytest.fixture(autouse=True, params=["c", "eager"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_BACKEND", request.param)
 
 
 def window(symbols: int, share: float, seed: int = 0) -> Window:
@@ -184,3 +191,49 @@ def test_all_members_at_once_lose_what_they_lose_in_turn(
         assert torch.equal(rights_of(scores, given, head), right)
         at_once = losses_of(scores, given, head)[0] / given.n_streams
         torch.testing.assert_close(at_once, measured, **SAME_FORMULA)
+
+
+def of_head(name: Any, outputs: int, places: Tensor | None) -> TensorWindow:
+    n_rows = STEPS * BATCH * LONG
+    targets = {
+        "categorical": torch.randint(outputs, (n_rows,), generator=seeded()),
+        "bernoulli": torch.randint(2, (n_rows, outputs), generator=seeded()),
+        "gaussian": torch.randn(n_rows, outputs, generator=seeded()),
+    }[name]
+    if places is not None:
+        targets = targets[places]
+    return TensorWindow(torch.zeros(STEPS * LONG, BATCH), targets, places, True, {})
+
+
+@pytest.mark.parametrize("outputs", [1, 7, 16, 33])
+@pytest.mark.parametrize("places", [None, torch.arange(0, 700, 3)], ids=["all", "some"])
+@pytest.mark.parametrize("name", HEADED)
+def test_a_head_is_torchs_at_every_width(name: Any, places: Tensor | None, outputs: int) -> None:
+    """Vectors of C hold 8 or 16 values, the last ones in part."""
+    assert set(HEADED) == set(ORDER) == set(HEADS), "a head is missing in C or here"
+    given = of_head(name, outputs, places)
+    for width, dtype in ((1, torch.float64), (16, torch.float32), (37, torch.float64)):
+        values = tuple(
+            torch.randn(2, *shape, generator=seeded(), dtype=dtype, requires_grad=True)
+            for shape in ((STEPS * BATCH * LONG, width), (outputs, width), (outputs,))
+        )
+        ours = losses(*values, given, name)
+        y, weight, bias = (value.detach().double().requires_grad_() for value in values)
+        scores = torch.einsum("mrw,mow->mro", y, weight) + bias.unsqueeze(1)
+        scores = scores if places is None else scores[:, places]
+        sums = []
+        for one in scores:
+            if name == "categorical":
+                sums.append(F.cross_entropy(one, given.targets, reduction="sum"))
+            elif name == "bernoulli":
+                numbers = given.targets.double()
+                sums.append(F.binary_cross_entropy_with_logits(one, numbers, reduction="sum"))
+            else:
+                sums.append(F.mse_loss(one, given.targets.double(), reduction="sum") / outputs)
+        theirs = torch.stack(sums) / BATCH
+        close = SAME_FORMULA if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
+        torch.testing.assert_close(ours.double(), theirs, **close)
+        assert torch.equal(measure(*values, given, name)[0], ours)
+        gradients = torch.autograd.grad(theirs.sum(), (y, weight, bias))
+        for mine, their in zip(torch.autograd.grad(ours.sum(), values), gradients, strict=True):
+            torch.testing.assert_close(mine.double(), their, **close)
