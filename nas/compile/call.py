@@ -153,9 +153,14 @@ class Call:
         return memory, results
 
     def backward(
-        self, memory: Tensor, gradients: Sequence[Tensor | None], wanted: Sequence[bool]
+        self,
+        memory: Tensor,
+        gradients: Sequence[Tensor | None],
+        wanted: Sequence[bool],
+        places: Sequence[Tensor | None] = (),
     ) -> list[Tensor | None]:
-        """The gradients of the arguments of a forward pass, where they are wanted."""
+        """The gradients of the arguments of a forward pass, where they are wanted; those of weights
+        and biases in `places`, where there are some."""
         loop, layout, like = self.loop, self.layout, self.tensors[-1]
         assert like is not None, "a cell has a state"
         back = block_of(layout.back_size, like)
@@ -164,11 +169,14 @@ class Call:
             given = coming[k]
             if given is not None:
                 coming[k] = padded_to(given, layout.results[k][-1])
+        places = places or [None] * len(wanted)
         results = [
-            self._gradient(role, tensor)
+            self._gradient(role, tensor, place)
             if tensor is not None and (want or role == "hoisted")
             else None
-            for role, tensor, want in zip(loop.roles, self.tensors, wanted, strict=True)
+            for role, tensor, want, place in zip(
+                loop.roles, self.tensors, wanted, places, strict=True
+            )
         ]
         table = layout.table(memory, back)
         self._point(table, loop.backward_slots, (*self.tensors, *coming, *results))
@@ -180,8 +188,10 @@ class Call:
                 results[k] = gradient[..., : tensor.shape[-1]]
         return results
 
-    def _gradient(self, role: Role, tensor: Tensor) -> Tensor:
+    def _gradient(self, role: Role, tensor: Tensor, place: Tensor | None) -> Tensor:
         """A tensor for the gradient of an argument."""
+        if place is not None and role in ("weight", "bias"):
+            return place
         if role == "hoisted":  # written whether it is wanted or not, and not in every row
             return torch.zeros_like(tensor)
         if role == "input":  # written in whole vectors

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas.cell.cell import Cell
 from nas.compile.backend import Backend
 from nas.compile.layer import StackedLayer
+from nas.compile.layer_pass import LayerPass, passes
 from nas.compile.reference import EagerCell
 from nas.compile.rows import Rows, Tokens
 from nas.compile.stacked import StackedCell, aligned, stacked, taken_apart
@@ -49,10 +50,28 @@ class RNNMembers(Layers):
     ) -> tuple[Tensor, MemberStates]:
         """Run all steps of all layers, x (K, rows of all steps, width) to y likewise; return the
         states after the last step too. `dropped` is applied between layers."""
-        if not state:
-            like = x.table if isinstance(x, Tokens) else x
-            state = [self._starts(layer, like, rows.batch) for layer in self.layers]
-        return self.run_layers(x, rows, state, dropped)
+        return self.run_layers(x, rows, state or self._first(x, rows), dropped)
+
+    @property
+    def passes(self) -> bool:
+        """Whether `passed` can run the layers."""
+        layers = [layer for layer in self.layers if isinstance(layer, StackedLayer)]
+        is_plain = self.stacking == "plain" or len(layers) == 1
+        return is_plain and all(passes(layer, self.backend) for layer in layers)
+
+    def passed(self, x: Tensor | Tokens, rows: Rows, state: MemberStates | None) -> list[LayerPass]:
+        """The passes of the layers over x, each over the y of the one below, which gets a `grad`
+        on the way back."""
+        made: list[LayerPass] = []
+        for layer, starts in zip(self.layers, state or self._first(x, rows), strict=True):
+            assert isinstance(layer, StackedLayer)
+            made.append(LayerPass(layer, x, rows, starts))
+            x = made[-1].y.requires_grad_()
+        return made
+
+    def _first(self, x: Tensor | Tokens, rows: Rows) -> MemberStates:
+        like = x.table if isinstance(x, Tokens) else x
+        return [self._starts(layer, like, rows.batch) for layer in self.layers]
 
     def _starts(self, layer: nn.Module, like: Tensor, batch: int) -> list[Tensor]:
         assert isinstance(layer, StackedCell)
@@ -205,6 +224,18 @@ class SequenceMembers(ScoringMembers):
         n_steps, batch = inputs.shape[:2]
         y, state = self.run_layers(self.embedded(inputs.flatten(0, 1)), n_steps, batch, state)
         return self.dropped(y), state
+
+    @property
+    def passes(self) -> bool:
+        """Whether `passed` can run the layers."""
+        return self.rnn.passes and not any(self.dropouts)
+
+    def passed(self, inputs: Tensor, state: MemberStates | None) -> list[LayerPass]:
+        """What `outputs` does, as passes whose way back is asked for; the last one's y is what the
+        output layer reads."""
+        n_steps, batch = inputs.shape[:2]
+        x = self.embedded(inputs.flatten(0, 1))
+        return self.rnn.passed(x, _rows(n_steps, batch), state)
 
 
 def head(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

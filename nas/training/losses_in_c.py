@@ -16,6 +16,7 @@ from torch import Tensor
 from nas.compile import native
 from nas.compile.backend import IN_C, usual
 from nas.compile.buffers import block_of
+from nas.compile.layer_pass import Place
 from nas.compile.loop import LANES
 from nas.compile.native import CompilerError
 from nas.tasks.base import Head
@@ -56,11 +57,20 @@ def runs_in_c(y: Tensor) -> bool:
 
 
 def differentiated_in_c(
-    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    window: TensorWindow,
+    head: Head,
+    place: Place = lambda _: None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Return the losses, summed over scored positions, a stream, (members,), and the gradients of
-    their sum by y, weight and bias; arguments as those of `losses`."""
-    of = [tensor.new_empty(tensor.shape) for tensor in (y, weight, bias)]
+    their sum by y, weight and bias, of the latter two where `place` says; other arguments as those
+    of `losses`."""
+    of = [y.new_empty(y.shape)]
+    for parameter in (weight, bias):
+        there = place(parameter)
+        of.append(parameter.new_empty(parameter.shape) if there is None else there)
     return _run(y, weight, bias, window, head, None, of), of
 
 

@@ -12,12 +12,13 @@ from typing import Self
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from nas.nn.members import Members, MemberStates
 from nas.protocol.evaluation import Epoch
 from nas.tasks.base import Task
 from nas.training.heads import head_of
-from nas.training.objective import HeldOut, training_losses
+from nas.training.objective import HeldOut, losses_and_gradients, passes, training_losses
 from nas.training.optimizer import StackedOptimizer
 from nas.training.schedule import advance
 from nas.training.training_run import Run
@@ -40,6 +41,7 @@ class Training(pl.LightningModule):
         self.automatic_optimization = False
         self.model, self.task, self.runs = model, task, list(runs)
         self.head = head_of(task)
+        self.passes = passes(model, self.head)
         settings = [run.settings for run in runs]
         self.optimizer = StackedOptimizer(list(model.parameters()), settings)
         self.state: MemberStates | None = None
@@ -63,15 +65,13 @@ class Training(pl.LightningModule):
 
     def _update(self, window: TensorWindow) -> None:
         state = None if window.fresh else self.state
-        found, state = training_losses(self.model, window, state, self.head, self.runs[0].steps)
+        found, self.state = self._differentiated(window, state)
         self.train_total.add(found, window)
-        self.manual_backward(found.sum())
-        self.state = [[tensor.detach() for tensor in layer] for layer in state]
         for run in self.runs:
             run.steps += 1
             run.tokens += window.n_tokens
         norms = self.optimizer.take_gradients()
-        finite = torch.isfinite(norms + found.detach())
+        finite = torch.isfinite(norms + found)
         if not finite.all():
             for run, is_finite in zip(self.runs, finite.tolist(), strict=True):
                 if not is_finite:
@@ -81,6 +81,17 @@ class Training(pl.LightningModule):
             self.drop_ended()
         if self.runs:
             self.optimizer.step(norms)
+
+    def _differentiated(
+        self, window: TensorWindow, state: MemberStates | None
+    ) -> tuple[Tensor, MemberStates]:
+        """The losses, (members,), and the states after the window; gradients are found too."""
+        about = (self.model, window, state, self.head)
+        if self.passes:
+            return losses_and_gradients(*about, self.optimizer.place)
+        found, state = training_losses(*about, self.runs[0].steps)
+        self.manual_backward(found.sum())
+        return found.detach(), [[tensor.detach() for tensor in layer] for layer in state]
 
     def on_validation_epoch_start(self) -> None:
         self.held_out = HeldOut(self.model, self.task)

@@ -1,16 +1,27 @@
 """Gradient steps for all members at once: SGD with momentum, or AdamW, with the formulas of torch.
 
 Each member has its own rate, momentum and clip norm. A member's parameters are one row of a matrix,
-so that a step is a few torch operations whatever the number of members and of parameters.
+so that a step is a few torch operations whatever the number of members and of parameters; on the
+CPU it is one pass in C.
 """
 
+import ctypes
 import math
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.compile import native
+from nas.compile.backend import described
 from nas.nn.settings import Settings
+
+SOURCE = Path(__file__).with_suffix(".c")
 
 SLOT = 16
 """Every parameter begins at a multiple of this many values: 64 bytes of float32, a memory line."""
@@ -38,6 +49,8 @@ class StackedOptimizer:
         self.momenta = self._column([setting.momentum for setting in settings])
         n_moments = {"sgd": int(self.momenta.any()), "adamw": 2}[self.kind]
         self.moments = [torch.zeros_like(self.values) for _ in range(n_moments)]
+        runs_in_c = described("auto", self.values) == "C"
+        self._in_c = _functions(self.values.dtype) if runs_in_c else None
 
     def _column(self, values: Sequence[float]) -> Tensor:
         # By float64: a rate beyond float32 is infinite, and its member diverges.
@@ -53,23 +66,40 @@ class StackedOptimizer:
         first = self.parameters[0]
         self.values = first.new_zeros((len(first), _rounded(end, ROW)))
         self.gradients = torch.zeros_like(self.values)
-        self.places = [
-            slice(start, start + parameter[0].numel())
-            for start, parameter in zip(starts, self.parameters, strict=True)
-        ]
-        for parameter, place in zip(self.parameters, self.places, strict=True):
+        self._places: dict[int, Tensor] = {}
+        for parameter, start in zip(self.parameters, starts, strict=True):
+            place = slice(start, start + parameter[0].numel())
             parameter.data = self.values[:, place].view(parameter.shape).copy_(parameter)
             parameter.grad = None
+            self._places[id(parameter)] = self.gradients[:, place].view(parameter.shape)
+
+    def place(self, tensor: Tensor) -> Tensor | None:
+        """Where the gradient of a parameter may be written, which is zero before each step, in
+        place of its `grad`; None for other tensors."""
+        return self._places.get(id(tensor))
 
     @torch.no_grad()
     def take_gradients(self) -> Tensor:
-        """Move the parameters' gradients here; return the norm of each member's, (members,)."""
-        for parameter, place in zip(self.parameters, self.places, strict=True):
-            if parameter.grad is not None:  # else it is zero, as it was before
-                self.gradients[:, place].view(parameter.shape).copy_(parameter.grad)
+        """Add the parameters' gradients to what was written to their places; return the norm of
+        each member's, (members,)."""
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                self._places[id(parameter)].add_(parameter.grad)
                 parameter.grad = None
-        norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=1)
+        if self._in_c is None:
+            norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=1)
+            return norms
+        norms = self.gradients.new_empty(len(self.gradients))
+        self._in_c["norms"](self._step(None).ctypes.data, norms.data_ptr())
         return norms
+
+    def _step(self, norms: Tensor | None) -> NDArray[np.int64]:
+        """`step_t` of optimizer.c."""
+        moments = [*self.moments, None, None][:2]
+        given = (self.values, self.gradients, *moments, norms)
+        settings = (self.clip_norms, self.rates, self.momenta)
+        places = [0 if t is None else t.data_ptr() for t in (*given, *settings)]
+        return np.array([*self.values.shape, *places], dtype=np.int64)
 
     @torch.no_grad()
     def step(self, norms: Tensor) -> None:
@@ -78,6 +108,9 @@ class StackedOptimizer:
         `norms` are what `take_gradients` returned, all finite.
         """
         self.n_steps += 1
+        if self._in_c is not None:
+            self._step_in_c(self._step(norms))
+            return
         scales = (self.clip_norms / (norms.unsqueeze(1) + 1e-6)).clamp_(max=1.0)
         steps = self.gradients.mul_(scales)
         if self.kind == "adamw":
@@ -86,6 +119,16 @@ class StackedOptimizer:
             if self.moments:
                 steps = self.moments[0].mul_(self.momenta).add_(steps)
             self.values.addcmul_(steps, -self.rates)
+        self.gradients.zero_()
+
+    def _step_in_c(self, step: NDArray[np.int64]) -> None:
+        assert self._in_c is not None
+        if self.kind == "sgd":
+            self._in_c["sgd"](step.ctypes.data)
+            return
+        corrections = (1 - BETA_1**self.n_steps, math.sqrt(1 - BETA_2**self.n_steps))
+        constants = np.array([BETA_1, BETA_2, EPSILON, WEIGHT_DECAY, *corrections])
+        self._in_c["adamw"](step.ctypes.data, constants.ctypes.data)
 
     def _adamw(self, gradients: Tensor) -> None:
         mean, square = self.moments
@@ -111,6 +154,18 @@ class StackedOptimizer:
         )
         self._pack()
         self.gradients.copy_(gradients)
+
+
+@cache
+def _functions(dtype: torch.dtype) -> dict[str, Any] | None:
+    """The functions of optimizer.c by name; None if they cannot be compiled."""
+    one = ctypes.c_void_p
+    try:
+        loaded = native.library(SOURCE.read_text(), dtype == torch.float64)
+    except native.CompilerError:  # the cells, which are compiled too, say so
+        return None
+    numbers = {"norms": 2, "sgd": 1, "adamw": 2}
+    return {name: loaded.function(name, *[one] * count) for name, count in numbers.items()}
 
 
 def _rounded(number: int, unit: int) -> int:

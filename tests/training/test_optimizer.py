@@ -1,4 +1,4 @@
-"""Steps of all members at once against torch.optim, one optimizer a member."""
+"""Steps of all members at once, in C and in torch, against torch.optim, one optimizer a member."""
 
 import dataclasses
 import math
@@ -18,6 +18,11 @@ SGD = [Settings(learning_rate=r, clip_norm=n) for r, n in ((0.5, 1.0), (0.1, 4.0
 MIXED = [dataclasses.replace(s, momentum=m) for s, m in zip(SGD, (0.9, 0.0, 0.5), strict=True)]
 ADAMW = [dataclasses.replace(s, optimizer="adamw", learning_rate=s.learning_rate / 50) for s in SGD]
 KINDS = {"sgd": SGD, "momentum": MIXED, "adamw": ADAMW}
+
+
+@pytest.fixture(autouse=True, params=["c", "eager"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_BACKEND", request.param)
 
 
 def started(members: int, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
