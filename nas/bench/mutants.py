@@ -91,5 +91,5 @@ def _arm(cell: Cell, shape: Shape) -> Arm:
 
 def plan_flops(cell: Cell, shape: Shape) -> float:
     """Operations of a sequence forward and backward, by the cell's plan."""
-    plan = make_plan(cell, shape.hidden, shape.hidden, LANES[torch.float32])
+    plan = make_plan(cell, shape.hidden, shape.hidden, LANES[torch.float32], in_c=True)
     return cost_of(plan).sequence(shape.batch * shape.steps)

@@ -57,7 +57,7 @@ def _title(plan: Plan) -> str:
 
 def passes_text(plan: Plan) -> str:
     """The changes by each pass, a line for each node that it touched."""
-    before = unplanned(plan.cell, plan.sizes, plan.lanes)
+    before = unplanned(plan.cell, plan.sizes, plan.lanes, in_c=plan.in_c)
     lines = [f"passes of {_title(plan)}"]
     for step, after in steps(before):
         done = list(_changes(before, after))

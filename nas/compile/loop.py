@@ -55,7 +55,7 @@ def source_of(
     Raises:
         CompilerError: without a working C compiler, where the C depends on it.
     """
-    plan = make_plan(cell, input_size, hidden_size, LANES[dtype])
+    plan = make_plan(cell, input_size, hidden_size, LANES[dtype], in_c=True)
     return plan, emit(plan, bfloat16=_rounds(dtype) and takes_bfloat16(plan))
 
 

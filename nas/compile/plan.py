@@ -59,6 +59,8 @@ class Plan:
     """
 
     cell: Cell
+    in_c: bool
+    """Whether it is for the loop in C, which hoists nothing that depends on x."""
     sizes: tuple[int, ...]
     """The number of features of each node's value."""
     lanes: int
@@ -195,7 +197,7 @@ class Plan:
         return () if self.node(i).op in MATRIX_OPS else self.input_args(i)
 
 
-def unplanned(cell: Cell, sizes: tuple[int, ...], lanes: int) -> Plan:
+def unplanned(cell: Cell, sizes: tuple[int, ...], lanes: int, *, in_c: bool = False) -> Plan:
     """The plan before the first pass: every node as the cell has it, none with a place."""
     everything = tuple(range(len(cell.nodes)))
-    return Plan(cell, sizes, lanes, cell.nodes, everything, frozenset(everything), {}, (), ())
+    return Plan(cell, in_c, sizes, lanes, cell.nodes, everything, frozenset(everything), {}, (), ())

@@ -150,18 +150,18 @@ def test_a_loop_says_what_it_is_when_it_is_compiled(
 
 @pytest.mark.parametrize("name", ["lstm", "mut1"])
 def test_the_page_on_the_compiler_shows_the_plan_as_it_is(name: str) -> None:
-    plan = make_plan(ZOO[name], 32, 32, 16)
+    plan = make_plan(ZOO[name], 32, 32, 16, in_c=True)
     assert f"```\n{debug.plan_text(plan, 4)}```\n" in PAGE.read_text()
 
 
 def test_the_page_on_the_compiler_shows_the_passes_as_they_are() -> None:
-    assert debug.passes_text(make_plan(ZOO["mut1"], 32, 32, 16)) in PAGE.read_text()
+    assert debug.passes_text(make_plan(ZOO["mut1"], 32, 32, 16, in_c=True)) in PAGE.read_text()
 
 
 def test_the_page_on_the_compiler_quotes_the_code_as_it_is() -> None:
     line = "vec v10 = v_tanh(v9);"
     assert f"`{line}`" in PAGE.read_text()
-    assert line in emit(make_plan(ZOO["mut1"], 32, 32, 16)).text
+    assert line in emit(make_plan(ZOO["mut1"], 32, 32, 16, in_c=True)).text
 
 
 def test_the_page_on_the_compiler_lists_the_passes() -> None:

@@ -9,7 +9,17 @@ from hypothesis import given
 
 from nas.cell import Cell
 from nas.compile import passes
-from nas.compile.passes import PASSES, Pass, make_plan, steps
+from nas.compile.passes import (
+    HOISTING,
+    HOISTING_IN_C,
+    PASSES,
+    PASSES_IN_C,
+    PLACING,
+    REWRITING,
+    Pass,
+    make_plan,
+    steps,
+)
 from nas.compile.passes import verify as passes_verify
 from nas.compile.passes.verify import PassError
 from nas.compile.plan import Plan
@@ -76,6 +86,10 @@ BROKEN: dict[str, tuple[str, Callable[[Plan], Plan]]] = {
         "hoisting",
         lambda p: replace(p, depth={i: d for i, d in p.depth.items() if i != AT["q"]}),
     ),
+    "only what all rows share is hoisted": (
+        "hoisting",
+        lambda p: replace(p, depth={i: d for i, d in p.depth.items() if i != AT["q"]}),
+    ),
     "every map of the loop is in one stage": (
         "stages",
         lambda p: stage(p, targets=(*p.stages[0].targets, *p.stages[1].targets)),
@@ -94,23 +108,25 @@ BROKEN: dict[str, tuple[str, Callable[[Plan], Plan]]] = {
 
 
 def test_every_invariant_is_broken_by_a_test() -> None:
-    held = [*passes_verify.ALWAYS, *(rule for step in PASSES for rule in step.holds)]
+    every = (*REWRITING, HOISTING, HOISTING_IN_C, *PLACING)
+    held = [*passes_verify.ALWAYS, *(rule for step in every for rule in step.holds)]
     assert [rule.__name__.replace("_", " ") for rule in held] == list(BROKEN)
 
 
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_wrong_pass_is_caught(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, corrupt = BROKEN[rule]
+    in_c = rule in (r.__name__.replace("_", " ") for r in HOISTING_IN_C.holds)
     wrong = tuple(
         Pass(step.name, lambda plan, run=step.run: corrupt(run(plan)), step.holds)
         if step.name == name
         else step
-        for step in PASSES
+        for step in (PASSES_IN_C if in_c else PASSES)
     )
-    make_plan(CELL, HIDDEN_SIZE, HIDDEN_SIZE, 4)
-    monkeypatch.setattr(passes, "PASSES", wrong)
+    make_plan(CELL, HIDDEN_SIZE, HIDDEN_SIZE, 4, in_c=in_c)
+    monkeypatch.setattr(passes, "PASSES_IN_C" if in_c else "PASSES", wrong)
     with pytest.raises(PassError, match=f'pass {name} of cell f breaks "{rule}": '):
-        make_plan(CELL, HIDDEN_SIZE, HIDDEN_SIZE, 4)
+        make_plan(CELL, HIDDEN_SIZE, HIDDEN_SIZE, 4, in_c=in_c)
 
 
 def test_the_error_names_the_pass_the_node_and_the_cell() -> None:
@@ -123,3 +139,5 @@ def test_the_error_names_the_pass_the_node_and_the_cell() -> None:
 @given(cells(25))
 def test_every_pass_is_right_on_any_cell(cell: Cell) -> None:
     assert [step for step, _ in steps(start(cell, 8))] == list(PASSES)
+    in_c = replace(start(cell, 8), in_c=True)
+    assert [step for step, _ in steps(in_c)] == list(PASSES_IN_C)

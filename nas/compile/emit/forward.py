@@ -1,13 +1,13 @@
 """The forward half of a plan's C: `forward` packs matrices, then goes over the steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from nas.cell.ops import OPS
 from nas.compile.emit.code import STEPS, Place, Writer, fill, gemm, loop, store
 from nas.compile.emit.formula import result
 from nas.compile.emit.values import Group
-from nas.compile.plan import Product, Stage
+from nas.compile.plan import Product, Stage, Target
 
 CHUNK = 128
 """Rows of x at least, whose products with matrices are made at once: no fewer, so that a panel is
@@ -188,15 +188,16 @@ class Forward:
             init, to = Place(f"base{s}", "", f"shift{s}"), sums.column(product.first)
             if summed.intersection(t.node for t in product.targets):
                 init = sums
-                yield from self._copy_base(s, product, summed)
+                yield from self._copy_base(s, product.targets, summed)
             values, panels = self.writer.place(product.arg), self.at("panels", s, q)
             yield from self._product("n", product, values, panels, init.column(product.first), to)
             summed |= {t.node for t in product.targets}
+        yield from self._copy_base(s, stage.targets, summed)  # maps that read no value of the loop
 
-    def _copy_base(self, s: int, product: Product, summed: set[int]) -> Iterator[str]:
+    def _copy_base(self, s: int, targets: Iterable[Target], summed: set[int]) -> Iterator[str]:
         """What the sums that have no product yet start from."""
         sums = self.writer.sums(s)
-        for target in product.targets:
+        for target in targets:
             if target.node not in summed:
                 place = {"sums": sums.block, "row": sums.row}
                 yield fill(COPY_BASE, s=s, column=target.column, padded=target.padded, **place)

@@ -1,7 +1,7 @@
 """The compiler's passes, which turn a cell into a plan; each is verified after it has run.
 
-To add a pass, write a function `Plan -> Plan` and a line in PASSES with the invariants of
-`nas/compile/passes/verify.py` that hold from then on. `NAS_DEBUG=passes` prints their changes.
+To add a pass, write a function `Plan -> Plan` and a line in REWRITING or PLACING with the invariants
+of `nas/compile/passes/verify.py` that hold from then on. `NAS_DEBUG=passes` prints their changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,12 +26,17 @@ class Pass:
     """Invariants of its result and of those of all later passes."""
 
 
-PASSES: tuple[Pass, ...] = (
+REWRITING: tuple[Pass, ...] = (
     Pass("dead code", rewrite.remove_dead_code, (verify.every_node_is_needed,)),
     Pass("constants", rewrite.fold_constants, (verify.no_operation_is_of_constants,)),
     Pass("identities", rewrite.remove_identities, (verify.no_operation_is_an_identity,)),
     Pass("repetitions", rewrite.merge_repetitions, (verify.no_expression_is_there_twice,)),
-    Pass("hoisting", place.hoist, (verify.only_what_depends_on_a_state_is_in_the_loop,)),
+)
+HOISTING = Pass("hoisting", place.hoist, (verify.only_what_depends_on_a_state_is_in_the_loop,))
+HOISTING_IN_C = Pass(
+    "hoisting", place.hoist_parameters, (verify.only_what_all_rows_share_is_hoisted,)
+)
+PLACING: tuple[Pass, ...] = (
     Pass(
         "stages",
         place.join_stages,
@@ -49,14 +54,21 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def make_plan(cell: Cell, input_size: int, hidden_size: int, lanes: int) -> Plan:
-    """The plan of one layer in one direction: all passes, run on the cell as it is.
+PASSES = (*REWRITING, HOISTING, *PLACING)
+PASSES_IN_C = (*REWRITING, HOISTING_IN_C, *PLACING)
+
+
+def make_plan(
+    cell: Cell, input_size: int, hidden_size: int, lanes: int, *, in_c: bool = False
+) -> Plan:
+    """The plan of one layer in one direction: all passes, run on the cell as it is; with `in_c`
+    that of the loop in C, whose steps compute what depends on x alone too.
 
     Raises:
         PassError: if a pass breaks an invariant, which is an error of the compiler.
     """
     sizes = tuple(size(width, input_size, hidden_size) for width in cell.widths)
-    plan = unplanned(cell, sizes, lanes)
+    plan = unplanned(cell, sizes, lanes, in_c=in_c)
     for _, after in steps(plan):
         plan = after
     return plan
@@ -65,7 +77,7 @@ def make_plan(cell: Cell, input_size: int, hidden_size: int, lanes: int) -> Plan
 def steps(plan: Plan) -> Iterator[tuple[Pass, Plan]]:
     """Each pass with its result, verified."""
     held: list[Invariant] = list(verify.ALWAYS)
-    for step in PASSES:
+    for step in PASSES_IN_C if plan.in_c else PASSES:
         plan = step.run(plan)
         held += step.holds
         verify.verify(plan, step.name, held)

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nas.cell.ops import INPUTS
 from nas.compile.plan import MATRIX_OPS, Plan, Product, Stage, Target
+
+GIVEN = (*INPUTS, "step", "constant")
+"""What is there before a step."""
 
 
 def hoist(plan: Plan) -> Plan:
@@ -14,6 +18,23 @@ def hoist(plan: Plan) -> Plan:
             depth[i] = 0
         elif below := [depth[arg] for arg in plan.args(i) if arg in depth]:
             depth[i] = max(below) + (plan.node(i).op in MATRIX_OPS)
+    return replace(plan, depth=depth)
+
+
+def hoist_parameters(plan: Plan) -> Plan:
+    """Values of parameters alone leave the loop; the others, of x alone too, get their depth.
+
+    For C: each value that is computed before the loop is some operations of torch, there and back,
+    which take longer than the C of a small layer.
+    """
+    vectors, depth = hoist(plan).vectors, dict[int, int]()
+    for i in sorted(plan.live):
+        op = plan.node(i).op
+        if op == "state":
+            depth[i] = 0
+        elif i not in vectors and op not in GIVEN:
+            below = [depth[arg] for arg in plan.args(i) if arg in depth]
+            depth[i] = max(below, default=0) + (op in MATRIX_OPS)
     return replace(plan, depth=depth)
 
 

@@ -117,15 +117,32 @@ def no_expression_is_there_twice(plan: Plan) -> Iterator[str]:
 
 def only_what_depends_on_a_state_is_in_the_loop(plan: Plan) -> Iterator[str]:
     """And its depth is that of its deepest argument, and one more for a matrix."""
+    yield from _misplaced(plan, "depends on no state", {"state"})
+
+
+def only_what_all_rows_share_is_hoisted(plan: Plan) -> Iterator[str]:
+    """What depends on a state, x, a vertical or the number of the step is in the loop, where it is
+    not given; depths as above."""
+    yield from _misplaced(plan, "is the same in all rows", {*INPUTS, "step"})
+
+
+def _misplaced(plan: Plan, outside: str, sources: set[str]) -> Iterator[str]:
+    """Ways in which the loop is not what depends on an op of `sources`, which are `outside` of it
+    but for the states."""
     for i in sorted(set(plan.depth) - plan.live):
         yield f"{_label(plan, i)} is dead"
-    for i in plan.live:
-        below = [plan.depth[arg] for arg in plan.args(i) if arg in plan.depth]
-        depends = plan.node(i).op == "state" or bool(below)
-        if depends != (i in plan.depth):
-            yield f"{_label(plan, i)} {'is hoisted' if depends else 'depends on no state'}"
-        expected = max(below, default=0) + (plan.node(i).op in MATRIX_OPS)
-        if depends and plan.depth[i] != expected:
+    reached: set[int] = set()
+    for i in sorted(plan.live):
+        op, args = plan.node(i).op, plan.args(i)
+        is_source = op in sources
+        if is_source or not reached.isdisjoint(args):
+            reached.add(i)
+        belongs = op == "state" or (i in reached and not is_source)
+        if belongs != (i in plan.depth):
+            yield f"{_label(plan, i)} {'is hoisted' if belongs else outside}"
+        below = [plan.depth[arg] for arg in args if arg in plan.depth]
+        expected = max(below, default=0) + (op in MATRIX_OPS)
+        if belongs and plan.depth.get(i, expected) != expected:
             yield f"{_label(plan, i)} has depth {plan.depth[i]} instead of {expected}"
 
 
