@@ -1,7 +1,8 @@
 """The compiler's passes, which turn a cell into a plan; each is verified after it has run.
 
-To add a pass, write a function `Plan -> Plan` and a line in REWRITING or PLACING with the invariants
-of `nas/compile/passes/verify.py` that hold from then on. `NAS_DEBUG=passes` prints their changes.
+To add a pass, write a function `Plan -> Plan` and a line in REWRITING or PLACING with the
+invariants of `nas/compile/passes/verify.py` that hold from then on. `NAS_DEBUG=passes` prints their
+changes.
 """
 
 from collections.abc import Callable, Iterator
