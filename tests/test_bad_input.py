@@ -129,6 +129,8 @@ def test_unknown_names(
         (["--workers", "-2"], r"workers must be at least 0, got -2"),
         (["--in-flight", "0"], r"in_flight must be at least 1, got 0"),
         (["--time-budget", "-5m"], r'time_budget must be a positive time such as .* got "-5m"'),
+        (["--time-budget", "16m2h"], r'time_budget must be a positive time .* got "16m2h"'),
+        (["--time-budget", "5s 3"], r'time_budget must be a positive time .* got "5s 3"'),
         (["--time-budget", "soon"], r'time_budget must be a positive time .* got "soon"'),
         (["--evaluation-time-limit", "0"], r'evaluation_time_limit must be a positive .* got "0"'),
         (["--evaluation-memory-limit-gb", "-1"], r"_gb must be in \[0, 1000000\], got -1\.0"),

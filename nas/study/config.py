@@ -41,7 +41,7 @@ class RunConfig:
     tasks: TasksConfig = field(default_factory=TasksConfig)
     settings: SettingsGrid = field(default_factory=SettingsGrid)
     time_budget: str = ""
-    """Stop after this much time in all, such as 90s, 5m or 8h; no limit if empty."""
+    """Stop after this much time in all, such as 90s, 5m, 8h or 2h30m; no limit if empty."""
     workers: int | str = 0
     """Worker processes of one thread each; 0: as many as there are cores. Or a Ray cluster, see
     docs/cluster.md: ray:auto, ray:HOST:PORT, ray://HOST:PORT."""
@@ -255,17 +255,26 @@ def check_study_name(name: str) -> None:
 
 
 def seconds(name: str, text: str) -> float | None:
-    """A duration such as 90s, 5m, 8h or 2d in seconds; None if empty.
+    """A duration such as 90s, 5m, 8h, 2d or 2h16m in seconds; None if empty. A number without a
+    unit is seconds, or the next smaller unit after another: 2h16, as commands print times.
 
     Raises:
         UserError: if it is no positive duration.
     """
     if not text:
         return None
-    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([smhd]?)\s*", text)
-    found = float(match[1]) * UNITS[match[2] or "s"] if match else 0.0
+    found, units = 0.0, "dhms"
+    part = r"(\d+(?:\.\d+)?)(?![\d.])(?:\s*([smhd]))?"
+    is_duration = re.fullmatch(rf"\s*(?:{part}\s*)+", text)
+    for amount, unit in re.findall(part, text) if is_duration else ():
+        unit = unit or ("s" if units == "dhms" else units[:1])
+        if not unit or unit not in units:  # no larger one comes after it
+            found = 0.0
+            break
+        found += float(amount) * UNITS[unit]
+        units = units[units.index(unit) + 1 :]
     if found <= 0:
-        raise UserError(f'{name} must be a positive time such as 90s, 5m or 8h, got "{text}".')
+        raise UserError(f'{name} must be a positive time such as 90s, 5m or 2h30m, got "{text}".')
     if found > LONGEST_S:
         raise UserError(f'{name} must be at most 36500d, a hundred years, got "{text}".')
     return found

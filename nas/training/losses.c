@@ -12,9 +12,10 @@ extern void total(index_t, const real *, index_t, index_t, index_t, real *, inde
 
 typedef enum { CATEGORICAL, BERNOULLI, GAUSSIAN } head_t;
 
-/* What all members share, and how many values lie between those of one member and the next. */
+/* What all members share, whether only a part of the rows is scored, and how many values lie between those of
+   one member and the next. */
 typedef struct {
-  index_t members, rows, scored, width, outputs, streams, head;
+  index_t members, rows, scored, is_part, width, outputs, streams, head;
   index_t y_apart, weight_apart, bias_apart, of_weight_apart, of_bias_apart;
 } sizes_t;
 
@@ -26,6 +27,7 @@ typedef struct {
   char *right;            /* of each member and scored row; none where it is not asked for */
   real *of_y, *of_weight, *of_bias; /* gradients; none where they are not asked for */
   real *scratch;
+  index_t *fault;         /* a class that there is not is noted here, and not followed */
 } values_t;
 
 INLINE ivec first_lanes(index_t count) {
@@ -100,7 +102,7 @@ static room_t room_of(const sizes_t *s, real *at) {
   r.panels = r.none + deep;
   r.scores = r.panels + wide * s->width;
   r.read = r.scores + s->scored * wide + 2 * LANES; /* `outer` may read behind the last score */
-  r.back = r.read + (s->scored < s->rows ? WHOLE(s->scored * s->width, LANES) : 0);
+  r.back = r.read + (s->is_part ? WHOLE(s->scored * s->width, LANES) : 0);
   r.rows = r.back + s->outputs * deep;
   r.of_outer = r.rows + s->scored * deep;
   r.end = r.of_outer + PIECE * WHOLE(s->width, 2 * LANES);
@@ -121,9 +123,11 @@ static real forward(const sizes_t *s, const values_t *v, const room_t *r, const 
     real *row = r->scores + i * wide, share = (real)1 / s->streams;
     const real *numbers = (const real *)v->targets + i * s->outputs;
     char *right = v->right ? v->right + i : 0;
-    if (s->head == CATEGORICAL)
-      loss += categorical(row, s->outputs, ((const index_t *)v->targets)[i], share, right);
-    else if (s->head == BERNOULLI) loss += bernoulli(row, s->outputs, numbers, share, right);
+    if (s->head == CATEGORICAL) {
+      index_t target = ((const index_t *)v->targets)[i];
+      if (target < 0 || target >= s->outputs) *v->fault = target, target = 0;
+      loss += categorical(row, s->outputs, target, share, right);
+    } else if (s->head == BERNOULLI) loss += bernoulli(row, s->outputs, numbers, share, right);
     else loss += gaussian(row, s->outputs, numbers, share, right);
   }
   return loss / s->streams;
@@ -135,7 +139,7 @@ static void backward(const sizes_t *s, const values_t *v, const room_t *r, const
   put_row(r->none, 0, s->width, deep);
   pack_back(s->width, deep, s->outputs, 0, s->outputs, s->outputs, v->weight, s->width, 0, r->back);
   gemm(s->scored, s->outputs, deep, r->scores, wide, r->back, r->none, 0, r->rows, deep);
-  if (s->scored < s->rows) memset(v->of_y, 0, BYTES(s->rows * s->width));
+  if (s->is_part) memset(v->of_y, 0, BYTES(s->rows * s->width));
   for (index_t i = 0; i < s->scored; i++)
     memcpy(v->of_y + (v->places ? v->places[i] : i) * s->width, r->rows + i * deep, BYTES(s->width));
   map_t map = {0, s->outputs, v->of_weight, s->width};

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nas.compile.layer_pass import Place
 from nas.compile.stacked import aligned, is_aligned
 from nas.nn.members import head as layer_of
 from nas.training.heads import AnyHead, HeadFunctions, functions_of, name_of
@@ -23,11 +24,8 @@ from nas.training.losses_at_once import (
     rights_of,
     scores_at_once,
 )
-from nas.training.losses_in_c import differentiated_in_c, measured_in_c, runs_in_c
+from nas.training.losses_in_c import Layer, losses_in_c, runs_in_c
 from nas.training.window_tensors import TensorWindow
-
-Layer = tuple[Tensor, Tensor, Tensor]
-"""One member's y, (rows, width), weight and bias of the output layer; or their gradients."""
 
 
 def losses(
@@ -43,6 +41,29 @@ def losses(
 
 
 @torch.no_grad()
+def differentiated(
+    layer: Layer, window: TensorWindow, head: HeadFunctions, place: Place = lambda _: None
+) -> tuple[Tensor, Layer]:
+    """Return the same losses of (y, weight, bias), with the gradients of their sum; those of the
+    latter two where `place` says."""
+    y, weight, bias = layer
+    if not y.is_cpu:
+        found, gradients = differentiated_at_once(y, weight, bias, window, head)
+        return found, gradients
+    of_weight, of_bias = (place(tensor) for tensor in (weight, bias))
+    gradients = (
+        y.new_empty(y.shape),
+        weight.new_empty(weight.shape) if of_weight is None else of_weight,
+        bias.new_empty(bias.shape) if of_bias is None else of_bias,
+    )
+    name = name_of(head)
+    if name and runs_in_c(y, weight):
+        return losses_in_c(layer, window, name, gradients), gradients
+    members = zip(zip(*layer, strict=True), zip(*gradients, strict=True), strict=True)
+    return torch.stack([_differentiate(window, head, *member) for member in members]), gradients
+
+
+@torch.no_grad()
 def measure(
     y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: AnyHead = "categorical"
 ) -> tuple[Tensor, Tensor]:
@@ -53,8 +74,9 @@ def measure(
         found, _ = losses_of(scores, window, functions)
         return found / window.n_streams, rights_of(scores, window, functions)
     name = name_of(functions)
-    if name and runs_in_c(y):
-        return measured_in_c(y, weight, bias, window, name)
+    if name and runs_in_c(y, weight):
+        right = torch.empty(len(y), len(window.targets), dtype=torch.bool)
+        return losses_in_c((y, weight, bias), window, name, right=right), right
     for scores in scores_of(y, weight, bias, window):
         rights.append(functions.right(scores, window.targets))
         losses.append(functions.loss(scores, window.targets)[0] / window.n_streams)
@@ -77,20 +99,9 @@ class _Losses(torch.autograd.Function):
     def forward(
         ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: HeadFunctions
     ) -> Tensor:
-        if not y.is_cpu:
-            found, gradients = differentiated_at_once(y, weight, bias, window, head)
-            ctx.save_for_backward(*gradients)
-            return found
-        name = name_of(head)
-        if name and runs_in_c(y):
-            found, gradients = differentiated_in_c(y, weight, bias, window, name)
-            ctx.save_for_backward(*gradients)
-            return found
-        gradients = [torch.empty_like(tensor) for tensor in (y, weight, bias)]
-        members = zip(zip(y, weight, bias, strict=True), zip(*gradients, strict=True), strict=True)
-        losses = [_differentiate(window, head, *member) for member in members]
+        found, gradients = differentiated((y, weight, bias), window, head)
         ctx.save_for_backward(*gradients)
-        return torch.stack(losses)
+        return found
 
     @staticmethod
     @once_differentiable
@@ -106,7 +117,7 @@ class _Losses(torch.autograd.Function):
 def _differentiate(
     window: TensorWindow, head: HeadFunctions, member: Layer, gradients: Layer
 ) -> Tensor:
-    """Return one member's loss, and write its gradients."""
+    """Return one member's loss, and write its gradients; the tensors of a member alone."""
     (y, weight, bias), (of_y, of_weight, of_bias) = member, gradients
     y, weight = _scored(y, window), aligned(weight)
     scores = layer_of(y, weight, bias)

@@ -20,7 +20,7 @@ def scores_at_once(y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow
 
 def differentiated_at_once(
     y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: HeadFunctions
-) -> tuple[Tensor, list[Tensor]]:
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Return the losses, summed over scored positions, a stream, (members,), and the gradients of
     their sum by y, weight and bias."""
     losses, of_scores = losses_of(scores_at_once(y, weight, bias, window), window, head)
@@ -29,7 +29,7 @@ def differentiated_at_once(
     if window.places is not None:
         of_y = torch.zeros_like(y).index_copy_(1, window.places, of_y)
     of_weight = torch.bmm(of_scores.mT, _scored(y, window))
-    return losses / window.n_streams, [of_y, of_weight, of_scores.sum(1)]
+    return losses / window.n_streams, (of_y, of_weight, of_scores.sum(1))
 
 
 def losses_of(scores: Tensor, window: TensorWindow, head: HeadFunctions) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ it gives does not depend on the others.
 """
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,15 +17,20 @@ from torch import Tensor
 from nas.compile import native
 from nas.compile.backend import IN_C, usual
 from nas.compile.buffers import block_of
-from nas.compile.layer_pass import Place
+from nas.compile.call import MULTIPLIED
 from nas.compile.loop import LANES
 from nas.compile.native import CompilerError
+from nas.errors import UserError
 from nas.tasks.base import Head
 from nas.training.window_tensors import TensorWindow
 
 SOURCE = Path(__file__).with_name("losses.c")
 ORDER: tuple[Head, ...] = ("categorical", "bernoulli", "gaussian")
 """The heads in the order of `head_t`."""
+NO_FAULT = np.iinfo(np.int64).min
+
+Layer = tuple[Tensor, Tensor, Tensor]
+"""y, (members, rows, width), and the weight and bias of the output layer; or their gradients."""
 
 
 class _Library:
@@ -51,62 +57,52 @@ def _library(dtype: torch.dtype) -> _Library | None:
         return None
 
 
-def runs_in_c(y: Tensor) -> bool:
-    """Whether the losses of the rows that members give are computed in C."""
-    return y.is_cpu and y.dtype in LANES and usual() in IN_C and _library(y.dtype) is not None
+def runs_in_c(y: Tensor, weight: Tensor) -> bool:
+    """Whether losses are computed in C, on one thread: not where others would help torch."""
+    if not y.is_cpu or y.dtype not in LANES or usual() not in IN_C:
+        return False
+    if torch.get_num_threads() > 1 and y.numel() * weight.shape[-2] > MULTIPLIED:
+        return False
+    return _library(y.dtype) is not None
 
 
-def differentiated_in_c(
-    y: Tensor,
-    weight: Tensor,
-    bias: Tensor,
+def losses_in_c(
+    layer: Layer,
     window: TensorWindow,
     head: Head,
-    place: Place = lambda _: None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Return the losses, summed over scored positions, a stream, (members,), and the gradients of
-    their sum by y, weight and bias, of the latter two where `place` says; other arguments as those
-    of `losses`."""
-    of = [y.new_empty(y.shape)]
-    for parameter in (weight, bias):
-        there = place(parameter)
-        of.append(parameter.new_empty(parameter.shape) if there is None else there)
-    return _run(y, weight, bias, window, head, None, of), of
-
-
-def measured_in_c(
-    y: Tensor, weight: Tensor, bias: Tensor, window: TensorWindow, head: Head
-) -> tuple[Tensor, Tensor]:
-    """Return the same losses, and whether each guess is right: (members, scored positions)."""
-    right = torch.empty(len(y), len(window.targets), dtype=torch.bool)
-    return _run(y, weight, bias, window, head, right, [None] * 3), right
-
-
-def _run(
-    y: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    window: TensorWindow,
-    head: Head,
-    right: Tensor | None,
-    of: list[Tensor] | list[None],
+    gradients: Layer | None = None,
+    right: Tensor | None = None,
 ) -> Tensor:
-    library = _library(y.dtype)
+    """Return the losses, summed over scored positions, a stream, (members,).
+
+    Fill `gradients` with those of their sum, and `right`, (members, scored positions), with whether
+    each guess is right.
+
+    Raises:
+        UserError: if a target is no class of the output layer.
+    """
+    library = _library(layer[0].dtype)
     assert library is not None, "`runs_in_c` was asked"
-    y, weight, bias = (_whole(tensor) for tensor in (y, weight, bias))
+    y, weight, bias = (_whole(tensor) for tensor in layer)
     members, rows, width = y.shape
-    kind = torch.int64 if head == "categorical" else y.dtype
-    targets = window.targets.to(kind).contiguous()
-    apart = [t.stride(0) for t in (y, weight, bias)]
-    of_apart = [0 if t is None else t.stride(0) for t in of[1:]]
-    n_scored, outputs = len(targets), weight.shape[1]
-    each = (members, rows, n_scored, width, outputs, window.n_streams, ORDER.index(head))
-    sizes = np.array([*each, *apart, *of_apart], dtype=np.int64)
+    targets = window.targets.to(torch.int64 if head == "categorical" else y.dtype).contiguous()
+    outputs, is_part = weight.shape[1], window.places is not None
+    each = (members, rows, len(targets), is_part, width, outputs)
+    into: Sequence[Tensor | None] = gradients or (None, None, None)
+    apart = [0 if t is None else t.stride(0) for t in (y, weight, bias, *into[1:])]
+    sizes = np.array([*each, window.n_streams, ORDER.index(head), *apart], dtype=np.int64)
     address = sizes.ctypes.data
     losses, scratch = y.new_empty(members), block_of(library.room(address), y)
-    given = (y, weight, bias, window.places, targets, losses, right, *of, scratch)
-    values = np.array([0 if t is None else t.data_ptr() for t in given], dtype=np.int64)
+    fault = ctypes.c_long(NO_FAULT)
+    given = (y, weight, bias, window.places, targets, losses, right, *into, scratch)
+    places = [0 if tensor is None else tensor.data_ptr() for tensor in given]
+    values = np.array([*places, ctypes.addressof(fault)], dtype=np.int64)
     library.losses(address, values.ctypes.data)
+    if fault.value != NO_FAULT:
+        raise UserError(
+            f"targets must be at least 0 and below {outputs}, the classes of the output layer, got "
+            f"{fault.value}."
+        )
     return losses
 
 

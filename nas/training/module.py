@@ -37,17 +37,17 @@ class Training(pl.LightningModule):
     ) -> None:
         """`watch` is called after each batch and epoch."""
         super().__init__()
+        self.start_clock()  # the time in which loops are compiled counts
         self.watch = watch
         self.automatic_optimization = False
         self.model, self.task, self.runs = model, task, list(runs)
         self.head = head_of(task)
-        self.passes = passes(model, self.head)
+        self.passes = passes(model)
         settings = [run.settings for run in runs]
         self.optimizer = StackedOptimizer(list(model.parameters()), settings)
         self.state: MemberStates | None = None
         self.train_total = Totals(len(self.runs))
         self.held_out: HeldOut | None = None
-        self.clock_s = 0.0
 
     def configure_optimizers(self) -> None:
         """Return nothing: `StackedOptimizer` takes a step for all members at once."""

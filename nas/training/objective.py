@@ -8,9 +8,8 @@ from nas.compile.layer_pass import Place
 from nas.nn.latent_model import HELD_OUT, LatentMembers, generators
 from nas.nn.members import Members, MemberStates, ScoringMembers, SequenceMembers
 from nas.tasks.base import Task
-from nas.training.heads import HeadFunctions, head_of, name_of
-from nas.training.losses import losses, measure
-from nas.training.losses_in_c import differentiated_in_c, runs_in_c
+from nas.training.heads import HeadFunctions, head_of
+from nas.training.losses import differentiated, losses, measure
 from nas.training.own_metric import OwnMetric
 from nas.training.window_tensors import TensorWindow, Totals
 
@@ -38,14 +37,9 @@ def training_losses(
     return found if added is None else found + added, state
 
 
-def passes(model: Members, head: HeadFunctions) -> bool:
-    """Whether `losses_and_gradients` knows the model and the head."""
-    return (
-        isinstance(model, SequenceMembers)
-        and model.passes
-        and name_of(head) is not None
-        and runs_in_c(model.embedding)
-    )
+def passes(model: Members) -> bool:
+    """Whether `losses_and_gradients` knows the model."""
+    return isinstance(model, SequenceMembers) and model.passes
 
 
 def losses_and_gradients(
@@ -57,13 +51,10 @@ def losses_and_gradients(
 ) -> tuple[Tensor, MemberStates]:
     """Return what `training_losses` does, with the gradients of the parameters where `place` says
     or in their `grad`: no graph is kept, which takes as long as the C of a small model."""
-    name = name_of(head)
     assert isinstance(model, SequenceMembers), "`passes` was asked"
-    assert name is not None, "`passes` was asked"
     layers = model.passed(window.inputs, state)
     read = (layers[-1].y, model.head_weight, model.head_bias)
-    with torch.no_grad():
-        found, (of_y, *_) = differentiated_in_c(*read, window, name, place)
+    found, (of_y, *_) = differentiated(read, window, head, place)
     layers[-1].back(of_y, place)
     for layer in layers[-2::-1]:
         if layer.y.grad is None:  # a layer above reads no input

@@ -197,8 +197,9 @@ def _is_full(error: BaseException) -> bool:
 def _train(work: Work, group: _Group, epoch: int) -> None:
     if group.training is None:
         group.training = Training(_fresh(work, group.runs), work.task, group.runs, work.watch)
-    if group.training.runs:
+    else:
         group.training.start_clock()
+    if group.training.runs:
         fit(group.training, WindowData(work.task, work.seed, group.epoch), epoch - group.epoch)
         group.training.share_time()
     group.epoch = epoch

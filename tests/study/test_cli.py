@@ -312,6 +312,11 @@ def test_errors_become_a_sentence_and_an_exit_code(capsys: pytest.CaptureFixture
         ("1.5h", 5400),
         ("2d", 172800),
         (" 3 m ", 180),
+        ("2h16m", 8160),
+        ("2h16", 8160),
+        ("1d 2h 3m 4s", 93784),
+        ("5m30", 330),
+        ("0h 90", 5400),
     ],
 )
 def test_durations_are_in_seconds(text: str, value: float | None) -> None:

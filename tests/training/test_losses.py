@@ -1,6 +1,9 @@
 """The output layer's loss and gradients, in C and in torch, against torch's losses and autograd."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas.compile.backend import usual
 from nas.tasks.base import Window
 from nas.training.heads import HEADS, HeadFunctions, functions_of
 from nas.training.losses import losses, measure
@@ -18,7 +22,7 @@ from nas.training.losses_at_once import (
     rights_of,
     scores_at_once,
 )
-from nas.training.losses_in_c import ORDER
+from nas.training.losses_in_c import ORDER, runs_in_c
 from nas.training.window_tensors import TensorWindow, Totals, to_tensors
 from tests.tensors import seeded
 from tests.tolerances import SAME_FORMULA
@@ -30,6 +34,14 @@ LONG = 140  # more rows than `outer` of gemm.c takes at a time
 @pytest.fixture(autouse=True, params=["c", "eager"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_BACKEND", request.param)
+
+
+@contextmanager
+def one_more_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    yield
+    torch.set_num_threads(before)
 
 
 def window(symbols: int, share: float, seed: int = 0) -> Window:
@@ -237,3 +249,29 @@ def test_a_head_is_torchs_at_every_width(name: Any, places: Tensor | None, outpu
         gradients = torch.autograd.grad(theirs.sum(), (y, weight, bias))
         for mine, their in zip(torch.autograd.grad(ours.sum(), values), gradients, strict=True):
             torch.testing.assert_close(mine.double(), their, **close)
+
+
+@pytest.mark.parametrize("target", [-1, 7])
+def test_a_class_that_there_is_not_is_refused(target: int) -> None:
+    given, values = to_tensors(window(7, 1.0)), drawn(2, 4, 7, torch.float32)
+    given.targets[3] = target
+    with pytest.raises(Exception, match=rf"below 7|index|out of bounds.*{target}"):
+        losses(*values, given)
+
+
+def test_where_all_rows_are_named_they_are_what_they_are_without() -> None:
+    given, values = to_tensors(window(7, 1.0)), drawn(2, 4, 7, torch.float32)
+    named = replace(given, places=torch.arange(STEPS * BATCH))
+    both = [losses(*values, one) for one in (given, named)]
+    assert torch.equal(*both)
+    for mine, other in zip(*(torch.autograd.grad(one.sum(), values) for one in both), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_large_layer_is_left_to_torchs_threads() -> None:
+    y, weight = torch.zeros(1, 200, 100), torch.zeros(1, 101, 100)
+    in_c = usual() == "c"
+    with one_more_thread():
+        assert not runs_in_c(y, weight)
+        assert runs_in_c(y, weight[:, :100]) == in_c
+    assert runs_in_c(y, weight) == in_c

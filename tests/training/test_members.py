@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -209,3 +210,13 @@ def test_a_device_is_asked_for_by_name() -> None:
     assert one[0].curve == other[0].curve
     with pytest.raises(RuntimeError, match="device"):
         train(LSTM, TASK, settings, SEED, device="nowhere")
+
+
+def test_the_time_in_which_loops_are_compiled_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(_: object) -> bool:
+        time.sleep(0.3)
+        return False
+
+    monkeypatch.setattr(nas.training.module, "passes", slowly)
+    (one,) = trained(dataclasses.replace(XML, epochs=1, batches_per_epoch=1), [SETTINGS])
+    assert one.outcome.cost.wall_s >= 0.3
