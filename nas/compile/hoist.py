@@ -1,4 +1,4 @@
-"""The part of a layer that depends on no state, computed outside of its time loop."""
+"""What a layer computes outside of its time loop; its plan says what that is."""
 
 import functools
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def padded(value: Tensor, width: int) -> Tensor:
 
 
 class Hoist:
-    """Values that depend on no state, by torch, for all steps at once.
+    """Values that the plan hoists, by torch, for all steps at once.
 
     With tokens, values are computed for each symbol and gathered. They equal those computed for
     each row, at the cost of the vocabulary. Each member is computed by itself, so that it gives

@@ -85,7 +85,7 @@ def buffers(states: Sequence[Tensor]) -> Buffers:
 def prepared(layer: Layer, x: Tensor, states: Buffers) -> PreparedStep | None:
     """The step of a layer that reads x, (1, batch, width); None where there is more to it than C.
 
-    Where values of x alone are computed before the loop, the loop of `stepping` is compiled.
+    Where the loop reads x itself or values that torch makes of it, that of `stepping` is compiled.
     """
     rows = Rows.equal(1, x.shape[1])
     if ready := layer.ready_for(x, rows):

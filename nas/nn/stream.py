@@ -28,9 +28,9 @@ class Stream:
 
     Weights are read where they are when the stream is made: training them further counts, but not
     moving or replacing them (`rnn.to`, another parameter), for which make another stream. What
-    comes out is, to the bit, what `rnn.step` computes under torch.no_grad; for a cell of which
-    torch computes values of x before the loop, as products of x alone, the step is compiled anew,
-    and the same to within rounding. Cells with learned vectors or clocks and stacks that are joined
+    comes out is, to the bit, what `rnn.step` computes under torch.no_grad; for a cell that
+    reads x elsewhere than in products, such as MUT1, the step is compiled anew, and the same to
+    within rounding. Cells with learned vectors or clocks and stacks that are joined
     need torch at every step, and take what `rnn.step` takes: `stream.is_prepared` says so.
     """
 
