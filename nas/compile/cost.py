@@ -44,9 +44,9 @@ class Cost:
     loop_matrices: float
     """Gradients of the loop's matrices, for which no step waits."""
     hoisted: Work
-    """Forward, for values that depend on no state; for tokens, once for each symbol."""
+    """Forward, for what is computed before the loop; for tokens, once for each symbol."""
     hoisted_back: Work
-    """Gradients of values that depend on no state, and of the matrices that read them."""
+    """Gradients of what is computed before the loop, and of the matrices that read it."""
     weight_bytes: int
     """Matrices that a step of the loop reads, once for the whole batch, in whole vectors."""
     kept_bytes: int

@@ -1,8 +1,8 @@
-"""The work of a layer's time loop: the part of a cell that depends on its states, in stages.
+"""The work of a layer's time loop: the part of a cell that is not hoisted, in stages.
 
-A step is: region 0 (elementwise), stage 1 (matrix products), region 1, stage 2, … The number of
-stages is that of a step's dependent matrix products. `make_plan` in `nas/compile/passes` makes
-a plan, `nas/compile/cost.py` counts its cost; `NAS_DEBUG=plan` prints it.
+A step is: region 0 (elementwise), stage 1 (matrix products), region 1, stage 2, … `make_plan` in
+`nas/compile/passes` makes a plan, `nas/compile/cost.py` counts its cost; `NAS_DEBUG=plan` prints
+it.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class Plan:
     live: frozenset[int]
     """Nodes that an output depends on, equal ones once."""
     depth: dict[int, int]
-    """Matrix products on the longest path from a state, for nodes that depend on a state."""
+    """Matrix products on the longest path within a step, for the nodes of the loop."""
     stages: tuple[Stage, ...]
     """Stage s + 1 at place s."""
     regions: tuple[tuple[int, ...], ...]
@@ -136,17 +136,28 @@ class Plan:
                     delays[place] = (source, steps)
         return delays
 
+    @cached_property
+    def from_states(self) -> dict[int, int]:
+        """Matrix products on the longest path from a state, for nodes that depend on a state."""
+        depth: dict[int, int] = {}
+        for i in sorted(self.live):
+            if self.node(i).op == "state":
+                depth[i] = 0
+            elif below := [depth[arg] for arg in self.args(i) if arg in depth]:
+                depth[i] = max(below) + (self.node(i).op in MATRIX_OPS)
+        return depth
+
     @property
     def dependent_stages(self) -> int:
-        """The number of matrix products of a step that wait for one another."""
-        return len(self.stages)
+        """The number of matrix products of a step that wait for one another and for a state."""
+        return max(self.from_states.values(), default=0)
 
     def loop_args(self, i: int) -> tuple[int, ...]:
-        """The arguments of a map that depend on a state, sorted, each as often as it is read."""
+        """The arguments of a map that the loop computes, sorted, each as often as it is read."""
         return tuple(sorted(arg for arg in self.args(i) if arg in self.depth))
 
     def input_args(self, i: int) -> tuple[int, ...]:
-        """The arguments of a map that depend on no state, sorted."""
+        """The arguments of a map that are there before the loop, sorted."""
         return tuple(sorted(arg for arg in self.args(i) if arg not in self.depth))
 
     def columns_before(self, i: int, position: int) -> int:

@@ -256,7 +256,7 @@ def check_study_name(name: str) -> None:
 
 def seconds(name: str, text: str) -> float | None:
     """A duration such as 90s, 5m, 8h, 2d or 2h16m in seconds; None if empty. A number without a
-    unit is seconds, or the next smaller unit after another: 2h16, as commands print times.
+    unit is seconds, or the next smaller unit after another: 2h16, as commands print hours.
 
     Raises:
         UserError: if it is no positive duration.

@@ -27,7 +27,7 @@ typedef struct {
   char *right;            /* of each member and scored row; none where it is not asked for */
   real *of_y, *of_weight, *of_bias; /* gradients; none where they are not asked for */
   real *scratch;
-  index_t *fault;         /* a class that there is not is noted here, and not followed */
+  index_t *no_class, *no_place; /* a class and a row that there are not are noted here, and not followed */
 } values_t;
 
 INLINE ivec first_lanes(index_t count) {
@@ -125,7 +125,7 @@ static real forward(const sizes_t *s, const values_t *v, const room_t *r, const 
     char *right = v->right ? v->right + i : 0;
     if (s->head == CATEGORICAL) {
       index_t target = ((const index_t *)v->targets)[i];
-      if (target < 0 || target >= s->outputs) *v->fault = target, target = 0;
+      if (target < 0 || target >= s->outputs) *v->no_class = target, target = 0;
       loss += categorical(row, s->outputs, target, share, right);
     } else if (s->head == BERNOULLI) loss += bernoulli(row, s->outputs, numbers, share, right);
     else loss += gaussian(row, s->outputs, numbers, share, right);
@@ -154,8 +154,13 @@ void losses(const sizes_t *s, const values_t *all) {
   for (index_t m = 0; m < s->members; m++) {
     const real *y = v.y;
     if (v.places) {
-      for (index_t i = 0; i < s->scored; i++)
+      for (index_t i = 0; i < s->scored; i++) {
+        if (v.places[i] < 0 || v.places[i] >= s->rows) {
+          *v.no_place = v.places[i];
+          return;
+        }
         memcpy(r.read + i * s->width, v.y + v.places[i] * s->width, BYTES(s->width));
+      }
       y = r.read;
     }
     *v.loss = forward(s, &v, &r, y);

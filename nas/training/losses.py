@@ -1,10 +1,10 @@
 """The output layer and the loss of all members in one autograd function.
 
 The gradient of the output layer's scores is found with the loss and goes through the layer at once:
-no scores are kept. On the CPU `losses_in_c.py` does it, on a GPU `losses_at_once.py`. A loss of a
-user's own is computed here on the CPU, and every loss without a C compiler: members run in turn on
-operands that lie in memory as those of a member alone do, so that a member's loss and gradients do
-not depend on the others.
+no scores are kept. On the CPU `losses_in_c.py` does it, on a GPU `losses_at_once.py`. Here, on the
+CPU, are losses of a user's own, large layers for several threads, and all losses where C does not
+run: members take turns on operands that lie in memory as those of a member alone do, so that a
+member's loss and gradients do not depend on the others.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def differentiated(
         bias.new_empty(bias.shape) if of_bias is None else of_bias,
     )
     name = name_of(head)
-    if name and runs_in_c(y, weight):
+    if name and runs_in_c(y, weight, window):
         return losses_in_c(layer, window, name, gradients), gradients
     members = zip(zip(*layer, strict=True), zip(*gradients, strict=True), strict=True)
     return torch.stack([_differentiate(window, head, *member) for member in members]), gradients
@@ -74,7 +74,7 @@ def measure(
         found, _ = losses_of(scores, window, functions)
         return found / window.n_streams, rights_of(scores, window, functions)
     name = name_of(functions)
-    if name and runs_in_c(y, weight):
+    if name and runs_in_c(y, weight, window):
         right = torch.empty(len(y), len(window.targets), dtype=torch.bool)
         return losses_in_c((y, weight, bias), window, name, right=right), right
     for scores in scores_of(y, weight, bias, window):

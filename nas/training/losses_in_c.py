@@ -57,11 +57,13 @@ def _library(dtype: torch.dtype) -> _Library | None:
         return None
 
 
-def runs_in_c(y: Tensor, weight: Tensor) -> bool:
-    """Whether losses are computed in C, on one thread: not where others would help torch."""
+def runs_in_c(y: Tensor, weight: Tensor, window: TensorWindow) -> bool:
+    """Whether losses are computed in C, on one thread: not where others would help torch with what
+    one member has to do."""
     if not y.is_cpu or y.dtype not in LANES or usual() not in IN_C:
         return False
-    if torch.get_num_threads() > 1 and y.numel() * weight.shape[-2] > MULTIPLIED:
+    products = len(window.targets) * weight.shape[-2] * weight.shape[-1]
+    if torch.get_num_threads() > 1 and products > MULTIPLIED:
         return False
     return _library(y.dtype) is not None
 
@@ -79,31 +81,48 @@ def losses_in_c(
     each guess is right.
 
     Raises:
-        UserError: if a target is no class of the output layer.
+        UserError: if targets are not such as the head reads, or places not rows of y.
     """
     library = _library(layer[0].dtype)
     assert library is not None, "`runs_in_c` was asked"
     y, weight, bias = (_whole(tensor) for tensor in layer)
     members, rows, width = y.shape
-    targets = window.targets.to(torch.int64 if head == "categorical" else y.dtype).contiguous()
     outputs, is_part = weight.shape[1], window.places is not None
+    _check_shapes(window, head, rows, outputs)
+    targets = window.targets.to(torch.int64 if head == "categorical" else y.dtype).contiguous()
+    scored = None if window.places is None else window.places.long().contiguous()
     each = (members, rows, len(targets), is_part, width, outputs)
     into: Sequence[Tensor | None] = gradients or (None, None, None)
     apart = [0 if t is None else t.stride(0) for t in (y, weight, bias, *into[1:])]
     sizes = np.array([*each, window.n_streams, ORDER.index(head), *apart], dtype=np.int64)
     address = sizes.ctypes.data
     losses, scratch = y.new_empty(members), block_of(library.room(address), y)
-    fault = ctypes.c_long(NO_FAULT)
-    given = (y, weight, bias, window.places, targets, losses, right, *into, scratch)
+    faults = np.full(2, NO_FAULT)
+    given = (y, weight, bias, scored, targets, losses, right, *into, scratch)
     places = [0 if tensor is None else tensor.data_ptr() for tensor in given]
-    values = np.array([*places, ctypes.addressof(fault)], dtype=np.int64)
+    fault = faults.ctypes.data
+    values = np.array([*places, fault, fault + faults.itemsize], dtype=np.int64)
     library.losses(address, values.ctypes.data)
-    if fault.value != NO_FAULT:
-        raise UserError(
-            f"targets must be at least 0 and below {outputs}, the classes of the output layer, got "
-            f"{fault.value}."
-        )
+    no_class, no_place = faults.tolist()
+    if no_class != NO_FAULT:
+        rule = f"at least 0 and below {outputs}, the classes of the output layer"
+        raise UserError(f"targets must be {rule}, got {no_class}.")
+    if no_place != NO_FAULT:
+        rule = f"at least 0 and below {rows}, the steps of a minibatch"
+        raise UserError(f"places of scored steps must be {rule}, got {no_place}.")
     return losses
+
+
+def _check_shapes(window: TensorWindow, head: Head, rows: int, outputs: int) -> None:
+    """Raise UserError unless targets have the shape and type that C reads."""
+    targets, scored = window.targets, rows if window.places is None else len(window.places)
+    shape = (scored,) if head == "categorical" else (scored, outputs)
+    if targets.shape != shape:
+        raise UserError(
+            f"targets of a window must have the shape {shape}, got {tuple(targets.shape)}."
+        )
+    if head == "categorical" and (targets.is_floating_point() or targets.is_complex()):
+        raise UserError(f"targets that are classes must be whole numbers, got {targets.dtype}.")
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -89,8 +89,8 @@ class StackedOptimizer:
         if self._in_c is None:
             norms: Tensor = torch.linalg.vector_norm(self.gradients, dim=1)
             return norms
-        norms = self.gradients.new_empty(len(self.gradients))
-        self._in_c["norms"](self._step(None).ctypes.data, norms.data_ptr())
+        norms, step = self.gradients.new_empty(len(self.gradients)), self._step(None)
+        self._in_c["norms"](step.ctypes.data, norms.data_ptr())  # `step` lives until C is done
         return norms
 
     def _step(self, norms: Tensor | None) -> NDArray[np.int64]:

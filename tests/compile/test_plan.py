@@ -39,7 +39,9 @@ def ops(plan: Plan, nodes: tuple[int, ...]) -> list[str]:
 
 @pytest.mark.parametrize("name", N_STAGES)
 def test_number_of_dependent_products(name: str) -> None:
-    assert make_plan(ZOO[name], 32, 32, 8).dependent_stages == N_STAGES[name]
+    for in_c in (False, True):
+        plan = make_plan(ZOO[name], 32, 32, 8, in_c=in_c)
+        assert plan.dependent_stages == N_STAGES[name]
 
 
 def test_products_of_one_depth_are_one_matrix() -> None:

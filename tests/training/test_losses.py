@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas.compile.backend import usual
+from nas.errors import UserError
 from nas.tasks.base import Window
 from nas.training.heads import HEADS, HeadFunctions, functions_of
 from nas.training.losses import losses, measure
@@ -251,12 +252,49 @@ def test_a_head_is_torchs_at_every_width(name: Any, places: Tensor | None, outpu
             torch.testing.assert_close(mine.double(), their, **close)
 
 
-@pytest.mark.parametrize("target", [-1, 7])
-def test_a_class_that_there_is_not_is_refused(target: int) -> None:
-    given, values = to_tensors(window(7, 1.0)), drawn(2, 4, 7, torch.float32)
-    given.targets[3] = target
-    with pytest.raises(Exception, match=rf"below 7|index|out of bounds.*{target}"):
-        losses(*values, given)
+WRONG = {
+    "a class below 0": (
+        "categorical",
+        torch.full((15,), -1),
+        None,
+        "targets .* 7, .* got -1",
+    ),
+    "a class too many": ("categorical", torch.full((15,), 7), None, "targets .* 7, .* got 7"),
+    "too many": ("categorical", torch.zeros(20).long(), None, r"shape \(15,\), got \(20,\)"),
+    "numbers": (
+        "categorical",
+        torch.full((15,), 0.7),
+        None,
+        "whole numbers, got .*float32",
+    ),
+    "narrow bits": ("bernoulli", torch.zeros(15, 1), None, r"shape \(15, 7\), got \(15, 1\)"),
+    "flat numbers": ("gaussian", torch.zeros(15), None, r"shape \(15, 7\), got \(15,\)"),
+    "a row too many": ("categorical", torch.zeros(2).long(), [0, 15], "places .* 15, .* got 15"),
+    "a row below 0": ("categorical", torch.zeros(2).long(), [0, -1], "places .* 15, .* got -1"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_c_must_not_follow_is_refused(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own operations have errors of theirs."""
+    monkeypatch.setenv("NAS_BACKEND", "c")
+    head, targets, rows, said = WRONG[what]
+    places = None if rows is None else torch.tensor(rows)
+    given = TensorWindow(torch.zeros(STEPS, BATCH), targets, places, True, {})
+    values = drawn(2, 4, 7, torch.float32)
+    for compute in (losses, measure):
+        with pytest.raises(UserError, match=said):
+            compute(*values, given, head)  # type: ignore[arg-type]
+
+
+def test_places_may_be_numbers_of_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In C; torch's index_copy_ refuses them."""
+    monkeypatch.setenv("NAS_BACKEND", "c")
+    values = drawn(2, 4, 7, torch.float32)
+    given = to_tensors(window(7, 0.4))
+    assert given.places is not None
+    narrow = replace(given, places=given.places.int())
+    assert torch.equal(losses(*values, narrow), losses(*values, given))
 
 
 def test_where_all_rows_are_named_they_are_what_they_are_without() -> None:
@@ -269,9 +307,13 @@ def test_where_all_rows_are_named_they_are_what_they_are_without() -> None:
 
 
 def test_a_large_layer_is_left_to_torchs_threads() -> None:
-    y, weight = torch.zeros(1, 200, 100), torch.zeros(1, 101, 100)
+    given = TensorWindow(torch.zeros(50, 4), torch.zeros(200), None, True, {})
+    some = replace(given, targets=torch.zeros(20), places=torch.arange(20))
     in_c = usual() == "c"
-    with one_more_thread():
-        assert not runs_in_c(y, weight)
-        assert runs_in_c(y, weight[:, :100]) == in_c
-    assert runs_in_c(y, weight) == in_c
+    for members in (1, 20):  # which of the two computes a member must not depend on the others
+        y, weight = torch.zeros(members, 200, 100), torch.zeros(members, 101, 100)
+        with one_more_thread():
+            assert not runs_in_c(y, weight, given)
+            assert runs_in_c(y, weight[:, :100], given) == in_c
+            assert runs_in_c(y, weight, some) == in_c, "few positions are scored"
+        assert runs_in_c(y, weight, given) == in_c

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.compile.backend import usual
 from nas.nn.settings import Settings
 from nas.training.optimizer import StackedOptimizer
 from tests.tensors import seeded
@@ -23,6 +24,11 @@ KINDS = {"sgd": SGD, "momentum": MIXED, "adamw": ADAMW}
 @pytest.fixture(autouse=True, params=["c", "eager"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAS_BACKEND", request.param)
+
+
+def test_each_backend_is_tested() -> None:
+    in_c = StackedOptimizer(started(1), SGD[:1])._in_c
+    assert (in_c is not None) == (usual() == "c")
 
 
 def started(members: int, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:

@@ -62,7 +62,7 @@ Lines = str | Iterable[str]
 Role = Literal[
     # What a call reads and gives; each has a gradient.
     "input",  # rows that matrices multiply before the loop, by node
-    "hoisted",  # a value that depends on no state, by node
+    "hoisted",  # a value from before the loop, by node
     "weight",  # a matrix or a learned vector, by node
     "bias",  # by node
     "start",  # first values of a state, by its place among the outputs

@@ -12,13 +12,7 @@ GIVEN = (*INPUTS, "step", "constant")
 
 def hoist(plan: Plan) -> Plan:
     """Values that depend on no state leave the loop; the others get their depth."""
-    depth: dict[int, int] = {}
-    for i in sorted(plan.live):
-        if plan.node(i).op == "state":
-            depth[i] = 0
-        elif below := [depth[arg] for arg in plan.args(i) if arg in depth]:
-            depth[i] = max(below) + (plan.node(i).op in MATRIX_OPS)
-    return replace(plan, depth=depth)
+    return replace(plan, depth=plan.from_states)
 
 
 def hoist_parameters(plan: Plan) -> Plan:
