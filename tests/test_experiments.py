@@ -104,7 +104,8 @@ def test_tables_of_held_out_tasks_are_those_of_their_runs(file: str) -> None:
     means = held_out(file).groupby(["task", "cell"], sort=False).mean()
     tasks, cells = (means.index.unique(level) for level in ("task", "cell"))
     found = set()
-    for line in readme[: readme.index(f"`{file}` has every run")].splitlines():
+    end = readme.index(f"`{file}` has every run")
+    for line in readme[readme.rindex("| cell | ", 0, end) : end].splitlines():
         name, *columns = (part.strip() for part in line.strip("| ").split("|"))
         cell = KNOWN.get(name, name.strip("`"))
         if cell not in cells or len(columns) != len(tasks):
@@ -138,6 +139,70 @@ def test_the_found_cell_is_above_known_ones_where_that_is_said() -> None:
     assert four <= above["a5", "area"]
     assert four & above["a5", "test"] == four - {"mut1"}
     assert set(KNOWN.values()) == above["music", "test"] & above["music", "area"]
+
+
+ARMS = {"lexicase": "lexicase", "random draws": "random", "jozefowicz": "jozefowicz"}
+
+
+def arms() -> pd.DataFrame:
+    """By task, seed and arm, the mean of an arm's five cells; known cells are arms of one."""
+    cells = {name: path_cells(folder) for name, folder in ARMS.items()}
+    cells |= {name: [cell] for name, cell in KNOWN.items()}
+    runs = held_out("arms.csv").unstack("cell")
+    return pd.concat(
+        {
+            (measure, name): runs[measure][members].mean(axis=1)
+            for measure in ("test", "area")
+            for name, members in cells.items()
+            if set(members) <= set(runs[measure])
+        },
+        axis=1,
+    )
+
+
+def path_cells(arm: str) -> list[str]:
+    return [path.stem for path in (ROOT / "discover" / "arms" / arm).glob("*.cell")]
+
+
+def test_the_arms_of_discover_are_compared_as_their_table_says() -> None:
+    readme = (ROOT / "discover" / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("| arm | modular") :].splitlines()
+    tasks = ["modular_arithmetic", "s3", "a5", "recall", "dyck", "digits", "music"]
+    means = arms().groupby("task").mean()
+    for line in shown[2:8]:
+        name, *columns = (part.strip() for part in line.strip("| ").split("|"))
+        for task, column in zip(tasks, columns, strict=True):
+            found = [abs(means.loc[task, (measure, name)]) for measure in ("test", "area")]
+            numbers = [float(part) for part in re.findall(r"[\d.]+", column)]
+            assert numbers == pytest.approx(found, abs=0.00051)
+
+
+def test_no_arm_of_discover_is_better_on_all_tasks() -> None:
+    """Where they end: above, and below."""
+    found = arms()["test"]
+    claims = {}
+    for one, other in (
+        ("lexicase", "jozefowicz"),
+        ("random draws", "jozefowicz"),
+        ("lexicase", "random draws"),
+    ):
+        gains = (found[one] - found[other]).groupby("task").apply(list)
+        claimed = {
+            task: difference.gain.mean > 0
+            for task, difference in differences(gains.to_dict(), other).items()
+            if difference.is_claimed and difference.gain is not None
+        }
+        claims[one, other] = tuple(
+            {t for t, up in claimed.items() if up is sign} for sign in (True, False)
+        )
+    assert claims == {
+        ("lexicase", "jozefowicz"): ({"music", "recall"}, {"modular_arithmetic", "dyck"}),
+        ("random draws", "jozefowicz"): (
+            {"modular_arithmetic", "a5", "digits", "recall"},
+            {"dyck"},
+        ),
+        ("lexicase", "random draws"): ({"music", "dyck"}, {"modular_arithmetic", "a5"}),
+    }
 
 
 def test_the_small_comparison_of_generative_models_is_the_large_one_in_small(
