@@ -15,7 +15,7 @@ from nas.compile.call import Call
 from nas.compile.layer import StackedLayer
 from nas.compile.loop import compiled, read, whole
 from nas.compile.native import CompilerError
-from nas.compile.rows import Rows, Tokens, check_places
+from nas.compile.rows import Rows, Tokens
 
 Place = Callable[[Tensor], Tensor | None]
 """Where the gradient of a parameter goes, which is then overwritten; None for other tensors."""
@@ -30,20 +30,9 @@ class LayerPass:
     ) -> None:
         self._reading = read(layer, x, rows, states, [], False)
         loop, _, inputs, _, tensors = self._reading
-        if inputs.tokens is not None:
-            check_places(inputs.tokens, inputs.x.shape[-2])
-        lead = (layer.members,)
-        layout = loop.layout(
-            rows,
-            inputs.x,
-            lead,
-            inputs.x.shape[-2],
-            reverse=False,
-            keep=True,
-            tokens=inputs.tokens is not None,
-        )
+        layout = self._reading.layout(rows, reverse=False, keep=True)
         with torch.no_grad():
-            self._call = Call(loop, layout, inputs.tokens, whole(tensors, lead))
+            self._call = Call(loop, layout, inputs.tokens, whole(tensors, self._reading.lead))
             self._memory, results = self._call.forward()
         self.y = results[loop.n_states]
         """(members, rows of all steps, width)"""

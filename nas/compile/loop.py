@@ -95,6 +95,20 @@ class Reading(NamedTuple):
     tensors: list[Tensor | None]
     """The arguments of the loop, in the order of `Loop.given`."""
 
+    def layout(self, rows: Rows, *, reverse: bool, keep: bool) -> Layout:
+        """The memory of a call over these rows; tokens, which C does not check, are checked."""
+        x, tokens = self.inputs.x, self.inputs.tokens
+        if tokens is not None:
+            check_places(tokens, x.shape[-2])
+        about = (rows, x, self.lead, x.shape[-2])
+        has_tokens = tokens is not None
+        return self.loop.layout(*about, reverse=reverse, keep=keep, tokens=has_tokens)
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """(members,), or none for one layer alone."""
+        return (self.layer.members,) if isinstance(self.layer, StackedCell) else ()
+
     def output(self, results: Sequence[Tensor]) -> LayerOutput:
         """y, the final states and the verticals from the results of the loop."""
         loop, n_states = self.loop, self.loop.n_states
@@ -156,20 +170,10 @@ def run_layer(
     """
     reading = read(layer, x, rows, states, verticals, reverse)
     loop, _, inputs, _, tensors = reading
-    lead = (layer.members,) if isinstance(layer, StackedCell) else ()
-    if inputs.tokens is not None:
-        check_places(inputs.tokens, inputs.x.shape[-2])
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    layout = loop.layout(
-        rows.concrete(),
-        inputs.x,
-        lead,
-        inputs.x.shape[-2],
-        reverse=reverse,
-        keep=keep,
-        tokens=inputs.tokens is not None,
-    )
-    return reading.output(_run(loop, layout, inputs.tokens, whole(tensors, lead), keep=keep))
+    layout = reading.layout(rows.concrete(), reverse=reverse, keep=keep)
+    given = whole(tensors, reading.lead)
+    return reading.output(_run(loop, layout, inputs.tokens, given, keep=keep))
 
 
 class Ready(NamedTuple):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nas.cell import Cell
+from nas.errors import CellError
 from nas.nn.members import Members, SequenceMembers
 from nas.nn.settings import Settings, Stacking
 from nas.tasks.base import Interface
@@ -129,3 +130,10 @@ def test_a_loss_of_ones_own() -> None:
     usual = HEADS["categorical"]
     own = HeadFunctions(lambda *given: usual.loss(*given), usual.right)
     compare(model_of(ZOO["gru"], TOKENS, 2), head=own)
+
+
+def test_a_token_that_there_is_not_is_refused() -> None:
+    model, (given, _) = model_of(ZOO["lstm"], TOKENS, 1), windows(TOKENS, None)
+    given.inputs[2, 1] = TOKENS.inputs
+    with pytest.raises(CellError, match=r"tokens must be at least 0 and below 5, .* got 5"):
+        losses_and_gradients(model, given, None, HEADS["categorical"], lambda _: None)

@@ -1,8 +1,10 @@
 """Steps of all members at once, in C and in torch, against torch.optim, one optimizer a member."""
 
+import ctypes
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,22 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_each_backend_is_tested() -> None:
     in_c = StackedOptimizer(started(1), SGD[:1])._in_c
     assert (in_c is not None) == (usual() == "c")
+
+
+def test_what_c_reads_is_there_while_it_reads() -> None:
+    """Not freed, and given to the next array of the same size."""
+    optimizer, seen = StackedOptimizer(started(3), ADAMW), []
+    if optimizer._in_c is None:
+        return
+
+    def look(step: int, *_: int) -> None:
+        others = [np.full(10, -1) for _ in range(20)]
+        seen.append(list((ctypes.c_long * 2).from_address(step)))
+        assert len(others) == 20
+
+    optimizer._in_c = dict.fromkeys(optimizer._in_c, look)
+    optimizer.step(optimizer.take_gradients())
+    assert seen == [list(optimizer.values.shape)] * 2
 
 
 def started(members: int, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
